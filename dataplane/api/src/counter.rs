@@ -1,0 +1,252 @@
+//! Counters: written by one worker each, read by anybody.
+//!
+//! Every packet is accounted for. On each worker, once it is idle:
+//! received + injected + handed_in + generated = sent + punted + handed_out + sum(drops).
+
+use crate::punt::PUNT_CLASSES;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A counter with a single writer: the increment is a plain load and store.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owning worker may call it.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Current value.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Overwrites; only the owning worker may call it.
+    #[inline(always)]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+}
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
+        /// Why a packet was dropped: exactly one reason each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])* $name,)* }
+
+        impl DropReason {
+            /// All reasons, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Name in metrics and answers, snake case.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Frame too short, or a length field that contradicts the frame.
+    Truncated = "truncated",
+    /// Header fields that no valid packet has (version, header length, checksum).
+    Malformed = "malformed",
+    /// Ethertype that nobody handles here.
+    UnknownEthertype = "unknown_ethertype",
+    /// VLAN that is not configured on the port.
+    UnknownVlan = "unknown_vlan",
+    /// Not addressed to this port's Ethernet address.
+    NotOurMac = "not_our_mac",
+    /// Outer fragment that could not be reassembled (time-out, overlap, table full).
+    Reassembly = "reassembly",
+    /// The SPD says discard, or nothing matched.
+    SpdDiscard = "spd_discard",
+    /// The SPD demands ESP and the packet came in the clear (H1).
+    SpdClear = "spd_clear",
+    /// Transit traffic from the public zone.
+    SpdTransit = "spd_transit",
+    /// No SA has this SPI.
+    SaUnknown = "sa_unknown",
+    /// Addresses or encapsulation differ from the SA's.
+    SaMismatch = "sa_mismatch",
+    /// Sequence number outside the window or seen before (H21).
+    EspReplay = "esp_replay",
+    /// ICV wrong.
+    EspIntegrity = "esp_integrity",
+    /// Padding, lengths or next header wrong after decryption.
+    EspMalformed = "esp_malformed",
+    /// TFC dummy packet (next header 59).
+    EspDummy = "esp_dummy",
+    /// Decrypted packet outside the SA's traffic selectors.
+    EspSelector = "esp_selector",
+    /// Hard lifetime or sequence numbers used up.
+    SaExpired = "sa_expired",
+    /// The peer has no outbound SA: never sent in the clear.
+    SaMissing = "sa_missing",
+    /// L2TP header malformed, wrong version, or offset beyond the packet.
+    L2tpMalformed = "l2tp_malformed",
+    /// No session has these ids.
+    SessionUnknown = "session_unknown",
+    /// The session belongs to another SA's peer, or came in the clear (H19, H23, H49).
+    SessionBinding = "session_binding",
+    /// Outer addresses or ports differ from the tunnel's (H49).
+    SessionAddress = "session_address",
+    /// Data before the network layer opened (H12).
+    SessionClosed = "session_closed",
+    /// PPP frame malformed.
+    PppMalformed = "ppp_malformed",
+    /// Inner source outside the subscriber's addresses (H18).
+    InnerSource = "inner_source",
+    /// Inner packet malformed.
+    InnerMalformed = "inner_malformed",
+    /// No route.
+    NoRoute = "no_route",
+    /// The route says so.
+    Blackhole = "blackhole",
+    /// Hop limit or TTL exceeded.
+    TtlExceeded = "ttl_exceeded",
+    /// Too big and not to be fragmented.
+    TooBig = "too_big",
+    /// Next hop not resolved yet.
+    NeighbourUnresolved = "neighbour_unresolved",
+    /// Policed: the class's token bucket was empty.
+    PuntPoliced = "punt_policed",
+    /// Punt ring full.
+    PuntFull = "punt_full",
+    /// Hand-off ring to another worker full.
+    HandoffFull = "handoff_full",
+    /// No buffer.
+    NoBuffer = "no_buffer",
+    /// The port did not take it.
+    TxFull = "tx_full",
+    /// Keepalive or other packet that ends here on purpose (NAT keepalive).
+    Consumed = "consumed",
+    /// ICMP error not sent: rate limit or not allowed for this packet (RFC 4443, section 2.4).
+    IcmpSuppressed = "icmp_suppressed",
+    /// Protocol to one of our addresses that nobody serves.
+    NoListener = "no_listener",
+}
+
+/// Number of drop reasons.
+pub const DROP_REASONS: usize = DropReason::ALL.len();
+
+/// One worker's counters.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct WorkerCounters {
+    /// Frames received from ports.
+    pub received: Counter,
+    /// Octets received from ports.
+    pub received_octets: Counter,
+    /// Packets taken from the inject ring.
+    pub injected: Counter,
+    /// Packets made by the worker itself (ICMP errors, fragments beyond the first).
+    pub generated: Counter,
+    /// Packets taken over from other workers.
+    pub handed_in: Counter,
+    /// Frames sent.
+    pub sent: Counter,
+    /// Octets sent.
+    pub sent_octets: Counter,
+    /// Packets given to the control plane, per class.
+    pub punted: [Counter; PUNT_CLASSES],
+    /// Packets given to other workers.
+    pub handed_out: Counter,
+    /// Fragments joined into another packet.
+    pub joined: Counter,
+    /// Drops per reason.
+    pub drops: [Counter; DROP_REASONS],
+    /// Polls.
+    pub polls: Counter,
+    /// Polls that found nothing.
+    pub idle_polls: Counter,
+    /// Last table op applied.
+    pub applied: AtomicU64,
+    /// Table ops that could not be applied (slot taken or unknown): a bug of the control plane.
+    pub ops_refused: Counter,
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self {
+            received: Counter::default(),
+            received_octets: Counter::default(),
+            injected: Counter::default(),
+            generated: Counter::default(),
+            handed_in: Counter::default(),
+            sent: Counter::default(),
+            sent_octets: Counter::default(),
+            punted: Default::default(),
+            handed_out: Counter::default(),
+            joined: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+            polls: Counter::default(),
+            idle_polls: Counter::default(),
+            applied: AtomicU64::new(0),
+            ops_refused: Counter::default(),
+        }
+    }
+}
+
+impl WorkerCounters {
+    /// Drops for one reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].get()
+    }
+}
+
+/// Per-session counters, inner octets; "in" is from the subscriber.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct SessionCounters {
+    /// IPv4 packets, octets from the subscriber.
+    pub in_v4: [Counter; 2],
+    /// IPv4 packets, octets to the subscriber.
+    pub out_v4: [Counter; 2],
+    /// IPv6 packets, octets from the subscriber. Last of the line: drops of its own packets.
+    pub in_v6: [Counter; 2],
+    /// IPv6 packets, octets to the subscriber.
+    pub out_v6: [Counter; 2],
+}
+
+/// Per-SA counters.
+#[derive(Debug, Default)]
+pub struct SaCounters {
+    /// ESP packets.
+    pub packets: Counter,
+    /// Octets of ESP payload.
+    pub octets: Counter,
+    /// Packets dropped by the replay window (inbound), or sequence number last sent (outbound).
+    pub replay_or_seq: Counter,
+    /// Packets whose ICV was wrong (inbound).
+    pub integrity: Counter,
+}
+
+/// Everything one worker counts; slot-indexed parts have as many entries as its tables.
+#[derive(Debug)]
+pub struct Counters {
+    /// Whole-worker counters.
+    pub worker: WorkerCounters,
+    /// By session slot; reset when a session is added.
+    pub sessions: Box<[SessionCounters]>,
+    /// By inbound SA slot; reset when an SA is added.
+    pub sa_in: Box<[SaCounters]>,
+    /// By outbound SA slot; reset when an SA is added.
+    pub sa_out: Box<[SaCounters]>,
+}
+
+impl Counters {
+    /// For tables of the given sizes.
+    pub fn new(sessions: usize, sas: usize) -> Self {
+        Self {
+            worker: WorkerCounters::default(),
+            sessions: (0..sessions).map(|_| SessionCounters::default()).collect(),
+            sa_in: (0..sas).map(|_| SaCounters::default()).collect(),
+            sa_out: (0..sas).map(|_| SaCounters::default()).collect(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! ESP algorithms and their keys (RFC 4303, 4106, 4543, 7634, 3602, 4868, 2404; RFC 8221's set).
+
+use zeroize::Zeroize;
+
+/// Encryption algorithm of an ESP SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cipher {
+    /// AES-GCM with a 16-octet ICV and 128-bit key (RFC 4106).
+    AesGcm128,
+    /// AES-GCM with a 16-octet ICV and 256-bit key (RFC 4106).
+    AesGcm256,
+    /// AES-CBC with a 128-bit key (RFC 3602).
+    AesCbc128,
+    /// AES-CBC with a 256-bit key (RFC 3602).
+    AesCbc256,
+    /// ChaCha20-Poly1305 (RFC 7634).
+    ChaCha20Poly1305,
+    /// NULL (RFC 2410), integrity only.
+    Null,
+    /// AES-GMAC with a 128-bit key: integrity only (ENCR_NULL_AUTH_AES_GMAC, RFC 4543).
+    AesGmac128,
+    /// AES-GMAC with a 256-bit key.
+    AesGmac256,
+}
+
+/// Integrity algorithm of an ESP SA whose cipher gives none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Integrity {
+    /// The cipher is combined-mode.
+    None,
+    /// HMAC-SHA1-96 (RFC 2404).
+    HmacSha1_96,
+    /// HMAC-SHA2-256-128 (RFC 4868).
+    HmacSha256_128,
+}
+
+/// A cipher and an integrity algorithm that may go together: a combined-mode cipher alone, or
+/// another one with an HMAC. Encryption without integrity cannot be expressed (RFC 8221, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EspSuite {
+    cipher: Cipher,
+    integrity: Integrity,
+}
+
+impl EspSuite {
+    /// `None` for a pair that is not allowed.
+    pub const fn new(cipher: Cipher, integrity: Integrity) -> Option<Self> {
+        match (cipher.is_aead(), integrity) {
+            (true, Integrity::None) | (false, Integrity::HmacSha1_96 | Integrity::HmacSha256_128) => {
+                Some(Self { cipher, integrity })
+            }
+            (true, _) | (false, Integrity::None) => None,
+        }
+    }
+
+    /// The cipher.
+    pub const fn cipher(self) -> Cipher {
+        self.cipher
+    }
+
+    /// The integrity algorithm.
+    pub const fn integrity(self) -> Integrity {
+        self.integrity
+    }
+
+    /// Octets of keying material: cipher key, salt, integrity key, in that order (RFC 7296, section 2.17).
+    pub const fn key_len(self) -> usize {
+        self.cipher.key_len() + self.cipher.salt_len() + self.integrity.key_len()
+    }
+
+    /// Octets of the ICV.
+    pub const fn icv_len(self) -> usize {
+        match self.integrity {
+            Integrity::None => 16,
+            Integrity::HmacSha1_96 => 12,
+            Integrity::HmacSha256_128 => 16,
+        }
+    }
+}
+
+impl Cipher {
+    /// Combined-mode (gives integrity by itself).
+    pub const fn is_aead(self) -> bool {
+        !matches!(self, Self::AesCbc128 | Self::AesCbc256 | Self::Null)
+    }
+
+    /// Octets of the key, salt not counted.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::AesGcm128 | Self::AesCbc128 | Self::AesGmac128 => 16,
+            Self::AesGcm256 | Self::AesCbc256 | Self::AesGmac256 | Self::ChaCha20Poly1305 => 32,
+            Self::Null => 0,
+        }
+    }
+
+    /// Octets of the salt that follows the key in the keying material.
+    pub const fn salt_len(self) -> usize {
+        if self.is_aead() { 4 } else { 0 }
+    }
+
+    /// Octets of the IV carried in each packet.
+    pub const fn iv_len(self) -> usize {
+        match self {
+            Self::AesCbc128 | Self::AesCbc256 => 16,
+            Self::Null => 0,
+            _ => 8,
+        }
+    }
+
+    /// The plaintext is padded to a multiple of this many octets (and always of 4).
+    pub const fn block_len(self) -> usize {
+        match self {
+            Self::AesCbc128 | Self::AesCbc256 => 16,
+            _ => 4,
+        }
+    }
+}
+
+impl Integrity {
+    /// Octets of the key.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::HmacSha1_96 => 20,
+            Self::HmacSha256_128 => 32,
+        }
+    }
+}
+
+/// Keying material of one direction of an SA: cipher key, salt, integrity key. Erased on drop, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EspKey {
+    bytes: [u8; Self::MAX],
+    len: u8,
+}
+
+impl EspKey {
+    /// AES-CBC-256 with HMAC-SHA2-256.
+    pub const MAX: usize = 64;
+
+    /// `None` unless `material` is exactly as long as `suite` needs.
+    pub fn new(suite: EspSuite, material: &[u8]) -> Option<Self> {
+        if material.len() != suite.key_len() || material.len() > Self::MAX {
+            return None;
+        }
+        let mut bytes = [0; Self::MAX];
+        bytes[..material.len()].copy_from_slice(material);
+        Some(Self { bytes, len: material.len() as u8 })
+    }
+
+    /// Splits into (cipher key, salt, integrity key) as `suite` lays them out.
+    pub fn split(&self, suite: EspSuite) -> (&[u8], &[u8], &[u8]) {
+        let all = &self.bytes[..usize::from(self.len)];
+        let (key, rest) = all.split_at(suite.cipher.key_len().min(all.len()));
+        let (salt, integrity) = rest.split_at(suite.cipher.salt_len().min(rest.len()));
+        (key, salt, integrity)
+    }
+}
+
+impl Drop for EspKey {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl std::fmt::Debug for EspKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EspKey({} octets)", self.len)
+    }
+}

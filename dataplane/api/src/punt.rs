@@ -1,0 +1,84 @@
+//! Packets that leave the fast path, and packets that enter it from the control plane.
+
+use crate::{OpSeq, PeerId, PortId, SessionId, Spi};
+use std::net::SocketAddr;
+
+/// Classes of punted packets; each has its own token bucket and counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PuntClass {
+    /// UDP 500, or UDP 4500 with the non-ESP marker (stripped). Data: the IKE message.
+    Ike = 0,
+    /// L2TP control message (T bit). Data: from the L2TP header on.
+    L2tpControl = 1,
+    /// PPP frame that is not permitted network-layer data. Data: protocol field (2 octets), information.
+    PppControl = 2,
+    /// IP packet from a session for this gateway's own side of it: router solicitation, DHCPv6, ND.
+    /// Data: protocol field (2 octets, 0x0021 or 0x0057), IP packet.
+    SessionHost = 3,
+    /// Frame for the host stack: ARP, ND, ICMP and TCP to our addresses. Data: Ethernet frame.
+    Host = 4,
+}
+
+/// Number of punt classes.
+pub const PUNT_CLASSES: usize = 5;
+
+/// Context of a punted packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PuntMeta {
+    /// Class.
+    pub class: PuntClass,
+    /// Port it arrived on.
+    pub port: PortId,
+    /// IKE peer whose SA protected it, if any.
+    pub peer: Option<PeerId>,
+    /// The SA that protected it.
+    pub spi: Option<Spi>,
+    /// L2TP session, for `PppControl` and `SessionHost`.
+    pub session: Option<SessionId>,
+    /// Outer source address and UDP port (0 where there is none).
+    pub src: SocketAddr,
+    /// Outer destination address and UDP port.
+    pub dst: SocketAddr,
+}
+
+/// A punted packet. `data` belongs to a fixed set of buffers that travels in a circle: give it back.
+#[derive(Debug)]
+pub struct PuntMsg {
+    /// Context.
+    pub meta: PuntMeta,
+    /// See [`PuntClass`] for what it starts with.
+    pub data: Vec<u8>,
+}
+
+/// What to do with an injected packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inject {
+    /// Wrap the data in UDP and IP and route it; with `peer`, inside that peer's ESP SA. From or to port 4500 and
+    /// without `peer` the non-ESP marker is put in front (an IKE message), unless `raw` (a NAT keepalive).
+    Udp {
+        /// Protecting peer.
+        peer: Option<PeerId>,
+        /// Source.
+        src: SocketAddr,
+        /// Destination.
+        dst: SocketAddr,
+        /// No non-ESP marker.
+        raw: bool,
+    },
+    /// PPP frame (protocol field of 2 octets, information) into a session.
+    Ppp(SessionId),
+    /// Ethernet frame from the host stack, subject to the SPD.
+    Frame(PortId),
+}
+
+/// An injected packet.
+#[derive(Debug)]
+pub struct InjectMsg {
+    /// Not before this table op was applied.
+    pub after: OpSeq,
+    /// How it is sent.
+    pub how: Inject,
+    /// Payload; the worker returns the buffer.
+    pub data: Vec<u8>,
+}
