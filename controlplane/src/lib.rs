@@ -1,1 +1,22 @@
-//! Crate `controlplane`.
+//! The control plane: it composes IKE, L2TP, PPP, DHCPv6 and AAA into softwires, and programs the data plane.
+//!
+//! ```text
+//!   punt ──► gateway ──┬─ ike ──► peer authenticated, child SAs ──┐
+//!                      ├─ l2tp ─► tunnel and session              ├─► subscriber ──► program ──► workers
+//!                      └─ ppp ──► authenticated (aaa), addresses ─┘        └──► audit
+//! ```
+//!
+//! [`gateway`] and everything below it is sans-IO: packets, time and randomness come in, packets and table changes
+//! come out, so a test runs thousands of peers on a virtual clock. [`driver`] is the only place with threads,
+//! sockets and timers.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod aaa;
+pub mod audit;
+pub mod config;
+pub mod northbound;
+pub mod pool;
+pub mod program;
+pub mod spd;

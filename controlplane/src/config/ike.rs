@@ -1,0 +1,112 @@
+//! IKE settings: our identity, the peers (the PAD, RFC 4301, section 4.4.3), lifetimes, algorithms.
+
+use super::{Secret, span};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// IKE and child SAs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ike {
+    /// Our IKE identity: a DNS name, `user@domain`, an address.
+    pub identity: Option<String>,
+    /// Our certificate, for peers that authenticate us by one.
+    pub certificate: Option<Certificate>,
+    /// The PAD: who may connect, and how it proves who it is.
+    pub peers: Vec<Peer>,
+    /// IKE proposals in order of preference; the built-in list where empty.
+    pub proposals: Vec<String>,
+    /// ESP proposals in order of preference; the built-in list where empty.
+    pub esp_proposals: Vec<String>,
+    /// IKE SAs are rekeyed after this time.
+    #[serde(with = "span")]
+    pub rekey: Duration,
+    /// Child SAs are rekeyed after this time.
+    #[serde(with = "span")]
+    pub child_rekey: Duration,
+    /// A child SA is rekeyed after this many packets; 0 for no limit.
+    pub child_rekey_packets: u64,
+    /// A child SA is rekeyed after this many octets; 0 for no limit.
+    pub child_rekey_octets: u64,
+    /// Silence after which a peer is asked whether it is alive.
+    #[serde(with = "span")]
+    pub dpd: Duration,
+    /// A request that is not answered for this long ends the IKE SA.
+    #[serde(with = "span")]
+    pub dead_after: Duration,
+    /// Replay window in packets, 64 to 4096 (H21).
+    pub replay_window: u16,
+    /// Half-open IKE SAs from which on cookies are demanded (RFC 7296, section 2.6).
+    pub cookie_threshold: usize,
+    /// Offer ML-KEM-768 as an additional key exchange (RFC 9370).
+    pub mlkem: bool,
+    /// How long the inbound half of a replaced or deleted child SA still receives.
+    #[serde(with = "span")]
+    pub grace: Duration,
+}
+
+impl Default for Ike {
+    fn default() -> Self {
+        Self {
+            identity: None,
+            certificate: None,
+            peers: Vec::new(),
+            proposals: Vec::new(),
+            esp_proposals: Vec::new(),
+            rekey: Duration::from_secs(4 * 3600),
+            child_rekey: Duration::from_secs(3600),
+            child_rekey_packets: 0,
+            child_rekey_octets: 0,
+            dpd: Duration::from_secs(30),
+            dead_after: Duration::from_secs(60),
+            replay_window: 1024,
+            cookie_threshold: 100,
+            mlkem: true,
+            grace: Duration::from_secs(3),
+        }
+    }
+}
+
+/// A certificate chain and its key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// Our certificate first, then intermediates.
+    pub chain: String,
+    /// Private key.
+    pub key: String,
+}
+
+/// A PAD entry.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Name in logs and status.
+    pub name: String,
+    /// IKE identity; `*@domain`, `*.domain` or `*` only with certificates.
+    pub id: String,
+    /// How the peer proves it.
+    pub auth: PeerAuth,
+    /// Its pre-shared key, with `auth: psk`.
+    #[serde(default)]
+    pub psk: Option<Secret>,
+    /// Trust anchors (PEM file), with `auth: certificate`.
+    #[serde(default)]
+    pub ca: Option<String>,
+    /// Certificate revocation lists (PEM files).
+    #[serde(default)]
+    pub crl: Vec<String>,
+    /// We prove ourselves by our certificate to a peer that uses a PSK, or by the PSK as well.
+    #[serde(default)]
+    pub local_auth: Option<PeerAuth>,
+}
+
+/// Authentication in IKE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerAuth {
+    /// Pre-shared key.
+    Psk,
+    /// Certificate and digital signature.
+    Certificate,
+}

@@ -1,0 +1,327 @@
+//! What makes a well-formed configuration wrong. The seed document's prohibitions are checks here, each
+//! message naming its requirement: H33/H34 (anonymous), H36/H37 (PPP and tunnel authentication in the clear
+//! on a public network), H46 (group pre-shared keys).
+
+use super::{Config, PeerAuth, Protection, Subscriber};
+use dataplane_api::Zone;
+use std::collections::HashSet;
+use std::fmt;
+use std::net::IpAddr;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub(super) file: String,
+    pub(super) line: Option<u64>,
+    /// Path of the setting.
+    pub path: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}: {}", self.path, self.message)
+    }
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { file: String::new(), line: None, path: path.into(), message: message.into() });
+    }
+}
+
+pub(super) fn check(c: &Config) -> Vec<Problem> {
+    let mut p = Problems(Vec::new());
+    dataplane(c, &mut p);
+    ports(c, &mut p);
+    listeners(c, &mut p);
+    ike(c, &mut p);
+    service(c, &mut p);
+    subscribers(c, &mut p);
+    p.0
+}
+
+fn dataplane(c: &Config, p: &mut Problems) {
+    let d = &c.dataplane;
+    if d.workers.is_empty() || d.workers.len() > dataplane_api::id::MAX_WORKERS {
+        p.add("dataplane.workers", "between 1 and 16 cores");
+    }
+    if d.workers.iter().collect::<HashSet<_>>().len() != d.workers.len() {
+        p.add("dataplane.workers", "a core is named twice: a polling worker owns its core");
+    }
+    if d.max_sessions == 0 || d.max_sessions > dataplane_api::id::SLOTS as usize {
+        p.add("dataplane.max_sessions", "between 1 and 1048576");
+    }
+    if d.buffers < 1024 {
+        p.add("dataplane.buffers", "at least 1024");
+    }
+}
+
+fn ports(c: &Config, p: &mut Problems) {
+    if c.ports.is_empty() {
+        p.add("ports", "at least one port");
+    }
+    let mut names = HashSet::new();
+    let mut addresses = HashSet::new();
+    for (i, port) in c.ports.iter().enumerate() {
+        let path = format!("ports[{i}]");
+        if port.name.is_empty() || !names.insert(&port.name) {
+            p.add(format!("{path}.name"), format!("\"{}\" is empty or taken by another port", port.name));
+        }
+        if !(1280..=9600).contains(&port.mtu) {
+            p.add(format!("{path}.mtu"), format!("{} is outside 1280..9600", port.mtu));
+        }
+        if port.vlan.is_some_and(|v| v == 0 || v > 4094) {
+            p.add(format!("{path}.vlan"), "a VLAN id is 1..4094");
+        }
+        for (j, a) in port.addresses.iter().enumerate() {
+            if !addresses.insert(a.addr()) {
+                p.add(format!("{path}.addresses[{j}]"), format!("{} stands on another port too", a.addr()));
+            }
+            if a.addr().is_multicast() || a.addr().is_unspecified() {
+                p.add(format!("{path}.addresses[{j}]"), format!("{} is not a unicast address", a.addr()));
+            }
+        }
+    }
+    for (i, r) in c.routes.iter().enumerate() {
+        let path = format!("routes[{i}]");
+        if !c.ports.iter().any(|port| port.name == r.port) {
+            p.add(format!("{path}.port"), format!("no port is named \"{}\"", r.port));
+        }
+        for (j, via) in r.via.iter().enumerate() {
+            if via.is_ipv4() != r.to.addr().is_ipv4() {
+                p.add(format!("{path}.via[{j}]"), format!("{via} is of another address family than {}", r.to));
+            }
+        }
+    }
+}
+
+fn listeners(c: &Config, p: &mut Problems) {
+    if c.listeners.is_empty() {
+        p.add("listeners", "at least one listener");
+    }
+    let mut seen = HashSet::new();
+    for (i, l) in c.listeners.iter().enumerate() {
+        let path = format!("listeners[{i}]");
+        if !seen.insert(l.address) {
+            p.add(format!("{path}.address"), format!("{} has a listener already", l.address));
+        }
+        let Some((_, port)) = c.port_of(l.address) else {
+            p.add(format!("{path}.address"), format!("no port has the address {}", l.address));
+            continue;
+        };
+        let clear = l.protection == Protection::None;
+        if clear && port.zone == Zone::Public && !l.anonymous {
+            p.add(
+                format!("{path}.protection"),
+                "PPP authentication must not cross a public network in the clear (H36): use protection: ipsec, \
+                 put the port in the trusted zone, or make the listener anonymous",
+            );
+        }
+        if clear && port.zone == Zone::Public && (c.l2tp.challenge || c.l2tp.secret.is_some()) {
+            p.add(
+                "l2tp.secret",
+                format!(
+                    "L2TP tunnel authentication must not cross a public network in the clear (H37), and listener \
+                     \"{}\" does without IPsec",
+                    l.name
+                ),
+            );
+        }
+        if l.protection == Protection::Ipsec && c.ike.peers.is_empty() {
+            p.add("ike.peers", format!("listener \"{}\" demands IPsec, but there is no IKE peer", l.name));
+        }
+    }
+}
+
+fn ike(c: &Config, p: &mut Problems) {
+    let k = &c.ike;
+    if !k.peers.is_empty() && k.identity.is_none() {
+        p.add("ike.identity", "our own IKE identity is missing");
+    }
+    let window = k.replay_window;
+    if !(64..=4096).contains(&window) || !window.is_power_of_two() {
+        p.add("ike.replay_window", "64, 128, 256, 512, 1024, 2048 or 4096 packets (H21)");
+    }
+    let mut names = HashSet::new();
+    let mut ids = HashSet::new();
+    for (i, peer) in k.peers.iter().enumerate() {
+        let path = format!("ike.peers[{i}]");
+        if !names.insert(&peer.name) {
+            p.add(format!("{path}.name"), format!("\"{}\" is taken by another peer", peer.name));
+        }
+        if !ids.insert(&peer.id) {
+            p.add(format!("{path}.id"), format!("\"{}\" is the identity of another peer", peer.id));
+        }
+        match peer.auth {
+            PeerAuth::Psk if peer.id.contains('*') => p.add(
+                format!("{path}.id"),
+                "a pre-shared key for a wildcard identity is a group key, which is forbidden (H46): give each peer \
+                 its own, or use certificates",
+            ),
+            PeerAuth::Psk if peer.psk.as_ref().is_none_or(|s| s.bytes().is_empty()) => {
+                p.add(format!("{path}.psk"), "auth: psk needs a pre-shared key")
+            }
+            PeerAuth::Certificate if peer.ca.is_none() => {
+                p.add(format!("{path}.ca"), "auth: certificate needs trust anchors")
+            }
+            PeerAuth::Psk | PeerAuth::Certificate => {}
+        }
+        let local = peer.local_auth.unwrap_or(peer.auth);
+        if local == PeerAuth::Certificate && k.certificate.is_none() {
+            p.add("ike.certificate", format!("peer \"{}\" expects a certificate of ours", peer.name));
+        }
+        if local == PeerAuth::Psk && peer.psk.is_none() {
+            p.add(format!("{path}.psk"), "we are to authenticate by a pre-shared key, and there is none");
+        }
+    }
+    let mut keys: Vec<(usize, &[u8])> =
+        k.peers.iter().enumerate().filter_map(|(i, q)| q.psk.as_ref().map(|s| (i, s.bytes()))).collect();
+    keys.sort_by_key(|&(_, s)| s);
+    for pair in keys.windows(2) {
+        if pair[0].1 == pair[1].1 {
+            p.add(
+                format!("ike.peers[{}].psk", pair[1].0),
+                format!("the same pre-shared key as peer \"{}\": a group key is forbidden (H46)", k.peers[pair[0].0].name),
+            );
+        }
+    }
+}
+
+fn service(c: &Config, p: &mut Problems) {
+    if c.l2tp.challenge && c.l2tp.secret.is_none() {
+        p.add("l2tp.secret", "challenge: true needs the tunnel secret");
+    }
+    if c.ppp.authenticate.is_empty() && c.listeners.iter().any(|l| !l.anonymous) {
+        p.add("ppp.authenticate", "only anonymous listeners do without authentication (H33)");
+    }
+    if !c.pools.ipv4.is_empty() && c.ppp.local_ipv4.is_none() {
+        p.add("ppp.local_ipv4", "IPv4 subscribers need our IPv4 address of the link");
+    }
+    for (i, n) in c.pools.ipv6.iter().enumerate() {
+        if n.prefix_len() > 64 {
+            p.add(format!("pools.ipv6[{i}]"), format!("{n} holds no /64"));
+        }
+    }
+    let len = c.pools.delegated_len.unwrap_or(56);
+    if !(32..=64).contains(&len) {
+        p.add("pools.delegated_len", "between 32 and 64");
+    }
+    for (i, n) in c.pools.delegated.iter().enumerate() {
+        if n.prefix_len() > len {
+            p.add(format!("pools.delegated[{i}]"), format!("{n} holds no /{len}"));
+        }
+    }
+}
+
+fn subscribers(c: &Config, p: &mut Problems) {
+    let mut users = HashSet::new();
+    let mut taken: HashSet<(IpAddr, u8)> = HashSet::new();
+    for (i, s) in c.subscribers.iter().enumerate() {
+        let path = format!("subscribers[{i}]");
+        if s.user.is_empty() || !users.insert(&s.user) {
+            p.add(format!("{path}.user"), format!("\"{}\" is empty or stands twice", s.user));
+        }
+        if s.secret.is_some() == s.hash.is_some() {
+            p.add(format!("{path}.secret"), "exactly one of secret (in the clear, for CHAP) and hash (for PAP)");
+        }
+        for (key, prefix) in fixed(s) {
+            if !taken.insert(prefix) {
+                p.add(format!("{path}.{key}"), format!("{}/{} belongs to another subscriber", prefix.0, prefix.1));
+            }
+        }
+        if s.ipv6_prefix.is_some_and(|n| n.prefix_len() != 64) {
+            p.add(format!("{path}.ipv6_prefix"), "the prefix of a link is a /64");
+        }
+        if s.ipv4.is_some() && c.ppp.local_ipv4.is_none() {
+            p.add("ppp.local_ipv4", "IPv4 subscribers need our IPv4 address of the link");
+        }
+    }
+}
+
+fn fixed(s: &Subscriber) -> impl Iterator<Item = (&'static str, (IpAddr, u8))> {
+    let v4 = s.ipv4.map(|a| ("ipv4", (IpAddr::V4(a), 32)));
+    let link = s.ipv6_prefix.map(|n| ("ipv6_prefix", (IpAddr::V6(n.network()), n.prefix_len())));
+    let delegated = s.delegated.map(|n| ("delegated", (IpAddr::V6(n.network()), n.prefix_len())));
+    [v4, link, delegated].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, ConfigError};
+
+    const GOOD: &str = r#"
+ports:
+  - { name: access, device: "net_null0", zone: public, addresses: [192.0.2.1/24] }
+listeners:
+  - { name: secure, address: 192.0.2.1 }
+ike:
+  identity: gw.example.net
+  peers:
+    - { name: alice, id: alice@example.net, auth: psk, psk: correct-horse }
+pools: { ipv6: ["2001:db8:100::/48"] }
+subscribers:
+  - { user: alice, secret: wonderland }
+"#;
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from), "test is out of date: {from}");
+        match Config::from_yaml("test.yaml", &GOOD.replacen(from, to, 1)) {
+            Ok(_) => panic!("accepted"),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn good_one_passes() {
+        Config::from_yaml("test.yaml", GOOD).map(|_| ()).unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    #[test]
+    fn unknown_keys_carry_the_line() {
+        let e = refused("identity:", "idendity:");
+        assert!(e.contains("idendity") && e.contains("7"), "{e}");
+        assert!(matches!(Config::from_yaml("x", ":"), Err(ConfigError::Syntax(..))));
+    }
+
+    #[test]
+    fn group_keys_are_refused_with_path_and_line() {
+        let e = refused("alice@example.net", "'*@example.net'");
+        assert!(e.contains("test.yaml:9: ike.peers[0].id") && e.contains("H46"), "{e}");
+        let e = refused("psk: correct-horse }", "psk: k }\n    - { name: bob, id: bob, auth: psk, psk: k }");
+        assert!(e.contains("H46"), "{e}");
+    }
+
+    #[test]
+    fn clear_ppp_on_a_public_listener_is_refused() {
+        let e = refused("192.0.2.1 }", "192.0.2.1, protection: none }");
+        assert!(e.contains("H36") && e.contains("test.yaml:5"), "{e}");
+        let e = refused("192.0.2.1 }", "192.0.2.1, protection: none, anonymous: true }\nl2tp: { secret: s, challenge: true }");
+        assert!(e.contains("H37"), "{e}");
+        assert!(!e.contains("H36"), "{e}");
+    }
+
+    #[test]
+    fn anonymous_must_be_written() {
+        assert!(refused("pools:", "ppp: { authenticate: [] }\npools:").contains("H33"));
+    }
+
+    #[test]
+    fn secrets_are_never_in_messages() {
+        for e in [refused("psk, psk: correct-horse", "psk, psk: [correct-horse]"), refused("user: alice", "user: ''")] {
+            assert!(!e.contains("wonderland"), "{e}");
+        }
+    }
+
+    #[test]
+    fn listener_needs_a_port_address() {
+        assert!(refused("address: 192.0.2.1 }", "address: 192.0.2.9 }").contains("no port has"));
+    }
+}

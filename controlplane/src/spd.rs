@@ -1,0 +1,117 @@
+//! The SPD (RFC 4301, section 4.4.1) that a gateway's listeners imply, as the seed document's section 3.5.5
+//! prints it: BYPASS for ESP and IKE, PROTECT for L2TP, DISCARD for everything else.
+//!
+//! ```text
+//!  local           remote  protocol        action
+//!  SC              *       ESP             BYPASS
+//!  SC              *       IKE             BYPASS     UDP 500, 4500
+//!  SC:1701         *:*     UDP             PROTECT    ESP in transport mode (BYPASS: clear listeners, H29)
+//!  SC              *       ICMP            BYPASS     path MTU discovery and echo
+//!  *               *       *               DISCARD
+//! ```
+//!
+//! On the outer IPv6 side neighbour discovery is ICMPv6 too; ARP is not IP and not subject to the SPD.
+
+use crate::config::{Config, Protection};
+use dataplane_api::{Action, IpPrefix, PolicyRule, PortRange, Selector};
+use std::net::IpAddr;
+
+/// A rule with the name under which it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What it is for.
+    pub name: &'static str,
+    /// The rule itself.
+    pub rule: PolicyRule,
+}
+
+/// IP protocol numbers.
+const UDP: u8 = 17;
+const ESP: u8 = 50;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+const L2TP_PORT: u16 = 1701;
+
+/// The ordered SPD of `config`.
+pub fn build(config: &Config) -> Vec<Named> {
+    let mut spd = Vec::new();
+    for l in &config.listeners {
+        let here = |protocol, port| Selector {
+            protocol,
+            local: Some(IpPrefix::host(l.address)),
+            local_port: port,
+            ..Selector::ANY
+        };
+        let l2tp = match l.protection {
+            Protection::Ipsec => Action::Protect,
+            Protection::None => Action::Bypass,
+        };
+        if l.protection == Protection::Ipsec {
+            spd.push(named("esp", here(ESP, PortRange::ANY), Action::Bypass));
+            spd.push(named("ike", here(UDP, PortRange::one(500)), Action::Bypass));
+            spd.push(named("ike-natt", here(UDP, PortRange::one(4500)), Action::Bypass));
+        }
+        spd.push(named("l2tp", here(UDP, PortRange::one(L2TP_PORT)), l2tp));
+        let icmp = if l.address.is_ipv4() { ICMP } else { ICMPV6 };
+        spd.push(named("icmp", here(icmp, PortRange::ANY), Action::Bypass));
+    }
+    if config.ports.iter().flat_map(|p| &p.addresses).any(|a| matches!(a.addr(), IpAddr::V6(_))) {
+        // Neighbour discovery uses link-local and solicited-node addresses too.
+        spd.push(named("nd", Selector { protocol: ICMPV6, ..Selector::ANY }, Action::Bypass));
+    }
+    spd.push(named("default", Selector::ANY, Action::Discard));
+    spd
+}
+
+fn named(name: &'static str, selector: Selector, action: Action) -> Named {
+    Named { name, rule: PolicyRule { selector, action } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(address: &str, protection: &str) -> Vec<(String, Action, u8, u16)> {
+        let yaml = format!(
+            "ports: [{{ name: a, device: d, zone: public, addresses: [{address}/24] }}]\n\
+             listeners: [{{ name: l, address: \"{address}\", {protection} }}]\n\
+             ike: {{ identity: gw, peers: [{{ name: p, id: p, auth: psk, psk: k }}] }}\n"
+        );
+        let config = Config::from_yaml("t", &yaml).unwrap_or_else(|e| panic!("{e}"));
+        build(&config)
+            .into_iter()
+            .map(|n| (n.name.to_owned(), n.rule.action, n.rule.selector.protocol, n.rule.selector.local_port.first))
+            .collect()
+    }
+
+    // Seed, section 3.5.5.1 (H52): the SC's table for IPv6 over IPv4.
+    #[test]
+    fn v4_outer_is_the_seeds_table() {
+        assert_eq!(
+            rows("192.0.2.1", "protection: ipsec"),
+            [
+                ("esp".into(), Action::Bypass, 50, 0),
+                ("ike".into(), Action::Bypass, 17, 500),
+                ("ike-natt".into(), Action::Bypass, 17, 4500),
+                ("l2tp".into(), Action::Protect, 17, 1701),
+                ("icmp".into(), Action::Bypass, 1, 0),
+                ("default".into(), Action::Discard, 0, 0),
+            ]
+        );
+    }
+
+    // Seed, section 3.5.5.2 (H53): the same for IPv4 over IPv6, with neighbour discovery.
+    #[test]
+    fn v6_outer_is_the_seeds_table() {
+        let names: Vec<_> = rows("2001:db8::1", "protection: ipsec").into_iter().map(|r| (r.0, r.1)).collect();
+        assert!(names.contains(&("l2tp".into(), Action::Protect)) && names.contains(&("nd".into(), Action::Bypass)));
+        assert_eq!(names.last(), Some(&("default".into(), Action::Discard)));
+    }
+
+    #[test]
+    fn a_clear_listener_offers_no_ike() {
+        let rows = rows("192.0.2.1", "protection: none, anonymous: true");
+        assert_eq!(rows[0], ("l2tp".into(), Action::Bypass, 17, 1701));
+        assert!(rows.iter().all(|r| r.2 != 50));
+    }
+}
