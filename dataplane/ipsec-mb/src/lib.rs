@@ -1,1 +1,34 @@
-//! Crate `ipsec-mb`.
+//! ESP cryptography over batches of packets, by Intel's Multi-Buffer Crypto for IPsec library.
+//!
+//! The library gains its speed in two ways. AES-GCM interleaves the blocks of *one* packet and is called
+//! directly. CBC encryption, HMAC and Poly1305 are serial within a packet, so the library runs *several
+//! packets* side by side: jobs are submitted in a burst, come back in any number, and the rest is flushed.
+//! A user of this crate sees neither:
+//!
+//! ```text
+//!   Batch::new() ── push(Job) per packet ──► Manager::run(batch) ──► Outcome: which packets are good
+//! ```
+//!
+//! A job is one ESP packet in place, from the SPI to the ICV (RFC 4303, figure 1):
+//!
+//! ```text
+//!   SPI(4) | seq(4) | IV(0, 8 or 16) | payload, padding, trailer | ICV(12 or 16)
+//!   └── authenticated ──────────────────────────────────────────┘
+//!                                    └── encrypted ─────────────┘
+//! ```
+//!
+//! `run` returns when every job of the batch is finished: the library holds no pointer into a packet or a
+//! key after it, which is what makes the borrows in [`Job`] enough. Tags are compared here, in constant
+//! time; the library only computes them.
+
+mod algorithm;
+mod batch;
+mod key;
+mod manager;
+mod prefetch;
+
+pub use algorithm::Algorithm;
+pub use batch::{BATCH, Batch, Direction, Job, Outcome};
+pub use key::Key;
+pub use manager::{Error, Manager};
+pub use prefetch::prefetch;

@@ -1,0 +1,120 @@
+//! The transforms, with the sizes that shape an ESP packet.
+
+/// A cipher with its integrity algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Algorithm {
+    /// AES-GCM, 16-octet ICV, 128-bit key (RFC 4106).
+    AesGcm128 = 1,
+    /// The same with a 256-bit key.
+    AesGcm256,
+    /// AES-GMAC, 128-bit key: nothing is encrypted (RFC 4543).
+    AesGmac128,
+    /// The same with a 256-bit key.
+    AesGmac256,
+    /// ChaCha20-Poly1305 (RFC 7634).
+    ChaCha20Poly1305,
+    /// AES-CBC 128 (RFC 3602) with HMAC-SHA1-96 (RFC 2404).
+    AesCbc128Sha1,
+    /// AES-CBC 256 with HMAC-SHA1-96.
+    AesCbc256Sha1,
+    /// AES-CBC 128 with HMAC-SHA2-256-128 (RFC 4868).
+    AesCbc128Sha256,
+    /// AES-CBC 256 with HMAC-SHA2-256-128.
+    AesCbc256Sha256,
+    /// No encryption (RFC 2410) with HMAC-SHA1-96.
+    NullSha1,
+    /// No encryption with HMAC-SHA2-256-128.
+    NullSha256,
+}
+
+use Algorithm::*;
+
+impl Algorithm {
+    /// Every algorithm, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        AesGcm128,
+        AesGcm256,
+        AesGmac128,
+        AesGmac256,
+        ChaCha20Poly1305,
+        AesCbc128Sha1,
+        AesCbc256Sha1,
+        AesCbc128Sha256,
+        AesCbc256Sha256,
+        NullSha1,
+        NullSha256,
+    ];
+
+    /// The inverse of `self as u8`.
+    #[inline]
+    pub const fn from_number(n: u8) -> Option<Self> {
+        if n == 0 || n as usize > Self::ALL.len() { None } else { Some(Self::ALL[n as usize - 1]) }
+    }
+
+    /// Octets of the cipher key.
+    pub const fn cipher_key_len(self) -> usize {
+        match self {
+            AesGcm128 | AesGmac128 | AesCbc128Sha1 | AesCbc128Sha256 => 16,
+            AesGcm256 | AesGmac256 | ChaCha20Poly1305 | AesCbc256Sha1 | AesCbc256Sha256 => 32,
+            NullSha1 | NullSha256 => 0,
+        }
+    }
+
+    /// Octets of the integrity key.
+    pub const fn auth_key_len(self) -> usize {
+        match self {
+            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 => 20,
+            AesCbc128Sha256 | AesCbc256Sha256 | NullSha256 => 32,
+            _ => 0,
+        }
+    }
+
+    /// Octets of the IV in the packet.
+    #[inline]
+    pub const fn iv_len(self) -> usize {
+        match self {
+            AesCbc128Sha1 | AesCbc256Sha1 | AesCbc128Sha256 | AesCbc256Sha256 => 16,
+            NullSha1 | NullSha256 => 0,
+            _ => 8,
+        }
+    }
+
+    /// Octets of the ICV.
+    #[inline]
+    pub const fn icv_len(self) -> usize {
+        match self {
+            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 => 12,
+            _ => 16,
+        }
+    }
+
+    /// The part between IV and ICV is a multiple of this many octets (RFC 4303, section 2.4: at least 4).
+    #[inline]
+    pub const fn block_len(self) -> usize {
+        match self {
+            AesCbc128Sha1 | AesCbc256Sha1 | AesCbc128Sha256 | AesCbc256Sha256 => 16,
+            _ => 4,
+        }
+    }
+
+    /// The nonce is made of a salt and the IV in the packet, which must never repeat under one key.
+    #[inline]
+    pub const fn is_aead(self) -> bool {
+        matches!(self, AesGcm128 | AesGcm256 | AesGmac128 | AesGmac256 | ChaCha20Poly1305)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_round_trip() {
+        for a in Algorithm::ALL {
+            assert_eq!(Algorithm::from_number(a as u8), Some(a));
+        }
+        assert_eq!(Algorithm::from_number(0), None);
+        assert_eq!(Algorithm::from_number(12), None);
+    }
+}

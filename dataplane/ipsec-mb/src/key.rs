@@ -1,0 +1,156 @@
+//! Expanded keys: what the library precomputes once per SA.
+//!
+//! Every algorithm fits the same fixed-size block, so that a table of SAs is one array, mapped when it is first
+//! touched and never allocated from afterwards:
+//!
+//! ```text
+//!   GCM, GMAC   the library's gcm_key_data: round keys (15 x 16), then powers of the hash key
+//!   CBC + HMAC  encryption round keys (240) | decryption round keys (240) | inner hash (32) | outer hash (32)
+//!   ChaCha20    the key itself (32)
+//! ```
+
+use crate::{Algorithm, Manager};
+use ipsec_mb_sys::{IMB_MGR, gcm_key_data};
+use zerocopy::FromZeros;
+use zeroize::{Zeroize, Zeroizing};
+
+const BODY: usize = 1008;
+const DECRYPT: usize = 240;
+const INNER: usize = 480;
+const OUTER: usize = 512;
+const HMAC_BLOCK: usize = 64;
+
+/// Expanded key of one direction of an SA. All zero is a valid, useless key. Erased on drop, never printed.
+#[derive(FromZeros)]
+#[repr(C, align(64))]
+pub struct Key {
+    body: [u8; BODY],
+    algorithm: u8,
+    unused: [u8; 15],
+}
+
+// The library takes the body for its own structure.
+const _: () = assert!(size_of::<Key>() == size_of::<gcm_key_data>() && align_of::<Key>() == align_of::<gcm_key_data>());
+
+impl Key {
+    /// Expands a cipher key and an integrity key; `None` when a length is not the algorithm's.
+    pub fn new(manager: &Manager, algorithm: Algorithm, cipher: &[u8], auth: &[u8]) -> Option<Self> {
+        let mut key = Self::empty();
+        key.expand(manager, algorithm, cipher, auth).then_some(key)
+    }
+
+    /// The all-zero key.
+    pub const fn empty() -> Self {
+        Self { body: [0; BODY], algorithm: 0, unused: [0; 15] }
+    }
+
+    /// The same as [`Key::new`] in place; on `false` the key is empty.
+    pub fn expand(&mut self, manager: &Manager, algorithm: Algorithm, cipher: &[u8], auth: &[u8]) -> bool {
+        self.clear();
+        if cipher.len() != algorithm.cipher_key_len() || auth.len() != algorithm.auth_key_len() {
+            return false;
+        }
+        use Algorithm::*;
+        let mgr = manager.raw();
+        let done = match algorithm {
+            AesGcm128 | AesGmac128 => self.expand_gcm(mgr.gcm128_pre, cipher),
+            AesGcm256 | AesGmac256 => self.expand_gcm(mgr.gcm256_pre, cipher),
+            ChaCha20Poly1305 => {
+                self.body[..cipher.len()].copy_from_slice(cipher);
+                true
+            }
+            AesCbc128Sha1 | AesCbc128Sha256 => self.expand_aes(mgr.keyexp_128, cipher) && self.hash(mgr, auth),
+            AesCbc256Sha1 | AesCbc256Sha256 => self.expand_aes(mgr.keyexp_256, cipher) && self.hash(mgr, auth),
+            NullSha1 | NullSha256 => self.hash(mgr, auth),
+        };
+        if done {
+            self.algorithm = algorithm as u8;
+        } else {
+            self.clear();
+        }
+        done
+    }
+
+    /// Erases it.
+    pub fn clear(&mut self) {
+        if self.algorithm != 0 {
+            self.body.zeroize();
+            self.algorithm = 0;
+        }
+    }
+
+    /// Asks the cache for what a packet will need first.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        crate::prefetch(self, 6);
+    }
+
+    fn expand_gcm(&mut self, pre: ipsec_mb_sys::aes_gcm_pre_t, cipher: &[u8]) -> bool {
+        let Some(pre) = pre else { return false };
+        // SAFETY: the caller checked the length of `cipher`; `self` has the size and alignment of `gcm_key_data`.
+        unsafe { pre(cipher.as_ptr().cast(), core::ptr::from_mut(self).cast()) };
+        true
+    }
+
+    fn expand_aes(&mut self, expand: ipsec_mb_sys::keyexp_t, cipher: &[u8]) -> bool {
+        let Some(expand) = expand else { return false };
+        let (encrypt, decrypt) = self.body.split_at_mut(DECRYPT);
+        // SAFETY: the caller checked the length of `cipher`; each half has room for the 15 round keys of AES-256 and
+        // is 16-octet aligned, because `Key` is and 240 is a multiple of 16.
+        unsafe { expand(cipher.as_ptr().cast(), encrypt.as_mut_ptr().cast(), decrypt.as_mut_ptr().cast()) };
+        true
+    }
+
+    // RFC 2104: the hash states after the block (key xor ipad) and (key xor opad).
+    fn hash(&mut self, mgr: &IMB_MGR, auth: &[u8]) -> bool {
+        let one_block = if auth.len() == 20 { mgr.sha1_one_block } else { mgr.sha256_one_block };
+        let Some(one_block) = one_block else { return false };
+        for (pad, at) in [(0x36, INNER), (0x5c, OUTER)] {
+            let mut block = Zeroizing::new([pad; HMAC_BLOCK]);
+            for (b, k) in block.iter_mut().zip(auth) {
+                *b ^= k;
+            }
+            // SAFETY: reads one block of 64 octets and writes a digest of 20 or 32 octets; 32 are left after `at`.
+            unsafe { one_block(block.as_ptr().cast(), self.body[at..at + 32].as_mut_ptr().cast()) };
+        }
+        true
+    }
+
+    #[inline(always)]
+    pub(crate) fn is(&self, algorithm: Algorithm) -> bool {
+        self.algorithm == algorithm as u8
+    }
+
+    #[inline(always)]
+    pub(crate) fn gcm(&self) -> *const gcm_key_data {
+        core::ptr::from_ref(self).cast()
+    }
+
+    pub(crate) fn encrypt(&self) -> *const u8 {
+        self.body.as_ptr()
+    }
+
+    pub(crate) fn decrypt(&self) -> *const u8 {
+        self.body[DECRYPT..].as_ptr()
+    }
+
+    pub(crate) fn inner(&self) -> *const u8 {
+        self.body[INNER..].as_ptr()
+    }
+
+    pub(crate) fn outer(&self) -> *const u8 {
+        self.body[OUTER..].as_ptr()
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key({:?})", Algorithm::from_number(self.algorithm))
+    }
+}

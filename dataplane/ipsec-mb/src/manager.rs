@@ -1,0 +1,243 @@
+//! The library's manager: its function pointers for this CPU, and the queue of jobs. One per worker.
+
+use crate::batch::{Batch, Outcome, Pending, Unit};
+use ipsec_mb_sys::*;
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+
+/// Why no manager could be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The library found at run time differs in its first two version numbers from the one compiled against, or is
+    /// older than 1.3: its structures have another layout.
+    Version {
+        /// Version found, as `major << 16 | minor << 8 | patch`.
+        found: u32,
+        /// Version compiled against.
+        compiled: u32,
+    },
+    /// Out of memory.
+    Memory,
+    /// The CPU lacks what the library needs (AES-NI, SSE4.2, PCLMULQDQ).
+    Cpu,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Version { found, compiled } => {
+                let v = |n: u32| format!("{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255);
+                write!(f, "IPsec-MB {} found, built for {}, 1.3 needed", v(found), v(compiled))
+            }
+            Self::Memory => f.write_str("no memory for the IPsec-MB manager"),
+            Self::Cpu => f.write_str("the CPU lacks AES-NI, PCLMULQDQ or SSE4.2, which IPsec-MB needs"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+const OLDEST: u32 = 1 << 16 | 3 << 8;
+
+type GcmFn = unsafe extern "C" fn(
+    *const gcm_key_data,
+    *mut gcm_context_data,
+    *mut u8,
+    *const u8,
+    u64,
+    *const u8,
+    *const u8,
+    u64,
+    *mut u8,
+    u64,
+);
+
+struct Gcm {
+    seal: GcmFn,
+    open: GcmFn,
+    mac_init: unsafe extern "C" fn(*const gcm_key_data, *mut gcm_context_data, *const u8, u64),
+    mac_update: unsafe extern "C" fn(*const gcm_key_data, *mut gcm_context_data, *const u8, u64),
+    mac_finish: unsafe extern "C" fn(*const gcm_key_data, *mut gcm_context_data, *mut u8, u64),
+}
+
+impl Gcm {
+    #[inline(always)]
+    fn crypt(&self, job: &mut Pending<'_>) {
+        job.prepare_aead();
+        let call = if job.seals() { self.seal } else { self.open };
+        let mut context = MaybeUninit::<gcm_context_data>::uninit();
+        let (text, text_len) = job.text();
+        let (aad, aad_len) = job.aad();
+        let tag = job.tag.as_mut_ptr();
+        // SAFETY: the text lies in the job's packet, which is mutably borrowed, and is worked on in place as the library
+        // allows; nonce (12 octets), AAD and tag (16 octets) lie in the job; the key holds initialized octets of
+        // the size it reads; the context is scratch space that the call initializes.
+        unsafe {
+            let nonce = job.nonce.as_ptr();
+            call(job.key.gcm(), context.as_mut_ptr(), text, text, text_len, nonce, aad, aad_len, tag, 16);
+        }
+    }
+
+    fn mac(&self, job: &mut Pending<'_>) {
+        job.prepare_aead();
+        let mut context = MaybeUninit::<gcm_context_data>::uninit();
+        let (text, text_len) = job.text();
+        let (aad, aad_len) = job.aad();
+        let (key, context, tag) = (job.key.gcm(), context.as_mut_ptr(), job.tag.as_mut_ptr());
+        // SAFETY: as in `crypt`; `mac_init` initializes the context for the other two.
+        unsafe {
+            (self.mac_init)(key, context, job.nonce.as_ptr(), 12);
+            (self.mac_update)(key, context, aad, aad_len);
+            (self.mac_update)(key, context, text, text_len);
+            (self.mac_finish)(key, context, tag, 16);
+        }
+    }
+}
+
+/// A multi-buffer manager. It may move to another thread, but only one thread at a time may use it.
+pub struct Manager {
+    raw: NonNull<IMB_MGR>,
+    gcm128: Gcm,
+    gcm256: Gcm,
+}
+
+// SAFETY: the manager is heap memory of its own without ties to the thread that made it. (`imb_errno`, which the
+// library keeps per process, is written and never read by us.)
+unsafe impl Send for Manager {}
+
+impl Manager {
+    /// Picks the best implementation for this CPU.
+    pub fn new() -> Result<Self, Error> {
+        // SAFETY: no preconditions.
+        let found = unsafe { imb_get_version() };
+        if found < OLDEST || found >> 8 != IMB_VERSION_NUM >> 8 {
+            return Err(Error::Version { found, compiled: IMB_VERSION_NUM });
+        }
+        // SAFETY: no preconditions; the result is checked.
+        let raw = NonNull::new(unsafe { alloc_mb_mgr(0) }).ok_or(Error::Memory)?;
+        let mut arch = IMB_ARCH_NONE;
+        // SAFETY: `raw` was just allocated by the library, which initializes it here.
+        let mgr = unsafe {
+            init_mb_mgr_auto(raw.as_ptr(), &mut arch);
+            raw.as_ref()
+        };
+        let gcm = |seal, open, mac_init, mac_update, mac_finish| {
+            let known = arch != IMB_ARCH_NONE;
+            known.then_some(())?;
+            Some(Gcm {
+                seal: seal?,
+                open: open?,
+                mac_init: mac_init?,
+                mac_update: mac_update?,
+                mac_finish: mac_finish?,
+            })
+        };
+        let gcm128 = gcm(mgr.gcm128_enc, mgr.gcm128_dec, mgr.gmac128_init, mgr.gmac128_update, mgr.gmac128_finalize);
+        let gcm256 = gcm(mgr.gcm256_enc, mgr.gcm256_dec, mgr.gmac256_init, mgr.gmac256_update, mgr.gmac256_finalize);
+        let (Some(gcm128), Some(gcm256)) = (gcm128, gcm256) else {
+            // SAFETY: allocated above, not used afterwards.
+            unsafe { free_mb_mgr(raw.as_ptr()) };
+            return Err(Error::Cpu);
+        };
+        Ok(Self { raw, gcm128, gcm256 })
+    }
+
+    pub(crate) fn raw(&self) -> &IMB_MGR {
+        // SAFETY: valid from `new` to `drop`; nothing else refers to it.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// Performs every job of the batch. A packet that the outcome does not name must be dropped: its ICV was wrong,
+    /// or (which would be a bug) the library refused it; what its payload holds then is unspecified.
+    #[inline]
+    pub fn run(&mut self, batch: &mut Batch<'_>) -> Outcome {
+        let mut good = 0;
+        let mut burst = 0;
+        let jobs = batch.jobs();
+        for i in 0..jobs.len() {
+            if let Some(next) = jobs.get(i + 2) {
+                next.key.prefetch();
+            }
+            let job = &mut jobs[i];
+            match job.unit() {
+                Unit::Gcm128 => self.gcm128.crypt(job),
+                Unit::Gcm256 => self.gcm256.crypt(job),
+                Unit::Gmac128 => self.gcm128.mac(job),
+                Unit::Gmac256 => self.gcm256.mac(job),
+                Unit::Burst => {
+                    burst += 1;
+                    continue;
+                }
+            }
+            good |= u64::from(job.finish()) << i;
+        }
+        if burst != 0 {
+            good |= self.run_burst(jobs);
+        }
+        Outcome(good)
+    }
+
+    fn run_burst(&mut self, jobs: &mut [Pending<'_>]) -> u64 {
+        let mgr = self.raw.as_ptr();
+        let (Some(next), Some(submit), Some(flush), Some(queued)) =
+            (self.raw().get_next_burst, self.raw().submit_burst, self.raw().flush_burst, self.raw().queue_size)
+        else {
+            return 0;
+        };
+        let mut slots = [std::ptr::null_mut::<IMB_JOB>(); crate::BATCH];
+        let wanted = jobs.iter().filter(|j| j.unit() == Unit::Burst).count();
+        // SAFETY: the queue is empty between runs and longer than a batch; `slots` has room for `wanted` pointers.
+        let got = unsafe { next(mgr, wanted as u32, slots.as_mut_ptr()) } as usize;
+        if got < wanted {
+            return 0;
+        }
+        let bursting = jobs.iter_mut().enumerate().filter(|(_, j)| j.unit() == Unit::Burst);
+        for ((i, job), &slot) in bursting.zip(&slots[..wanted]) {
+            job.prepare_burst();
+            // SAFETY: `slot` is a job of the manager, ours until it is submitted. What `fill` points it to (packet, key
+            // and the scratch in `job`) stays borrowed and unmoved until this function returns, and no job is left in
+            // the manager then.
+            unsafe { job.fill(&mut *slot, i) };
+        }
+        let mut good = 0;
+        let mut finish = |slots: &[*mut IMB_JOB], n: usize| {
+            for &slot in slots.iter().take(n) {
+                // SAFETY: the library hands back jobs that it has finished; they stay readable until the next call.
+                let (status, index) = unsafe { ((*slot).status, (*slot).user_data as usize) };
+                if let Some(job) = jobs.get_mut(index)
+                    && status == IMB_STATUS_COMPLETED
+                {
+                    good |= u64::from(job.finish()) << index;
+                }
+            }
+        };
+        // SAFETY: `wanted` jobs were obtained and filled; the array has room for all that can come back.
+        let n = unsafe { submit(mgr, wanted as u32, slots.as_mut_ptr()) } as usize;
+        finish(&slots, n);
+        // SAFETY: the manager is valid and `slots` has room for as many as are asked for.
+        while unsafe { queued(mgr) } != 0 {
+            // SAFETY: as above.
+            let n = unsafe { flush(mgr, slots.len() as u32, slots.as_mut_ptr()) } as usize;
+            if n == 0 {
+                // The library would keep pointers into memory that is about to be reused.
+                std::process::abort();
+            }
+            finish(&slots, n);
+        }
+        good
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `alloc_mb_mgr`, not used afterwards.
+        unsafe { free_mb_mgr(self.raw.as_ptr()) };
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("arch", &self.raw().used_arch).finish()
+    }
+}
