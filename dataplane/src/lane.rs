@@ -1,0 +1,283 @@
+//! Packets on their way through a worker: a [`Packet`] is a buffer and what is known about it, a [`Lane`] is a
+//! bounded array of them between two nodes, and [`Ctx`] is what every node may use besides its lanes.
+//!
+//! A node drains its input lane; each packet it takes leaves it in exactly one way: into another lane, through
+//! [`Ctx::drop`] with one reason, into a punt ring, or out of a port. That is what keeps the accounting identity of
+//! `dataplane_api::counter` true.
+
+use crate::handoff::Handoff;
+use crate::node::icmp::IcmpLimiter;
+use crate::node::punt::Punt;
+use crate::publish::Snapshot;
+use dataplane_api::{Counters, DropReason, PeerId, PortId, SessionId, Spi, WorkerEvent, WorkerId};
+use dpdk::mbuf::Mbuf;
+use dpdk::mempool::Mempool;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Packets a lane holds; more than one RX burst, because packets made by the worker itself join it.
+pub const LANE: usize = 256;
+
+/// Where a packet came from, which decides the policies that apply to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Origin {
+    /// A port of the public zone, in the clear or decrypted.
+    Public,
+    /// A port of the trusted zone.
+    Trusted,
+    /// A softwire, after decapsulation.
+    Session,
+    /// This gateway itself.
+    Local,
+}
+
+/// What is known about a packet. All offsets are from the start of the first segment's data.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketMeta {
+    /// IKE peer whose SA protected the packet (inbound, set by `esp_in`), or is to protect it (outbound, set by
+    /// `l2tp_out` and `inject`, read by `esp_out`).
+    pub peer: Option<PeerId>,
+    /// Inbound SA that protected the packet.
+    pub spi: Option<Spi>,
+    /// L2TP session the packet came out of or is to go into.
+    pub session: Option<SessionId>,
+    /// Word of the route it takes, see `fib`.
+    pub next_hop: u32,
+    /// Ingress port; for packets of our own, 0.
+    pub port: PortId,
+    /// Offset of the outermost IP header that is still of interest.
+    pub l3: u16,
+    /// Offset of what that header carries (after IPv4 options or IPv6 extension headers): ESP, UDP, ...
+    pub l4: u16,
+    /// Protocol of what is at `l4`.
+    pub proto: u8,
+    /// Where it came from.
+    pub origin: Origin,
+    /// What it waits for when it crosses to another worker.
+    pub stage: Stage,
+}
+
+const _: () = assert!(size_of::<PacketMeta>() <= 32);
+
+/// The lane that a packet handed to another worker goes into there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// ESP whose SA the other worker owns.
+    EspIn,
+    /// L2TP whose session the other worker owns.
+    L2tpIn,
+    /// Inner packet into a session the other worker owns.
+    L2tpOut,
+}
+
+impl PacketMeta {
+    /// For a packet that starts at `l3`, nothing else known.
+    pub fn new(port: PortId, l3: u16, origin: Origin) -> Self {
+        Self {
+            peer: None,
+            spi: None,
+            session: None,
+            next_hop: 0,
+            port,
+            l3,
+            l4: l3,
+            proto: 0,
+            origin,
+            stage: Stage::EspIn,
+        }
+    }
+}
+
+/// A packet: its buffer, from the Ethernet header on or from the IP header on (`meta.l3` says where), and its
+/// context. The data never extends beyond the length that the IP header states: `classify` trims it.
+#[derive(Debug)]
+pub struct Packet {
+    /// The buffer.
+    pub mbuf: Mbuf,
+    /// The context.
+    pub meta: PacketMeta,
+}
+
+impl Packet {
+    /// From the IP header on.
+    #[inline]
+    pub fn ip(&self) -> &[u8] {
+        self.mbuf.data().get(usize::from(self.meta.l3)..).unwrap_or_default()
+    }
+
+    /// From the IP header on, to be changed.
+    #[inline]
+    pub fn ip_mut(&mut self) -> &mut [u8] {
+        self.mbuf.data_mut().get_mut(usize::from(self.meta.l3)..).unwrap_or_default()
+    }
+
+    /// From the payload of the IP header on.
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        self.mbuf.data().get(usize::from(self.meta.l4)..).unwrap_or_default()
+    }
+
+    /// Whether the IP header is one of IPv6.
+    #[inline]
+    pub fn is_v6(&self) -> bool {
+        self.ip().first().is_some_and(|b| b >> 4 == 6)
+    }
+
+    /// Source and destination of the IP header (unspecified addresses if there is no whole header).
+    #[inline]
+    pub fn addresses(&self) -> (IpAddr, IpAddr) {
+        let ip = self.ip();
+        if self.is_v6() {
+            let at = |o: usize| ip.get(o..o + 16).and_then(|s| <[u8; 16]>::try_from(s).ok()).unwrap_or_default();
+            (Ipv6Addr::from(at(8)).into(), Ipv6Addr::from(at(24)).into())
+        } else {
+            let at = |o: usize| ip.get(o..o + 4).and_then(|s| <[u8; 4]>::try_from(s).ok()).unwrap_or_default();
+            (Ipv4Addr::from(at(12)).into(), Ipv4Addr::from(at(16)).into())
+        }
+    }
+
+    /// Source and destination address with the ports of UDP or TCP at `l4` (0 for other protocols).
+    #[inline]
+    pub fn sockets(&self) -> (SocketAddr, SocketAddr) {
+        let (src, dst) = self.addresses();
+        let (sport, dport) = match (self.meta.proto, self.payload()) {
+            (wire::ip::UDP | wire::ip::TCP, [a, b, c, d, ..]) => {
+                (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
+            }
+            _ => (0, 0),
+        };
+        (SocketAddr::new(src, sport), SocketAddr::new(dst, dport))
+    }
+}
+
+/// A bounded array of packets between two nodes. It never allocates after it was made.
+#[derive(Debug)]
+pub struct Lane {
+    packets: Vec<Packet>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lane {
+    /// Empty, with room for [`LANE`] packets.
+    pub fn new() -> Self {
+        Self { packets: Vec::with_capacity(LANE) }
+    }
+
+    /// Packets in it.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Whether it is empty.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// How many more fit.
+    #[inline]
+    pub fn room(&self) -> usize {
+        LANE.saturating_sub(self.packets.len())
+    }
+
+    /// Appends; gives the packet back when the lane is full.
+    #[inline]
+    pub fn push(&mut self, packet: Packet) -> Result<(), Packet> {
+        if self.packets.len() < LANE {
+            self.packets.push(packet);
+            Ok(())
+        } else {
+            Err(packet)
+        }
+    }
+
+    /// Takes all packets out, in order.
+    #[inline]
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Packet> {
+        self.packets.drain(..)
+    }
+
+    /// The packets in place, for work over the whole batch.
+    #[inline]
+    pub fn packets(&mut self) -> &mut [Packet] {
+        &mut self.packets
+    }
+
+    /// Prefetches the first line of every packet.
+    #[inline]
+    pub fn prefetch(&self) {
+        for p in &self.packets {
+            p.mbuf.prefetch_data();
+        }
+    }
+}
+
+/// What every node may use: counters, the shared tables of this poll, buffers, and ways out of the fast path.
+pub struct Ctx {
+    /// This worker.
+    pub id: WorkerId,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// Ports, routes, neighbours and policy as of the start of this poll.
+    pub snapshot: Arc<Snapshot>,
+    /// Time at the start of this poll.
+    pub now: Instant,
+    /// Where buffers for packets of our own come from.
+    pub pool: Mempool,
+    /// Way to the control plane.
+    pub punt: Punt,
+    /// Events for the control plane.
+    pub events: rtrb::Producer<WorkerEvent>,
+    /// Ways to the other workers.
+    pub handoff: Handoff,
+    /// Rate limit of ICMP errors and of neighbour requests.
+    pub limiter: IcmpLimiter,
+    /// IPv4 identification of the next packet of our own.
+    pub ip_id: u16,
+}
+
+impl Ctx {
+    /// Ends a packet, for exactly one reason.
+    #[inline]
+    pub fn drop(&self, packet: Packet, reason: DropReason) {
+        self.count_drop(reason);
+        drop(packet);
+    }
+
+    /// Counts the end of a packet whose buffer is freed elsewhere.
+    #[inline]
+    pub fn count_drop(&self, reason: DropReason) {
+        self.counters.worker.drops[reason as usize].add(1);
+    }
+
+    /// Moves a packet into a lane, or drops it as [`DropReason::NoBuffer`] when the lane is full.
+    #[inline]
+    pub fn push(&self, lane: &mut Lane, packet: Packet) {
+        if let Err(packet) = lane.push(packet) {
+            self.drop(packet, DropReason::NoBuffer);
+        }
+    }
+
+    /// Tells the control plane; when its ring is full the event is lost (every one of them can happen again).
+    /// Says whether it was told.
+    #[inline]
+    pub fn event(&mut self, event: WorkerEvent) -> bool {
+        self.events.push(event).is_ok()
+    }
+
+    /// Identification for an IPv4 packet of our own.
+    #[inline]
+    pub fn next_ip_id(&mut self) -> u16 {
+        self.ip_id = self.ip_id.wrapping_add(1);
+        self.ip_id
+    }
+}
