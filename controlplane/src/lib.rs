@@ -16,7 +16,12 @@
 pub mod aaa;
 pub mod audit;
 pub mod config;
+pub mod driver;
+pub mod gateway;
+pub mod ike_config;
 pub mod northbound;
+pub mod peer;
 pub mod pool;
 pub mod program;
 pub mod spd;
+pub mod subscriber;

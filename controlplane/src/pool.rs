@@ -5,7 +5,7 @@
 use crate::config::{Pools, Subscriber};
 use dataplane_api::IpPrefix;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Blocks of one size cut from networks.

@@ -1,0 +1,169 @@
+//! The host stack: a TAP per port, on which Linux answers ARP, ND and ping, and runs TCP for the control plane; and
+//! netlink, from which the gateway learns what Linux knows of its neighbours.
+//!
+//! The TAP has the port's Ethernet address and IP addresses. A frame for the host is punted by a worker and written to
+//! the TAP; what Linux sends is read from it and injected. Duplicate address detection is skipped: the addresses are the
+//! gateway's by configuration, and the tentative time would cost the first second of service.
+
+use crate::config::{Config, Port};
+use anyhow::Context;
+use dataplane_api::{MacAddr, PortId};
+use futures_util::StreamExt;
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::{Handle, MulticastGroup};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tun_rs::{AsyncDevice, DeviceBuilder, Layer};
+
+/// Frames from Linux that may wait.
+const BACKLOG: usize = 512;
+
+/// A neighbour that Linux learned (`mac`) or lost (`None`).
+pub(super) struct Neighbour {
+    pub port: PortId,
+    pub address: IpAddr,
+    pub mac: Option<MacAddr>,
+}
+
+pub(super) struct HostStack {
+    taps: Vec<Arc<AsyncDevice>>,
+    indices: Vec<u32>,
+    netlink: Handle,
+    frames: mpsc::Receiver<(PortId, Vec<u8>)>,
+    neighbours: mpsc::Receiver<Neighbour>,
+}
+
+impl HostStack {
+    pub(super) async fn new(config: &Config, macs: &[MacAddr]) -> anyhow::Result<Self> {
+        let (connection, netlink, mut messages) =
+            rtnetlink::new_multicast_connection(&[MulticastGroup::Neigh]).context("cannot open a netlink socket")?;
+        tokio::spawn(connection);
+        let (frames_tx, frames) = mpsc::channel(BACKLOG);
+        let (mut taps, mut indices) = (Vec::new(), Vec::new());
+        for (i, (port, mac)) in config.ports.iter().zip(macs).enumerate() {
+            let tap = Arc::new(open(port, *mac, &netlink).await?);
+            indices.push(tap.if_index()?);
+            tokio::spawn(read(PortId(i as u16), Arc::clone(&tap), port.mtu, frames_tx.clone()));
+            taps.push(tap);
+        }
+        let ports: HashMap<u32, PortId> =
+            indices.iter().enumerate().map(|(i, &index)| (index, PortId(i as u16))).collect();
+        let (neighbours_tx, neighbours) = mpsc::channel(BACKLOG);
+        tokio::spawn(async move {
+            while let Some((message, _)) = messages.next().await {
+                if let Some(n) = learned(&ports, &message.payload)
+                    && neighbours_tx.send(n).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Self { taps, indices, netlink, frames, neighbours })
+    }
+
+    /// The next frame from Linux.
+    pub(super) async fn receive(&mut self) -> Option<(PortId, Vec<u8>)> {
+        self.frames.recv().await
+    }
+
+    /// The next change of a neighbour.
+    pub(super) async fn neighbour(&mut self) -> Option<Neighbour> {
+        self.neighbours.recv().await
+    }
+
+    /// Hands a punted frame to Linux. A TAP whose queue is full drops it, as a NIC would.
+    pub(super) async fn send(&self, port: PortId, frame: &[u8]) {
+        if let Some(tap) = self.taps.get(usize::from(port.0))
+            && let Err(e) = tap.send(frame).await
+        {
+            tracing::debug!(port = port.0, error = %e, "host stack refused a frame");
+        }
+    }
+
+    /// Has Linux resolve a neighbour; the answer comes by netlink.
+    pub(super) async fn resolve(&self, port: PortId, address: IpAddr) {
+        let Some(&index) = self.indices.get(usize::from(port.0)) else { return };
+        let request = self
+            .netlink
+            .neighbours()
+            .add(index, address)
+            .state(NeighbourState::None)
+            .flags(NeighbourFlags::Use)
+            .replace();
+        if let Err(e) = request.execute().await {
+            tracing::debug!(port = port.0, %address, error = %e, "neighbour cannot be resolved");
+        }
+    }
+}
+
+async fn open(port: &Port, mac: MacAddr, netlink: &Handle) -> anyhow::Result<AsyncDevice> {
+    let name = port.tap_name();
+    let tap = DeviceBuilder::new()
+        .name(&name)
+        .layer(Layer::L2)
+        .mac_addr(mac.0)
+        .mtu(port.mtu)
+        .build_async()
+        .with_context(|| format!("cannot make TAP {name}: CAP_NET_ADMIN and /dev/net/tun are needed"))?;
+    let index = tap.if_index()?;
+    if port.vlan.is_none() {
+        for net in &port.addresses {
+            let mut request = netlink.address().add(index, net.addr(), net.prefix_len());
+            if net.addr().is_ipv6() {
+                request.message_mut().header.flags |= rtnetlink::packet_route::address::AddressHeaderFlags::Nodad;
+            }
+            request.execute().await.with_context(|| format!("cannot give {} to {name}", net.addr()))?;
+        }
+    }
+    Ok(tap)
+}
+
+async fn read(port: PortId, tap: Arc<AsyncDevice>, mtu: u16, frames: mpsc::Sender<(PortId, Vec<u8>)>) {
+    let mut buffer = vec![0; usize::from(mtu) + 18];
+    loop {
+        match tap.recv(&mut buffer).await {
+            Ok(n) => {
+                if frames.send((port, buffer[..n].to_vec())).await.is_err() {
+                    return;
+                }
+            }
+            Err(e) => {
+                tracing::error!(port = port.0, error = %e, "TAP is gone");
+                return;
+            }
+        }
+    }
+}
+
+fn learned(ports: &HashMap<u32, PortId>, payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<Neighbour> {
+    let (message, gone) = match payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(m)) => (m, false),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(m)) => (m, true),
+        _ => return None,
+    };
+    let port = *ports.get(&message.header.ifindex)?;
+    let address = message.attributes.iter().find_map(|a| match a {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    })?;
+    let mac = if gone || !usable(message) { None } else { Some(link_layer(message)?) };
+    Some(Neighbour { port, address, mac })
+}
+
+fn usable(m: &NeighbourMessage) -> bool {
+    !matches!(m.header.state, NeighbourState::Failed | NeighbourState::Incomplete | NeighbourState::None)
+}
+
+fn link_layer(m: &NeighbourMessage) -> Option<MacAddr> {
+    m.attributes.iter().find_map(|a| match a {
+        NeighbourAttribute::LinkLayerAddress(l) => Some(MacAddr(l.as_slice().try_into().ok()?)),
+        _ => None,
+    })
+}

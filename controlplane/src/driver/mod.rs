@@ -1,0 +1,150 @@
+//! The control plane's thread: the only place with a clock, sockets and devices.
+//!
+//! One loop carries everything: punted packets and events from the workers' rings to the [`Gateway`], its output back
+//! to the rings, questions from the management plane, neighbours from netlink, and the host stack's TAPs. The rings are
+//! polled every millisecond; the protocols behind them count in tens of milliseconds.
+
+mod host;
+
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::northbound::Query;
+use crate::program::Output;
+use dataplane_api::{Inject, InjectMsg, PortId, PuntClass, SnapshotOp, WorkerHandle};
+use host::HostStack;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Time between looks at the rings.
+const TICK: Duration = Duration::from_millis(1);
+/// Time a shutdown may take until peers have been told.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Where snapshot changes go; they are published together.
+pub type Publish = Box<dyn FnMut(Vec<SnapshotOp>) + Send>;
+
+/// The control plane at work.
+pub struct Driver {
+    gateway: Gateway,
+    workers: Vec<WorkerHandle>,
+    publish: Publish,
+    host: HostStack,
+    queries: mpsc::Receiver<Query>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Driver {
+    /// Makes the TAPs and subscribes to netlink; `macs` are the ports' addresses, which the TAPs take over.
+    pub async fn new(
+        config: &Arc<Config>,
+        gateway: Gateway,
+        workers: Vec<WorkerHandle>,
+        publish: Publish,
+        macs: &[dataplane_api::MacAddr],
+        queries: mpsc::Receiver<Query>,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<Self> {
+        let host = HostStack::new(config, macs).await?;
+        Ok(Self { gateway, workers, publish, host, queries, stop })
+    }
+
+    /// Runs until told to stop, then ends the softwires in order.
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ending: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
+                Some((port, frame)) = self.host.receive() => self.from_host(port, frame),
+                Some(n) = self.host.neighbour() => self.gateway.neighbour(n.port, n.address, n.mac),
+                _ = self.stop.changed(), if ending.is_none() => {
+                    let now = Instant::now();
+                    self.gateway.close_all(now);
+                    ending = Some(now + SHUTDOWN);
+                }
+            }
+            let now = Instant::now();
+            self.drain_workers(now).await;
+            if self.gateway.poll_timeout().is_some_and(|t| t <= now) {
+                self.gateway.handle_timeout(now);
+            }
+            self.flush();
+            while let Some((port, address)) = self.gateway.poll_unresolved() {
+                self.host.resolve(port, address).await;
+            }
+            while let Some(record) = self.gateway.poll_audit() {
+                record.log();
+            }
+            if ending.is_some_and(|t| t <= now || self.gateway.is_idle()) {
+                return;
+            }
+        }
+    }
+
+    async fn drain_workers(&mut self, now: Instant) {
+        for w in &mut self.workers {
+            // A bound, so that a flood cannot keep timers and questions waiting.
+            for _ in 0..256 {
+                let Ok(mut msg) = w.punt.pop() else { break };
+                if msg.meta.class == PuntClass::Host {
+                    self.host.send(msg.meta.port, &msg.data).await;
+                } else {
+                    self.gateway.handle_punt(now, &msg.meta, &msg.data);
+                }
+                msg.data.clear();
+                // The ring has room for every buffer there is.
+                let _ = w.punt_free.push(msg.data);
+            }
+            while let Ok(event) = w.events.pop() {
+                self.gateway.handle_event(now, event);
+            }
+            while w.inject_free.pop().is_ok() {}
+        }
+    }
+
+    fn from_host(&mut self, port: PortId, frame: Vec<u8>) {
+        // Nothing that was programmed has to come before a frame of the host.
+        let msg = InjectMsg { after: 0, how: Inject::Frame(port), data: frame };
+        if let Some(w) = self.workers.first_mut() {
+            // A full ring drops it, as a full NIC queue would.
+            let _ = w.inject.push(msg);
+        }
+    }
+
+    // Output in order; a full ring holds the rest back until the next tick.
+    fn flush(&mut self) {
+        let mut snapshot = Vec::new();
+        while let Some(output) = self.gateway.poll_output() {
+            let refused = match output {
+                Output::Snapshot(op) => {
+                    snapshot.push(op);
+                    None
+                }
+                Output::Op(id, seq, op) => match self.workers.get_mut(usize::from(id.0)) {
+                    Some(w) => w.ops.push((seq, op)).err().map(|e| {
+                        let rtrb::PushError::Full((seq, op)) = e;
+                        Output::Op(id, seq, op)
+                    }),
+                    None => None,
+                },
+                Output::Inject(id, msg) => match self.workers.get_mut(usize::from(id.0)) {
+                    Some(w) => w.inject.push(msg).err().map(|e| {
+                        let rtrb::PushError::Full(msg) = e;
+                        Output::Inject(id, msg)
+                    }),
+                    None => None,
+                },
+            };
+            if let Some(output) = refused {
+                self.gateway.unpoll_output(output);
+                break;
+            }
+        }
+        if !snapshot.is_empty() {
+            (self.publish)(snapshot);
+        }
+    }
+}

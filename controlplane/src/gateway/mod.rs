@@ -1,0 +1,356 @@
+//! The softwire concentrator, sans-IO: punted packets, worker events, time and questions come in; table changes,
+//! packets and audit records come out.
+//!
+//! | file | what it composes |
+//! |---|---|
+//! | `mod` | inputs, timers, and the pump that carries events from one protocol to the next |
+//! | `keys` | IKE's events: peers, child SAs, lifetimes, moves |
+//! | `softwire` | L2TP's and PPP's events, AAA's answers: the life of a subscriber |
+//! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
+//! | `query` | answers for the management plane |
+//!
+//! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
+//! [`Gateway::poll_timeout`].
+
+mod inner;
+mod keys;
+mod query;
+mod softwire;
+
+use crate::aaa::Aaa;
+use crate::audit::Record;
+use crate::config::{Config, Protection};
+use crate::peer::Peer;
+use crate::pool::Allocator;
+use crate::program::{Output, Program};
+use crate::subscriber::Subscriber;
+use crate::{ike_config, spd};
+use dataplane_api::{
+    Counters, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass, PuntMeta, SessionId,
+    SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key, certificate or proposal of the IKE settings.
+    #[error("{0}")]
+    Ike(#[from] ike_config::Error),
+}
+
+/// Counters of the control plane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ControlCounters {
+    /// Peers that failed to authenticate in IKE.
+    pub ike_auth_failed: u64,
+    /// Child SAs that could not be installed.
+    pub child_refused: u64,
+    /// Clear L2TP at an address that demands IPsec, or at none of ours.
+    pub l2tp_refused: u64,
+    /// PPP packets for sessions that are gone.
+    pub ppp_stale: u64,
+    /// Subscribers refused by AAA.
+    pub aaa_rejected: u64,
+    /// Packets to our end of a link that nobody handles, or malformed.
+    pub inner_ignored: u64,
+}
+
+// A change that waits for its time.
+enum Later {
+    SaInDel(WorkerId, Spi),
+}
+
+/// The gateway.
+pub struct Gateway {
+    config: Arc<Config>,
+    started: Instant,
+    counters: Vec<Arc<Counters>>,
+    ike: ike::Endpoint,
+    l2tp: l2tp::Endpoint,
+    aaa: Aaa,
+    pools: Allocator,
+    program: Program,
+    peers: HashMap<PeerId, Peer>,
+    subscribers: HashMap<SessionId, Subscriber>,
+    wakes: BTreeSet<(Instant, SessionId)>,
+    later: BTreeMap<(Instant, u64), Later>,
+    later_key: u64,
+    // IKE SAs to be deleted once the peer's tunnel is down (H47).
+    close_after: HashMap<NonZeroU32, ()>,
+    unresolved: VecDeque<(PortId, IpAddr)>,
+    audit: VecDeque<Record>,
+    control: ControlCounters,
+    rng: StdRng,
+}
+
+impl Gateway {
+    /// For a validated configuration. `macs` are the ports' addresses, `counters` the workers' counters, `seed` comes
+    /// from the operating system's random source.
+    pub fn new(
+        config: Arc<Config>,
+        now: Instant,
+        macs: &[MacAddr],
+        counters: Vec<Arc<Counters>>,
+        seed: [u8; 32],
+    ) -> Result<Self, StartError> {
+        let mut rng = StdRng::from_seed(seed);
+        let program = Program::new(counters.len(), config.dataplane.max_sessions);
+        let slots = program.allocation().clone();
+        let spis = slots.clone();
+        let spi_source = Box::new(move |peer: ike::PeerHandle| spis.spi(spis.worker(peer.0.get())).map(|s| s.0));
+        let id_source = Box::new(move |binding: Option<NonZeroU32>| {
+            // Clear tunnels go to the first worker; a peer's tunnel to the worker of its SAs.
+            let worker = binding.map_or(WorkerId(0), |b| slots.worker(b.get()));
+            slots.session(worker).map(|s| s.0)
+        });
+        let ike_config = Arc::new(ike_config::build(&config)?);
+        let ike = ike::Endpoint::new(ike_config, Box::new(StdRng::from_rng(&mut rng)), spi_source);
+        let l2tp_config = Arc::new(softwire::l2tp_config(&config));
+        let l2tp = l2tp::Endpoint::new(l2tp_config, Box::new(StdRng::from_rng(&mut rng)), id_source);
+        let mut gateway = Self {
+            aaa: Aaa::new(&config.subscribers),
+            pools: Allocator::new(&config.pools, &config.subscribers, config.ppp.local_ipv4),
+            config,
+            started: now,
+            counters,
+            ike,
+            l2tp,
+            program,
+            peers: HashMap::new(),
+            subscribers: HashMap::new(),
+            wakes: BTreeSet::new(),
+            later: BTreeMap::new(),
+            later_key: 0,
+            close_after: HashMap::new(),
+            unresolved: VecDeque::new(),
+            audit: VecDeque::new(),
+            control: ControlCounters::default(),
+            rng,
+        };
+        gateway.publish(macs);
+        Ok(gateway)
+    }
+
+    // Ports, their networks, static routes and the SPD.
+    fn publish(&mut self, macs: &[MacAddr]) {
+        let config = Arc::clone(&self.config);
+        for (i, (port, mac)) in config.ports.iter().zip(macs).enumerate() {
+            let id = PortId(i as u16);
+            self.program.snapshot(SnapshotOp::Port(PortConfig {
+                port: id,
+                mac: *mac,
+                mtu: port.mtu,
+                vlan: port.vlan,
+                zone: port.zone,
+                addresses: port.addresses.iter().map(|n| (n.addr(), n.prefix_len())).collect(),
+            }));
+            for net in &port.addresses {
+                if let Some(prefix) = IpPrefix::new(net.addr(), net.prefix_len()) {
+                    self.program.snapshot(SnapshotOp::RouteAdd(prefix, vec![NextHop::Connected(id)]));
+                }
+                self.program.snapshot(SnapshotOp::RouteAdd(IpPrefix::host(net.addr()), vec![NextHop::Local]));
+            }
+        }
+        if let Some(local) = config.ppp.local_ipv4 {
+            self.program.snapshot(SnapshotOp::RouteAdd(IpPrefix::host(local.into()), vec![NextHop::Local]));
+        }
+        for route in &config.routes {
+            let port = config.ports.iter().position(|p| p.name == route.port);
+            let (Some(port), Some(prefix)) = (port, IpPrefix::new(route.to.network(), route.to.prefix_len())) else {
+                continue;
+            };
+            let port = PortId(port as u16);
+            let hops = match route.via.as_slice() {
+                [] => vec![NextHop::Connected(port)],
+                via => via.iter().map(|&a| NextHop::Via(port, a)).collect(),
+            };
+            self.unresolved.extend(route.via.iter().map(|&a| (port, a)));
+            self.program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
+        }
+        // Nothing leaks to a default route from a pool that nobody uses.
+        let pools = &config.pools;
+        let nets = pools.ipv4.iter().map(|n| (IpAddr::V4(n.network()), n.prefix_len()));
+        let nets6 = pools.ipv6.iter().chain(&pools.delegated).map(|n| (IpAddr::V6(n.network()), n.prefix_len()));
+        for (address, len) in nets.chain(nets6) {
+            if let Some(prefix) = IpPrefix::new(address, len) {
+                self.program.snapshot(SnapshotOp::RouteAdd(prefix, vec![NextHop::Unreachable]));
+            }
+        }
+        self.program.snapshot(SnapshotOp::Policy(spd::build(&config).into_iter().map(|n| n.rule).collect()));
+    }
+
+    /// A punted packet of one of the protocol classes. `Host` frames go to the host stack, not here.
+    pub fn handle_punt(&mut self, now: Instant, meta: &PuntMeta, data: &[u8]) {
+        match meta.class {
+            PuntClass::Ike => {
+                self.ike.handle_input(now, ike::Meta { local: meta.dst, remote: meta.src }, data);
+            }
+            PuntClass::L2tpControl => {
+                // The SPD has kept clear L2TP out already; without a listener there is nothing to protect it with.
+                let clear = self.config.listener(meta.dst.ip()).is_some_and(|l| l.protection == Protection::None);
+                if meta.peer.is_none() && !clear {
+                    self.control.l2tp_refused += 1;
+                    return;
+                }
+                let binding = meta.peer.map(|p| p.0);
+                self.l2tp.handle_input(now, l2tp::Meta { local: meta.dst, remote: meta.src, binding }, data);
+            }
+            PuntClass::PppControl => match meta.session.and_then(|s| self.subscribers.get_mut(&s)) {
+                Some(s) => {
+                    s.link.handle_input(now, data);
+                    let id = s.id;
+                    self.pump_link(now, id);
+                }
+                None => self.control.ppp_stale += 1,
+            },
+            PuntClass::SessionHost => self.handle_inner(now, meta, data),
+            PuntClass::Host => {}
+        }
+        self.pump(now);
+    }
+
+    /// What a worker noticed.
+    pub fn handle_event(&mut self, now: Instant, event: WorkerEvent) {
+        match event {
+            WorkerEvent::SaInSoft(spi, _) => self.rekey(now, spi.0),
+            WorkerEvent::SaOutSoft(out, peer) | WorkerEvent::SaOutHard(out, peer) => {
+                if let Some(c) = self.peers.get(&peer).and_then(|p| p.children.values().find(|c| c.out == out)) {
+                    let spi = c.spi_in.0;
+                    self.rekey(now, spi);
+                }
+            }
+            WorkerEvent::SaInHard(spi, _) => self.rekey(now, spi.0),
+            WorkerEvent::SaInUsed(spi, _) => self.ike.child_used(now, spi.0),
+            WorkerEvent::PeerMoved(peer, remote) => self.ike.peer_moved(now, ike::PeerHandle(peer.0), remote),
+            WorkerEvent::NeighbourMiss(port, address) => self.unresolved.push_back((port, address)),
+        }
+        self.pump(now);
+    }
+
+    fn rekey(&mut self, now: Instant, spi_in: u32) {
+        self.ike.rekey_child(now, spi_in);
+    }
+
+    /// Time has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.ike.poll_timeout().is_some_and(|t| t <= now) {
+            self.ike.handle_timeout(now);
+        }
+        if self.l2tp.poll_timeout().is_some_and(|t| t <= now) {
+            self.l2tp.handle_timeout(now);
+        }
+        while let Some(&(t, id)) = self.wakes.first()
+            && t <= now
+        {
+            self.wakes.pop_first();
+            if let Some(s) = self.subscribers.get_mut(&id) {
+                s.wakes = None;
+                s.link.handle_timeout(now);
+                self.advertise(now, id);
+                self.pump_link(now, id);
+            }
+        }
+        while let Some((&(t, _), _)) = self.later.first_key_value()
+            && t <= now
+        {
+            if let Some((_, Later::SaInDel(worker, spi))) = self.later.pop_first() {
+                self.program.op(worker, TableOp::SaInDel(spi));
+                self.program.allocation().free_spi(spi);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let later = self.later.first_key_value().map(|(k, _)| k.0);
+        let wake = self.wakes.first().map(|w| w.0);
+        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), wake, later].into_iter().flatten().min()
+    }
+
+    /// The next table change or packet for the data plane.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.program.poll()
+    }
+
+    /// Puts back an output that a full ring refused.
+    pub fn unpoll_output(&mut self, output: Output) {
+        self.program.unpoll(output);
+    }
+
+    /// Neighbours that the host stack should resolve.
+    pub fn poll_unresolved(&mut self) -> Option<(PortId, IpAddr)> {
+        self.unresolved.pop_front()
+    }
+
+    /// The next audit record.
+    pub fn poll_audit(&mut self) -> Option<Record> {
+        self.audit.pop_front()
+    }
+
+    /// A neighbour that the host stack learned or lost.
+    pub fn neighbour(&mut self, port: PortId, address: IpAddr, mac: Option<MacAddr>) {
+        self.program.snapshot(match mac {
+            Some(mac) => SnapshotOp::NeighbourAdd(port, address, mac),
+            None => SnapshotOp::NeighbourDel(port, address),
+        });
+    }
+
+    /// Ends all softwires in order, for an orderly shutdown; done when [`Self::is_idle`].
+    pub fn close_all(&mut self, now: Instant) {
+        let ids: Vec<_> = self.subscribers.keys().copied().collect();
+        for id in ids {
+            self.disconnect(now, id, "shutdown");
+        }
+        let peers: Vec<_> = self.peers.iter().filter(|(p, _)| !self.close_after.contains_key(&p.0)).map(|(p, _)| *p).collect();
+        for peer in peers {
+            if !self.subscribers.values().any(|s| s.session.peer == Some(peer)) {
+                self.ike.close(now, ike::PeerHandle(peer.0));
+            }
+        }
+        self.pump(now);
+    }
+
+    /// No peer and no subscriber is left.
+    pub fn is_idle(&self) -> bool {
+        self.peers.is_empty() && self.subscribers.is_empty()
+    }
+
+    // Carries events upward until nothing moves, then takes the packets. Events come before packets, so that a table
+    // change precedes the packet that makes the peer rely on it.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            if let Some(event) = self.ike.poll_event() {
+                self.ike_event(now, event);
+            } else if let Some(event) = self.l2tp.poll_event() {
+                self.l2tp_event(now, event);
+            } else if let Some((session, answer)) = self.aaa.poll() {
+                self.aaa_answer(now, SessionId(session), answer);
+            } else {
+                break;
+            }
+        }
+        while let Some(t) = self.ike.poll_transmit() {
+            let how = Inject::Udp { peer: None, src: t.local, dst: t.remote, raw: t.keepalive };
+            self.program.inject(WorkerId(0), how, t.data);
+        }
+        while let Some(t) = self.l2tp.poll_transmit() {
+            let peer = t.binding.map(PeerId);
+            let worker = t.binding.map_or(WorkerId(0), |b| self.program.allocation().worker(b.get()));
+            let how = Inject::Udp { peer, src: t.local, dst: t.remote, raw: false };
+            self.program.inject(worker, how, t.data);
+        }
+    }
+
+    fn defer(&mut self, at: Instant, what: Later) {
+        self.later_key += 1;
+        self.later.insert((at, self.later_key), what);
+    }
+}

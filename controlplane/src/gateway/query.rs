@@ -1,0 +1,258 @@
+//! Answers for the management plane: plain copies of what is, never a secret.
+
+use super::Gateway;
+use crate::config::Protection;
+use crate::northbound::{
+    ChildSaInfo, CountersInfo, IkeSaInfo, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo, TrafficInfo,
+};
+use crate::peer::suite_name;
+use crate::spd;
+use crate::subscriber::{State, Subscriber};
+use dataplane_api::{Action, DropReason, IpPrefix, Mode, PeerId, PortRange, PuntClass, SessionId};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+impl Gateway {
+    /// Answers one question. A questioner that has gone is no error.
+    pub fn handle_query(&mut self, now: Instant, query: Query) {
+        match query {
+            Query::Status(to) => drop(to.send(self.status(now))),
+            Query::Subscribers(to) => {
+                let all = self.subscribers.values().map(|s| self.subscriber_info(now, s)).collect();
+                drop(to.send(all));
+            }
+            Query::Disconnect(who, to) => {
+                let ids: Vec<SessionId> =
+                    self.subscribers.values().filter(|s| key(s.id) == who || s.user == who).map(|s| s.id).collect();
+                for &id in &ids {
+                    self.disconnect(now, id, "disconnected by the operator");
+                }
+                drop(to.send(!ids.is_empty()));
+            }
+            Query::IkeSas(to) => drop(to.send(self.ike_sas(now))),
+            Query::RekeyIke(peer, to) => {
+                let known = self.peers.keys().find(|p| p.0.get() == peer).copied();
+                if let Some(peer) = known {
+                    self.ike.rekey_ike(now, ike::PeerHandle(peer.0));
+                }
+                drop(to.send(known.is_some()));
+            }
+            Query::RekeyChild(spi, to) => {
+                let known = self.peers.values().any(|p| p.children.contains_key(&spi));
+                if known {
+                    self.ike.rekey_child(now, spi);
+                }
+                drop(to.send(known));
+            }
+            Query::ChildSas(to) => drop(to.send(self.child_sas(now))),
+            Query::Spd(to) => drop(to.send(spd::build(&self.config).iter().map(spd_info).collect())),
+            Query::Counters(to) => drop(to.send(self.counters_info())),
+        }
+        self.pump(now);
+    }
+
+    fn status(&self, now: Instant) -> StatusInfo {
+        let listener = |l: &crate::config::Listener| ListenerInfo {
+            name: l.name.clone(),
+            address: l.address.to_string(),
+            protection: if l.protection == Protection::Ipsec { "ipsec" } else { "none" },
+            anonymous: l.anonymous,
+        };
+        StatusInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            seconds: now.saturating_duration_since(self.started).as_secs(),
+            workers: self.counters.len(),
+            ike_sas: self.peers.len(),
+            child_sas: self.peers.values().map(|p| p.children.len()).sum(),
+            sessions: self.subscribers.len(),
+            open_sessions: self.subscribers.values().filter(|s| s.state == State::Open).count(),
+            listeners: self.config.listeners.iter().map(listener).collect(),
+        }
+    }
+
+    fn subscriber_info(&self, now: Instant, s: &Subscriber) -> SubscriberInfo {
+        let inner = &s.session.inner;
+        let text = |p: Option<crate::subscriber::Lease>| p.map(|l| l.prefix.to_string());
+        SubscriberInfo {
+            id: key(s.id),
+            user: (!s.user.is_empty()).then(|| s.user.clone()),
+            ike_id: s.ike_id.clone(),
+            listener: Some(s.listener.clone()),
+            state: s.state.name(),
+            outer: s.session.outer.remote,
+            tunnel: s.id.tunnel(),
+            session: s.id.session(),
+            peer_tunnel: s.session.peer_tunnel,
+            peer_session: s.session.peer_session,
+            mtu: s.session.mtu,
+            ipv4: inner.ipv4.then(|| s.ipv4().map(|a| a.to_string())).flatten(),
+            ipv6_prefix: inner.ipv6.then(|| text(s.leases.ipv6)).flatten(),
+            delegated: text(s.leases.delegated).filter(|_| s.leases.delegated.is_some_and(|l| s.routes.contains(&l.prefix))),
+            seconds: now.saturating_duration_since(s.since).as_secs(),
+            counters: self.traffic(s.id),
+        }
+    }
+
+    /// Traffic of a session.
+    pub(super) fn traffic(&self, id: SessionId) -> TrafficInfo {
+        let slot = id.slot();
+        let found = slot.and_then(|s| self.counters.get(usize::from(s.worker().0))?.sessions.get(s.index()));
+        let Some(c) = found else { return TrafficInfo::default() };
+        TrafficInfo {
+            in_v4_packets: c.in_v4[0].get(),
+            in_v4_octets: c.in_v4[1].get(),
+            out_v4_packets: c.out_v4[0].get(),
+            out_v4_octets: c.out_v4[1].get(),
+            in_v6_packets: c.in_v6[0].get(),
+            in_v6_octets: c.in_v6[1].get(),
+            out_v6_packets: c.out_v6[0].get(),
+            out_v6_octets: c.out_v6[1].get(),
+        }
+    }
+
+    fn ike_sas(&self, now: Instant) -> Vec<IkeSaInfo> {
+        let row = |i: ike::IkeSaInfo| {
+            let pad = self.peers.get(&PeerId(i.peer.0)).map(|p| p.pad.clone());
+            IkeSaInfo {
+                peer: i.peer.0.get(),
+                pad,
+                spi_i: format!("{:016x}", i.spi_i),
+                spi_r: format!("{:016x}", i.spi_r),
+                state: i.state.to_string(),
+                local_id: i.local_id.map(|x| x.to_string()),
+                remote_id: i.remote_id.map(|x| x.to_string()),
+                local: i.local,
+                remote: i.remote,
+                algorithms: i.suite,
+                natt: i.natt,
+                seconds: now.saturating_duration_since(i.since).as_secs(),
+            }
+        };
+        self.ike.sas().map(row).collect()
+    }
+
+    fn child_sas(&self, now: Instant) -> Vec<ChildSaInfo> {
+        let mut all = Vec::new();
+        for (id, peer) in &self.peers {
+            for c in peer.children.values() {
+                let counters = self.counters.get(usize::from(peer.worker.0));
+                let sa_in = c.spi_in.slot().and_then(|s| counters?.sa_in.get(s.index()));
+                let sa_out = counters.and_then(|w| w.sa_out.get(c.out.0.index()));
+                all.push(ChildSaInfo {
+                    peer: id.0.get(),
+                    spi_in: format!("{:08x}", c.spi_in.0),
+                    spi_out: format!("{:08x}", c.spi_out),
+                    mode: if c.mode == Mode::Transport { "transport" } else { "tunnel" },
+                    algorithms: suite_name(c.suite),
+                    esn: c.esn,
+                    encap: c.encap,
+                    local_ts: side(c.selector.local, c.selector.local_port, c.selector.protocol),
+                    remote_ts: side(c.selector.remote, c.selector.remote_port, c.selector.protocol),
+                    selected: peer.selected == Some(c.spi_in.0),
+                    seconds: now.saturating_duration_since(c.since).as_secs(),
+                    in_packets: sa_in.map_or(0, |x| x.packets.get()),
+                    in_octets: sa_in.map_or(0, |x| x.octets.get()),
+                    out_packets: sa_out.map_or(0, |x| x.packets.get()),
+                    out_octets: sa_out.map_or(0, |x| x.octets.get()),
+                    replayed: sa_in.map_or(0, |x| x.replay_or_seq.get()),
+                    integrity_failures: sa_in.map_or(0, |x| x.integrity.get()),
+                });
+            }
+        }
+        all
+    }
+
+    fn counters_info(&self) -> CountersInfo {
+        let worker = |c: &std::sync::Arc<dataplane_api::Counters>| {
+            let w = &c.worker;
+            let mut m = BTreeMap::new();
+            for (name, value) in [
+                ("received", &w.received),
+                ("received_octets", &w.received_octets),
+                ("injected", &w.injected),
+                ("generated", &w.generated),
+                ("handed_in", &w.handed_in),
+                ("handed_out", &w.handed_out),
+                ("joined", &w.joined),
+                ("sent", &w.sent),
+                ("sent_octets", &w.sent_octets),
+                ("polls", &w.polls),
+                ("idle_polls", &w.idle_polls),
+                ("ops_refused", &w.ops_refused),
+            ] {
+                m.insert(name.to_owned(), value.get());
+            }
+            m.insert("ops_applied".to_owned(), w.applied.load(Relaxed));
+            for class in PUNT_CLASSES {
+                m.insert(format!("punt.{}", class.1), w.punted[class.0 as usize].get());
+            }
+            for &reason in DropReason::ALL {
+                m.insert(format!("drop.{}", reason.name()), w.dropped(reason));
+            }
+            m
+        };
+        let c = &self.control;
+        let mut control: BTreeMap<String, u64> = [
+            ("ike.auth_failed", c.ike_auth_failed),
+            ("ike.child_refused", c.child_refused),
+            ("l2tp.refused", c.l2tp_refused),
+            ("ppp.stale", c.ppp_stale),
+            ("aaa.rejected", c.aaa_rejected),
+            ("inner.ignored", c.inner_ignored),
+        ]
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v))
+        .collect();
+        control.extend(self.l2tp.stats().iter().map(|(k, v)| (format!("l2tp.{k}"), v)));
+        CountersInfo { workers: self.counters.iter().map(worker).collect(), control }
+    }
+}
+
+const PUNT_CLASSES: [(PuntClass, &str); 5] = [
+    (PuntClass::Ike, "ike"),
+    (PuntClass::L2tpControl, "l2tp"),
+    (PuntClass::PppControl, "ppp"),
+    (PuntClass::SessionHost, "session_host"),
+    (PuntClass::Host, "host"),
+];
+
+fn key(id: SessionId) -> String {
+    format!("{}.{}", id.tunnel(), id.session())
+}
+
+fn side(net: Option<IpPrefix>, ports: PortRange, protocol: u8) -> String {
+    let net = net.map_or_else(|| "*".to_owned(), |n| n.to_string());
+    let ports = match (ports.first, ports.last) {
+        (0, u16::MAX) => "*".to_owned(),
+        (a, b) if a == b => a.to_string(),
+        (a, b) => format!("{a}-{b}"),
+    };
+    match protocol {
+        0 => net,
+        p => format!("{net}[{p}/{ports}]"),
+    }
+}
+
+fn spd_info(n: &spd::Named) -> SpdInfo {
+    let s = &n.rule.selector;
+    SpdInfo {
+        name: n.name.to_owned(),
+        local: side(s.local, s.local_port, 0),
+        remote: side(s.remote, s.remote_port, 0),
+        protocol: match s.protocol {
+            0 => "*".to_owned(),
+            1 => "ICMP".to_owned(),
+            17 => format!("UDP/{}", s.local_port.first),
+            50 => "ESP".to_owned(),
+            58 => "ICMPv6".to_owned(),
+            other => other.to_string(),
+        },
+        action: match n.rule.action {
+            Action::Bypass => "BYPASS",
+            Action::Protect => "PROTECT",
+            Action::Discard => "DISCARD",
+        }
+        .to_owned(),
+    }
+}

@@ -1,0 +1,265 @@
+//! IKE peers and their child SAs: from IKE's events to entries of the workers' SADs.
+//!
+//! Order matters (design: "the inbound SA is installed before the IKE reply that makes the peer use it"): events
+//! are turned into table changes before IKE's packets are taken, and a packet never overtakes a change.
+//! An inbound SA that was replaced still receives for the grace time, so that a rekey loses nothing.
+
+use crate::config::Ike as IkeSettings;
+use crate::program::Program;
+use dataplane_api::{
+    Cipher, EspKey, EspSuite, Integrity, IpPrefix, Lifetime, Limits, Mode, PeerId, PortRange, SaIn, SaOut, SaOutId,
+    Selector, Spi, TableOp, UdpEncap, WorkerId,
+};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+/// A pair of child SAs as programmed.
+#[derive(Debug)]
+pub struct Child {
+    /// Inbound SPI.
+    pub spi_in: Spi,
+    /// The peer's SPI.
+    pub spi_out: u32,
+    /// Outbound slot.
+    pub out: SaOutId,
+    /// Algorithms.
+    pub suite: EspSuite,
+    /// Extended sequence numbers.
+    pub esn: bool,
+    /// Mode.
+    pub mode: Mode,
+    /// UDP encapsulation.
+    pub encap: bool,
+    /// What it carries.
+    pub selector: Selector,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// An authenticated IKE peer.
+#[derive(Debug)]
+pub struct Peer {
+    /// PAD entry.
+    pub pad: String,
+    /// Identity it proved.
+    pub remote_id: String,
+    /// Our address.
+    pub local: SocketAddr,
+    /// Its address and port as we see them.
+    pub remote: SocketAddr,
+    /// UDP encapsulation.
+    pub natt: bool,
+    /// Its worker.
+    pub worker: WorkerId,
+    /// Child SAs by inbound SPI.
+    pub children: HashMap<u32, Child>,
+    /// Inbound SPI of the child whose outbound half is in use.
+    pub selected: Option<u32>,
+}
+
+/// The suite of a child SA from its transform ids (IANA IKEv2 registry); `None` for what we never negotiate.
+pub fn suite(encr: (u16, u16), integ: u16) -> Option<EspSuite> {
+    let cipher = match encr {
+        (20, 128) => Cipher::AesGcm128,
+        (20, 256) => Cipher::AesGcm256,
+        (12, 128) => Cipher::AesCbc128,
+        (12, 256) => Cipher::AesCbc256,
+        (28, _) => Cipher::ChaCha20Poly1305,
+        (11, _) => Cipher::Null,
+        (21, 128) => Cipher::AesGmac128,
+        (21, 256) => Cipher::AesGmac256,
+        _ => return None,
+    };
+    let integrity = match integ {
+        0 => Integrity::None,
+        2 => Integrity::HmacSha1_96,
+        12 => Integrity::HmacSha256_128,
+        _ => return None,
+    };
+    EspSuite::new(cipher, integrity)
+}
+
+/// Name of a suite as operators write it.
+pub fn suite_name(s: EspSuite) -> String {
+    let cipher = match s.cipher() {
+        Cipher::AesGcm128 => "AES-GCM-16-128",
+        Cipher::AesGcm256 => "AES-GCM-16-256",
+        Cipher::AesCbc128 => "AES-CBC-128",
+        Cipher::AesCbc256 => "AES-CBC-256",
+        Cipher::ChaCha20Poly1305 => "CHACHA20-POLY1305",
+        Cipher::Null => "NULL",
+        Cipher::AesGmac128 => "AES-GMAC-128",
+        Cipher::AesGmac256 => "AES-GMAC-256",
+    };
+    match s.integrity() {
+        Integrity::None => cipher.to_owned(),
+        Integrity::HmacSha1_96 => format!("{cipher}/HMAC-SHA1-96"),
+        Integrity::HmacSha256_128 => format!("{cipher}/HMAC-SHA2-256-128"),
+    }
+}
+
+/// Largest PPP payload (inner IP packet) on a link of `link` octets: link less outer IP, UDP encapsulation, ESP,
+/// UDP, L2TP (8 octets) and PPP (4 octets) (RFC 3193, section 3.2; RFC 5571, section 5.1.3; H48).
+pub fn ppp_mtu(link: u16, v6: bool, natt: bool, esp: Option<EspSuite>) -> u16 {
+    let ip = if v6 { 40 } else { 20 };
+    let mut room = usize::from(link).saturating_sub(ip);
+    if let Some(s) = esp {
+        let fixed = 8 + s.cipher().iv_len() + s.icv_len() + if natt { 8 } else { 0 };
+        // What is encrypted is a multiple of the block and ends in pad length and next header.
+        let block = s.cipher().block_len();
+        room = (room.saturating_sub(fixed) / block * block).saturating_sub(2);
+    }
+    u16::try_from(room.saturating_sub(8 + 8 + 4)).unwrap_or(u16::MAX)
+}
+
+/// Keying material as the data plane takes it: cipher key with its salt, then the integrity key.
+pub fn esp_key(suite: EspSuite, key: &ike::ChildKey) -> Option<EspKey> {
+    let material = zeroize::Zeroizing::new([&key.encr[..], &key.integ[..]].concat());
+    EspKey::new(suite, &material)
+}
+
+/// The data plane's selector of a child SA. In transport mode the addresses are the outer ones, whatever a NAT made of
+/// them (RFC 7296, section 2.23.1); a tunnel's are checked by the session or softwire it carries.
+fn selector(child: &ike::Child) -> Selector {
+    let one = |ts: &[ike::TrafficSelector], outer: IpAddr| match ts {
+        [t] => {
+            let net = matches!(child.mode, ike::Mode::Transport).then(|| IpPrefix::host(outer));
+            (t.protocol, net, PortRange { first: t.ports.0, last: t.ports.1 })
+        }
+        _ => (0, None, PortRange::ANY),
+    };
+    let (protocol, local, local_port) = one(&child.local_ts, child.local.ip());
+    let (_, remote, remote_port) = one(&child.remote_ts, child.remote.ip());
+    Selector { protocol, local, remote, local_port, remote_port }
+}
+
+impl Peer {
+    /// Installs a child SA; `Err` says why it cannot be.
+    pub fn child_up(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        child: &ike::Child,
+        settings: &IkeSettings,
+        program: &mut Program,
+    ) -> Result<(), &'static str> {
+        let esn = child.suite.esn;
+        let suite = suite(child.suite.encr, child.suite.integ).ok_or("child SA with unknown algorithms")?;
+        let key_in = esp_key(suite, &child.inbound).ok_or("inbound key of the wrong length")?;
+        let key_out = esp_key(suite, &child.outbound).ok_or("outbound key of the wrong length")?;
+        let out = program.allocation().sa_out(self.worker).ok_or("table of outbound SAs is full")?;
+        let encap = child
+            .encap
+            .then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
+        let mode = match child.mode {
+            ike::Mode::Transport => Mode::Transport,
+            ike::Mode::Tunnel => Mode::Tunnel,
+        };
+        let selector = selector(child);
+        let soft = Limits { packets: settings.child_rekey_packets, octets: settings.child_rekey_octets };
+        let hard = Limits { packets: soft.packets * 2, octets: soft.octets * 2 };
+        let lifetime = Lifetime { soft, hard };
+        let (local, remote) = (child.local.ip(), child.remote.ip());
+        let spi_in = Spi(child.spi_in);
+        let sa_in = SaIn {
+            spi: spi_in,
+            peer: id,
+            suite,
+            key: key_in,
+            esn,
+            replay_window: settings.replay_window,
+            mode,
+            local,
+            remote,
+            encap,
+            selector,
+            lifetime,
+        };
+        let sa_out = SaOut {
+            id: out,
+            spi: child.spi_out,
+            peer: id,
+            suite,
+            key: key_out,
+            esn,
+            mode,
+            local,
+            remote,
+            encap,
+            selector,
+            lifetime,
+        };
+        program.op(self.worker, TableOp::SaInAdd(sa_in));
+        program.op(self.worker, TableOp::SaOutAdd(sa_out));
+        let record = Child {
+            spi_in,
+            spi_out: child.spi_out,
+            out,
+            suite,
+            esn,
+            mode,
+            encap: child.encap,
+            selector,
+            since: now,
+        };
+        self.children.insert(child.spi_in, record);
+        Ok(())
+    }
+
+    /// From now on outbound traffic uses this child.
+    pub fn select(&mut self, id: PeerId, spi_in: u32, program: &mut Program) {
+        if let Some(c) = self.children.get(&spi_in) {
+            self.selected = Some(spi_in);
+            program.op(self.worker, TableOp::PeerSelect { peer: id, sa: Some(c.out) });
+        }
+    }
+
+    /// Stops using a child. Its outbound half goes at once; the inbound half is returned, to go after the grace time.
+    pub fn child_down(&mut self, id: PeerId, spi_in: u32, program: &mut Program) -> Option<Spi> {
+        let child = self.children.remove(&spi_in)?;
+        if self.selected == Some(spi_in) {
+            self.selected = None;
+            match self.children.values().max_by_key(|c| c.since).map(|c| c.spi_in.0) {
+                Some(other) => self.select(id, other, program),
+                None => program.op(self.worker, TableOp::PeerSelect { peer: id, sa: None }),
+            }
+        }
+        program.op(self.worker, TableOp::SaOutDel(child.out));
+        program.allocation().free_sa_out(child.out);
+        Some(child.spi_in)
+    }
+
+    /// The suite in use, for MTU arithmetic.
+    pub fn current_suite(&self) -> Option<EspSuite> {
+        self.selected.and_then(|s| self.children.get(&s)).map(|c| c.suite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // requirements.md B2: AES-GCM-16, transport mode, link of 1500 octets.
+    #[test]
+    fn mtu_table() {
+        let gcm = EspSuite::new(Cipher::AesGcm128, Integrity::None);
+        assert_eq!(ppp_mtu(1500, false, false, gcm), 1426);
+        assert_eq!(ppp_mtu(1500, false, true, gcm), 1418);
+        assert_eq!(ppp_mtu(1500, true, false, gcm), 1406);
+        assert_eq!(ppp_mtu(1500, true, true, gcm), 1398);
+        // RFC 5571, section 5.1.3: 1460 without IPsec.
+        assert_eq!(ppp_mtu(1500, false, false, None), 1460);
+        let cbc = EspSuite::new(Cipher::AesCbc128, Integrity::HmacSha1_96);
+        assert_eq!(ppp_mtu(1500, false, false, cbc), 1418);
+    }
+
+    #[test]
+    fn suites() {
+        assert!(suite((20, 128), 0).is_some());
+        assert!(suite((12, 256), 12).is_some());
+        assert!(suite((11, 0), 12).is_some());
+        assert!(suite((11, 0), 0).is_none(), "NULL without integrity");
+        assert!(suite((3, 0), 2).is_none(), "3DES");
+    }
+}
