@@ -1,0 +1,273 @@
+//! CHAP with MD5 (RFC 1994): response = MD5(identifier, secret, challenge).
+//!
+//! The authenticator sends a challenge until a response comes, has the owner check it, and says Success or Failure;
+//! it may challenge again at any time. Both sides of a link can be authenticators (mutual CHAP), each with its own
+//! identifiers. A peer that sends our own challenge back to have us compute its response gets none.
+
+use crate::config::{Credentials, Timers};
+use crate::cp::Context;
+use crate::event::{AuthRequest, AuthVerdict, Proof};
+use crate::message::{Packet, protocol};
+use md5::{Digest, Md5};
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+
+const CHALLENGE: u8 = 1;
+const RESPONSE: u8 = 2;
+const SUCCESS: u8 = 3;
+const FAILURE: u8 = 4;
+
+const CHALLENGE_LEN: usize = 16;
+
+/// The response to a challenge (RFC 1994, section 4.1).
+pub fn response(secret: &[u8], id: u8, challenge: &[u8]) -> [u8; 16] {
+    Md5::new().chain_update([id]).chain_update(secret).chain_update(challenge).finalize().into()
+}
+
+/// Checks a response, in constant time.
+pub fn verify(secret: &[u8], id: u8, challenge: &[u8], found: &[u8]) -> bool {
+    response(secret, id, challenge).as_slice().ct_eq(found).into()
+}
+
+/// Value and name of a Challenge or Response.
+pub fn parse_value(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = data.split_first()?;
+    let (value, name) = (rest.get(..usize::from(*length))?, rest.get(usize::from(*length)..)?);
+    (!value.is_empty()).then_some((value, name))
+}
+
+fn send_value(cx: &mut Context<'_>, code: u8, id: u8, value: &[u8], name: &[u8]) {
+    let mut data = vec![value.len() as u8];
+    data.extend_from_slice(value);
+    data.extend_from_slice(name);
+    cx.out.push_back(Packet { code, id, data: &data }.frame(protocol::CHAP));
+}
+
+enum Waiting {
+    /// For a response; the challenge is retransmitted.
+    Response,
+    /// For the owner's verdict.
+    Verdict,
+    /// For nothing; repeated responses get the verdict again.
+    Nothing(AuthVerdict),
+}
+
+/// The side that checks.
+pub(crate) struct Authenticator {
+    id: u8,
+    challenge: [u8; CHALLENGE_LEN],
+    name: Vec<u8>,
+    waiting: Waiting,
+    tries: u32,
+    timer: Option<Instant>,
+    /// The name that was accepted: a repeated challenge must find the same peer.
+    accepted: Option<Vec<u8>>,
+    responder: Vec<u8>,
+}
+
+impl Authenticator {
+    pub fn new(cx: &mut Context<'_>, name: &[u8], timers: &Timers) -> Self {
+        let mut authenticator = Self {
+            id: cx.rng.next_u32() as u8,
+            challenge: [0; CHALLENGE_LEN],
+            name: name.to_vec(),
+            waiting: Waiting::Response,
+            tries: 0,
+            timer: None,
+            accepted: None,
+            responder: Vec::new(),
+        };
+        authenticator.challenge(cx, timers);
+        authenticator
+    }
+
+    /// A new challenge with a new identifier (RFC 1994, section 2). Not while another is being answered.
+    pub fn challenge(&mut self, cx: &mut Context<'_>, timers: &Timers) {
+        if matches!(self.waiting, Waiting::Verdict) {
+            return;
+        }
+        self.id = self.id.wrapping_add(1);
+        cx.rng.fill_bytes(&mut self.challenge);
+        self.waiting = Waiting::Response;
+        self.tries = timers.max_configure;
+        self.send(cx, timers);
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, timers: &Timers) {
+        send_value(cx, CHALLENGE, self.id, &self.challenge, &self.name);
+        self.tries = self.tries.saturating_sub(1);
+        self.timer = Some(cx.now + timers.restart);
+    }
+
+    /// A challenge that we ourselves have sent.
+    pub fn is_own_challenge(&self, value: &[u8]) -> bool {
+        value == self.challenge
+    }
+
+    pub fn handle_packet(&mut self, cx: &mut Context<'_>, packet: &Packet<'_>) -> Option<AuthRequest> {
+        if packet.code != RESPONSE || packet.id != self.id {
+            return None;
+        }
+        let (value, name) = parse_value(packet.data)?;
+        let response: [u8; 16] = value.try_into().ok()?;
+        match self.waiting {
+            Waiting::Response => {
+                self.waiting = Waiting::Verdict;
+                self.timer = None;
+                self.responder = name.to_vec();
+                Some(AuthRequest {
+                    name: name.to_vec(),
+                    proof: Proof::ChapMd5 { id: self.id, challenge: self.challenge.to_vec(), response },
+                    renewed: self.accepted.is_some(),
+                })
+            }
+            Waiting::Verdict => None,
+            // RFC 1994, section 4.1: a repeated response gets the same reply, even in the network phase.
+            Waiting::Nothing(_) => {
+                self.reply(cx);
+                None
+            }
+        }
+    }
+
+    /// The owner's answer. `None`: nothing was asked; else whether the peer was accepted.
+    pub fn decide(&mut self, cx: &mut Context<'_>, verdict: AuthVerdict) -> Option<bool> {
+        if !matches!(self.waiting, Waiting::Verdict) {
+            return None;
+        }
+        let same = self.accepted.as_ref().is_none_or(|name| *name == self.responder);
+        let verdict = if same { verdict } else { AuthVerdict::Reject("another name than before".to_owned()) };
+        let accepted = matches!(verdict, AuthVerdict::Accept(_));
+        if accepted {
+            self.accepted = Some(self.responder.clone());
+        }
+        self.waiting = Waiting::Nothing(verdict);
+        self.reply(cx);
+        Some(accepted)
+    }
+
+    fn reply(&self, cx: &mut Context<'_>) {
+        let (code, message) = match &self.waiting {
+            Waiting::Nothing(AuthVerdict::Accept(message)) => (SUCCESS, message),
+            Waiting::Nothing(AuthVerdict::Reject(message)) => (FAILURE, message),
+            Waiting::Response | Waiting::Verdict => return,
+        };
+        cx.out.push_back(Packet { code, id: self.id, data: message.as_bytes() }.frame(protocol::CHAP));
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timer
+    }
+
+    /// `true`: no answer.
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>, timers: &Timers) -> bool {
+        if self.timer.is_none_or(|at| at > cx.now) {
+            return false;
+        }
+        if self.tries == 0 {
+            return true;
+        }
+        self.send(cx, timers);
+        false
+    }
+}
+
+/// The side that is checked. It answers every challenge, and repeats its response in case the reply was lost.
+pub(crate) struct Client {
+    answer: Option<(u8, [u8; 16])>,
+    timer: Option<Instant>,
+    tries: u32,
+    succeeded: bool,
+}
+
+impl Client {
+    pub fn new(cx: &Context<'_>, timers: &Timers) -> Self {
+        // If no challenge comes at all, the authentication has failed.
+        Self { answer: None, timer: Some(cx.now + timers.restart * timers.max_configure), tries: 0, succeeded: false }
+    }
+
+    /// Whether the packet is one for this side, rather than for the authenticator.
+    pub fn wants(packet: &Packet<'_>) -> bool {
+        matches!(packet.code, CHALLENGE | SUCCESS | FAILURE)
+    }
+
+    /// `Some(Err)`: with the peer's message.
+    pub fn handle_packet(
+        &mut self,
+        cx: &mut Context<'_>,
+        packet: &Packet<'_>,
+        credentials: &Credentials,
+        timers: &Timers,
+        own: Option<&Authenticator>,
+    ) -> Option<Result<(), String>> {
+        match packet.code {
+            CHALLENGE => {
+                let (value, _) = parse_value(packet.data)?;
+                if own.is_some_and(|own| own.is_own_challenge(value)) {
+                    return None;
+                }
+                self.answer = Some((packet.id, response(credentials.secret.expose(), packet.id, value)));
+                self.tries = timers.max_configure;
+                self.send(cx, credentials, timers);
+                None
+            }
+            SUCCESS | FAILURE if self.answer.is_some_and(|(id, _)| id == packet.id) => {
+                self.timer = None;
+                if packet.code == FAILURE {
+                    return Some(Err(String::from_utf8_lossy(packet.data).into_owned()));
+                }
+                (!std::mem::replace(&mut self.succeeded, true)).then_some(Ok(()))
+            }
+            _ => None,
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, credentials: &Credentials, timers: &Timers) {
+        if let Some((id, value)) = self.answer {
+            send_value(cx, RESPONSE, id, &value, &credentials.name);
+            self.tries = self.tries.saturating_sub(1);
+            self.timer = Some(cx.now + timers.restart);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timer
+    }
+
+    /// `true`: no answer.
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>, credentials: &Credentials, timers: &Timers) -> bool {
+        if self.timer.is_none_or(|at| at > cx.now) {
+            return false;
+        }
+        if self.tries == 0 {
+            return true;
+        }
+        self.send(cx, credentials, timers);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hex_literal::hex;
+
+    /// The expected octets come from Python's hashlib.
+    #[test]
+    fn response_agrees_with_another_md5() {
+        let challenge = hex!("000102030405060708090a0b0c0d0e0f");
+        let expected = hex!("740e86463bda3a4d7017d6e0fba0699d");
+        assert!(verify(b"secret", 1, &challenge, &expected));
+        assert!(!verify(b"Secret", 1, &challenge, &expected));
+        assert!(!verify(b"secret", 1, &challenge, &expected[..15]));
+        assert!(!verify(b"secret", 2, &challenge, &expected));
+    }
+
+    #[test]
+    fn values_are_bounded() {
+        assert_eq!(parse_value(&hex!("02aabb6161")), Some((&hex!("aabb")[..], &b"aa"[..])));
+        assert_eq!(parse_value(&hex!("03aabb")), None);
+        assert_eq!(parse_value(&hex!("00aabb")), None);
+        assert_eq!(parse_value(&[]), None);
+    }
+}

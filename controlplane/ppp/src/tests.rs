@@ -1,0 +1,621 @@
+//! Both ends of a link over a lossy, duplicating, reordering wire, on a virtual clock; and single ends against
+//! packets as pppd sends them.
+
+use crate::message::{Packet, code, protocol};
+use crate::{
+    AuthMethod, AuthVerdict, Config, Credentials, DownReason, Event, InterfaceId, IpcpConfig, Ipv6cpConfig, Link,
+    NetworkConfig, Phase, Proof, Secret, chap,
+};
+use hex_literal::hex;
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+const MS: Duration = Duration::from_millis(1);
+const SERVER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
+const DNS: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
+
+fn link(now: Instant, seed: u64, config: Config) -> Link {
+    Link::new(now, config, Box::new(StdRng::seed_from_u64(seed)))
+}
+
+fn credentials(secret: &str, methods: &[AuthMethod]) -> Option<Credentials> {
+    Some(Credentials { name: b"alice".to_vec(), secret: Secret::new(secret), methods: methods.to_vec() })
+}
+
+struct End {
+    link: Link,
+    network: NetworkConfig,
+    /// What this end accepts of the other.
+    secret: &'static str,
+    events: Vec<Event>,
+}
+
+impl End {
+    /// The owner of the link: AAA and configuration.
+    fn serve(&mut self, now: Instant) {
+        while let Some(event) = self.link.poll_event() {
+            self.events.push(event.clone());
+            match event {
+                Event::AuthRequest(request) => {
+                    let good = match &request.proof {
+                        Proof::Pap { password } => password.expose() == self.secret.as_bytes(),
+                        Proof::ChapMd5 { id, challenge, response } => {
+                            chap::verify(self.secret.as_bytes(), *id, challenge, response)
+                        }
+                    };
+                    let verdict = match good {
+                        true => AuthVerdict::Accept("welcome".into()),
+                        false => AuthVerdict::Reject("no".into()),
+                    };
+                    self.link.auth_result(now, verdict);
+                }
+                Event::LinkUp { .. } => self.link.start_network(now, self.network.clone()),
+                _ => {}
+            }
+        }
+    }
+
+    fn has(&self, wanted: impl Fn(&Event) -> bool) -> bool {
+        self.events.iter().any(wanted)
+    }
+
+    fn down(&self) -> Option<&DownReason> {
+        self.events.iter().find_map(|e| if let Event::Down(reason) = e { Some(reason) } else { None })
+    }
+}
+
+struct Sim {
+    now: Instant,
+    ends: [End; 2],
+    wire: Vec<(Instant, usize, Vec<u8>)>,
+    rng: StdRng,
+    loss: f64,
+    duplicates: f64,
+    delay: (u64, u64),
+    log: Vec<(usize, Vec<u8>)>,
+}
+
+impl Sim {
+    fn new(seed: u64, server: Config, client: Config) -> Self {
+        let now = Instant::now();
+        let both = |ipv4, ipv6| NetworkConfig { ipv4: Some(ipv4), ipv6: Some(ipv6) };
+        let server_net = both(
+            IpcpConfig { local: Some(SERVER_V4), peer: Some(CLIENT_V4), dns: vec![DNS], request_dns: false },
+            Ipv6cpConfig { local_iid: Some(InterfaceId([0, 0, 0, 0, 0, 0, 0, 1])), peer_iid: None },
+        );
+        let client_net = both(IpcpConfig { request_dns: true, ..IpcpConfig::default() }, Ipv6cpConfig::default());
+        let end = |link, network, secret| End { link, network, secret, events: Vec::new() };
+        Self {
+            now,
+            ends: [
+                end(link(now, seed, server), server_net, "wonderland"),
+                end(link(now, seed + 1000, client), client_net, "rabbit"),
+            ],
+            wire: Vec::new(),
+            rng: StdRng::seed_from_u64(seed + 2000),
+            loss: 0.0,
+            duplicates: 0.0,
+            delay: (5, 5),
+            log: Vec::new(),
+        }
+    }
+
+    fn rough(mut self) -> Self {
+        (self.loss, self.duplicates, self.delay) = (0.15, 0.15, (1, 60));
+        self
+    }
+
+    fn pump(&mut self) {
+        for from in 0..2 {
+            self.ends[from].serve(self.now);
+            while let Some(frame) = self.ends[from].link.poll_transmit() {
+                self.log.push((from, frame.clone()));
+                let copies = 1 + usize::from(self.rng.random_bool(self.duplicates));
+                for _ in 0..copies {
+                    if !self.rng.random_bool(self.loss) {
+                        let delay = MS * self.rng.random_range(self.delay.0..=self.delay.1) as u32;
+                        self.wire.push((self.now + delay, 1 - from, frame.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs until `until` or until nothing is left to happen.
+    fn run(&mut self, for_time: Duration, until: impl Fn(&Sim) -> bool) -> bool {
+        let end = self.now + for_time;
+        loop {
+            self.pump();
+            if until(self) {
+                return true;
+            }
+            let timers = self.ends.iter().filter_map(|e| e.link.poll_timeout());
+            let next = self.wire.iter().map(|(at, ..)| *at).chain(timers).min();
+            let Some(next) = next.filter(|at| *at <= end) else {
+                self.now = end;
+                return false;
+            };
+            self.now = self.now.max(next);
+            let mut due: Vec<_> = self.wire.extract_if(.., |(at, ..)| *at <= self.now).collect();
+            due.sort_by_key(|(at, ..)| *at);
+            for (_, to, frame) in due {
+                self.ends[to].link.handle_input(self.now, &frame);
+                self.ends[to].serve(self.now);
+            }
+            for end in &mut self.ends {
+                end.link.handle_timeout(self.now);
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        for end in &mut self.ends {
+            end.link.open(self.now);
+        }
+    }
+
+    fn both_up(&self) -> bool {
+        self.ends.iter().all(|e| {
+            (e.network.ipv4.is_none() || e.has(|x| matches!(x, Event::Ipv4Up { .. })))
+                && (e.network.ipv6.is_none() || e.has(|x| matches!(x, Event::Ipv6Up { .. })))
+        })
+    }
+
+    fn both_down(&self) -> bool {
+        self.ends.iter().all(|e| e.down().is_some())
+    }
+
+    /// Frames of the network control protocols, by either end.
+    fn network_frames(&self) -> usize {
+        self.log.iter().filter(|(_, f)| matches!(f[..2], [0x80, _])).count()
+    }
+}
+
+const MINUTES: Duration = Duration::from_secs(300);
+
+fn demanding(methods: &[AuthMethod]) -> Config {
+    Config { demand: methods.to_vec(), mru: 1426, our_name: b"gateway".to_vec(), ..Config::default() }
+}
+
+fn client(secret: &str, methods: &[AuthMethod]) -> Config {
+    Config { credentials: credentials(secret, methods), mru: 1400, ..Config::default() }
+}
+
+#[test]
+fn everything_comes_up_in_every_mode() {
+    use AuthMethod::{ChapMd5, Pap};
+    let modes: [(&[AuthMethod], &[AuthMethod], Option<AuthMethod>); 5] = [
+        (&[], &[ChapMd5], None),
+        (&[ChapMd5], &[ChapMd5], Some(ChapMd5)),
+        (&[Pap], &[ChapMd5, Pap], Some(Pap)),
+        (&[ChapMd5, Pap], &[Pap], Some(Pap)),
+        (&[Pap, ChapMd5], &[ChapMd5], Some(ChapMd5)),
+    ];
+    for (demand, have, expected) in modes {
+        for seed in 0..20 {
+            let mut sim = Sim::new(seed, demanding(demand), client("wonderland", have));
+            if seed > 0 {
+                sim = sim.rough();
+            }
+            sim.open();
+            assert!(sim.run(MINUTES, Sim::both_up), "{demand:?} {have:?} {seed}");
+            let server = &sim.ends[0];
+            assert!(
+                server.has(|e| matches!(e, Event::LinkUp { auth, mtu: 1400, peer_mru: 1400, pfc: true, acfc: true }
+                if *auth == expected))
+            );
+            assert!(server.has(|e| matches!(e, Event::Ipv4Up { local, peer, .. }
+                if *local == SERVER_V4 && *peer == Some(CLIENT_V4))));
+            let client = &sim.ends[1];
+            assert!(client.has(|e| matches!(e, Event::Ipv4Up { local, peer, dns }
+                if *local == CLIENT_V4 && *peer == Some(SERVER_V4) && dns == &[DNS])));
+            let id = |e: &End| {
+                e.events.iter().rev().find_map(|e| match e {
+                    Event::Ipv6Up { local_iid, peer_iid } => Some((*local_iid, *peer_iid)),
+                    _ => None,
+                })
+            };
+            let (a, b) = (id(server).unwrap(), id(client).unwrap());
+            assert_eq!((a.0, a.1), (b.1, b.0));
+            assert_ne!(a.0, a.1);
+            assert_eq!(client.has(|e| *e == Event::Authenticated), expected.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_clean_link_comes_up_without_a_single_timeout() {
+    let mut sim = Sim::new(1, demanding(&[AuthMethod::ChapMd5]), client("wonderland", &[AuthMethod::ChapMd5]));
+    let start = sim.now;
+    // One end is late: its peer's first request is already there.
+    sim.ends[1].link.open(sim.now);
+    sim.run(MS * 100, |_| false);
+    sim.ends[0].link.open(sim.now);
+    assert!(sim.run(MINUTES, Sim::both_up));
+    assert!(sim.now - start < Duration::from_secs(1), "{:?}", sim.now - start);
+}
+
+#[test]
+fn mutual_chap() {
+    for seed in 0..20 {
+        let methods = [AuthMethod::ChapMd5];
+        let server = Config { credentials: credentials("rabbit", &methods), ..demanding(&methods) };
+        let client = Config { demand: methods.to_vec(), ..client("wonderland", &methods) };
+        let mut sim = Sim::new(seed, server, client).rough();
+        sim.open();
+        assert!(sim.run(MINUTES, Sim::both_up), "{seed}");
+        for end in &sim.ends {
+            assert!(end.has(|e| *e == Event::Authenticated));
+            assert!(end.has(|e| matches!(e, Event::AuthRequest(_))));
+        }
+    }
+}
+
+#[test]
+fn a_rogue_server_fails_mutual_chap() {
+    let methods = [AuthMethod::ChapMd5];
+    let server = Config { credentials: credentials("guess", &methods), ..demanding(&methods) };
+    let client = Config { demand: methods.to_vec(), ..client("wonderland", &methods) };
+    let mut sim = Sim::new(3, server, client);
+    sim.open();
+    assert!(sim.run(MINUTES, Sim::both_down));
+    assert_eq!(sim.ends[1].down(), Some(&DownReason::AuthRejected));
+    assert_eq!(sim.network_frames(), 0);
+}
+
+#[test]
+fn wrong_secrets_end_the_link_before_any_network_protocol() {
+    for method in [AuthMethod::Pap, AuthMethod::ChapMd5] {
+        for seed in 0..10 {
+            let mut sim = Sim::new(seed, demanding(&[method]), client("alice?", &[method]));
+            if seed > 0 {
+                sim = sim.rough();
+            }
+            sim.open();
+            assert!(sim.run(MINUTES, Sim::both_down));
+            assert_eq!(sim.ends[0].down(), Some(&DownReason::AuthRejected));
+            assert!(matches!(
+                sim.ends[1].down(),
+                Some(DownReason::AuthFailed(_) | DownReason::PeerTerminated | DownReason::Timeout)
+            ));
+            assert_eq!(sim.network_frames(), 0, "H12");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_will_not_be_authenticated_gets_nothing() {
+    let without = Config { credentials: None, ..Config::default() };
+    let pap_only = client("wonderland", &[AuthMethod::Pap]);
+    for config in [without, pap_only] {
+        let mut sim = Sim::new(5, demanding(&[AuthMethod::ChapMd5]), config);
+        sim.open();
+        assert!(sim.run(MINUTES, |s| s.ends[0].down().is_some()));
+        assert_eq!(sim.ends[0].down(), Some(&DownReason::AuthRefused));
+        assert_eq!(sim.network_frames(), 0);
+    }
+}
+
+#[test]
+fn one_family_alone() {
+    for (v4, v6) in [(true, false), (false, true)] {
+        for rough in [false, true] {
+            let mut sim = Sim::new(7, demanding(&[]), Config::default());
+            if rough {
+                sim = sim.rough();
+            }
+            // The server offers one; the client wants both and is told by Protocol-Reject.
+            let net = &mut sim.ends[0].network;
+            *net = NetworkConfig { ipv4: net.ipv4.take().filter(|_| v4), ipv6: net.ipv6.take().filter(|_| v6) };
+            sim.open();
+            sim.run(Duration::from_secs(60), |_| false);
+            for end in &sim.ends {
+                assert_eq!(end.has(|e| matches!(e, Event::Ipv4Up { .. })), v4);
+                assert_eq!(end.has(|e| matches!(e, Event::Ipv6Up { .. })), v6);
+                assert_eq!(end.down(), None);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_in_common_ends_the_link() {
+    let mut sim = Sim::new(7, demanding(&[]), Config::default());
+    sim.ends[0].network.ipv4 = None;
+    sim.ends[1].network.ipv6 = None;
+    sim.open();
+    assert!(sim.run(MINUTES, Sim::both_down));
+    assert!(sim.ends.iter().any(|e| e.down() == Some(&DownReason::NoNetwork)));
+}
+
+#[test]
+fn either_end_can_terminate() {
+    for closer in 0..2 {
+        let mut sim = Sim::new(9, demanding(&[AuthMethod::ChapMd5]), client("wonderland", &[AuthMethod::ChapMd5]));
+        sim.open();
+        assert!(sim.run(MINUTES, Sim::both_up));
+        sim.ends[closer].link.close(sim.now);
+        assert!(sim.run(MINUTES, Sim::both_down));
+        assert_eq!(sim.ends[closer].down(), Some(&DownReason::Closed));
+        assert_eq!(sim.ends[1 - closer].down(), Some(&DownReason::PeerTerminated));
+        for end in &sim.ends {
+            assert!(end.has(|e| *e == Event::Ipv4Down) && end.has(|e| *e == Event::Ipv6Down));
+            assert_eq!(end.link.phase(), Phase::Dead);
+            assert_eq!(end.link.poll_timeout(), None);
+        }
+    }
+}
+
+#[test]
+fn a_dead_peer_is_noticed() {
+    let mut sim = Sim::new(11, demanding(&[]), Config::default());
+    sim.open();
+    assert!(sim.run(MINUTES, Sim::both_up));
+    sim.run(MINUTES, |_| false);
+    assert!(sim.ends.iter().all(|e| e.down().is_none()), "a quiet link stays up");
+    sim.loss = 1.0;
+    assert!(sim.run(MINUTES, Sim::both_down));
+    for end in &sim.ends {
+        assert_eq!(end.down(), Some(&DownReason::EchoTimeout));
+    }
+}
+
+#[test]
+fn silence_ends_lcp_after_ten_requests() {
+    let now = Instant::now();
+    let mut l = link(now, 1, Config::default());
+    l.open(now);
+    let mut sent = 0;
+    loop {
+        while l.poll_transmit().is_some() {
+            sent += 1;
+        }
+        let Some(at) = l.poll_timeout() else { break };
+        l.handle_timeout(at);
+    }
+    assert_eq!(sent, 10);
+    assert_eq!(l.poll_event(), Some(Event::Down(DownReason::Timeout)));
+}
+
+#[test]
+fn a_looped_back_link_is_noticed() {
+    let mut now = Instant::now();
+    let mut l = link(now, 1, Config::default());
+    l.open(now);
+    for _ in 0..1000 {
+        while let Some(frame) = l.poll_transmit() {
+            l.handle_input(now, &frame);
+        }
+        match l.poll_event() {
+            Some(event) => return assert_eq!(event, Event::Down(DownReason::Loopback)),
+            None => now = l.poll_timeout().unwrap_or(now),
+        }
+        l.handle_timeout(now);
+    }
+    panic!("not noticed");
+}
+
+/// An LCP Configure-Request as pppd sends it over L2TP, then its CCP: async map rejected, the rest acknowledged, and
+/// CCP answered by Protocol-Reject once the network phase is there, and by silence before.
+#[test]
+fn pppd_as_the_peer() {
+    let now = Instant::now();
+    let mut l = link(now, 1, Config { echo_interval: None, ..Config::default() });
+    l.open(now);
+    let ours = l.poll_transmit().unwrap();
+    l.handle_input(now, &hex!("c021 0101 0014 0206 00000000 0506 a1b2c3d4 0702 0802"));
+    assert_eq!(l.poll_transmit().unwrap(), hex!("c021 0401 000a 0206 00000000"));
+    l.handle_input(now, &hex!("c021 0102 000e 0506 a1b2c3d4 0702 0802"));
+    assert_eq!(l.poll_transmit().unwrap(), hex!("c021 0202 000e 0506 a1b2c3d4 0702 0802"));
+    let mut ack = ours.clone();
+    ack[2] = code::CONFIGURE_ACK;
+    let ccp = hex!("80fd 0101 000f 1a04 7800 1804 7800 150301");
+    l.handle_input(now, &ccp);
+    l.handle_input(now, &ack);
+    assert!(matches!(l.poll_event(), Some(Event::LinkUp { .. })));
+    l.handle_input(now, &ccp);
+    let ipv6 = Ipv6cpConfig { local_iid: Some(InterfaceId([0, 0, 0, 0, 0, 0, 0, 1])), peer_iid: None };
+    // pppd's IPV6CP is faster than our AAA.
+    l.handle_input(now, &hex!("8057 0101 000e 010a 0000000000000000"));
+    assert_eq!(l.poll_transmit(), None);
+    l.start_network(now, NetworkConfig { ipv4: None, ipv6: Some(ipv6) });
+    assert_eq!(l.poll_transmit().unwrap(), hex!("8057 0101 000e 010a 0000000000000001"));
+    let nak = l.poll_transmit().unwrap();
+    assert_eq!(nak[..8], hex!("8057 0301 000e 010a"));
+    l.handle_input(now, &ccp);
+    let reject = l.poll_transmit().unwrap();
+    assert_eq!((&reject[..3], &reject[6..]), (&hex!("c02108")[..], &ccp[..]));
+    // Its IPCP, which this subscriber does not have.
+    l.handle_input(now, &hex!("8021 0101 000a 0306 00000000"));
+    assert_eq!(l.poll_transmit().unwrap()[6..], hex!("8021 0101 000a 0306 00000000"));
+    // Collision with our own identifier.
+    l.handle_input(now, &hex!("8057 0102 000e 010a 0000000000000001"));
+    assert_eq!(l.poll_transmit().unwrap()[2], code::CONFIGURE_NAK);
+    l.handle_input(now, &hex!("8057 0103 000e 010a 0000000000000002"));
+    assert_eq!(l.poll_transmit().unwrap()[2], code::CONFIGURE_ACK);
+    l.handle_input(now, &hex!("8057 0201 000e 010a 0000000000000001"));
+    assert!(matches!(l.poll_event(), Some(Event::Ipv6Up { peer_iid: InterfaceId([0, 0, 0, 0, 0, 0, 0, 2]), .. })));
+    // Echo with the peer's magic number is answered with ours; Identification and Discard-Request are swallowed.
+    l.handle_input(now, &hex!("c021 0907 000a a1b2c3d4 abcd"));
+    let reply = l.poll_transmit().unwrap();
+    assert_eq!(reply[..6], hex!("c021 0a07 000a"));
+    assert_eq!(reply[10..], hex!("abcd"));
+    l.handle_input(now, &hex!("c021 0c08 000b a1b2c3d4 616263"));
+    l.handle_input(now, &hex!("c021 0b09 0008 a1b2c3d4"));
+    assert_eq!(l.poll_transmit(), None);
+    // A code that we do not know.
+    l.handle_input(now, &hex!("c021 6309 0004"));
+    assert_eq!(l.poll_transmit().unwrap()[2], code::CODE_REJECT);
+    assert_eq!(l.poll_event(), None);
+}
+
+/// Brings LCP up against a scripted peer and returns the link.
+fn lcp_open(now: Instant, config: Config) -> Link {
+    let mut l = link(now, 1, config);
+    l.open(now);
+    let mut ours = l.poll_transmit().unwrap();
+    ours[2] = code::CONFIGURE_ACK;
+    l.handle_input(now, &ours);
+    l.handle_input(now, &hex!("c021 0101 000a 0506 a1b2c3d4"));
+    assert_eq!(l.poll_transmit().unwrap()[2], code::CONFIGURE_ACK);
+    l
+}
+
+#[test]
+fn no_network_protocol_before_authentication() {
+    let now = Instant::now();
+    let mut l = lcp_open(now, demanding(&[AuthMethod::ChapMd5]));
+    let challenge = l.poll_transmit().unwrap();
+    assert_eq!(challenge[..3], hex!("c22301"));
+    l.start_network(now, NetworkConfig { ipv4: Some(IpcpConfig::default()), ipv6: Some(Ipv6cpConfig::default()) });
+    l.handle_input(now, &hex!("8021 0101 000a 0306 0a000007"));
+    l.handle_input(now, &hex!("8057 0101 000e 010a 0000000000000002"));
+    l.auth_result(now, AuthVerdict::Accept(String::new()));
+    assert_eq!(l.poll_transmit(), None);
+    assert_eq!(l.poll_event(), None);
+    assert_eq!(l.phase(), Phase::Authenticate);
+}
+
+#[test]
+fn a_repeated_response_gets_the_same_reply_and_a_late_one_no_second_question() {
+    let now = Instant::now();
+    let mut l = lcp_open(now, demanding(&[AuthMethod::ChapMd5]));
+    let challenge = l.poll_transmit().unwrap();
+    let packet = Packet::parse(&challenge[2..]).unwrap();
+    let (value, name) = chap::parse_value(packet.data).unwrap();
+    assert_eq!(name, b"gateway");
+    let mut data = vec![16];
+    data.extend(chap::response(b"wonderland", packet.id, value));
+    data.extend(b"alice");
+    let response = Packet { code: 2, id: packet.id, data: &data }.frame(protocol::CHAP);
+    l.handle_input(now, &response);
+    l.handle_input(now, &response);
+    let Some(Event::AuthRequest(request)) = l.poll_event() else { panic!() };
+    assert_eq!((request.name.as_slice(), request.renewed), (&b"alice"[..], false));
+    assert_eq!(l.poll_event(), None);
+    l.auth_result(now, AuthVerdict::Accept("hi".into()));
+    let success = l.poll_transmit().unwrap();
+    assert_eq!(success[2], 3);
+    l.handle_input(now, &response);
+    assert_eq!(l.poll_transmit(), Some(success));
+    assert!(matches!(l.poll_event(), Some(Event::LinkUp { .. })));
+    // A new challenge is answered under another name: out.
+    l.rechallenge(now);
+    let challenge = l.poll_transmit().unwrap();
+    let packet = Packet::parse(&challenge[2..]).unwrap();
+    let mut data = vec![16; 17];
+    data.extend(b"bob");
+    l.handle_input(now, &Packet { code: 2, id: packet.id, data: &data }.frame(protocol::CHAP));
+    assert!(matches!(l.poll_event(), Some(Event::AuthRequest(r)) if r.renewed));
+    l.auth_result(now, AuthVerdict::Accept("hi".into()));
+    assert_eq!(l.poll_transmit().unwrap()[2], 4);
+    assert_eq!(l.phase(), Phase::Terminate);
+}
+
+#[test]
+fn our_own_challenge_is_not_answered() {
+    let now = Instant::now();
+    let config = Config { credentials: credentials("x", &[AuthMethod::ChapMd5]), ..demanding(&[AuthMethod::ChapMd5]) };
+    let mut l = link(now, 1, config);
+    l.open(now);
+    let mut ours = l.poll_transmit().unwrap();
+    ours[2] = code::CONFIGURE_ACK;
+    l.handle_input(now, &ours);
+    l.handle_input(now, &hex!("c021 0101 000f 0305c22305 0506a1b2c3d4"));
+    assert_eq!(l.poll_transmit().unwrap()[2], code::CONFIGURE_ACK);
+    let challenge = l.poll_transmit().unwrap();
+    l.handle_input(now, &challenge);
+    assert_eq!(l.poll_transmit(), None);
+}
+
+#[test]
+fn rechallenges_do_not_disturb_the_link() {
+    let methods = [AuthMethod::ChapMd5];
+    let server = Config { rechallenge: Some(Duration::from_secs(20)), ..demanding(&methods) };
+    let mut sim = Sim::new(13, server, client("wonderland", &methods)).rough();
+    sim.open();
+    sim.run(MINUTES, |_| false);
+    let renewed = sim.ends[0].events.iter().filter(|e| matches!(e, Event::AuthRequest(r) if r.renewed)).count();
+    assert!(renewed >= 5, "{renewed}");
+    assert!(sim.ends.iter().all(|e| e.down().is_none()));
+}
+
+#[test]
+fn an_assigned_address_is_not_negotiable() {
+    let now = Instant::now();
+    let mut l = lcp_open(now, Config::default());
+    l.start_network(
+        now,
+        NetworkConfig {
+            ipv4: Some(IpcpConfig { local: Some(SERVER_V4), peer: Some(CLIENT_V4), ..IpcpConfig::default() }),
+            ipv6: None,
+        },
+    );
+    for id in 1..=6u8 {
+        let mut request = hex!("8021 0101 000a 0306 0a000063");
+        request[3] = id;
+        l.handle_input(now, &request);
+    }
+    let codes: Vec<u8> = std::iter::from_fn(|| l.poll_transmit()).map(|f| f[2]).collect();
+    assert_eq!(codes, [1, 3, 3, 3, 3, 3, code::TERMINATE_REQUEST]);
+}
+
+fn config_strategy() -> impl Strategy<Value = Config> {
+    (0..4u8, any::<bool>()).prop_map(|(demand, creds)| Config {
+        demand: match demand {
+            0 => vec![],
+            1 => vec![AuthMethod::Pap],
+            2 => vec![AuthMethod::ChapMd5],
+            _ => vec![AuthMethod::ChapMd5, AuthMethod::Pap],
+        },
+        credentials: credentials("s", &[AuthMethod::ChapMd5, AuthMethod::Pap]).filter(|_| creds),
+        ..Config::default()
+    })
+}
+
+proptest! {
+    /// Garbage, with plausible headers to get past the first checks, never panics and never opens the network
+    /// without authentication.
+    #[test]
+    fn garbage(config in config_strategy(), frames in prop::collection::vec(
+        (0..7usize, 0..16u8, 0..4u8, prop::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..60)) {
+        let mut now = Instant::now();
+        let demands = !config.demand.is_empty();
+        let mut l = lcp_open_or_not(now, config);
+        for (number, code, id, data, raw) in frames {
+            let number = [0xc021, 0xc023, 0xc223, 0x8021, 0x8057, 0x80fd, 0x0021][number];
+            if raw {
+                let mut frame = u16::to_be_bytes(number).to_vec();
+                frame.extend(&data);
+                l.handle_input(now, &frame);
+            } else {
+                l.handle_input(now, &Packet { code, id, data: &data }.frame(number));
+            }
+            while let Some(event) = l.poll_event() {
+                if let Event::LinkUp { .. } = event {
+                    prop_assert!(!demands);
+                    l.start_network(now, NetworkConfig { ipv4: Some(IpcpConfig::default()), ipv6: Some(Ipv6cpConfig::default()) });
+                }
+            }
+            while l.poll_transmit().is_some() {}
+            if let Some(at) = l.poll_timeout().filter(|_| id == 0) {
+                now = now.max(at);
+                l.handle_timeout(now);
+            }
+        }
+    }
+}
+
+fn lcp_open_or_not(now: Instant, config: Config) -> Link {
+    let mut l = link(now, 1, config);
+    l.open(now);
+    let mut ours = l.poll_transmit().unwrap();
+    ours[2] = code::CONFIGURE_ACK;
+    l.handle_input(now, &ours);
+    l.handle_input(now, &hex!("c021 0101 000a 0506 a1b2c3d4"));
+    l
+}
