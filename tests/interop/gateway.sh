@@ -1,0 +1,95 @@
+# gateway.sh - sourced by lib.sh: the configuration, start and stop of the two programs under test. The only place that
+# knows their configuration files and command lines.
+PSK_ALICE=alice-key-0123456789 PSK_BOB=bob-key-0123456789 PSK_EVE=eve-key-0123456789
+BIN=${BIN:-$REPO/target/release}
+
+# gateway_config FILE: times and limits from the environment, for cases that want them short
+gateway_config() {
+  cat >"$1" <<Y
+dataplane:
+  workers: [$CPU_GW]
+  poll: idle
+  eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)]
+ports:
+  - { name: access, device: "net_af_packet0,iface=g0", zone: public, addresses: [$GW4/24, "$GW6/64"] }
+  - { name: core, device: "net_af_packet1,iface=g1", zone: trusted, addresses: [198.51.100.1/24, "2001:db8:c::1/64"] }
+listeners:
+  - { name: secure, address: $GW4 }
+  - { name: secure6, address: "$GW6" }
+ike:
+  identity: gw.example.net
+  certificate: { chain: $STATE/share/pki/gw.pem, key: $STATE/share/pki/gw.key }
+  peers:
+    - { name: alice, id: alice@example.net, auth: psk, psk: $PSK_ALICE }
+    - { name: bob, id: bob@example.net, auth: psk, psk: $PSK_BOB }
+    - { name: eve, id: eve@example.net, auth: psk, psk: $PSK_EVE }
+    - { name: staff, id: "*@cert.example.net", auth: certificate, ca: $STATE/share/pki/ca.pem, crl: [$STATE/share/pki/crl.pem] }
+  rekey: ${IKE_REKEY:-4h}
+  child_rekey: ${CHILD_REKEY:-1h}
+  dpd: ${DPD:-30s}
+  dead_after: ${DEAD:-30s}
+l2tp: { host_name: gw.example.net, hello: ${HELLO:-30s}, dead_after: ${L2TP_DEAD:-83s} }
+ppp: { authenticate: [chap], name: gw.example.net, local_ipv4: 10.100.0.1 }
+pools: { ipv4: [10.100.0.0/24], ipv6: ["2001:db8:100::/48"], delegated: ["2001:db8:f000::/36"] }
+subscribers:
+  - { user: alice, secret: wonderland, ike_id: alice@example.net }
+  - { user: bob, secret: builder, ipv4: 10.100.1.2, ipv6_prefix: "2001:db8:100:b0b::/64" }
+  - { user: eve, secret: eavesdrop }
+  - { user: carol, secret: carolsecret }
+api: { listen: 127.0.0.1:8080 }
+Y
+}
+gateway() {
+  [ "$PEER" != linux ] || { reference; return; }
+  pki; gateway_config "$STATE/gw.yaml"
+  must "softwired accepts the configuration" in_ns "$GW" "$BIN/softwired" check -c "$STATE/gw.yaml"
+  spawn softwired "$GW" "$BIN/softwired" -c "$STATE/gw.yaml"
+  must "softwired is up" api wait 'st["sessions"] == 0' 30
+}
+gateway_stop() { [ "$PEER" = linux ] || check "softwired ends when asked" halted softwired; }
+# a program that is asked to end does so itself, with status 0
+halted() {
+  local p=${PID[$1]}; kill -TERM "$p"
+  for _ in $(seq 100); do kill -0 "$p" 2>/dev/null || { wait "$p"; return; }; sleep 0.1; done
+  return 1
+}
+# api COMMAND...: REST and metrics, see gw.py; with the reference peer there is nothing to ask
+api() { [ "$PEER" != linux ] || return 0; in_ns "$GW" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
+
+# gw_check ...: a check of what only the gateway has, such as REST
+gw_check() { [ "$PEER" = linux ] || check "$@"; }
+
+# the reference peer: a guest where the gateway would be, to try the clients and the network alone (run.sh --reference)
+PEERVM=peer
+reference() {
+  pki; ip -n "$GW" link add brg0 type bridge; ip -n "$GW" link add brg1 type bridge; ip -n "$GW" link set brg0 up; ip -n "$GW" link set brg1 up
+  in_ns "$GW" nft flush ruleset; port "$GW" brg0 g0; port "$GW" brg1 g1
+  boot $PEERVM "$GW" "brg0:$GW4/24,$GW6/64" "brg1:198.51.100.1/24,2001:db8:c::1/64"; ready $PEERVM
+  local vars="AUTH=psk PSK=$PSK_ALICE"; [ "$CASE" != 11-guest-certificate ] || vars="AUTH=pubkey PKI=/t/pki CERT=gw"
+  local lts='dynamic[udp/1701]'
+  must "reference peer" g $PEERVM "/t/ike.sh start && $vars LID=gw.example.net LTS='$lts' RTS='dynamic[udp]' /t/ike.sh add l2tp && USERN=\* PASSW=wonderland /t/l2tp.sh lns ${REFERENCE_LNS:-$GW4} && ${REFERENCE_MORE:-true}"
+}
+
+# initiator NAME NAMESPACE REMOTE IDENTITY PSK USER SECRET: the project's own softwire initiator, TUN named $NAME
+initiator() {
+  cat >"$STATE/$1.yaml" <<Y
+gateway: "$3"
+tun: $1
+ike: { local_id: $4, remote_id: gw.example.net, psk: $5, dpd: ${INITIATOR_DPD:-30s} }
+ppp: { user: $6, secret: $7 }
+Y
+  spawn "$1" "$2" "$BIN/softwire-initiator" -c "$STATE/$1.yaml"
+}
+# initiator_up NAME NAMESPACE ...: and waits for addresses; routes the core through it
+initiator_up() {
+  initiator "$@"
+  check "initiator $1 is up, with IPv6 and IPv4" waits 30 has_addresses "$2" "$1" || return 1
+  ip -n "$2" route replace 198.51.100.0/24 dev "$1"; ip -n "$2" -6 route replace 2001:db8:c::/64 dev "$1"
+}
+has_addresses() { ip -n "$1" -6 addr show dev "$2" scope global 2>/dev/null | grep -q inet6 && ip -n "$1" -4 addr show dev "$2" | grep -q inet; }
+# waits SECONDS COMMAND...
+waits() { local n=$(( $1 * 5 )); shift; while [ $n -gt 0 ]; do "$@" >/dev/null 2>&1 && return 0; sleep 0.2; n=$((n-1)); done; "$@"; }
+
+# a bystander: bob, by the project's initiator, who must not notice what the case does to others
+bystander() { [ "$PEER" = linux ] || { customer; initiator_up bob "$CUST" "$GW4" bob@example.net "$PSK_BOB" bob builder; }; }
+undisturbed() { [ "$PEER" = linux ] || check "another subscriber is not disturbed" in_ns "$CUST" ping -c5 -i0.1 -W2 "$WEB6"; }

@@ -1,0 +1,77 @@
+#!/bin/bash
+# ike.sh (in a guest) - strongSwan by charon-systemd and swanctl.
+# usage: ike.sh start | add NAME | up NAME | down NAME | rekey-child NAME | rekey-ike NAME | list | stop
+# "add" reads the environment:
+#   L R        local and remote address (R may be %any)      LID RID  identities
+#   AUTH       psk | pubkey          PSK  the key            PKI CERT folder and name of the client's certificate (pubkey)
+#   P1 P2      IKE and ESP proposals MODE transport|tunnel   LTS RTS  traffic selectors
+#   REKEY IKE_REKEY DPD              times                   ENCAP=yes forces UDP encapsulation
+set -eu
+S=/tmp/sw; mkdir -p $S/conf.d; export STRONGSWAN_CONF=$S/strongswan.conf SWANCTL_DIR=$S
+sw() { swanctl "$@" --uri unix://$S/vici; }
+case $1 in
+start)
+  modprobe -a xfrm_user esp4 esp6 2>/dev/null || true
+  cat >$S/strongswan.conf <<X
+charon {
+  load_modular = no
+  load = random drbg nonce aes sha1 sha2 hmac kdf gcm ccm ctr chapoly curve25519 gmp openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kernel-netlink socket-default vici counters
+  install_routes = no
+  retransmit_timeout = ${RETRANS:-2}
+  retransmit_tries = 5
+  keep_alive = ${KEEPALIVE:-20s}
+  filelog { f { path = $S/charon.log
+    default = 1
+    ike = 2
+    cfg = 2
+    time_format = %T
+    flush_line = yes } }
+  syslog { daemon { default = -1 } auth { default = -1 } }
+  journal { default = -1 }
+  plugins { vici { socket = unix://$S/vici } }
+}
+swanctl { load = random nonce pem pkcs1 pkcs8 x509 sha1 hmac gmp openssl }
+X
+  echo 'include conf.d/*.conf' >$S/swanctl.conf
+  for d in x509 x509ca x509ocsp x509aa x509ac x509crl pubkey private rsa ecdsa bliss pkcs8 pkcs12; do mkdir -p $S/$d; done
+  rm -f $S/vici; setsid charon-systemd </dev/null >$S/out 2>&1 & echo $! >$S/pid
+  for _ in $(seq 300); do [ ! -S $S/vici ] || exit 0; kill -0 "$(cat $S/pid)" || exit 1; sleep 0.1; done; exit 1;;
+add)
+  N=$2; CERTS=
+  if [ "${AUTH:=psk}" = pubkey ]; then
+    cp "$PKI/ca.pem" $S/x509ca/; cp "$PKI/$CERT.pem" $S/x509/; cp "$PKI/$CERT.key" $S/private/; CERTS="certs = $CERT.pem"
+  fi
+  cat >$S/conf.d/$N.conf <<X
+connections { $N {
+  version = 2
+  local_addrs = ${L:-%any}
+  remote_addrs = ${R:-%any}
+  proposals = ${P1:-aes128gcm16-prfsha256-ecp256,aes256-sha256-modp2048}
+  encap = ${ENCAP:-no}
+  mobike = no
+  rekey_time = ${IKE_REKEY:-4h}
+  dpd_delay = ${DPD:-30s}
+  local { auth = $AUTH
+    ${LID:+id = $LID}
+    $CERTS }
+  remote { auth = $AUTH
+    ${RID:+id = $RID} }
+  children { $N {
+    mode = ${MODE:-transport}
+    local_ts = ${LTS:-dynamic[udp/1701]}
+    remote_ts = ${RTS:-dynamic[udp/1701]}
+    esp_proposals = ${P2:-aes128gcm16,aes128-sha256}
+    rekey_time = ${REKEY:-1h}
+  } }
+} }
+secrets { ike-$N { secret = "${PSK:-}" } }
+X
+  sw --load-all --noprompt >$S/load.log 2>&1 || { cat $S/load.log; exit 1; }; ! grep -iE 'fail|error' $S/load.log;;
+up) sw --initiate --ike "$2" --child "$2" --timeout "${T:-30}";;
+down) sw --terminate --ike "$2" --timeout 20;;
+rekey-child) sw --rekey --child "$2";;
+rekey-ike) sw --rekey --ike "$2";;
+list) sw --list-sas; ip -s xfrm state | grep -E '^src|proto|encap' || true;;
+stop) kill "$(cat $S/pid)";;
+*) sed -n 2,8p "$0"; exit 2;;
+esac

@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+"""gw.py - asks a running softwired over REST; the only place of the tests that knows its paths.
+
+usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
+       gw.py check 'EXPRESSION'            must be true now
+       gw.py value 'EXPRESSION'            prints it
+       gw.py disconnect ID | rekey-child SPI | rekey-ike PEER
+       gw.py show                          a report for people
+In expressions: st (status), subs, ike, child, spd (lists), c (all workers' and the control plane's counters summed by
+name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}).   API=http://host:port
+"""
+import collections
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+BASE = os.environ.get("API", "http://127.0.0.1:8080")
+V1 = "/api/v1"
+
+
+def request(path, method="GET"):
+    with urllib.request.urlopen(urllib.request.Request(BASE + path, method=method), timeout=5) as answer:
+        return answer.read().decode()
+
+
+class Gateway(dict):
+    """Names of an expression, fetched when first used."""
+
+    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd"}
+
+    def __missing__(self, name):
+        if name in self.PATHS:
+            self[name] = json.loads(request(V1 + self.PATHS[name]))
+        elif name == "c":
+            total = collections.Counter()
+            counters = json.loads(request(V1 + "/counters"))
+            for part in counters["workers"] + [counters["control"]]:
+                total.update(part)
+            self[name] = total
+        elif name == "metrics":
+            self[name] = request("/metrics")
+        elif name == "user":
+            self[name] = lambda user: next((s for s in self["subs"] if s["user"] == user), {})
+        else:
+            raise KeyError(name)
+        return self[name]
+
+
+def evaluate(expression):
+    return eval(expression, {"__builtins__": {"len": len, "any": any, "all": all, "sum": sum, "sorted": sorted}}, Gateway())
+
+
+def show():
+    gateway = Gateway()
+    for sa in gateway["ike"]:
+        print(f"IKE SA    {sa['local_id']} <-> {sa['remote_id']}  {sa['local']} <-> {sa['remote']}"
+              f"  {sa['algorithms']}{'  NAT traversal' if sa['natt'] else ''}")
+    for sa in gateway["child"]:
+        print(f"child SA  {sa['mode']}  in {sa['spi_in']} out {sa['spi_out']}  {sa['algorithms']}{' ESN' if sa['esn'] else ''}"
+              f"  {sa['local_ts']} <-> {sa['remote_ts']}  {sa['in_packets']} packets in, {sa['out_packets']} out")
+    for s in gateway["subs"]:
+        print(f"softwire  {s['user']}: {s['state']}, tunnel/session {s['tunnel']}/{s['session']}, the peer's"
+              f" {s['peer_tunnel']}/{s['peer_session']}, mtu {s['mtu']}, IPv6 {s['ipv6_prefix']}, delegated {s['delegated']},"
+              f" IPv4 {s['ipv4']}")
+    drops = {name[5:]: n for name, n in sorted(gateway["c"].items()) if name.startswith("drop.") and n}
+    print("drops     " + (", ".join(f"{name} {n}" for name, n in drops.items()) or "none"))
+
+
+def main(argv):
+    command = argv[0] if argv else ""
+    if command in ("wait", "check", "value") and len(argv) > 1:
+        end = time.time() + (float(argv[2]) if len(argv) > 2 else 20 if command == "wait" else 0)
+        while True:
+            try:
+                result = evaluate(argv[1])
+            except (OSError, urllib.error.URLError, LookupError, ValueError) as problem:
+                result, error = None, problem
+            else:
+                error = None
+            if command == "value" and error is None:
+                print(result)
+                return 0
+            if command != "value" and result:
+                return 0
+            if time.time() >= end:
+                break
+            time.sleep(0.2)
+        print(f"not true: {argv[1]} ({error or result})")
+        if error is None:
+            names = Gateway()
+            for name in ("subs", "ike", "child", "c"):
+                print(name, json.dumps({k: v for k, v in names[name].items() if v} if name == "c" else names[name]))
+        return 1
+    if command == "disconnect":
+        request(f"{V1}/subscribers/{argv[1]}", "DELETE")
+    elif command == "rekey-child":
+        request(f"{V1}/child-sas/{argv[1]}/rekey", "POST")
+    elif command == "rekey-ike":
+        request(f"{V1}/ike-sas/{argv[1]}/rekey", "POST")
+    elif command == "show":
+        show()
+    else:
+        print(__doc__)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

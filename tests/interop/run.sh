@@ -1,0 +1,27 @@
+#!/bin/bash
+# run.sh - the interop tests, one after the other; logs in work/logs. Closing line: "N passed, N failed".
+# usage: run.sh [--reference] [CASE...]    CASE is the start of a name in cases/, e.g. 10
+#   --reference  a strongSwan and xl2tpd guest in the gateway's place: checks clients and network, not the gateway
+set -u
+cd "$(dirname "$0")"
+[ "${1:-}" = --reference ] && { export PEER=linux; shift; }
+[ "${1:-}" = --help ] && { sed -n 2,5p "$0"; exit 0; }
+../setup/apt.sh build lab && ../setup/root.sh && image/build.sh || exit 1
+[ "${PEER:-}" = linux ] || [ -x "${BIN:-../../target/release}/softwired" ] || { echo "no softwired: cargo build --release" >&2; exit 1; }
+export LOGS=${LOGS:-$PWD/work/logs}; rm -rf "$LOGS"; mkdir -p "$LOGS"
+[ $# -gt 0 ] || { [ "${PEER:-}" = linux ] && set -- 10 11 12 22 || set -- ""; }
+PASSED=0 FAILED=0
+trap '[ -z "${CHILD:-}" ] || { kill -TERM "$CHILD"; wait "$CHILD"; }; exit 143' TERM INT HUP
+for prefix in "$@"; do for script in cases/"$prefix"*.sh; do
+  [ -e "$script" ] || { echo "no such case: $prefix"; FAILED=$((FAILED+1)); continue; }
+  name=$(basename "$script" .sh) began=$(date +%s)
+  echo "== $name: $(sed -n '2s/^# //p' "$script")"
+  timeout -k 30 "${CASE_SECONDS:-300}" bash "$script" </dev/null > >(tee "$LOGS/$name.log") 2>&1 & CHILD=$!
+  wait "$CHILD"; status=$?; CHILD=
+  wait; result=$(grep -oE '^[0-9]+ passed, [0-9]+ failed' "$LOGS/$name.log" | tail -1)
+  [ $status = 0 ] && [ -n "$result" ] || { case "$result" in ''|*' 0 failed') result="$(grep -c '\] ok ' "$LOGS/$name.log") passed, 1 failed";; esac
+    echo "   status $status; logs: $LOGS/$name/"; }
+  PASSED=$((PASSED + ${result%% *})); result=${result#* passed, }; FAILED=$((FAILED + ${result%% *}))
+  echo "   $(( $(date +%s) - began )) s"
+done; done
+echo "$PASSED passed, $FAILED failed"; [ "$FAILED" = 0 ] && [ "$PASSED" != 0 ]

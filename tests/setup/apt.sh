@@ -1,0 +1,30 @@
+#!/bin/bash
+# apt.sh [build] [lab] - installs the Debian 12 packages that are missing; without arguments, both sets.
+#   build   what cargo needs: DPDK and IPsec-MB with headers, clang for bindgen
+#   lab     what the demo and the interop tests need: QEMU, network tools
+# When all are there, apt is not called at all. Services of new packages are not started.
+set -eu
+BUILD="build-essential clang dpdk libclang-dev libdpdk-dev libipsec-mb-dev pkg-config"
+LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool iperf3 iproute2 iputils-ping kmod nftables openssl procps python3 qemu-system-x86 tcpdump util-linux xz-utils"
+want=
+for set in "${@:-build lab}"; do for word in $set; do
+  case $word in build) want="$want $BUILD";; lab) want="$want $LAB";; *) sed -n 2,5p "$0"; exit 2;; esac
+done; done
+
+missing=
+for p in $want; do
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+echo "installing:$missing"
+[ "$(id -u)" = 0 ] || { echo "not root: run  sudo apt-get install$missing" >&2; exit 1; }
+
+# a policy-rc.d that answers 101 keeps services from starting; ours goes when we are done
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null; }
+# the package lists may be old or absent: refresh them only when the first try fails
+install 2>/dev/null || { apt-get -o DPkg::Lock::Timeout=300 update -qq && install; }
