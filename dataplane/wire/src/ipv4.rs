@@ -1,0 +1,234 @@
+//! IPv4 (RFC 791).
+
+use crate::{Error, be16, checksum};
+use std::net::Ipv4Addr;
+
+/// Length of the header without options.
+pub const HEADER: usize = 20;
+/// Don't Fragment, in the flags and offset word.
+pub const DF: u16 = 0x4000;
+/// More Fragments.
+pub const MF: u16 = 0x2000;
+
+/// A view of a header whose lengths were checked: at least 20 octets and the header length are there, and the total
+/// length covers the header and does not exceed the data.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4<'a>(&'a [u8]);
+
+impl<'a> Ipv4<'a> {
+    /// Checks version and lengths, not the checksum.
+    #[inline]
+    pub fn parse(data: &'a [u8]) -> Result<Self, Error> {
+        let Some(&first) = data.first() else { return Err(Error::Truncated) };
+        if first >> 4 != 4 {
+            return Err(Error::Malformed);
+        }
+        if data.len() < HEADER {
+            return Err(Error::Truncated);
+        }
+        let h = Self(data);
+        if h.header_len() < HEADER || h.total_len() < h.header_len() {
+            return Err(Error::Malformed);
+        }
+        if h.total_len() > data.len() {
+            return Err(Error::Truncated);
+        }
+        Ok(h)
+    }
+
+    /// Header with options, in octets.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        usize::from(self.0[0] & 15) * 4
+    }
+
+    /// The whole packet, in octets.
+    #[inline]
+    pub fn total_len(&self) -> usize {
+        usize::from(be16(self.0, 2))
+    }
+
+    /// DSCP and ECN.
+    #[inline]
+    pub fn tos(&self) -> u8 {
+        self.0[1]
+    }
+
+    /// Identification.
+    #[inline]
+    pub fn id(&self) -> u16 {
+        be16(self.0, 4)
+    }
+
+    /// Don't Fragment.
+    #[inline]
+    pub fn dont_fragment(&self) -> bool {
+        be16(self.0, 6) & DF != 0
+    }
+
+    /// More Fragments.
+    #[inline]
+    pub fn more_fragments(&self) -> bool {
+        be16(self.0, 6) & MF != 0
+    }
+
+    /// Offset of this fragment, in octets.
+    #[inline]
+    pub fn fragment_offset(&self) -> u16 {
+        (be16(self.0, 6) & 0x1fff) << 3
+    }
+
+    /// Whether this is part of a fragmented packet.
+    #[inline]
+    pub fn is_fragment(&self) -> bool {
+        be16(self.0, 6) & 0x3fff != 0
+    }
+
+    /// Time to live.
+    #[inline]
+    pub fn ttl(&self) -> u8 {
+        self.0[8]
+    }
+
+    /// Protocol.
+    #[inline]
+    pub fn protocol(&self) -> u8 {
+        self.0[9]
+    }
+
+    /// Source.
+    #[inline]
+    pub fn src(&self) -> Ipv4Addr {
+        Ipv4Addr::new(self.0[12], self.0[13], self.0[14], self.0[15])
+    }
+
+    /// Destination.
+    #[inline]
+    pub fn dst(&self) -> Ipv4Addr {
+        Ipv4Addr::new(self.0[16], self.0[17], self.0[18], self.0[19])
+    }
+
+    /// Whether the header checksum is right.
+    #[inline]
+    pub fn checksum_ok(&self) -> bool {
+        self.0.get(..self.header_len()).is_some_and(|h| checksum::of(h) == 0)
+    }
+
+    /// What the header carries.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.0.get(self.header_len()..self.total_len()).unwrap_or_default()
+    }
+}
+
+/// Fields of a header without options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repr {
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// The whole packet.
+    pub total_len: u16,
+    /// Identification.
+    pub id: u16,
+    /// Flags and fragment offset word.
+    pub flags: u16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Protocol.
+    pub protocol: u8,
+    /// Source.
+    pub src: Ipv4Addr,
+    /// Destination.
+    pub dst: Ipv4Addr,
+}
+
+impl Repr {
+    /// Writes the header with its checksum; says whether it fitted.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8]) -> bool {
+        let Some(h) = out.first_chunk_mut::<HEADER>() else { return false };
+        h[0] = 0x45;
+        h[1] = self.tos;
+        h[2..4].copy_from_slice(&self.total_len.to_be_bytes());
+        h[4..6].copy_from_slice(&self.id.to_be_bytes());
+        h[6..8].copy_from_slice(&self.flags.to_be_bytes());
+        h[8] = self.ttl;
+        h[9] = self.protocol;
+        h[10..12].fill(0);
+        h[12..16].copy_from_slice(&self.src.octets());
+        h[16..20].copy_from_slice(&self.dst.octets());
+        let sum = checksum::of(h);
+        h[10..12].copy_from_slice(&sum.to_be_bytes());
+        true
+    }
+}
+
+/// Replaces one 16-bit word of the header at even offset `at` and updates the checksum (RFC 1624).
+#[inline]
+pub fn set_word(header: &mut [u8], at: usize, new: u16) {
+    if header.len() < HEADER || at + 2 > HEADER {
+        return;
+    }
+    let sum = checksum::update(be16(header, 10), be16(header, at), new);
+    header[at..at + 2].copy_from_slice(&new.to_be_bytes());
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Lowers the TTL by one and updates the checksum; the caller has checked that it is above 1.
+#[inline]
+pub fn decrement_ttl(header: &mut [u8]) {
+    let word = be16(header, 8);
+    set_word(header, 8, word.wrapping_sub(0x0100));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hex_literal::hex;
+    use proptest::prelude::*;
+
+    // The header of Wikipedia's "IPv4 header checksum" example: checksum b861.
+    const GOLDEN: [u8; 20] = hex!("45000073 00004000 4011b861 c0a80001 c0a800c7");
+
+    #[test]
+    fn golden() {
+        let mut data = [0; 0x73];
+        data[..20].copy_from_slice(&GOLDEN);
+        let h = Ipv4::parse(&data).unwrap();
+        assert!(h.checksum_ok() && h.dont_fragment() && !h.is_fragment());
+        assert_eq!((h.total_len(), h.ttl(), h.protocol()), (0x73, 64, 17));
+        let mut out = [0xff; 20];
+        let repr =
+            Repr { tos: 0, total_len: 0x73, id: 0, flags: DF, ttl: 64, protocol: 17, src: h.src(), dst: h.dst() };
+        assert!(repr.emit(&mut out));
+        assert_eq!(out, GOLDEN);
+        decrement_ttl(&mut data);
+        assert!(Ipv4::parse(&data).unwrap().checksum_ok());
+        assert_eq!(Ipv4::parse(&data).unwrap().ttl(), 63);
+    }
+
+    #[test]
+    fn lengths_are_checked() {
+        assert_eq!(Ipv4::parse(&GOLDEN).unwrap_err(), Error::Truncated);
+        assert_eq!(Ipv4::parse(&GOLDEN[..19]).unwrap_err(), Error::Truncated);
+        let mut short = GOLDEN;
+        short[0] = 0x44;
+        assert_eq!(Ipv4::parse(&short).unwrap_err(), Error::Malformed);
+        let mut total = GOLDEN;
+        total[2..4].copy_from_slice(&[0, 19]);
+        assert_eq!(Ipv4::parse(&total).unwrap_err(), Error::Malformed);
+        let mut options = GOLDEN;
+        options[0] = 0x46;
+        options[2..4].copy_from_slice(&[0, 20]);
+        assert_eq!(Ipv4::parse(&options).unwrap_err(), Error::Malformed);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage(data in proptest::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(h) = Ipv4::parse(&data) {
+                let _ = (h.checksum_ok(), h.payload(), h.src(), h.dst());
+            }
+        }
+    }
+}
