@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn one_eal_per_process_and_the_affinity_survives() {
+    fn one_eal_per_process() {
         crate::sim::eal().expect("EAL");
         assert!(matches!(Eal::init(&[]), Err(Error::AlreadyInitialized)));
         assert!(Eal::version().starts_with("DPDK "));

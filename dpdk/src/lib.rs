@@ -21,6 +21,8 @@
 pub mod burst;
 pub mod eal;
 pub mod error;
+pub mod fib;
+pub mod frag;
 pub mod lcore;
 pub mod mbuf;
 pub mod mempool;

@@ -384,7 +384,6 @@ fn prefetch(address: *const u8) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::mempool::HEADROOM;
     use crate::sim;
 

@@ -386,3 +386,7 @@ fn find(name: &str) -> Result<Option<u16>> {
     let ret = unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(c.as_ptr(), &mut id) };
     Ok((ret == 0).then_some(id))
 }
+
+#[cfg(test)]
+#[path = "port_tests.rs"]
+mod tests;

@@ -1,0 +1,204 @@
+use super::*;
+use crate::burst::Burst;
+use crate::{lcore, sim};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[test]
+fn packets_pass_an_in_memory_port_and_nothing_leaks() {
+    let pool = sim::test_pool("po-sim", 255).expect("pool");
+    let (mut port, mut far) = sim::port("po-sim", 2, 63).expect("port");
+    let mut queues = sim::start(&mut port, 2, &pool).expect("queues");
+    assert_eq!((port.driver().expect("driver").as_str(), queues.len()), ("net_ring", 2));
+    far[1].push(pool.alloc_with(b"in").expect("mbuf")).expect("room");
+    let mut burst = Burst::new();
+    assert_eq!(queues[0].0.burst(&mut burst), 0, "the other queue");
+    assert_eq!(queues[1].0.burst(&mut burst), 1);
+    assert_eq!(burst.as_slice()[0].data(), b"in");
+    burst.as_mut_slice()[0].data_mut().copy_from_slice(b"ou");
+    assert_eq!(queues[1].1.burst(&mut burst), 1);
+    assert!(burst.is_empty());
+    assert_eq!(far[1].pop().expect("sent").data(), b"ou");
+    assert!(far[1].pop().is_none() && far[0].pop().is_none());
+    let stats = port.stats().expect("stats");
+    assert_eq!((stats.rx_packets, stats.tx_packets), (1, 1));
+    // packets in the rings when all is dropped
+    far[0].push(pool.alloc().expect("mbuf")).expect("room");
+    burst.push(pool.alloc().expect("mbuf")).expect("room");
+    assert_eq!(queues[0].1.burst(&mut burst), 1);
+    drop((port, far, queues));
+    assert_eq!(pool.in_use(), 0);
+    sim::port("po-sim", 2, 63).expect("its names are free again");
+}
+
+#[test]
+fn a_full_queue_hands_back_what_it_did_not_take() {
+    let pool = sim::test_pool("po-full", 255).expect("pool");
+    let (mut port, mut far) = sim::port("po-full", 1, 31).expect("port");
+    let (mut rx, mut tx) = sim::start(&mut port, 1, &pool).expect("queues").remove(0);
+    let mut burst = Burst::new();
+    for i in 0..40u8 {
+        burst.push(pool.alloc_with(&[i]).expect("mbuf")).expect("room");
+    }
+    assert_eq!(tx.burst(&mut burst), 31);
+    assert_eq!(burst.as_slice().iter().map(|m| m.data()[0]).collect::<Vec<_>>(), (31..40).collect::<Vec<_>>());
+    assert_eq!(tx.burst(&mut burst), 0);
+    let mut out = Burst::new();
+    assert_eq!(far[0].pop_burst(&mut out), 31);
+    assert_eq!(out.drain().map(|m| m.data()[0]).collect::<Vec<_>>(), (0..31).collect::<Vec<_>>());
+    assert_eq!((tx.burst(&mut burst), burst.len(), tx.burst(&mut burst)), (9, 0, 0));
+
+    assert_eq!(pool.alloc_burst(&mut burst, 40), 40);
+    assert_eq!((far[0].push_burst(&mut burst), burst.len()), (31, 9));
+    assert!(far[0].push(pool.alloc().expect("mbuf")).is_err());
+    assert_eq!(rx.burst(&mut burst), 31, "behind the nine");
+    assert_eq!(pool.alloc_burst(&mut burst, 24), 24);
+    assert_eq!(rx.burst(&mut burst), 0, "a full burst receives nothing");
+}
+
+#[test]
+fn two_ports_on_a_wire_and_queues_keep_their_port() {
+    let pool = sim::test_pool("po-wire", 63).expect("pool");
+    let (mut a, mut b) = sim::wire_pair("po-wire-a", "po-wire-b", 1, 31).expect("ports");
+    let (mut a_rx, mut a_tx) = sim::start(&mut a, 1, &pool).expect("queues").remove(0);
+    let (mut b_rx, mut b_tx) = sim::start(&mut b, 1, &pool).expect("queues").remove(0);
+    assert!(matches!(a.take_queues(), Err(Error::PortState { .. })));
+    drop((a, b));
+    assert!(matches!(Port::by_name("net_ring_po-wire-a"), Err(Error::PortInUse(_))));
+    let worker = std::thread::spawn(move || {
+        let _lcore = lcore::register().expect("lcore");
+        let (mut burst, mut seen) = (Burst::new(), 0);
+        while seen < 1000 {
+            seen += b_rx.burst(&mut burst);
+            b_tx.burst(&mut burst);
+        }
+    });
+    let (mut burst, mut sent, mut back) = (Burst::new(), 0, 0);
+    while back < 1000 {
+        if sent < 1000 && burst.is_empty() {
+            pool.alloc_burst(&mut burst, (1000 - sent).min(8));
+        }
+        sent += a_tx.burst(&mut burst);
+        let mut got = Burst::new();
+        back += a_rx.burst(&mut got);
+    }
+    worker.join().expect("worker");
+    drop((burst, a_rx, a_tx));
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn states_limits_and_missing_devices_are_told() {
+    let pool = sim::test_pool("po-err", 63).expect("pool");
+    let mut port = Port::attach("net_null_err").expect("port");
+    assert!(matches!(Port::attach("net_null_err"), Err(Error::PortInUse(_))));
+    assert!(matches!(port.start(), Err(Error::PortState { .. })));
+    assert!(matches!(port.take_queues(), Err(Error::PortState { .. })));
+    let many = PortConfig { queues: 5000, ..PortConfig::default() };
+    assert!(matches!(port.configure(&many, &pool), Err(Error::TooMany { what: "queues", .. })));
+    port.configure(&PortConfig::default(), &pool).expect("configured");
+    assert!(matches!(port.configure(&PortConfig::default(), &pool), Err(Error::PortState { .. })));
+    drop(port);
+    Port::attach("net_null_err").expect("free again");
+    let e = Port::attach("net_af_packet_err,iface=not-there").expect_err("no such interface");
+    assert!(matches!(&e, Error::NoInterface { interface, .. } if interface == "not-there"), "{e}");
+    assert_eq!(e.fault(), crate::Fault::Configuration);
+    assert!(matches!(Port::attach("net_nonsense0"), Err(Error::NoDevice { .. })));
+    assert!(matches!(Port::by_name("net_nonsense0"), Err(Error::NoDevice { .. })));
+}
+
+/// A veth pair of this process's own, removed with it.
+struct Veth {
+    a: String,
+    b: String,
+}
+
+impl Veth {
+    fn new() -> Option<Self> {
+        let pid = std::process::id() % 100_000;
+        let veth = Self { a: format!("swa{pid}"), b: format!("swb{pid}") };
+        let ip = |args: &[&str]| Command::new("ip").args(args).status().is_ok_and(|s| s.success());
+        if !ip(&["link", "add", &veth.a, "type", "veth", "peer", "name", &veth.b]) {
+            return None;
+        }
+        for name in [&veth.a, &veth.b] {
+            // no router solicitations in between
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1").ok();
+            ip(&["link", "set", name, "up"]).then_some(())?;
+        }
+        Some(veth)
+    }
+}
+
+impl Drop for Veth {
+    fn drop(&mut self) {
+        Command::new("ip").args(["link", "del", &self.a]).status().ok();
+    }
+}
+
+/// A thread can change its network namespace alone, and sockets of the driver are made in it.
+#[test]
+fn af_packet_carries_frames_over_a_veth() {
+    let pool = sim::test_pool("po-veth", 4095).expect("pool");
+    std::thread::spawn(move || {
+        let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET | nix::sched::CloneFlags::CLONE_NEWNS);
+        if let Err(e) = unshared {
+            eprintln!("skipped: a network namespace cannot be made ({e}); run as root");
+            return;
+        }
+        // sysfs shows the interfaces of the namespace in which it was mounted
+        let sysfs = Command::new("sh").args(["-c", "mount --make-rprivate / && mount -t sysfs none /sys"]).status();
+        let Some(veth) = sysfs.ok().filter(|s| s.success()).and_then(|_| Veth::new()) else {
+            eprintln!("skipped: no veth pair can be made in a namespace (needs CAP_NET_ADMIN and `ip`)");
+            return;
+        };
+        let open = |n: u8, iface: &str| {
+            let mut port = Port::attach(&format!("net_af_packet_t{n},iface={iface}")).expect("attached");
+            let queues = sim::start(&mut port, 1, &pool).expect("started").remove(0);
+            (port, queues)
+        };
+        let (a, (_, mut a_tx)) = open(0, &veth.a);
+        let (b, (mut b_rx, _)) = open(1, &veth.b);
+        assert_ne!(a.mac().expect("mac"), b.mac().expect("mac"));
+        assert_eq!((a.mtu().expect("mtu"), a.link().expect("link").up), (1500, true));
+        let mut burst = Burst::new();
+        for i in 0..32u8 {
+            let mut frame = [i; 64];
+            frame[..6].fill(0xff);
+            frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+            burst.push(pool.alloc_with(&frame).expect("mbuf")).expect("room");
+        }
+        assert_eq!(a_tx.burst(&mut burst), 32);
+        let (mut got, end) = (Burst::new(), Instant::now() + Duration::from_secs(10));
+        let mut seen = Vec::new();
+        while seen.len() < 32 && Instant::now() < end {
+            b_rx.burst(&mut got);
+            seen.extend(got.drain().filter(|m| m.data()[12..14] == [0x88, 0xb5]).map(|m| m.data()[63]));
+        }
+        assert_eq!(seen, (0..32).collect::<Vec<_>>());
+    })
+    .join()
+    .expect("thread");
+}
+
+/// Not a test but a sanity check of the price of a burst: `cargo test --release -p dpdk -- --ignored --nocapture price`.
+#[test]
+#[ignore = "a measurement"]
+fn price_of_a_burst_over_net_null() {
+    let pool = sim::eal().map(|_| Mempool::new("po-null", 4095, 256, 2048, None)).expect("EAL").expect("pool");
+    let mut port = Port::attach("net_null_price").expect("port");
+    let (mut rx, mut tx) = sim::start(&mut port, 1, &pool).expect("queues").remove(0);
+    let _lcore = lcore::register().expect("lcore");
+    let mut rounds: Vec<f64> = (0..9)
+        .map(|_| {
+            let (mut burst, start, mut packets) = (Burst::new(), lcore::tsc(), 0);
+            for _ in 0..100_000 {
+                packets += rx.burst(&mut burst);
+                tx.burst(&mut burst);
+            }
+            (lcore::tsc() - start) as f64 / packets as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    println!("rx + tx over net_null: {:.1} / {:.1} / {:.1} cycles per packet", rounds[0], rounds[4], rounds[8]);
+}
