@@ -183,14 +183,14 @@ fn overlaps_and_floods_never_complete() {
 #[test]
 fn lengths_that_lie_are_refused() {
     let (pool, mut table) = setup("fr-lies");
-    let bad4: [&dyn Fn(&mut Vec<u8>); 7] = [
-        &|f| f[14] = 0x44,                                        // header too short
-        &|f| f[14] = 0x4f,                                        // header longer than the datagram
-        &|f| f[14] = 0x65,                                        // not version 4
-        &|f| f[16..18].copy_from_slice(&200u16.to_be_bytes()),    // longer than the frame
-        &|f| f[16..18].copy_from_slice(&20u16.to_be_bytes()),     // nothing in it
-        &|f| f[16..18].copy_from_slice(&27u16.to_be_bytes()),     // 7 octets and more to come
-        &|f| f[20..22].copy_from_slice(&0x3fffu16.to_be_bytes()), // beyond 65535
+    let bad4: [fn(&mut Vec<u8>); 7] = [
+        |f| f[14] = 0x44,                                        // header too short
+        |f| f[14] = 0x4f,                                        // header longer than the datagram
+        |f| f[14] = 0x65,                                        // not version 4
+        |f| f[16..18].copy_from_slice(&200u16.to_be_bytes()),    // longer than the frame
+        |f| f[16..18].copy_from_slice(&20u16.to_be_bytes()),     // nothing in it
+        |f| f[16..18].copy_from_slice(&27u16.to_be_bytes()),     // 7 octets and more to come
+        |f| f[20..22].copy_from_slice(&0x3fffu16.to_be_bytes()), // beyond 65535
     ];
     for (i, spoil) in bad4.iter().enumerate() {
         let mut frame = frame4(1, 8, true, &[0; 40]);

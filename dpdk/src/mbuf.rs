@@ -276,7 +276,8 @@ impl Mbuf {
     pub fn rss_hash(&self) -> Option<u32> {
         let head = self.head();
         // SAFETY: every member of the union is an integer, any bits are a valid value.
-        (head.ol_flags & rx::RSS_HASH != 0).then(|| unsafe { head.__bindgen_anon_2.hash.rss })
+        let hash = unsafe { head.__bindgen_anon_2.hash.rss };
+        (head.ol_flags & rx::RSS_HASH != 0).then_some(hash)
     }
 
     /// The tag (TCI) of a received frame from which the driver removed it: it is not in the data then.

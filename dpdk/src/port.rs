@@ -151,10 +151,10 @@ impl Port {
             // probed when the EAL was initialised, or attached before
             return Self::claim(&mut in_use, id, name, None);
         }
-        if let Some(interface) = devargs.split(',').find_map(|a| a.strip_prefix("iface=")) {
-            if !Path::new("/sys/class/net").join(interface).exists() {
-                return Err(Error::NoInterface { devargs: devargs.to_owned(), interface: interface.to_owned() });
-            }
+        if let Some(interface) = devargs.split(',').find_map(|a| a.strip_prefix("iface="))
+            && !Path::new("/sys/class/net").join(interface).exists()
+        {
+            return Err(Error::NoInterface { devargs: devargs.to_owned(), interface: interface.to_owned() });
         }
         // SAFETY: the EAL runs, `c` is a C string that is copied, and IN_USE keeps other attachers away.
         let ret = unsafe { dpdk_sys::rte_dev_probe(c.as_ptr()) };

@@ -185,7 +185,8 @@ fn af_packet_carries_frames_over_a_veth() {
 #[test]
 #[ignore = "a measurement"]
 fn price_of_a_burst_over_net_null() {
-    let pool = sim::eal().map(|_| Mempool::new("po-null", 4095, 256, 2048, None)).expect("EAL").expect("pool");
+    sim::eal_with(&sim::HUGE_EAL_ARGS).expect("EAL");
+    let pool = Mempool::new("po-null", 4095, 256, 2048, None).expect("pool");
     let mut port = Port::attach("net_null_price").expect("port");
     let (mut rx, mut tx) = sim::start(&mut port, 1, &pool).expect("queues").remove(0);
     let _lcore = lcore::register().expect("lcore");

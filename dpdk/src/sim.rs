@@ -34,12 +34,20 @@ pub const EAL_ARGS: [&str; 8] = [
     "--file-prefix=sim",
 ];
 
-/// Initialises DPDK with [`EAL_ARGS`] on the first call, and returns that result on every one.
+/// EAL arguments for measurements: huge pages, no PCI, no files.
+pub const HUGE_EAL_ARGS: [&str; 4] = ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4"];
+
+/// Initialises DPDK with [`EAL_ARGS`] unless that was done, and returns the same result on every call.
 pub fn eal() -> std::result::Result<&'static Eal, &'static Error> {
+    eal_with(&EAL_ARGS)
+}
+
+/// As [`eal`] with other arguments. The first call in a process decides.
+pub fn eal_with(args: &[&str]) -> std::result::Result<&'static Eal, &'static Error> {
     static EAL: OnceLock<Result<Eal>> = OnceLock::new();
     EAL.get_or_init(|| {
         // in a thread that ends: no test is to own the main lcore
-        std::thread::spawn(|| Eal::init(&EAL_ARGS)).join().unwrap_or(Err(Error::AlreadyInitialized))
+        std::thread::scope(|s| s.spawn(|| Eal::init(args)).join().unwrap_or(Err(Error::AlreadyInitialized)))
     })
     .as_ref()
 }

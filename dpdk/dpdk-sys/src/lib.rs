@@ -3,7 +3,8 @@
 
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals, missing_docs)]
 #![allow(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::missing_safety_doc)]
-#![allow(clippy::useless_transmute, clippy::too_many_arguments, clippy::ptr_offset_with_cast)]
+// generated code
+#![allow(clippy::all)]
 #![allow(unnecessary_transmutes)]
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
