@@ -181,9 +181,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub fn new(cx: &Context<'_>, timers: &Timers) -> Self {
+    pub fn new(now: Instant, timers: &Timers) -> Self {
         // If no challenge comes at all, the authentication has failed.
-        Self { answer: None, timer: Some(cx.now + timers.restart * timers.max_configure), tries: 0, succeeded: false }
+        Self { answer: None, timer: Some(now + timers.restart * timers.max_configure), tries: 0, succeeded: false }
     }
 
     /// Whether the packet is one for this side, rather than for the authenticator.

@@ -277,7 +277,7 @@ impl Link {
         self.phase = Phase::Authenticate;
         let timers = &self.config.timers;
         self.server = match self.lcp.policy.demanded() {
-            Some(AuthMethod::Pap) => Some(Server::Pap(pap::Authenticator::new(context!(self, now), timers))),
+            Some(AuthMethod::Pap) => Some(Server::Pap(pap::Authenticator::new(now, timers))),
             Some(AuthMethod::ChapMd5) => {
                 let server = chap::Authenticator::new(context!(self, now), &self.config.our_name, timers);
                 Some(Server::Chap(server))
@@ -288,7 +288,7 @@ impl Link {
             (Some(AuthMethod::Pap), Some(credentials)) => {
                 Some(Client::Pap(pap::Client::new(context!(self, now), credentials, timers)))
             }
-            (Some(AuthMethod::ChapMd5), Some(_)) => Some(Client::Chap(chap::Client::new(context!(self, now), timers))),
+            (Some(AuthMethod::ChapMd5), Some(_)) => Some(Client::Chap(chap::Client::new(now, timers))),
             (None, _) | (_, None) => None,
         };
         self.server_pending = self.server.is_some();
