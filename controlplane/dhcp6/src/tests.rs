@@ -273,7 +273,7 @@ fn addresses_are_refused_and_dns_is_given_on_request() {
         all.extend_from_slice(options);
         Message { kind, transaction: [0; 3], options: all }.encode()
     };
-    let reply = server.handle_input(now, &ask(MessageType::Solicit, &[na.clone()])).unwrap();
+    let reply = server.handle_input(now, &ask(MessageType::Solicit, std::slice::from_ref(&na))).unwrap();
     let reply = Message::parse(&reply).unwrap();
     assert!(
         reply

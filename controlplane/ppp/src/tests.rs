@@ -516,6 +516,29 @@ fn a_repeated_response_gets_the_same_reply_and_a_late_one_no_second_question() {
     assert_eq!(l.phase(), Phase::Terminate);
 }
 
+/// A peer that starts LCP over loses everything, and has to be authenticated again before it gets anything back.
+#[test]
+fn renegotiation_starts_over_with_authentication() {
+    let methods = [AuthMethod::ChapMd5];
+    let mut sim = Sim::new(15, demanding(&methods), client("wonderland", &methods));
+    sim.open();
+    assert!(sim.run(MINUTES, Sim::both_up));
+    let requests = |s: &Sim| s.ends[0].events.iter().filter(|e| matches!(e, Event::AuthRequest(_))).count();
+    assert_eq!(requests(&sim), 1);
+    // The client's machine restarts: another link, another magic number.
+    let config = client("wonderland", &methods);
+    sim.ends[1].link = link(sim.now, 99, config);
+    sim.ends.iter_mut().for_each(|e| e.events.retain(|x| matches!(x, Event::AuthRequest(_))));
+    sim.log.clear();
+    sim.ends[1].link.open(sim.now);
+    sim.run(MS * 8, |_| false);
+    assert!(sim.ends[0].has(|e| *e == Event::Ipv4Down) && sim.ends[0].has(|e| *e == Event::Ipv6Down));
+    assert_eq!(sim.network_frames(), 0, "H12");
+    assert_eq!(requests(&sim), 1);
+    assert!(sim.run(MINUTES, Sim::both_up));
+    assert_eq!(requests(&sim), 2);
+}
+
 #[test]
 fn our_own_challenge_is_not_answered() {
     let now = Instant::now();
