@@ -1,1 +1,134 @@
-fn main() {}
+//! `softwired`, the composition root: it reads the configuration, starts the workers, the control plane and the API,
+//! and ends them in order.
+//!
+//! ```text
+//! softwired -c FILE          run
+//! softwired check -c FILE    say what is wrong with a configuration; exit status 1 if anything is
+//! ```
+
+#![forbid(unsafe_code)]
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use controlplane::config::{Config, Poll};
+use controlplane::driver::Driver;
+use controlplane::gateway::Gateway;
+use controlplane::northbound::Northbound;
+use rand::TryRng;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// Softwire gateway: IPv6 over IPv4 and IPv4 over IPv6, by IKEv2, ESP, L2TPv2 and PPP.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Configuration file.
+    #[arg(short, long, global = true, default_value = "/etc/softwire-gateway/softwired.yaml")]
+    config: PathBuf,
+    /// Log as JSON lines.
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Validate the configuration and exit.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Some(Command::Check) => check(&args.config),
+        None => {
+            log(args.json);
+            run(&args.config)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("softwired: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        builder.json().init();
+    } else {
+        builder.init();
+    }
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    controlplane::ike_config::build(&config)?;
+    println!("{}: the configuration is valid", path.display());
+    Ok(())
+}
+
+fn run(path: &Path) -> anyhow::Result<()> {
+    let config = Arc::new(Config::load(path)?);
+    for l in config.listeners.iter().filter(|l| l.anonymous) {
+        tracing::warn!(listener = l.name, "anonymous access is admitted (H33); it is logged and filtered, not authenticated");
+    }
+    // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mut dataplane = dataplane::start(&dataplane::Config {
+        eal: config.dataplane.eal.clone(),
+        ports: config.ports.iter().map(|p| dataplane::PortSpec { device: p.device.clone(), mtu: p.mtu }).collect(),
+        workers: config.dataplane.workers.clone(),
+        busy: config.dataplane.poll == Poll::Busy,
+        sessions: config.dataplane.max_sessions,
+        buffers: config.dataplane.buffers,
+        routes: config.dataplane.max_routes,
+        ..dataplane::Config::default()
+    })
+    .context("the data plane does not start")?;
+    let result = runtime.block_on(serve(config, &mut dataplane));
+    dataplane.stop();
+    result
+}
+
+async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyhow::Result<()> {
+    let mut seed = [0; 32];
+    rand::rngs::SysRng.try_fill_bytes(&mut seed).context("the operating system gives no random numbers")?;
+    let counters = dataplane.workers.iter().map(|w| Arc::clone(&w.counters)).collect();
+    let gateway = Gateway::new(Arc::clone(&config), Instant::now(), &dataplane.macs, counters, seed)?;
+    let (northbound, queries) = Northbound::channel();
+    let (stop_tx, stop) = watch::channel(false);
+    let publisher = dataplane.publisher.clone();
+    let publish = Box::new(move |ops| publisher.publish(ops));
+    let workers = std::mem::take(&mut dataplane.workers);
+    let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
+
+    let mut api_stop = stop;
+    let api = tokio::spawn(mgmt_api::serve(config.api.listen, northbound, async move {
+        let _ = api_stop.changed().await;
+    }));
+    tokio::spawn(async move {
+        if let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        }
+        let _ = stop_tx.send(true);
+    });
+    tracing::info!(listeners = config.listeners.len(), ports = config.ports.len(), "softwired is up");
+    let driver = tokio::spawn(driver.run());
+    tokio::select! {
+        ended = api => { ended??; }
+        ended = driver => { ended?; }
+    }
+    tracing::info!("softwired is down");
+    Ok(())
+}

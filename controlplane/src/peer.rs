@@ -7,7 +7,7 @@
 use crate::config::Ike as IkeSettings;
 use crate::program::Program;
 use dataplane_api::{
-    Cipher, EspKey, EspSuite, Integrity, IpPrefix, Lifetime, Limits, Mode, PeerId, PortRange, SaIn, SaOut, SaOutId,
+    EspKey, EspSuite, IpPrefix, Lifetime, Limits, Mode, PeerId, PortRange, SaIn, SaOut, SaOutId,
     Selector, Spi, TableOp, UdpEncap, WorkerId,
 };
 use std::collections::HashMap;
@@ -58,47 +58,6 @@ pub struct Peer {
     pub selected: Option<u32>,
 }
 
-/// The suite of a child SA from its transform ids (IANA IKEv2 registry); `None` for what we never negotiate.
-pub fn suite(encr: (u16, u16), integ: u16) -> Option<EspSuite> {
-    let cipher = match encr {
-        (20, 128) => Cipher::AesGcm128,
-        (20, 256) => Cipher::AesGcm256,
-        (12, 128) => Cipher::AesCbc128,
-        (12, 256) => Cipher::AesCbc256,
-        (28, _) => Cipher::ChaCha20Poly1305,
-        (11, _) => Cipher::Null,
-        (21, 128) => Cipher::AesGmac128,
-        (21, 256) => Cipher::AesGmac256,
-        _ => return None,
-    };
-    let integrity = match integ {
-        0 => Integrity::None,
-        2 => Integrity::HmacSha1_96,
-        12 => Integrity::HmacSha256_128,
-        _ => return None,
-    };
-    EspSuite::new(cipher, integrity)
-}
-
-/// Name of a suite as operators write it.
-pub fn suite_name(s: EspSuite) -> String {
-    let cipher = match s.cipher() {
-        Cipher::AesGcm128 => "AES-GCM-16-128",
-        Cipher::AesGcm256 => "AES-GCM-16-256",
-        Cipher::AesCbc128 => "AES-CBC-128",
-        Cipher::AesCbc256 => "AES-CBC-256",
-        Cipher::ChaCha20Poly1305 => "CHACHA20-POLY1305",
-        Cipher::Null => "NULL",
-        Cipher::AesGmac128 => "AES-GMAC-128",
-        Cipher::AesGmac256 => "AES-GMAC-256",
-    };
-    match s.integrity() {
-        Integrity::None => cipher.to_owned(),
-        Integrity::HmacSha1_96 => format!("{cipher}/HMAC-SHA1-96"),
-        Integrity::HmacSha256_128 => format!("{cipher}/HMAC-SHA2-256-128"),
-    }
-}
-
 /// Largest PPP payload (inner IP packet) on a link of `link` octets: link less outer IP, UDP encapsulation, ESP,
 /// UDP, L2TP (8 octets) and PPP (4 octets) (RFC 3193, section 3.2; RFC 5571, section 5.1.3; H48).
 pub fn ppp_mtu(link: u16, v6: bool, natt: bool, esp: Option<EspSuite>) -> u16 {
@@ -145,7 +104,7 @@ impl Peer {
         program: &mut Program,
     ) -> Result<(), &'static str> {
         let esn = child.suite.esn;
-        let suite = suite(child.suite.encr, child.suite.integ).ok_or("child SA with unknown algorithms")?;
+        let suite = EspSuite::from_transforms(child.suite.encr, child.suite.integ).ok_or("child SA with unknown algorithms")?;
         let key_in = esp_key(suite, &child.inbound).ok_or("inbound key of the wrong length")?;
         let key_out = esp_key(suite, &child.outbound).ok_or("outbound key of the wrong length")?;
         let out = program.allocation().sa_out(self.worker).ok_or("table of outbound SAs is full")?;
@@ -239,6 +198,7 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataplane_api::{Cipher, Integrity};
 
     // requirements.md B2: AES-GCM-16, transport mode, link of 1500 octets.
     #[test]
@@ -252,14 +212,5 @@ mod tests {
         assert_eq!(ppp_mtu(1500, false, false, None), 1460);
         let cbc = EspSuite::new(Cipher::AesCbc128, Integrity::HmacSha1_96);
         assert_eq!(ppp_mtu(1500, false, false, cbc), 1418);
-    }
-
-    #[test]
-    fn suites() {
-        assert!(suite((20, 128), 0).is_some());
-        assert!(suite((12, 256), 12).is_some());
-        assert!(suite((11, 0), 12).is_some());
-        assert!(suite((11, 0), 0).is_none(), "NULL without integrity");
-        assert!(suite((3, 0), 2).is_none(), "3DES");
     }
 }

@@ -1,1 +1,249 @@
-//! Crate `mgmt-api`.
+//! The REST face of the gateway, a first one: what is (GET), a few actions (POST, DELETE), and metrics.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `GET /api/v1/health` | 200 while the control plane answers |
+//! | `GET /api/v1/status` | version, uptime, totals, listeners |
+//! | `GET /api/v1/subscribers[/ID]` | softwires; `ID` is `tunnel.session` |
+//! | `DELETE /api/v1/subscribers/ID` | disconnects, by `tunnel.session` or by user |
+//! | `GET /api/v1/ike-sas`, `POST /api/v1/ike-sas/PEER/rekey` | IKE SAs |
+//! | `GET /api/v1/child-sas`, `POST /api/v1/child-sas/SPI/rekey` | child SAs; `SPI` is the inbound one, hexadecimal |
+//! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
+//! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
+//! | `GET /metrics` | Prometheus text format |
+//!
+//! Errors are problem documents (RFC 9457). There is no authentication yet, so it listens on loopback unless the
+//! operator writes otherwise.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod metrics;
+mod problem;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use controlplane::northbound::{
+    ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SpdInfo, StatusInfo, SubscriberInfo,
+};
+use problem::Problem;
+use serde::Serialize;
+use std::net::SocketAddr;
+use tokio::sync::oneshot;
+
+/// The routes.
+pub fn router(northbound: Northbound) -> Router {
+    let v1 = Router::new()
+        .route("/health", get(health))
+        .route("/status", get(status))
+        .route("/subscribers", get(subscribers))
+        .route("/subscribers/{id}", get(subscriber).delete(disconnect))
+        .route("/ike-sas", get(ike_sas))
+        .route("/ike-sas/{peer}/rekey", post(rekey_ike))
+        .route("/child-sas", get(child_sas))
+        .route("/child-sas/{spi}/rekey", post(rekey_child))
+        .route("/tunnels", get(tunnels))
+        .route("/sessions", get(sessions))
+        .route("/spd", get(spd))
+        .route("/counters", get(counters));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/metrics", get(metrics::scrape))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") })
+        .with_state(northbound)
+}
+
+/// Serves until `stop` resolves.
+pub async fn serve(
+    listen: SocketAddr,
+    northbound: Northbound,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .map_err(|e| anyhow::anyhow!("cannot listen on {listen} for the API: {e}"))?;
+    tracing::info!(%listen, "API is up");
+    Ok(axum::serve(listener, router(northbound)).with_graceful_shutdown(stop).await?)
+}
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+async fn ask<T>(n: &Northbound, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Problem> {
+    n.ask(query).await.map_err(|e| Problem::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
+}
+
+fn done(found: bool, what: &str) -> Result<StatusCode, Problem> {
+    if found { Ok(StatusCode::ACCEPTED) } else { Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no {what}"))) }
+}
+
+async fn health(State(n): State<Northbound>) -> Answer<serde_json::Value> {
+    ask(&n, Query::Status).await?;
+    Ok(Json(serde_json::json!({ "status": "ok" })))
+}
+
+async fn status(State(n): State<Northbound>) -> Answer<StatusInfo> {
+    ask(&n, Query::Status).await.map(Json)
+}
+
+async fn subscribers(State(n): State<Northbound>) -> Answer<Vec<SubscriberInfo>> {
+    ask(&n, Query::Subscribers).await.map(Json)
+}
+
+async fn subscriber(State(n): State<Northbound>, Path(id): Path<String>) -> Answer<SubscriberInfo> {
+    let found = ask(&n, Query::Subscribers).await?.into_iter().find(|s| s.id == id);
+    found.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no subscriber {id}")))
+}
+
+async fn disconnect(State(n): State<Northbound>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let what = format!("subscriber {id}");
+    done(ask(&n, |to| Query::Disconnect(id, to)).await?, &what)
+}
+
+async fn ike_sas(State(n): State<Northbound>) -> Answer<Vec<IkeSaInfo>> {
+    ask(&n, Query::IkeSas).await.map(Json)
+}
+
+async fn rekey_ike(State(n): State<Northbound>, Path(peer): Path<u32>) -> Result<StatusCode, Problem> {
+    done(ask(&n, |to| Query::RekeyIke(peer, to)).await?, &format!("IKE peer {peer}"))
+}
+
+async fn child_sas(State(n): State<Northbound>) -> Answer<Vec<ChildSaInfo>> {
+    ask(&n, Query::ChildSas).await.map(Json)
+}
+
+async fn rekey_child(State(n): State<Northbound>, Path(spi): Path<String>) -> Result<StatusCode, Problem> {
+    let number = u32::from_str_radix(&spi, 16)
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, format!("{spi} is not a hexadecimal SPI")))?;
+    done(ask(&n, |to| Query::RekeyChild(number, to)).await?, &format!("child SA {spi}"))
+}
+
+/// An L2TP tunnel; in a softwire it has one session.
+#[derive(Debug, Serialize)]
+struct Tunnel {
+    tunnel: u16,
+    peer_tunnel: u16,
+    outer: SocketAddr,
+    ike_id: Option<String>,
+}
+
+async fn tunnels(State(n): State<Northbound>) -> Answer<Vec<Tunnel>> {
+    let row = |s: SubscriberInfo| Tunnel {
+        tunnel: s.tunnel,
+        peer_tunnel: s.peer_tunnel,
+        outer: s.outer,
+        ike_id: s.ike_id,
+    };
+    Ok(Json(ask(&n, Query::Subscribers).await?.into_iter().map(row).collect()))
+}
+
+/// An L2TP session.
+#[derive(Debug, Serialize)]
+struct Session {
+    tunnel: u16,
+    session: u16,
+    peer_session: u16,
+    user: Option<String>,
+    mtu: u16,
+    state: &'static str,
+}
+
+async fn sessions(State(n): State<Northbound>) -> Answer<Vec<Session>> {
+    let row = |s: SubscriberInfo| Session {
+        tunnel: s.tunnel,
+        session: s.session,
+        peer_session: s.peer_session,
+        user: s.user,
+        mtu: s.mtu,
+        state: s.state,
+    };
+    Ok(Json(ask(&n, Query::Subscribers).await?.into_iter().map(row).collect()))
+}
+
+async fn spd(State(n): State<Northbound>) -> Answer<Vec<SpdInfo>> {
+    ask(&n, Query::Spd).await.map(Json)
+}
+
+async fn counters(State(n): State<Northbound>) -> Answer<CountersInfo> {
+    ask(&n, Query::Counters).await.map(Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    // A control plane that knows one counter and nobody.
+    fn app() -> Router {
+        let (northbound, mut queries) = Northbound::channel();
+        tokio::spawn(async move {
+            while let Some(q) = queries.recv().await {
+                match q {
+                    Query::Status(to) => drop(to.send(StatusInfo {
+                        version: "1",
+                        seconds: 5,
+                        workers: 1,
+                        ike_sas: 0,
+                        child_sas: 0,
+                        sessions: 0,
+                        open_sessions: 0,
+                        listeners: vec![],
+                    })),
+                    Query::Subscribers(to) => drop(to.send(vec![])),
+                    Query::Disconnect(who, to) => drop(to.send(who == "alice")),
+                    Query::RekeyChild(spi, to) => drop(to.send(spi == 0x1234_abcd)),
+                    Query::Counters(to) => {
+                        let worker = [("drop.esp_replay".to_owned(), 7), ("received".to_owned(), 9)].into();
+                        drop(to.send(CountersInfo { workers: vec![worker], control: [("l2tp.refused".into(), 3)].into() }));
+                    }
+                    _ => {}
+                }
+            }
+        });
+        router(northbound)
+    }
+
+    async fn call(method: &str, path: &str) -> (StatusCode, String, String) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = app().oneshot(request).await.unwrap();
+        let kind = response.headers().get("content-type").map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn status_and_actions() {
+        let (s, _, body) = call("GET", "/api/v1/status").await;
+        assert!(s == StatusCode::OK && body.contains("\"seconds\":5"), "{body}");
+        assert_eq!(call("DELETE", "/api/v1/subscribers/alice").await.0, StatusCode::ACCEPTED);
+        assert_eq!(call("POST", "/api/v1/child-sas/1234abcd/rekey").await.0, StatusCode::ACCEPTED);
+    }
+
+    #[tokio::test]
+    async fn errors_are_problem_documents() {
+        for (method, path, status) in [
+            ("GET", "/api/v1/subscribers/1.1", 404),
+            ("DELETE", "/api/v1/subscribers/bob", 404),
+            ("POST", "/api/v1/child-sas/xyz/rekey", 400),
+            ("GET", "/nowhere", 404),
+        ] {
+            let (s, kind, body) = call(method, path).await;
+            assert_eq!((s.as_u16(), kind.as_str()), (status, "application/problem+json"), "{path}: {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_are_prometheus_text() {
+        let (s, kind, body) = call("GET", "/metrics").await;
+        assert_eq!(s, StatusCode::OK);
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        assert!(body.contains("softwire_dropped_packets_total{worker=\"0\",reason=\"esp_replay\"} 7"), "{body}");
+        assert!(body.contains("softwire_received_packets_total{worker=\"0\"} 9"), "{body}");
+        assert!(body.contains("softwire_control_total{event=\"l2tp.refused\"} 3"), "{body}");
+    }
+}

@@ -5,7 +5,6 @@ use crate::config::Protection;
 use crate::northbound::{
     ChildSaInfo, CountersInfo, IkeSaInfo, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo, TrafficInfo,
 };
-use crate::peer::suite_name;
 use crate::spd;
 use crate::subscriber::{State, Subscriber};
 use dataplane_api::{Action, DropReason, IpPrefix, Mode, PeerId, PortRange, PuntClass, SessionId};
@@ -144,7 +143,7 @@ impl Gateway {
                     spi_in: format!("{:08x}", c.spi_in.0),
                     spi_out: format!("{:08x}", c.spi_out),
                     mode: if c.mode == Mode::Transport { "transport" } else { "tunnel" },
-                    algorithms: suite_name(c.suite),
+                    algorithms: c.suite.to_string(),
                     esn: c.esn,
                     encap: c.encap,
                     local_ts: side(c.selector.local, c.selector.local_port, c.selector.protocol),

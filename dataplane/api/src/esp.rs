@@ -53,6 +53,29 @@ impl EspSuite {
         }
     }
 
+    /// From the transform ids that IKE negotiated: (encryption algorithm, key bits) and integrity algorithm, 0 for
+    /// none (IANA, IKEv2 transform types 1 and 3). `None` for what the data plane does not have.
+    pub const fn from_transforms(encryption: (u16, u16), integrity: u16) -> Option<Self> {
+        let cipher = match encryption {
+            (20, 128) => Cipher::AesGcm128,
+            (20, 256) => Cipher::AesGcm256,
+            (12, 128) => Cipher::AesCbc128,
+            (12, 256) => Cipher::AesCbc256,
+            (28, _) => Cipher::ChaCha20Poly1305,
+            (11, _) => Cipher::Null,
+            (21, 128) => Cipher::AesGmac128,
+            (21, 256) => Cipher::AesGmac256,
+            _ => return None,
+        };
+        let integrity = match integrity {
+            0 => Integrity::None,
+            2 => Integrity::HmacSha1_96,
+            12 => Integrity::HmacSha256_128,
+            _ => return None,
+        };
+        Self::new(cipher, integrity)
+    }
+
     /// The cipher.
     pub const fn cipher(self) -> Cipher {
         self.cipher
@@ -166,5 +189,41 @@ impl Drop for EspKey {
 impl std::fmt::Debug for EspKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "EspKey({} octets)", self.len)
+    }
+}
+
+impl std::fmt::Display for EspSuite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.cipher {
+            Cipher::AesGcm128 => "AES-GCM-16-128",
+            Cipher::AesGcm256 => "AES-GCM-16-256",
+            Cipher::AesCbc128 => "AES-CBC-128",
+            Cipher::AesCbc256 => "AES-CBC-256",
+            Cipher::ChaCha20Poly1305 => "CHACHA20-POLY1305",
+            Cipher::Null => "NULL",
+            Cipher::AesGmac128 => "AES-GMAC-128",
+            Cipher::AesGmac256 => "AES-GMAC-256",
+        })?;
+        f.write_str(match self.integrity {
+            Integrity::None => "",
+            Integrity::HmacSha1_96 => "/HMAC-SHA1-96",
+            Integrity::HmacSha256_128 => "/HMAC-SHA2-256-128",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_of_transforms() {
+        let name = |e, i| EspSuite::from_transforms(e, i).map(|s| s.to_string());
+        assert_eq!(name((20, 128), 0).as_deref(), Some("AES-GCM-16-128"));
+        assert_eq!(name((12, 256), 12).as_deref(), Some("AES-CBC-256/HMAC-SHA2-256-128"));
+        assert_eq!(name((11, 0), 12).as_deref(), Some("NULL/HMAC-SHA2-256-128"));
+        assert_eq!(name((11, 0), 0), None, "NULL without integrity");
+        assert_eq!(name((3, 0), 2), None, "3DES");
+        assert_eq!(name((20, 128), 12), None, "two integrity algorithms");
     }
 }

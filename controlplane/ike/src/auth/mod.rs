@@ -1,0 +1,204 @@
+//! Authentication: who may be whom, and the AUTH payload (RFC 7296, section 2.15).
+//!
+//! ```text
+//!   signed octets = first message of that side | the other side's nonce | prf(SK_p, ID payload body) [| IntAuth]
+//!   AUTH = prf(prf(secret, "Key Pad for IKEv2"), signed octets)        pre-shared key
+//!        = signature(signed octets)                                     certificate; RFC 7427, or RFC 4754's methods
+//! ```
+//!
+//! IntAuth is there when IKE_INTERMEDIATE was used (RFC 9242, section 3.3.2). What a peer proves is bound to the identity
+//! it claims: a pre-shared key belongs to one identity, and a certificate must name it (H22).
+
+pub mod certificate;
+pub mod identity;
+pub mod signature;
+
+pub use certificate::{Credential, Trust};
+pub use identity::{IdMatch, Identity};
+
+use crate::crypto::{Prf, Secret};
+use rustls_pki_types::UnixTime;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+/// AUTH methods (IANA).
+pub mod method {
+    /// Shared Key Message Integrity Code.
+    pub const SHARED_KEY: u8 = 2;
+    /// ECDSA with SHA-256 on P-256 (RFC 4754).
+    pub const ECDSA_256: u8 = 9;
+    /// ECDSA with SHA-384 on P-384 (RFC 4754).
+    pub const ECDSA_384: u8 = 10;
+    /// Digital Signature (RFC 7427).
+    pub const SIGNATURE: u8 = 14;
+}
+
+/// Why authentication failed, or cannot be tried. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// AUTH method that does not fit the credential, or that we do not accept.
+    #[error("authentication method {0} is not acceptable")]
+    Method(u8),
+    /// Wrong pre-shared key, or a forged message.
+    #[error("pre-shared key does not match")]
+    SharedKey,
+    /// Signature algorithm not known or not acceptable.
+    #[error("signature algorithm is not acceptable")]
+    Algorithm,
+    /// Signature wrong.
+    #[error("signature does not verify")]
+    Signature,
+    /// No certificate came, or it cannot be read.
+    #[error("no usable certificate: {0}")]
+    Certificate(String),
+    /// The chain does not lead to a trust anchor, or is expired or revoked.
+    #[error("certificate is not trusted: {0}")]
+    Untrusted(String),
+    /// A valid certificate, but of somebody else (H22).
+    #[error("certificate does not name the identity {0}")]
+    Identity(Identity),
+    /// PEM or key file.
+    #[error("{0}")]
+    Load(String),
+    /// The library failed.
+    #[error("cryptographic library failed")]
+    Library,
+}
+
+/// How a peer proves who it is.
+#[derive(Clone)]
+pub enum RemoteAuth {
+    /// By a pre-shared key of its own.
+    Psk(Secret),
+    /// By a certificate under one of these anchors.
+    Certificate(Arc<Trust>),
+}
+
+/// How we prove who we are.
+#[derive(Clone)]
+pub enum LocalAuth {
+    /// By the pre-shared key.
+    Psk(Secret),
+    /// By our certificate.
+    Certificate(Arc<Credential>),
+}
+
+impl std::fmt::Debug for RemoteAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Psk(_)) { "Psk(..)" } else { "Certificate(..)" })
+    }
+}
+
+impl std::fmt::Debug for LocalAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Psk(_)) { "Psk(..)" } else { "Certificate(..)" })
+    }
+}
+
+/// The octets that AUTH covers. `id` is the body of the ID payload of the side that authenticates itself, `sk_p` its
+/// SK_pi or SK_pr, `int_auth` what RFC 9242 adds (empty without IKE_INTERMEDIATE).
+pub fn signed_octets(message: &[u8], nonce: &[u8], prf: Prf, sk_p: &[u8], id: &[u8], int_auth: &[u8]) -> Secret {
+    Secret::new([message, nonce, &prf.mac(sk_p, &[id])[..], int_auth].concat())
+}
+
+fn psk(prf: Prf, secret: &[u8], octets: &[u8]) -> Secret {
+    prf.mac(&prf.mac(secret, &[b"Key Pad for IKEv2"]), &[octets])
+}
+
+impl LocalAuth {
+    /// A pre-shared key.
+    pub fn psk(secret: &[u8]) -> Self {
+        Self::Psk(Secret::new(secret.to_vec()))
+    }
+
+    /// A certificate chain and its key, PEM.
+    pub fn certificate(chain: &[u8], key: &[u8]) -> Result<Self, AuthError> {
+        Credential::from_pem(chain, key).map(|c| Self::Certificate(Arc::new(c)))
+    }
+
+    /// AUTH method and data. `hashes` are the peer's SIGNATURE_HASH_ALGORITHMS; empty when it sent none, and then only
+    /// RFC 4754's methods remain.
+    pub fn authenticate(&self, prf: Prf, octets: &[u8], hashes: &[u16]) -> Result<(u8, Vec<u8>), AuthError> {
+        match self {
+            Self::Psk(secret) => Ok((method::SHARED_KEY, psk(prf, secret, octets).to_vec())),
+            Self::Certificate(c) => c.sign(octets, hashes),
+        }
+    }
+
+    /// Certificates to send, ours first (DER).
+    pub fn chain(&self) -> &[Vec<u8>] {
+        match self {
+            Self::Psk(_) => &[],
+            Self::Certificate(c) => c.chain(),
+        }
+    }
+}
+
+impl RemoteAuth {
+    /// A pre-shared key.
+    pub fn psk(secret: &[u8]) -> Self {
+        Self::Psk(Secret::new(secret.to_vec()))
+    }
+
+    /// Trust anchors and revocation lists, PEM.
+    pub fn certificate(roots: &[u8], crls: &[Vec<u8>]) -> Result<Self, AuthError> {
+        Trust::from_pem(roots, crls).map(|t| Self::Certificate(Arc::new(t)))
+    }
+
+    /// Verifies the peer's AUTH payload, and that its credential is that of `id`. `certs` are its CERT payloads (DER), its
+    /// own first; `now` is the wall clock.
+    pub fn verify(
+        &self,
+        prf: Prf,
+        octets: &[u8],
+        (kind, data): (u8, &[u8]),
+        id: &Identity,
+        certs: &[Vec<u8>],
+        now: UnixTime,
+    ) -> Result<(), AuthError> {
+        match (self, kind) {
+            (Self::Psk(secret), method::SHARED_KEY) => {
+                if bool::from(psk(prf, secret, octets).ct_eq(data)) { Ok(()) } else { Err(AuthError::SharedKey) }
+            }
+            (Self::Certificate(trust), method::ECDSA_256 | method::ECDSA_384 | method::SIGNATURE) => {
+                let own = trust.validate(certs, id, now)?;
+                signature::verify(own, kind, octets, data)
+            }
+            _ => Err(AuthError::Method(kind)),
+        }
+    }
+
+    /// Body of the CERTREQ payloads' authority field: SHA-1 of each anchor's SubjectPublicKeyInfo (RFC 7296, section 3.7).
+    pub fn authorities(&self) -> Vec<u8> {
+        match self {
+            Self::Psk(_) => Vec::new(),
+            Self::Certificate(t) => t.authorities(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn psk_binds_key_message_nonce_and_identity() {
+        let (local, remote) = (LocalAuth::psk(b"secret"), RemoteAuth::psk(b"secret"));
+        let id: Identity = "alice@example.net".parse().unwrap();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::ZERO);
+        let octets = |m: &[u8], n: &[u8], id: &[u8]| signed_octets(m, n, Prf::HmacSha256, b"sk_p", id, &[]);
+        let good = octets(b"message", b"nonce", &id.body());
+        let (kind, data) = local.authenticate(Prf::HmacSha256, &good, &[]).unwrap();
+        let check = |r: &RemoteAuth, o: &[u8]| r.verify(Prf::HmacSha256, o, (kind, &data), &id, &[], now);
+        assert_eq!(check(&remote, &good), Ok(()));
+        assert_eq!(check(&RemoteAuth::psk(b"secreT"), &good), Err(AuthError::SharedKey));
+        for bad in [octets(b"massage", b"nonce", &id.body()), octets(b"message", b"nonse", &id.body()), octets(b"message", b"nonce", b"bob")] {
+            assert_eq!(check(&remote, &bad), Err(AuthError::SharedKey));
+        }
+        assert_eq!(
+            remote.verify(Prf::HmacSha256, &good, (method::SIGNATURE, &data), &id, &[], now),
+            Err(AuthError::Method(14))
+        );
+        assert!(!format!("{local:?}{remote:?}").contains("secret"));
+    }
+}
