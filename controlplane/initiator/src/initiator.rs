@@ -380,7 +380,7 @@ impl Initiator {
 
     fn close_ike(&mut self, now: Instant) {
         match (&mut self.ike, self.peer) {
-            (Some(ike), Some(peer)) => ike.close(now, peer),
+            (Some(ike), Some(peer)) if ike.close(now, peer).is_ok() => {}
             _ => self.events.push_back(Event::Down("closed".into())),
         }
     }
@@ -388,7 +388,8 @@ impl Initiator {
     /// Rekeys the child SA in use.
     pub fn rekey_child(&mut self, now: Instant) {
         if let (Some(ike), Some(spi)) = (&mut self.ike, self.selected) {
-            ike.rekey_child(now, spi);
+            // A child SA that went away meanwhile needs no rekey.
+            let _ = ike.rekey_child(now, spi);
         }
         self.pump(now);
     }
@@ -515,9 +516,12 @@ impl Initiator {
                 self.session =
                     Some(Session { id: up.id, peer_tunnel: up.peer_tunnel, peer_session: up.peer_session, link });
             }
-            l2tp::Event::Down { reason, .. } => {
+            l2tp::Event::Moved { .. } => {}
+            l2tp::Event::SessionDown { .. } => {
                 self.session = None;
                 self.network.down();
+            }
+            l2tp::Event::Down { reason, .. } => {
                 if self.closing {
                     self.close_ike(now);
                 } else {

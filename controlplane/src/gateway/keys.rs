@@ -38,7 +38,7 @@ impl Gateway {
                     Err(why) => {
                         self.control.child_refused += 1;
                         tracing::warn!(peer = peer.0.get(), why, "child SA refused");
-                        self.ike.close(now, peer);
+                        self.close_peer(now, id);
                     }
                 }
             }
@@ -62,7 +62,7 @@ impl Gateway {
                     tracing::info!(peer = peer.0.get(), from = %p.remote, to = %remote, "peer moved");
                     p.remote = remote;
                     self.program.op(p.worker, TableOp::PeerMoved { peer: id, remote });
-                    self.l2tp.peer_moved(peer.0, remote.ip());
+                    self.l2tp.move_binding(now, peer.0, remote.ip());
                     for s in self.subscribers.values_mut().filter(|s| s.session.peer == Some(id)) {
                         s.session.outer.remote.set_ip(remote.ip());
                     }
@@ -71,7 +71,7 @@ impl Gateway {
             PeerDown { peer, reason, remote_id } => {
                 let id = PeerId(peer.0);
                 tracing::info!(peer = peer.0.get(), ?reason, "IKE SA down");
-                self.close_after.remove(&peer.0);
+                self.close_after.retain(|_, p| *p != id);
                 // H47: L2TP is told; without SAs nothing can be said to the peer any more.
                 self.l2tp.close_binding(now, peer.0);
                 while let Some(event) = self.l2tp.poll_event() {

@@ -83,7 +83,7 @@ pub struct Gateway {
     later: BTreeMap<(Instant, u64), Later>,
     later_key: u64,
     // IKE SAs to be deleted once the peer's tunnel is down (H47).
-    close_after: HashMap<NonZeroU32, ()>,
+    close_after: HashMap<SessionId, PeerId>,
     unresolved: VecDeque<(PortId, IpAddr)>,
     audit: VecDeque<Record>,
     control: ControlCounters,
@@ -234,8 +234,17 @@ impl Gateway {
         self.pump(now);
     }
 
+    // A child SA that went away meanwhile needs no rekey.
     fn rekey(&mut self, now: Instant, spi_in: u32) {
-        self.ike.rekey_child(now, spi_in);
+        if let Err(e) = self.ike.rekey_child(now, spi_in) {
+            tracing::debug!(error = %e, "no rekey");
+        }
+    }
+
+    fn close_peer(&mut self, now: Instant, peer: PeerId) {
+        if let Err(e) = self.ike.close(now, ike::PeerHandle(peer.0)) {
+            tracing::debug!(error = %e, "IKE SA is gone already");
+        }
     }
 
     /// Time has come.
@@ -253,6 +262,7 @@ impl Gateway {
             if let Some(s) = self.subscribers.get_mut(&id) {
                 s.wakes = None;
                 s.link.handle_timeout(now);
+                self.dhcp6_timeout(now, id);
                 self.advertise(now, id);
                 self.pump_link(now, id);
             }
@@ -309,11 +319,10 @@ impl Gateway {
         for id in ids {
             self.disconnect(now, id, "shutdown");
         }
-        let peers: Vec<_> = self.peers.iter().filter(|(p, _)| !self.close_after.contains_key(&p.0)).map(|(p, _)| *p).collect();
-        for peer in peers {
-            if !self.subscribers.values().any(|s| s.session.peer == Some(peer)) {
-                self.ike.close(now, ike::PeerHandle(peer.0));
-            }
+        let waiting = |p: &PeerId| self.close_after.values().any(|w| w == p);
+        let idle: Vec<_> = self.peers.keys().filter(|p| !waiting(p)).copied().collect();
+        for peer in idle {
+            self.close_peer(now, peer);
         }
         self.pump(now);
     }

@@ -32,17 +32,12 @@ impl Gateway {
             Query::IkeSas(to) => drop(to.send(self.ike_sas(now))),
             Query::RekeyIke(peer, to) => {
                 let known = self.peers.keys().find(|p| p.0.get() == peer).copied();
-                if let Some(peer) = known {
-                    self.ike.rekey_ike(now, ike::PeerHandle(peer.0));
-                }
-                drop(to.send(known.is_some()));
+                let done = known.is_some_and(|p| self.ike.rekey_ike(now, ike::PeerHandle(p.0)).is_ok());
+                drop(to.send(done));
             }
             Query::RekeyChild(spi, to) => {
-                let known = self.peers.values().any(|p| p.children.contains_key(&spi));
-                if known {
-                    self.ike.rekey_child(now, spi);
-                }
-                drop(to.send(known));
+                let done = self.ike.rekey_child(now, spi).is_ok();
+                drop(to.send(done));
             }
             Query::ChildSas(to) => drop(to.send(self.child_sas(now))),
             Query::Spd(to) => drop(to.send(spd::build(&self.config).iter().map(spd_info).collect())),
@@ -203,7 +198,11 @@ impl Gateway {
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v))
         .collect();
-        control.extend(self.l2tp.stats().iter().map(|(k, v)| (format!("l2tp.{k}"), v)));
+        let stats = self.l2tp.stats();
+        let refused = l2tp::Refused::ALL.iter().map(|&r| (format!("l2tp.refused.{}", r.name()), stats.refused(r)));
+        control.extend(refused);
+        control.insert("l2tp.auth_failed".to_owned(), stats.auth_failed);
+        control.insert("l2tp.duplicates".to_owned(), stats.duplicates);
         CountersInfo { workers: self.counters.iter().map(worker).collect(), control }
     }
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 pub(super) fn l2tp_config(c: &Config) -> l2tp::Config {
     l2tp::Config {
         host_name: c.l2tp.host_name.clone(),
-        hello_interval: c.l2tp.hello,
+        hello: c.l2tp.hello,
         dead_after: c.l2tp.dead_after,
         secret: c.l2tp.secret.as_ref().map(|s| l2tp::Secret::new(s.bytes())),
         challenge: c.l2tp.challenge,
@@ -29,7 +29,23 @@ impl Gateway {
     pub(super) fn l2tp_event(&mut self, now: Instant, event: l2tp::Event) {
         match event {
             l2tp::Event::SessionUp(up) => self.session_up(now, &up),
-            l2tp::Event::Down { id, reason } => self.session_down(now, SessionId(id), &reason.to_string()),
+            l2tp::Event::SessionDown { id, reason } => {
+                let dead = reason.cause == l2tp::Cause::Timeout;
+                self.session_down(now, SessionId(id), &format!("L2TP: {reason}"), dead);
+            }
+            l2tp::Event::Down { id, .. } => {
+                self.program.allocation().free_session(SessionId(id));
+                // H47: the SAs go last.
+                if let Some(peer) = self.close_after.remove(&SessionId(id)) {
+                    self.close_peer(now, peer);
+                }
+            }
+            l2tp::Event::Moved { id, remote } => {
+                if let Some(s) = self.subscribers.get_mut(&SessionId(id)) {
+                    s.session.outer.remote = remote;
+                    self.program.op(s.worker, TableOp::SessionSet(s.session));
+                }
+            }
         }
     }
 
@@ -104,26 +120,32 @@ impl Gateway {
         self.pump_link(now, id);
     }
 
-    fn session_down(&mut self, now: Instant, id: SessionId, why: &str) {
-        if let Some(mut s) = self.subscribers.remove(&id) {
-            if let Some(at) = s.wakes {
-                self.wakes.remove(&(at, id));
-            }
-            let record = self.record(&s, Verb::Teardown, s.ending.as_deref().unwrap_or(why), now);
-            self.audit.push_back(record);
-            for prefix in s.routes.drain(..) {
-                self.program.snapshot(SnapshotOp::RouteDel(prefix));
-            }
-            self.program.op(s.worker, TableOp::SessionDel(id));
-            let user = s.user.clone();
-            s.leases.release(&user, &mut self.pools);
-            if let Some(peer) = s.session.peer
-                && self.close_after.remove(&peer.0).is_some()
-            {
-                self.ike.close(now, ike::PeerHandle(peer.0));
-            }
+    // Nothing passes any more; the tunnel itself may still have to be closed.
+    fn session_down(&mut self, now: Instant, id: SessionId, why: &str, dead: bool) {
+        let Some(mut s) = self.subscribers.remove(&id) else { return };
+        if let Some(at) = s.wakes {
+            self.wakes.remove(&(at, id));
         }
-        self.program.allocation().free_session(id);
+        let record = self.record(&s, Verb::Teardown, s.ending.as_deref().unwrap_or(why), now);
+        self.audit.push_back(record);
+        for prefix in s.routes.drain(..) {
+            self.unroute(prefix);
+        }
+        self.program.op(s.worker, TableOp::SessionDel(id));
+        let user = std::mem::take(&mut s.user);
+        s.leases.release(&user, &mut self.pools);
+        if let Some(peer) = s.session.peer.filter(|_| dead) {
+            self.close_after.insert(id, peer);
+        }
+    }
+
+    // A pool's own "unreachable" covers the prefix again, also where the subscriber had the whole pool.
+    fn unroute(&mut self, prefix: IpPrefix) {
+        let pools = &self.config.pools;
+        let nets = pools.ipv6.iter().chain(&pools.delegated);
+        let whole = nets.filter_map(|n| IpPrefix::new(n.network().into(), n.prefix_len())).any(|n| n == prefix);
+        let op = SnapshotOp::RouteAdd(prefix, vec![NextHop::Unreachable]);
+        self.program.snapshot(if whole { op } else { SnapshotOp::RouteDel(prefix) });
     }
 
     fn record(&self, s: &Subscriber, verb: Verb, reason: &str, now: Instant) -> Record {
@@ -150,7 +172,8 @@ impl Gateway {
         while let Some(frame) = s.link.poll_transmit() {
             self.program.inject(s.worker, Inject::Ppp(id), frame);
         }
-        let due = [s.link.poll_timeout(), s.advertise.map(|a| a.0)].into_iter().flatten().min();
+        let dhcp6 = s.dhcp6.as_ref().and_then(dhcp6::Server::poll_timeout);
+        let due = [s.link.poll_timeout(), s.advertise.map(|a| a.0), dhcp6].into_iter().flatten().min();
         if due != s.wakes {
             if let Some(old) = s.wakes {
                 self.wakes.remove(&(old, id));
@@ -216,7 +239,7 @@ impl Gateway {
             ppp::Event::Down(reason) => {
                 s.state = State::Closing;
                 s.ending.get_or_insert_with(|| format!("PPP: {reason}"));
-                self.l2tp.close(now, id.0, l2tp::CloseReason::Administrative);
+                self.l2tp.close(now, id.0, l2tp::DownReason::local(1, "the PPP link is down"));
             }
         }
     }
@@ -260,7 +283,7 @@ impl Gateway {
         for old in stale {
             if let Some(o) = self.subscribers.get_mut(&old) {
                 for prefix in std::mem::take(&mut o.routes) {
-                    self.program.snapshot(SnapshotOp::RouteDel(prefix));
+                    self.unroute(prefix);
                 }
             }
             self.disconnect(now, old, "replaced by a new session of the subscriber");
@@ -302,8 +325,8 @@ impl Gateway {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
         s.withdraw(prefix);
         s.routes.retain(|p| *p != prefix);
-        self.program.snapshot(SnapshotOp::RouteDel(prefix));
         self.program.op(s.worker, TableOp::SessionSet(s.session));
+        self.unroute(prefix);
     }
 
     pub(super) fn opened(&mut self, id: SessionId) {
@@ -320,7 +343,7 @@ impl Gateway {
         s.state = State::Closing;
         s.ending.get_or_insert_with(|| why.to_owned());
         if let Some(peer) = s.session.peer {
-            self.close_after.insert(peer.0, ());
+            self.close_after.insert(id, peer);
         }
         s.link.close(now);
         self.pump_link(now, id);

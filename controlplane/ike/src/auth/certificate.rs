@@ -200,13 +200,13 @@ impl Trust {
         if names(own, id)? { Ok(own) } else { Err(AuthError::Identity(id.clone())) }
     }
 
-    /// SHA-1 of each anchor's SubjectPublicKeyInfo.
-    pub(super) fn authorities(&self) -> Vec<u8> {
+    /// SHA-1 of each anchor's SubjectPublicKeyInfo, for CERTREQ (RFC 7296, section 3.7).
+    pub fn authority_hashes(&self) -> Vec<Vec<u8>> {
         let spki = |der: &CertificateDer<'_>| {
             let (_, c) = X509Certificate::from_der(der).ok()?;
-            Some(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, c.public_key().raw))
+            Some(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, c.public_key().raw).as_ref().to_vec())
         };
-        self.roots.iter().filter_map(spki).flat_map(|d| d.as_ref().to_vec()).collect()
+        self.roots.iter().filter_map(spki).collect()
     }
 }
 

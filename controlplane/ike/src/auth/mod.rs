@@ -167,14 +167,6 @@ impl RemoteAuth {
             _ => Err(AuthError::Method(kind)),
         }
     }
-
-    /// Body of the CERTREQ payloads' authority field: SHA-1 of each anchor's SubjectPublicKeyInfo (RFC 7296, section 3.7).
-    pub fn authorities(&self) -> Vec<u8> {
-        match self {
-            Self::Psk(_) => Vec::new(),
-            Self::Certificate(t) => t.authorities(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ use super::{Prf, Secret, SkSuite};
 /// The keys of an IKE SA.
 #[derive(Clone)]
 pub struct IkeKeys {
-    /// Derives child and rekeyed IKE SAs' keys.
-    pub sk_d: Secret,
+    sk_d: Secret,
     sk_ai: Secret,
     sk_ar: Secret,
     sk_ei: Secret,
@@ -30,38 +29,46 @@ impl std::fmt::Debug for IkeKeys {
 
 impl IkeKeys {
     /// Of a new IKE SA.
-    pub fn derive(
-        prf: Prf,
-        suite: SkSuite,
-        shared: &[u8],
-        (ni, nr): (&[u8], &[u8]),
-        (spi_i, spi_r): (u64, u64),
-    ) -> Self {
+    pub fn derive(prf: Prf, suite: SkSuite, shared: &[u8], ni: &[u8], nr: &[u8], spi_i: u64, spi_r: u64) -> Self {
         let seed = prf.mac(&[ni, nr].concat(), &[shared]);
         Self::expand(prf, suite, &seed, (ni, nr), (spi_i, spi_r))
     }
 
-    /// Of an IKE SA that replaces another: `shared` are the shared secrets of its key exchanges, in order; `old_prf` and
-    /// `sk_d` are the old SA's (RFC 7296, section 2.18; RFC 9370, section 2.2.4).
+    /// Of the IKE SA that replaces this one, whose PRF was `old`: `shared` are the shared secrets of its key exchanges,
+    /// in order (RFC 7296, section 2.18; RFC 9370, section 2.2.4: prf(SK_d, SK(0) | Ni | Nr | SK(1) | ...)).
     pub fn rekey(
-        (old_prf, sk_d): (Prf, &[u8]),
-        prf: Prf,
-        suite: SkSuite,
+        &self,
+        old: Prf,
+        (prf, suite): (Prf, SkSuite),
         shared: &[&[u8]],
         (ni, nr): (&[u8], &[u8]),
         spis: (u64, u64),
     ) -> Self {
-        // RFC 9370, section 2.2.4: prf(SK_d, SK(0) | Ni | Nr | SK(1) | ...).
         let (first, more) = shared.split_first().map_or((&[][..], &[][..]), |(f, m)| (*f, m));
         let parts: Vec<&[u8]> = [first, ni, nr].into_iter().chain(more.iter().copied()).collect();
-        let seed = old_prf.mac(sk_d, &parts);
+        let seed = old.mac(&self.sk_d, &parts);
         Self::expand(prf, suite, &seed, (ni, nr), spis)
     }
 
     /// After an additional key exchange of the initial exchanges (RFC 9370, section 2.2.2).
-    pub fn update(&self, prf: Prf, suite: SkSuite, shared: &[u8], nonces: (&[u8], &[u8]), spis: (u64, u64)) -> Self {
-        let seed = prf.mac(&self.sk_d, &[shared, nonces.0, nonces.1]);
-        Self::expand(prf, suite, &seed, nonces, spis)
+    #[allow(clippy::too_many_arguments)] // the RFC's own list
+    pub fn advance(
+        &self,
+        prf: Prf,
+        suite: SkSuite,
+        shared: &[u8],
+        ni: &[u8],
+        nr: &[u8],
+        spi_i: u64,
+        spi_r: u64,
+    ) -> Self {
+        let seed = prf.mac(&self.sk_d, &[shared, ni, nr]);
+        Self::expand(prf, suite, &seed, (ni, nr), (spi_i, spi_r))
+    }
+
+    /// SK_d, from which the keys of child SAs come.
+    pub fn derivation(&self) -> &[u8] {
+        &self.sk_d
     }
 
     fn expand(prf: Prf, suite: SkSuite, seed: &[u8], (ni, nr): (&[u8], &[u8]), (spi_i, spi_r): (u64, u64)) -> Self {
@@ -91,17 +98,15 @@ impl IkeKeys {
     }
 
     /// SK_p with which the original initiator, or the responder, authenticates itself.
-    pub fn sk_p(&self, initiator: bool) -> &[u8] {
+    pub fn authentication(&self, initiator: bool) -> &[u8] {
         if initiator { &self.sk_pi } else { &self.sk_pr }
     }
 }
 
-/// `len` octets of KEYMAT for a child SA: prf+(SK_d, g^ir (new) | Ni | Nr | more shared secrets) (RFC 7296,
-/// section 2.17; RFC 9370, section 2.2.4). `shared` is empty without a key exchange of its own.
-pub fn child_keymat(prf: Prf, sk_d: &[u8], shared: &[&[u8]], (ni, nr): (&[u8], &[u8]), len: usize) -> Secret {
-    let (first, more) = shared.split_first().map_or((&[][..], &[][..]), |(f, m)| (*f, m));
-    let parts: Vec<&[u8]> = [first, ni, nr].into_iter().chain(more.iter().copied()).collect();
-    prf.plus(sk_d, &parts, len)
+/// `len` octets of KEYMAT for a child SA: prf+(SK_d, g^ir (new) | Ni | Nr) (RFC 7296, section 2.17). `shared` is empty
+/// without a key exchange of its own.
+pub fn child_keymat(prf: Prf, sk_d: &[u8], shared: &[u8], ni: &[u8], nr: &[u8], len: usize) -> Secret {
+    prf.plus(sk_d, &[shared, ni, nr], len)
 }
 
 #[cfg(test)]
@@ -109,32 +114,33 @@ mod tests {
     use super::*;
     use hex_literal::hex;
 
-    const SPIS: (u64, u64) = (0x0102_0304_0506_0708, 0x1112_1314_1516_1718);
+    const SPI_I: u64 = 0x0102_0304_0506_0708;
+    const SPI_R: u64 = 0x1112_1314_1516_1718;
 
     // Expected values by python's hmac, from the formulas above.
     #[test]
     fn schedule_against_another_implementation() {
-        let suite = SkSuite::from_ids((20, 128), 0).unwrap();
-        let keys = IkeKeys::derive(Prf::HmacSha256, suite, &[0x42; 32], (&[b'N'; 16], &[b'R'; 16]), SPIS);
-        assert_eq!(keys.sk_d[..], hex!("d04981b0e40a848f305531a0f2a55a1b6ec8190476df195800c10869a120108c"));
+        let suite = SkSuite::from_ids(20, 128, 0).unwrap();
+        let keys = IkeKeys::derive(Prf::HmacSha256, suite, &[0x42; 32], &[b'N'; 16], &[b'R'; 16], SPI_I, SPI_R);
+        assert_eq!(keys.derivation(), hex!("d04981b0e40a848f305531a0f2a55a1b6ec8190476df195800c10869a120108c"));
         assert_eq!(keys.protect(true).0, hex!("e2b26ca51804cc818f1751da32cb7b914d9d5b89"));
-        assert_eq!(keys.sk_p(false), hex!("0216b7681598edf095ece2732440885e0cd997febceb2ac030fe0dce4d042781"));
+        assert_eq!(keys.authentication(false), hex!("0216b7681598edf095ece2732440885e0cd997febceb2ac030fe0dce4d042781"));
         assert!(keys.protect(true).1.is_empty());
     }
 
     #[test]
     fn directions_and_generations_differ() {
-        let suite = SkSuite::from_ids((12, 256), 12).unwrap();
-        let nonces = (&[1; 32][..], &[2; 32][..]);
-        let first = IkeKeys::derive(Prf::HmacSha384, suite, &[3; 32], nonces, SPIS);
+        let suite = SkSuite::from_ids(12, 256, 12).unwrap();
+        let (ni, nr) = (&[1; 32][..], &[2; 32][..]);
+        let first = IkeKeys::derive(Prf::HmacSha384, suite, &[3; 32], ni, nr, SPI_I, SPI_R);
         assert_ne!(first.protect(true), first.protect(false));
-        assert_ne!(first.sk_p(true), first.sk_p(false));
-        let updated = first.update(Prf::HmacSha384, suite, &[4; 32], nonces, SPIS);
-        let rekeyed = IkeKeys::rekey((Prf::HmacSha384, &first.sk_d), Prf::HmacSha256, suite, &[&[4; 32]], nonces, SPIS);
-        assert_ne!(updated.sk_d, first.sk_d);
-        assert_eq!(rekeyed.sk_d.len(), 32);
-        let child = child_keymat(Prf::HmacSha384, &first.sk_d, &[], nonces, 72);
+        assert_ne!(first.authentication(true), first.authentication(false));
+        let next = first.advance(Prf::HmacSha384, suite, &[4; 32], ni, nr, SPI_I, SPI_R);
+        let rekeyed = first.rekey(Prf::HmacSha384, (Prf::HmacSha256, suite), &[&[4; 32]], (ni, nr), (SPI_I, SPI_R));
+        assert_ne!(next.derivation(), first.derivation());
+        assert_eq!(rekeyed.derivation().len(), 32);
+        let child = child_keymat(Prf::HmacSha384, first.derivation(), &[], ni, nr, 72);
         assert_eq!(child.len(), 72);
-        assert_ne!(child, child_keymat(Prf::HmacSha384, &first.sk_d, &[&[5; 32]], nonces, 72));
+        assert_ne!(child, child_keymat(Prf::HmacSha384, first.derivation(), &[5; 32], ni, nr, 72));
     }
 }

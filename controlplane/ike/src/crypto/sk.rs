@@ -80,9 +80,9 @@ impl SkSuite {
         if aead == integ.is_none() { Some(Self { encr, integ }) } else { None }
     }
 
-    /// From IANA numbers: (encryption, key bits) and integrity, 0 for none.
-    pub const fn from_ids(encr: (u16, u16), integ: u16) -> Option<Self> {
-        let encr = match encr {
+    /// From IANA numbers: encryption and its key bits, and integrity, 0 for none.
+    pub const fn from_ids(encr: u16, bits: u16, integ: u16) -> Option<Self> {
+        let encr = match (encr, bits) {
             (20, 128) => SkCipher::AesGcm128,
             (20, 256) => SkCipher::AesGcm256,
             (12, 128) => SkCipher::AesCbc128,
@@ -252,8 +252,8 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip_and_tampering(plain in proptest::collection::vec(any::<u8>(), 0..100), at: usize, bit in 0u32..8) {
-            for (encr, integ) in SUITES {
-                let s = SkSuite::from_ids(encr, integ).unwrap();
+            for ((encr, bits), integ) in SUITES {
+                let s = SkSuite::from_ids(encr, bits, integ).unwrap();
                 let (e, a) = (vec![7; s.encr_key_len()], vec![9; s.integ_key_len()]);
                 let mut message = b"header".to_vec();
                 s.seal(&e, &a, &[3; 16], &mut message, &plain);
@@ -270,8 +270,8 @@ mod tests {
 
         #[test]
         fn garbage(data in proptest::collection::vec(any::<u8>(), 0..80)) {
-            for (encr, integ) in SUITES {
-                let s = SkSuite::from_ids(encr, integ).unwrap();
+            for ((encr, bits), integ) in SUITES {
+                let s = SkSuite::from_ids(encr, bits, integ).unwrap();
                 prop_assert_eq!(s.open(&vec![7; s.encr_key_len()], &vec![9; s.integ_key_len()], b"x", &data), None);
             }
         }
@@ -280,7 +280,7 @@ mod tests {
     // AES-128-GCM with key, salt | IV and AAD as stated; expected value from python's cryptography package.
     #[test]
     fn gcm_against_another_implementation() {
-        let s = SkSuite::from_ids((20, 128), 0).unwrap();
+        let s = SkSuite::from_ids(20, 128, 0).unwrap();
         let key: Vec<u8> = (0..20).collect();
         let mut message = b"aad".to_vec();
         s.seal(&key, &[], &[0x11; 16], &mut message, b"hello");
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn pairs_that_do_not_exist() {
-        assert_eq!(SkSuite::from_ids((20, 128), 12), None);
-        assert_eq!(SkSuite::from_ids((12, 128), 0), None);
-        assert_eq!(SkSuite::from_ids((3, 0), 2), None);
+        assert_eq!(SkSuite::from_ids(20, 128, 12), None);
+        assert_eq!(SkSuite::from_ids(12, 128, 0), None);
+        assert_eq!(SkSuite::from_ids(3, 0, 2), None);
     }
 }

@@ -1,0 +1,151 @@
+//! From the configuration file to IKE's own: identities, credentials from their files, proposals, lifetimes.
+
+use crate::config::{Config, Ike, Peer, PeerAuth};
+use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
+use ike::{ChildPolicy, EspProposal, IkeProposal, PadEntry};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A setting that reads well but cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct Error {
+    path: String,
+    message: String,
+}
+
+fn error(path: impl Into<String>, message: impl std::fmt::Display) -> Error {
+    Error { path: path.into(), message: message.to_string() }
+}
+
+fn read(path: &str, file: &str) -> Result<Vec<u8>, Error> {
+    std::fs::read(file).map_err(|e| error(path, format!("{file}: {e}")))
+}
+
+fn parse<T: FromStr>(path: &str, text: &str) -> Result<T, Error>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|e| error(path, format!("\"{text}\": {e}")))
+}
+
+fn list<T: FromStr>(path: &str, texts: &[String], defaults: fn() -> Vec<T>) -> Result<Vec<T>, Error>
+where
+    T::Err: std::fmt::Display,
+{
+    if texts.is_empty() {
+        return Ok(defaults());
+    }
+    texts.iter().enumerate().map(|(i, t)| parse(&format!("{path}[{i}]"), t)).collect()
+}
+
+/// Builds and validates IKE's configuration; reads the certificate files it names.
+pub fn build(config: &Config) -> Result<ike::Config, Error> {
+    let k = &config.ike;
+    let proposals: Vec<IkeProposal> = list("ike.proposals", &k.proposals, IkeProposal::defaults)?;
+    let esp: Vec<EspProposal> = list("ike.esp_proposals", &k.esp_proposals, EspProposal::defaults)?;
+    let own = k.certificate.as_ref().map(|c| {
+        let (chain, key) = (read("ike.certificate.chain", &c.chain)?, read("ike.certificate.key", &c.key)?);
+        LocalAuth::certificate(&chain, &key).map_err(|e| error("ike.certificate", e))
+    });
+    let own = own.transpose()?;
+    let mut pad = Vec::new();
+    for (i, peer) in k.peers.iter().enumerate() {
+        pad.push(Arc::new(entry(&format!("ike.peers[{i}]"), k, peer, own.as_ref(), &proposals, &esp)?));
+    }
+    let mut result = ike::Config { pad, ..ike::Config::default() };
+    result.limits.cookie_threshold = k.cookie_threshold;
+    result.timers.tries = tries(result.timers.retransmit, k.dead_after);
+    result.validate().map_err(|e| error("ike.peers", e))?;
+    Ok(result)
+}
+
+// Transmissions that take about `total` when the interval grows by 1.8 each time.
+fn tries(first: Duration, total: Duration) -> u32 {
+    let (mut sum, mut interval, mut n) = (Duration::ZERO, first, 0);
+    while sum < total && n < 20 {
+        sum += interval;
+        interval = interval.mul_f64(1.8);
+        n += 1;
+    }
+    n.max(1)
+}
+
+fn entry(
+    path: &str,
+    k: &Ike,
+    peer: &Peer,
+    own: Option<&LocalAuth>,
+    proposals: &[IkeProposal],
+    esp: &[EspProposal],
+) -> Result<PadEntry, Error> {
+    let psk = || peer.psk.as_ref().ok_or_else(|| error(format!("{path}.psk"), "missing"));
+    let remote_auth = match peer.auth {
+        PeerAuth::Psk => RemoteAuth::psk(psk()?.bytes()),
+        PeerAuth::Certificate => {
+            let ca = peer.ca.as_deref().ok_or_else(|| error(format!("{path}.ca"), "missing"))?;
+            let crls = peer.crl.iter().map(|f| read(&format!("{path}.crl"), f)).collect::<Result<Vec<_>, _>>()?;
+            RemoteAuth::certificate(&read(&format!("{path}.ca"), ca)?, &crls)
+                .map_err(|e| error(format!("{path}.ca"), e))?
+        }
+    };
+    let local_auth = match peer.local_auth.unwrap_or(peer.auth) {
+        PeerAuth::Psk => LocalAuth::psk(psk()?.bytes()),
+        PeerAuth::Certificate => own.cloned().ok_or_else(|| error("ike.certificate", "missing"))?,
+    };
+    let identity = k.identity.as_deref().ok_or_else(|| error("ike.identity", "missing"))?;
+    Ok(PadEntry {
+        name: peer.name.clone(),
+        remote: parse::<IdMatch>(&format!("{path}.id"), &peer.id)?,
+        remote_auth,
+        local_id: parse::<Identity>("ike.identity", identity)?,
+        local_auth,
+        ike_proposals: proposals.to_vec(),
+        child: ChildPolicy {
+            esp_proposals: esp.to_vec(),
+            rekey_after: Some(k.child_rekey),
+            ..ChildPolicy::l2tp(true)
+        },
+        ike_rekey_after: Some(k.rekey),
+        dpd_delay: Some(k.dpd),
+        mlkem: k.mlkem,
+        force_encap: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn yaml(ike: &str) -> Result<ike::Config, Error> {
+        let text = format!(
+            "ports: [{{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }}]\n\
+             listeners: [{{ name: l, address: 192.0.2.1 }}]\n\
+             ike: {{ identity: gw.example.net, {ike} peers: [{{ name: p, id: p@example.net, auth: psk, psk: k }}] }}\n"
+        );
+        build(&Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    #[test]
+    fn one_entry_with_the_l2tp_policy() {
+        let c = yaml("").unwrap();
+        assert_eq!(c.pad.len(), 1);
+        assert_eq!(c.pad[0].local_id.to_string(), "gw.example.net");
+        assert_eq!(c.pad[0].child.local_ts[0].ports, (1701, 1701));
+        assert_eq!(c.pad[0].child.remote_ts[0].ports, (0, u16::MAX));
+    }
+
+    #[test]
+    fn bad_proposals_name_their_path() {
+        let e = yaml("proposals: [aes128gcm16-prfsha256-x25519, des-md5-modp768],").unwrap_err();
+        assert!(e.to_string().starts_with("ike.proposals[1]: \"des-md5-modp768\""), "{e}");
+    }
+
+    #[test]
+    fn tries_cover_the_time() {
+        assert_eq!(tries(Duration::from_secs(2), Duration::from_secs(1)), 1);
+        let n = tries(Duration::from_secs(2), Duration::from_secs(60));
+        assert!((5..=7).contains(&n), "{n}");
+    }
+}
