@@ -1,7 +1,7 @@
 # gateway.sh - sourced by lib.sh: the configuration, start and stop of the two programs under test. The only place that
 # knows their configuration files and command lines.
 PSK_ALICE=alice-key-0123456789 PSK_BOB=bob-key-0123456789 PSK_EVE=eve-key-0123456789
-BIN=${BIN:-$REPO/target/release}
+BIN=${BIN:-${CARGO_TARGET_DIR:-$REPO/target}/release}
 
 # gateway_config FILE: times and limits from the environment, for cases that want them short
 gateway_config() {
@@ -70,22 +70,25 @@ reference() {
   must "reference peer" g $PEERVM "/t/ike.sh start && $vars LID=gw.example.net LTS='$lts' RTS='dynamic[udp]' /t/ike.sh add l2tp && USERN=\* PASSW=wonderland /t/l2tp.sh lns ${REFERENCE_LNS:-$GW4} && ${REFERENCE_MORE:-true}"
 }
 
-# initiator NAME NAMESPACE REMOTE IDENTITY PSK USER SECRET: the project's own softwire initiator, TUN named $NAME
+# initiator NAME NAMESPACE GATEWAY IDENTITY PSK USER SECRET: the project's own softwire initiator, with a TUN called NAME
+# and the core's networks routed into it
 initiator() {
+  local source; source=$(ip -n "$2" -o route get "$3" | sed -n 's/.* src \([^ ]*\).*/\1/p')
   cat >"$STATE/$1.yaml" <<Y
+local: "$source"
 gateway: "$3"
 tun: $1
-ike: { local_id: $4, remote_id: gw.example.net, psk: $5, dpd: ${INITIATOR_DPD:-30s} }
+ike: { id: $4, gateway_id: gw.example.net, psk: $5 }
 ppp: { user: $6, secret: $7 }
+ipv4: true
+ipv6: true
+delegation: true
+routes: [198.51.100.0/24, "2001:db8:c::/64"]
 Y
   spawn "$1" "$2" "$BIN/softwire-initiator" -c "$STATE/$1.yaml"
 }
-# initiator_up NAME NAMESPACE ...: and waits for addresses; routes the core through it
-initiator_up() {
-  initiator "$@"
-  check "initiator $1 is up, with IPv6 and IPv4" waits 30 has_addresses "$2" "$1" || return 1
-  ip -n "$2" route replace 198.51.100.0/24 dev "$1"; ip -n "$2" -6 route replace 2001:db8:c::/64 dev "$1"
-}
+# initiator_up NAME NAMESPACE ...: and waits for its addresses
+initiator_up() { initiator "$@"; check "initiator $1 is up, with IPv6 and IPv4" waits 30 has_addresses "$2" "$1"; }
 has_addresses() { ip -n "$1" -6 addr show dev "$2" scope global 2>/dev/null | grep -q inet6 && ip -n "$1" -4 addr show dev "$2" | grep -q inet; }
 # waits SECONDS COMMAND...
 waits() { local n=$(( $1 * 5 )); shift; while [ $n -gt 0 ]; do "$@" >/dev/null 2>&1 && return 0; sleep 0.2; n=$((n-1)); done; "$@"; }

@@ -12,6 +12,7 @@ name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {
 import collections
 import json
 import os
+import re
 import sys
 import time
 import urllib.error
@@ -50,7 +51,10 @@ class Gateway(dict):
 
 
 def evaluate(expression):
-    return eval(expression, {"__builtins__": {"len": len, "any": any, "all": all, "sum": sum, "sorted": sorted}}, Gateway())
+    gateway = Gateway()
+    words = set(re.findall(r"\w+", expression))
+    names = {name: gateway[name] for name in (*Gateway.PATHS, "c", "metrics", "user") if name in words}
+    return eval(expression, names)
 
 
 def show():

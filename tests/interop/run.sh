@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 [ "${1:-}" = --reference ] && { export PEER=linux; shift; }
 [ "${1:-}" = --help ] && { sed -n 2,5p "$0"; exit 0; }
 ../setup/apt.sh build lab && ../setup/root.sh && image/build.sh || exit 1
-[ "${PEER:-}" = linux ] || [ -x "${BIN:-../../target/release}/softwired" ] || { echo "no softwired: cargo build --release" >&2; exit 1; }
+[ "${PEER:-}" = linux ] || [ -x "${BIN:-${CARGO_TARGET_DIR:-../../target}/release}/softwired" ] || { echo "no softwired: cargo build --release" >&2; exit 1; }
 export LOGS=${LOGS:-$PWD/work/logs}; rm -rf "$LOGS"; mkdir -p "$LOGS"
 [ $# -gt 0 ] || { [ "${PEER:-}" = linux ] && set -- 10 11 12 22 || set -- ""; }
 PASSED=0 FAILED=0

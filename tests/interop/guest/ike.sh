@@ -37,7 +37,7 @@ X
   rm -f $S/vici; setsid charon-systemd </dev/null >$S/out 2>&1 & echo $! >$S/pid
   for _ in $(seq 300); do [ ! -S $S/vici ] || exit 0; kill -0 "$(cat $S/pid)" || exit 1; sleep 0.1; done; exit 1;;
 add)
-  N=$2; CERTS=
+  N=$2; CERTS= SECRETS=; [ -z "${PSK:-}" ] || SECRETS="secrets { ike-$N { secret = \"$PSK\" } }"
   if [ "${AUTH:=psk}" = pubkey ]; then
     cp "$PKI/ca.pem" $S/x509ca/; cp "$PKI/$CERT.pem" $S/x509/; cp "$PKI/$CERT.key" $S/private/; CERTS="certs = $CERT.pem"
   fi
@@ -64,7 +64,7 @@ connections { $N {
     rekey_time = ${REKEY:-1h}
   } }
 } }
-secrets { ike-$N { secret = "${PSK:-}" } }
+$SECRETS
 X
   sw --load-all --noprompt >$S/load.log 2>&1 || { cat $S/load.log; exit 1; }; ! grep -iE 'fail|error' $S/load.log;;
 up) sw --initiate --ike "$2" --child "$2" --timeout "${T:-30}";;

@@ -1,0 +1,52 @@
+# The commands of the project; each installs what it needs (as root, on Debian 12) and shows its progress.
+#
+#   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
+#   make test            everything: lint, unit, golden, simulation, fuzz corpora, interop with real peers
+#   make bench           packets per second and cycles per packet of the data plane
+#   make build           softwired and softwire-initiator, release
+#   make lint            rustfmt and clippy, warnings are errors
+#   make unit            what cargo test runs
+#   make interop         real peers in guests and namespaces; CASES="10 31" runs some of them
+#   make reference       the interop clients against a Linux guest in the gateway's place
+#   make clean           what the tests and cargo made
+.NOTPARALLEL:
+.PHONY: help demo test bench build lint unit interop reference clean setup setup-lab
+
+CASES ?=
+HOLD ?= 0
+
+help:
+	@sed -n 's/^#   \(make.*\)/\1/p' Makefile
+
+setup:
+	@tests/setup/apt.sh build
+setup-lab:
+	@tests/setup/apt.sh build lab
+
+build: setup
+	cargo build --release -p softwire-gateway -p softwire-initiator --bins
+
+demo: setup-lab build
+	@HOLD=$(HOLD) tests/demo/demo.sh
+
+test: setup-lab lint unit interop
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+unit: setup
+	cargo test --workspace
+
+interop: setup-lab build
+	@tests/interop/run.sh $(CASES)
+
+reference: setup-lab
+	@tests/interop/run.sh --reference $(CASES)
+
+bench: setup
+	cargo run --release -p perf
+
+clean:
+	rm -rf tests/interop/out tests/interop/work
+	cargo clean
