@@ -5,8 +5,10 @@
 //! [`Ctx::drop`] with one reason, into a punt ring, or out of a port. That is what keeps the accounting identity of
 //! `dataplane_api::counter` true.
 
+use crate::fib::Scratch;
 use crate::handoff::Handoff;
 use crate::node::icmp::IcmpLimiter;
+use crate::node::output::Tx;
 use crate::node::punt::Punt;
 use crate::publish::Snapshot;
 use dataplane_api::{Counters, DropReason, PeerId, PortId, SessionId, Spi, WorkerEvent, WorkerId};
@@ -59,7 +61,7 @@ pub struct PacketMeta {
     pub stage: Stage,
 }
 
-const _: () = assert!(size_of::<PacketMeta>() <= 32);
+const _: () = assert!(size_of::<Packet>() <= 48);
 
 /// The lane that a packet handed to another worker goes into there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +235,12 @@ pub struct Ctx {
     pub now: Instant,
     /// Where buffers for packets of our own come from.
     pub pool: Mempool,
+    /// Large ones, for reassembled packets and long IKE messages.
+    pub large: Mempool,
+    /// TX queues, by port.
+    pub tx: Vec<Tx>,
+    /// Room for route lookups.
+    pub scratch: Scratch,
     /// Way to the control plane.
     pub punt: Punt,
     /// Events for the control plane.

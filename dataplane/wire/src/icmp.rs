@@ -137,9 +137,9 @@ pub fn checksum_ok_v4(message: &[u8]) -> bool {
 /// Whether RFC 1812 (section 4.3.2.7) and RFC 4443 (section 2.4 e) let an error be sent about a packet with these
 /// addresses: the source names one host, the destination is no group (`too_big` may be about a group, e.3).
 pub fn may_report_v4(src: Ipv4Addr, dst: Ipv4Addr) -> bool {
-    !(src.is_unspecified() || src.is_broadcast() || src.is_multicast() || src.is_loopback() || src.octets()[0] >= 240)
-        && !dst.is_broadcast()
-        && !dst.is_multicast()
+    let one_host = !(src.is_unspecified() || src.is_multicast() || src.is_loopback() || src.octets()[0] >= 240);
+    let to_group = dst.is_broadcast() || dst.is_multicast();
+    one_host && !to_group
 }
 
 /// As [`may_report_v4`], for IPv6.

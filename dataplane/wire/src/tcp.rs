@@ -44,7 +44,7 @@ fn lower(segment: &mut [u8], at: usize, limit: u16) -> bool {
         return false;
     }
     let mut sum = be16(segment, 16);
-    if at % 2 == 0 {
+    if at.is_multiple_of(2) {
         sum = checksum::update(sum, old, limit);
     } else {
         // The value straddles two words: swap octets, as the checksum sees them.

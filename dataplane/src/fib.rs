@@ -1,0 +1,174 @@
+//! Longest-prefix match and what a match means.
+//!
+//! A FIB of DPDK maps a prefix to a word of 31 bits. A route into a softwire, of which there may be a million, is the
+//! word itself; everything else is the number of a *group* of next hops (ECMP, RFC 2992), of which there are few:
+//!
+//! ```text
+//!   1 | generation mod 64 (6) | worker (4) | session index (20)      into a softwire
+//!   0 | group number (30)                                            group 0: no route
+//! ```
+
+use crate::lane::{LANE, Lane, Packet};
+use crate::publish::Snapshot;
+use dataplane_api::{NextHop, SessionId, WorkerId};
+use dpdk::fib::{Fib4, Fib6};
+
+/// Says that a word names a session.
+const SESSION: u32 = 1 << 30;
+
+/// Word of an address without a route.
+pub const NO_ROUTE: u32 = 0;
+
+/// A session as a route names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionWord(u32);
+
+impl SessionWord {
+    /// For a session; `None` when the ids name no slot.
+    pub fn new(id: SessionId) -> Option<Self> {
+        let slot = id.slot()?;
+        let generation = u32::from(slot.generation()) & 63;
+        Some(Self(SESSION | generation << 24 | u32::from(slot.worker().0) << 20 | slot.index() as u32))
+    }
+
+    /// If `word` names a session.
+    #[inline]
+    pub fn from_word(word: u32) -> Option<Self> {
+        (word & SESSION != 0).then_some(Self(word))
+    }
+
+    /// As the FIB holds it.
+    #[inline]
+    pub fn word(self) -> u32 {
+        self.0
+    }
+
+    /// The worker that owns the session.
+    #[inline]
+    pub fn worker(self) -> WorkerId {
+        WorkerId((self.0 >> 20 & 15) as u8)
+    }
+
+    /// Its index in the worker's table.
+    #[inline]
+    pub fn index(self) -> usize {
+        (self.0 & 0xf_ffff) as usize
+    }
+}
+
+/// Both forwarding tables. There are two pairs: workers read one while the publisher changes the other.
+#[derive(Debug)]
+pub struct Fibs {
+    /// IPv4.
+    pub v4: Fib4,
+    /// IPv6.
+    pub v6: Fib6,
+}
+
+/// The next hops of all groups in one array.
+#[derive(Clone, Debug, Default)]
+pub struct Groups {
+    ranges: Vec<(u32, u32)>,
+    hops: Vec<NextHop>,
+}
+
+impl Groups {
+    /// Group `n` gets the n-th set of next hops.
+    pub fn new<'a>(sets: impl Iterator<Item = &'a [NextHop]>) -> Self {
+        let mut groups = Self::default();
+        for set in sets {
+            groups.ranges.push((groups.hops.len() as u32, set.len() as u32));
+            groups.hops.extend_from_slice(set);
+        }
+        groups
+    }
+
+    /// The next hop of `word` for a packet; equal flows take equal paths. `None`: no route.
+    #[inline]
+    pub fn select(&self, word: u32, packet: &Packet) -> Option<NextHop> {
+        let &(first, count) = self.ranges.get(word as usize)?;
+        let n = match count {
+            0 => return None,
+            1 => 0,
+            _ => flow_hash(packet) % count,
+        };
+        self.hops.get((first + n) as usize).copied()
+    }
+}
+
+/// A hash over addresses, protocol and ports.
+fn flow_hash(packet: &Packet) -> u32 {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let ip = packet.ip();
+    let addresses = if packet.is_v6() { ip.get(8..40) } else { ip.get(12..20) };
+    let mut h = u64::from(packet.meta.proto);
+    for word in addresses.unwrap_or_default().chunks_exact(4) {
+        if let [a, b, c, d] = *word {
+            h = (h.rotate_left(5) ^ u64::from(u32::from_be_bytes([a, b, c, d]))).wrapping_mul(PRIME);
+        }
+    }
+    // A fragment beyond the first has no ports: `classify` and `l2tp_in` set protocol 0 for all fragments.
+    if let (wire::ip::UDP | wire::ip::TCP, [a, b, c, d, ..]) = (packet.meta.proto, packet.payload()) {
+        h = (h ^ u64::from(u32::from_be_bytes([*a, *b, *c, *d]))).wrapping_mul(PRIME);
+    }
+    (h >> 32) as u32
+}
+
+/// Room for one lane's lookups.
+#[derive(Debug)]
+pub struct Scratch {
+    v4: Vec<u32>,
+    v6: Vec<[u8; 16]>,
+    out4: Vec<u64>,
+    out6: Vec<u64>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { v4: Vec::with_capacity(LANE), v6: Vec::with_capacity(LANE), out4: vec![0; LANE], out6: vec![0; LANE] }
+    }
+}
+
+/// Looks up the destination of every packet of a lane, one burst per family, into `meta.next_hop`.
+pub fn lookup(snapshot: &Snapshot, scratch: &mut Scratch, lane: &mut Lane) {
+    scratch.v4.clear();
+    scratch.v6.clear();
+    for p in lane.packets() {
+        if p.is_v6() {
+            scratch.v6.push(p.ip().get(24..40).and_then(|s| s.try_into().ok()).unwrap_or_default());
+        } else {
+            let dst: [u8; 4] = p.ip().get(16..20).and_then(|s| s.try_into().ok()).unwrap_or_default();
+            scratch.v4.push(u32::from_be_bytes(dst));
+        }
+    }
+    if !scratch.v4.is_empty() {
+        snapshot.fibs.v4.lookup_bulk(&scratch.v4, &mut scratch.out4);
+    }
+    if !scratch.v6.is_empty() {
+        snapshot.fibs.v6.lookup_bulk(&scratch.v6, &mut scratch.out6);
+    }
+    let (mut four, mut six) = (scratch.out4.iter(), scratch.out6.iter());
+    for p in lane.packets() {
+        let word = if p.is_v6() { six.next() } else { four.next() };
+        p.meta.next_hop = word.map_or(NO_ROUTE, |&w| w as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane_api::Slot;
+
+    #[test]
+    fn session_words_fit_31_bits_and_differ_from_groups() {
+        for (worker, index, generation) in [(0, 0, 1), (15, 0xf_ffff, 225), (7, 4096, 64)] {
+            let id = SessionId::from_slot(Slot::new(WorkerId(worker), index, generation).unwrap());
+            let word = SessionWord::new(id).unwrap();
+            assert!(word.word() <= dpdk::fib::MAX_NEXT_HOP);
+            assert_eq!(SessionWord::from_word(word.word()), Some(word));
+            assert_eq!((word.worker(), word.index()), (WorkerId(worker), index as usize));
+        }
+        assert_eq!(SessionWord::from_word(NO_ROUTE), None);
+        assert_eq!(SessionWord::new(SessionId(0)), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! Rings between workers, one per pair and direction, for packets whose SA or session another worker owns.
+
+use crate::lane::{Ctx, Packet, Stage};
+use dataplane_api::{DropReason, WorkerId};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// One worker's ends.
+#[derive(Debug, Default)]
+pub struct Handoff {
+    to: Vec<Option<Producer<Packet>>>,
+    from: Vec<Consumer<Packet>>,
+}
+
+impl Handoff {
+    /// The ends of `workers` workers that are all connected with each other by rings of `depth` packets.
+    pub fn mesh(workers: usize, depth: usize) -> Vec<Self> {
+        let mut ends: Vec<Self> = (0..workers).map(|_| Self::default()).collect();
+        for from in 0..workers {
+            for to in 0..workers {
+                let ring = (from != to).then(|| RingBuffer::new(depth));
+                let (tx, rx) = ring.map_or((None, None), |(tx, rx)| (Some(tx), Some(rx)));
+                ends[from].to.push(tx);
+                ends[to].from.extend(rx);
+            }
+        }
+        ends
+    }
+
+    /// Takes up to `n` packets that other workers handed over.
+    pub fn take(&mut self, n: usize, mut each: impl FnMut(Packet)) -> usize {
+        let mut taken = 0;
+        for ring in &mut self.from {
+            while taken < n {
+                let Ok(packet) = ring.pop() else { break };
+                each(packet);
+                taken += 1;
+            }
+        }
+        taken
+    }
+}
+
+impl Ctx {
+    /// Gives a packet to the worker that owns its SA or session; congestion drops it here.
+    pub fn hand_off(&mut self, to: WorkerId, mut packet: Packet, stage: Stage) {
+        packet.meta.stage = stage;
+        let Some(Some(ring)) = self.handoff.to.get_mut(usize::from(to.0)) else {
+            // A worker that does not exist owns nothing.
+            let reason = if stage == Stage::EspIn { DropReason::SaUnknown } else { DropReason::SessionUnknown };
+            return self.drop(packet, reason);
+        };
+        match ring.push(packet) {
+            Ok(()) => self.counters.worker.handed_out.add(1),
+            Err(rtrb::PushError::Full(packet)) => self.drop(packet, DropReason::HandoffFull),
+        }
+    }
+}

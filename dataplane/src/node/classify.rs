@@ -1,0 +1,216 @@
+//! Received frames: what they are, and which node is next.
+//!
+//! ```text
+//!   Ethernet, VLAN ─► ARP ───────────────────────────────────────────────► host stack
+//!                  └► IPv4/IPv6 ─► not to us ──── trusted port ──────────► forward     (public: SpdTransit)
+//!                               └► to us, whole or reassembled:
+//!                                    ESP, or UDP 4500 with an SPI ───────► esp_in      (perhaps another worker's)
+//!                                    UDP 500, 4500 with non-ESP marker ──► IKE         (SPD)
+//!                                    UDP 1701 ───────────────────────────► l2tp_in     (SPD: only where BYPASSed)
+//!                                    ICMP, TCP, other UDP, routing ──────► host stack  (SPD)
+//! ```
+//!
+//! RFC 3948, section 2: on port 4500 four octets of zero mark IKE, a single octet 0xff is a keepalive.
+
+use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
+use crate::node::spd;
+use crate::reassembly::Fragments;
+use dataplane_api::{DropReason, PuntClass, Spi, Zone};
+use std::net::IpAddr;
+use wire::esp::Encapsulated;
+use wire::ethernet::{self, Ethernet};
+use wire::ip::{self, Ip};
+use wire::udp::Udp;
+
+/// IKE's port (RFC 7296, section 2).
+pub const IKE: u16 = 500;
+/// IKE and ESP behind NATs (RFC 3948).
+pub const NATT: u16 = 4500;
+/// Octets of the non-ESP marker.
+pub const MARKER: usize = 4;
+
+/// Protocols that the host stack is offered: ICMP, IGMP, TCP, UDP, ICMPv6, OSPF, PIM, VRRP.
+const HOST_PROTOCOLS: [u8; 8] = [ip::ICMP, 2, ip::TCP, ip::UDP, ip::ICMPV6, 89, 103, 112];
+
+enum Next {
+    EspIn(Spi),
+    L2tpIn,
+    Forward,
+    Ike { from: usize, end: usize },
+    Host,
+    Reassemble,
+    Drop(DropReason),
+}
+
+/// Drains `input`.
+pub fn run(
+    ctx: &mut Ctx,
+    fragments: &mut Fragments,
+    input: &mut Lane,
+    esp_in: &mut Lane,
+    l2tp_in: &mut Lane,
+    forward: &mut Lane,
+) {
+    fragments.tick(&ctx.counters.worker);
+    input.prefetch();
+    for mut packet in input.drain() {
+        let mut next = if packet.mbuf.linearize(&ctx.large).is_ok() {
+            frame(ctx, &mut packet)
+        } else {
+            Next::Drop(DropReason::NoBuffer)
+        };
+        if let Next::Reassemble = next {
+            let Some(whole) = fragments.add(ctx, packet) else { continue };
+            packet = whole;
+            next = match headers(&mut packet) {
+                Ok(h) => to_us(ctx, &packet, &h),
+                Err(reason) => Next::Drop(reason),
+            };
+        }
+        match next {
+            Next::EspIn(spi) => match spi.slot() {
+                Some(slot) if slot.worker() == ctx.id => ctx.push(esp_in, packet),
+                Some(slot) => ctx.hand_off(slot.worker(), packet, Stage::EspIn),
+                None => ctx.drop(packet, DropReason::SaUnknown),
+            },
+            Next::L2tpIn => ctx.push(l2tp_in, packet),
+            Next::Forward => ctx.push(forward, packet),
+            Next::Ike { from, end } => ctx.punt(packet, PuntClass::Ike, &[], from, end),
+            Next::Host => {
+                let end = packet.mbuf.len();
+                ctx.punt(packet, PuntClass::Host, &[], 0, end);
+            }
+            // A whole datagram is no fragment, unless the reassembled octets say so again.
+            Next::Reassemble => ctx.drop(packet, DropReason::Malformed),
+            Next::Drop(reason) => ctx.drop(packet, reason),
+        }
+    }
+}
+
+/// Up to the decision whether it is for us.
+#[inline]
+fn frame(ctx: &Ctx, packet: &mut Packet) -> Next {
+    let Some(port) = ctx.snapshot.port(packet.meta.port) else { return Next::Drop(DropReason::UnknownVlan) };
+    let Ok(eth) = Ethernet::parse(packet.mbuf.data()) else { return Next::Drop(DropReason::Truncated) };
+    if eth.vlan.or(packet.mbuf.stripped_vlan().map(|tci| tci & 0xfff).filter(|&id| id != 0)) != port.config.vlan {
+        return Next::Drop(DropReason::UnknownVlan);
+    }
+    if eth.dst != port.config.mac.0 && !eth.is_group() {
+        return Next::Drop(DropReason::NotOurMac);
+    }
+    packet.meta.l3 = eth.len as u16;
+    packet.meta.origin = match port.config.zone {
+        Zone::Public => Origin::Public,
+        Zone::Trusted => Origin::Trusted,
+    };
+    let version = match eth.ethertype {
+        ethernet::IPV4 => 4,
+        ethernet::IPV6 => 6,
+        ethernet::ARP => return Next::Host,
+        _ => return Next::Drop(DropReason::UnknownEthertype),
+    };
+    if packet.ip().first().is_some_and(|b| b >> 4 != version) {
+        return Next::Drop(DropReason::Malformed);
+    }
+    let h = match headers(packet) {
+        Ok(h) => h,
+        Err(reason) => return Next::Drop(reason),
+    };
+    if ctx.snapshot.is_ours(h.dst) || is_link_scope(h.dst) {
+        return to_us(ctx, packet, &h);
+    }
+    match packet.meta.origin {
+        // RFC 1812, section 5.3.4: a frame sent to a group does not carry a packet to be forwarded.
+        _ if eth.is_group() => Next::Drop(DropReason::NotOurMac),
+        Origin::Trusted => Next::Forward,
+        _ => Next::Drop(DropReason::SpdTransit),
+    }
+}
+
+/// Reads the IP headers, trims the frame's padding, and notes where things are.
+#[inline]
+fn headers(packet: &mut Packet) -> Result<Ip, DropReason> {
+    let data = packet.ip();
+    let h = Ip::parse(data).map_err(reason)?;
+    if !packet.is_v6() && wire::checksum::of(data.get(..h.header_len).unwrap_or_default()) != 0 {
+        return Err(DropReason::Malformed);
+    }
+    if is_martian(h.src) {
+        return Err(DropReason::Malformed);
+    }
+    let padding = data.len() - h.len;
+    packet.meta.l4 = packet.meta.l3 + h.header_len as u16;
+    // A fragment has no ports to look at: see `fib::flow_hash`.
+    packet.meta.proto = if h.fragment.is_some() { 0 } else { h.protocol };
+    if packet.mbuf.trim(padding) { Ok(h) } else { Err(DropReason::Truncated) }
+}
+
+fn to_us(ctx: &Ctx, packet: &Packet, h: &Ip) -> Next {
+    if h.fragment.is_some() {
+        return Next::Reassemble;
+    }
+    match h.protocol {
+        ip::ESP => esp(wire::esp::spi(packet.payload())),
+        ip::UDP => datagram(ctx, packet, h),
+        p if HOST_PROTOCOLS.contains(&p) => guarded(ctx, packet, Next::Host),
+        _ => guarded(ctx, packet, Next::Drop(DropReason::NoListener)),
+    }
+}
+
+fn datagram(ctx: &Ctx, packet: &Packet, h: &Ip) -> Next {
+    let udp = match Udp::parse(packet.payload()) {
+        Ok(udp) => udp,
+        Err(e) => return Next::Drop(reason(e)),
+    };
+    let from = usize::from(packet.meta.l4) + wire::udp::HEADER;
+    let end = from + udp.payload().len();
+    let checked = |next| if udp.checksum_ok(h.src, h.dst) { next } else { Next::Drop(DropReason::Malformed) };
+    match udp.dst_port() {
+        NATT => match wire::esp::encapsulated(udp.payload()) {
+            // RFC 3948, section 2.2: the checksum is not looked at, the ICV covers what matters.
+            Encapsulated::Esp(spi) => esp(Some(spi)),
+            Encapsulated::Keepalive => Next::Drop(DropReason::Consumed),
+            Encapsulated::Ike => guarded(ctx, packet, checked(Next::Ike { from: from + MARKER, end })),
+            Encapsulated::Malformed => Next::Drop(DropReason::Truncated),
+        },
+        IKE => guarded(ctx, packet, checked(Next::Ike { from, end })),
+        wire::l2tp::PORT => guarded(ctx, packet, Next::L2tpIn),
+        _ => guarded(ctx, packet, Next::Host),
+    }
+}
+
+fn esp(spi: Option<u32>) -> Next {
+    spi.map_or(Next::Drop(DropReason::Truncated), |spi| Next::EspIn(Spi(spi)))
+}
+
+/// `next`, if the SPD lets a packet of the public zone pass in the clear (H1, H50).
+fn guarded(ctx: &Ctx, packet: &Packet, next: Next) -> Next {
+    if packet.meta.origin == Origin::Trusted {
+        return next;
+    }
+    spd::inbound(&ctx.snapshot.policy, packet).map_or_else(Next::Drop, |()| next)
+}
+
+/// Destinations that mean every router or host on the link, and us among them.
+fn is_link_scope(dst: IpAddr) -> bool {
+    match dst {
+        IpAddr::V4(a) => a.is_multicast() || a.is_broadcast(),
+        IpAddr::V6(a) => a.is_multicast() || a.is_unicast_link_local(),
+    }
+}
+
+/// Sources that no packet on a wire has (RFC 1812, section 5.3.7; RFC 4291, section 2.5.3, 2.7).
+fn is_martian(src: IpAddr) -> bool {
+    match src {
+        IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_loopback(),
+        IpAddr::V6(a) => a.is_multicast() || a.is_loopback(),
+    }
+}
+
+/// How an error of a header is counted.
+pub fn reason(e: wire::Error) -> DropReason {
+    match e {
+        wire::Error::Truncated => DropReason::Truncated,
+        wire::Error::Malformed => DropReason::Malformed,
+    }
+}

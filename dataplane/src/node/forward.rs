@@ -1,0 +1,125 @@
+//! Routing: longest-prefix match, hop limit, and what the route says.
+//!
+//! What enters is whole IP packets: from subscribers, from trusted ports, decrypted tunnel-mode packets, and ICMP
+//! messages of our own. What leaves goes into a softwire (here or on another worker), out of a port, or ends as an
+//! ICMP error to its source (RFC 1812, RFC 4443).
+
+use crate::fib::{self, SessionWord};
+use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
+use crate::node::{fragment, icmp, output};
+use crate::session::Sessions;
+use dataplane_api::{DropReason, NextHop, PortId, PuntClass, Zone};
+use std::net::IpAddr;
+use wire::icmp::ErrorKind;
+use wire::{ipv4, ppp};
+
+/// Drains `input`. ICMP messages go into `again`, for the next poll.
+pub fn run(ctx: &mut Ctx, sessions: &Sessions, input: &mut Lane, l2tp_out: &mut Lane, again: &mut Lane) {
+    let snapshot = std::sync::Arc::clone(&ctx.snapshot);
+    fib::lookup(&snapshot, &mut ctx.scratch, input);
+    for mut packet in input.drain() {
+        if let Some(session) = SessionWord::from_word(packet.meta.next_hop) {
+            into_session(ctx, sessions, packet, session, l2tp_out, again);
+            continue;
+        }
+        let error = |ctx: &mut Ctx, packet, kind, reason, again: &mut Lane| {
+            icmp::error(ctx, sessions, packet, kind, reason, again);
+        };
+        match snapshot.groups.select(packet.meta.next_hop, &packet) {
+            None => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
+            Some(NextHop::Unreachable) => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
+            Some(NextHop::Blackhole) => ctx.drop(packet, DropReason::Blackhole),
+            Some(NextHop::Local) => local(ctx, packet, again),
+            Some(NextHop::Session(id)) => match SessionWord::new(id) {
+                Some(word) => {
+                    packet.meta.next_hop = word.word();
+                    into_session(ctx, sessions, packet, word, l2tp_out, again);
+                }
+                None => ctx.drop(packet, DropReason::SessionUnknown),
+            },
+            Some(NextHop::Via(port, router)) => out_of_port(ctx, sessions, packet, port, router, again),
+            Some(NextHop::Connected(port)) => {
+                let (_, dst) = packet.addresses();
+                out_of_port(ctx, sessions, packet, port, dst, again);
+            }
+        }
+    }
+}
+
+fn into_session(
+    ctx: &mut Ctx,
+    sessions: &Sessions,
+    packet: Packet,
+    session: SessionWord,
+    l2tp_out: &mut Lane,
+    again: &mut Lane,
+) {
+    let Some(packet) = hop(ctx, sessions, packet, again) else { return };
+    if session.worker() == ctx.id {
+        ctx.push(l2tp_out, packet);
+    } else {
+        ctx.hand_off(session.worker(), packet, Stage::L2tpOut);
+    }
+}
+
+fn out_of_port(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, port: PortId, neighbour: IpAddr, again: &mut Lane) {
+    // Nothing is forwarded into the public zone in the clear; our own ICMP messages obey the SPD.
+    if ctx.snapshot.zone(port) == Zone::Public {
+        let allowed = match packet.meta.origin {
+            Origin::Local => crate::node::spd::outbound(&ctx.snapshot.policy, &packet),
+            _ => Err(DropReason::SpdTransit),
+        };
+        if let Err(reason) = allowed {
+            return ctx.drop(packet, reason);
+        }
+    }
+    let Some(mtu) = ctx.snapshot.port(port).map(|p| p.config.mtu) else {
+        return ctx.drop(packet, DropReason::NoRoute);
+    };
+    let Some(packet) = hop(ctx, sessions, packet, again) else { return };
+    if packet.ip().len() <= usize::from(mtu) {
+        return output::transmit(ctx, packet, port, neighbour);
+    }
+    match fragment::may(&packet) {
+        true => fragment::split(ctx, packet, mtu, |ctx, piece| output::transmit(ctx, piece, port, neighbour)),
+        false => icmp::error(ctx, sessions, packet, ErrorKind::TooBig(mtu), DropReason::TooBig, again),
+    }
+}
+
+/// One hop less to go; the packet is gone when that was the last (RFC 1812, section 5.3.1; RFC 8200, section 3).
+fn hop(ctx: &mut Ctx, sessions: &Sessions, mut packet: Packet, again: &mut Lane) -> Option<Packet> {
+    if packet.meta.origin == Origin::Local {
+        return Some(packet);
+    }
+    let v6 = packet.is_v6();
+    let ip = packet.ip_mut();
+    let ttl = ip.get_mut(if v6 { 7 } else { 8 });
+    match ttl {
+        Some(ttl) if *ttl > 1 => {
+            if v6 {
+                *ttl -= 1;
+            } else {
+                ipv4::decrement_ttl(ip);
+            }
+            Some(packet)
+        }
+        _ => {
+            icmp::error(ctx, sessions, packet, ErrorKind::TimeExceeded, DropReason::TtlExceeded, again);
+            None
+        }
+    }
+}
+
+/// To an address of ours: echo is answered here, the rest is for the control plane's side of the session.
+fn local(ctx: &mut Ctx, mut packet: Packet, again: &mut Lane) {
+    match icmp::answer_echo(&mut packet) {
+        icmp::Echo::Answered => ctx.push(again, packet),
+        icmp::Echo::Malformed => ctx.drop(packet, DropReason::InnerMalformed),
+        icmp::Echo::No if packet.meta.session.is_some() => {
+            let protocol = if packet.is_v6() { ppp::IPV6 } else { ppp::IPV4 };
+            let (from, end) = (usize::from(packet.meta.l3), packet.mbuf.len());
+            ctx.punt(packet, PuntClass::SessionHost, &protocol.to_be_bytes(), from, end);
+        }
+        icmp::Echo::No => ctx.drop(packet, DropReason::NoListener),
+    }
+}

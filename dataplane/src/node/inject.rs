@@ -1,0 +1,153 @@
+//! Packets from the control plane: IKE and L2TP messages, PPP frames, frames of the host stack.
+//!
+//! A message waits until the table changes it depends on are applied (`after`), and holds those behind it: order is
+//! what the control plane asked for. Buffers go back; nothing is freed here.
+
+use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta};
+use crate::node::classify::{IKE, MARKER, NATT};
+use crate::node::{l2tp_out, output, spd};
+use crate::session::Sessions;
+use dataplane_api::{DropReason, Inject, InjectMsg, PeerId, PortId, SessionId, Zone};
+use rtrb::{Consumer, Producer};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use wire::ethernet::{self, Ethernet};
+use wire::ip::{self, Ip};
+use wire::{icmp, ipv4, ipv6, udp};
+
+/// Messages taken per poll.
+const PER_POLL: usize = 32;
+
+/// Takes what waits. Gives how many.
+pub fn run(
+    ctx: &mut Ctx,
+    sessions: &mut Sessions,
+    ring: &mut Consumer<InjectMsg>,
+    free: &mut Producer<Vec<u8>>,
+    esp_out: &mut Lane,
+    outer: &mut Lane,
+) -> usize {
+    let applied = ctx.counters.worker.applied.load(Relaxed);
+    let mut n = 0;
+    while n < PER_POLL && ring.peek().is_ok_and(|m| m.after <= applied) {
+        let Ok(InjectMsg { how, mut data, .. }) = ring.pop() else { break };
+        ctx.counters.worker.injected.add(1);
+        let made = match how {
+            Inject::Udp { peer, src, dst, raw } => datagram(ctx, peer, src, dst, raw, &data),
+            Inject::Ppp(id) => frame(ctx, sessions, id, &data),
+            Inject::Frame(port) => {
+                host(ctx, port, &data);
+                None
+            }
+        };
+        if let Some(packet) = made {
+            ctx.push(if packet.meta.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
+        }
+        data.clear();
+        // The ring is twice as deep as there are messages: it never refuses unless the other side is gone.
+        let _ = free.push(data);
+        n += 1;
+    }
+    n
+}
+
+fn buffer(ctx: &Ctx, data: &[u8]) -> Option<dpdk::Mbuf> {
+    // IKE messages with certificates are larger than an ordinary buffer.
+    let made = ctx.pool.alloc_with(data).or_else(|| ctx.large.alloc_with(data));
+    if made.is_none() {
+        ctx.count_drop(DropReason::NoBuffer);
+    }
+    made
+}
+
+fn datagram(
+    ctx: &mut Ctx,
+    peer: Option<PeerId>,
+    src: SocketAddr,
+    dst: SocketAddr,
+    raw: bool,
+    data: &[u8],
+) -> Option<Packet> {
+    let mbuf = buffer(ctx, data)?;
+    let ip_len = if src.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
+    let mut packet = Packet { mbuf, meta: PacketMeta::new(PortId(0), 0, Origin::Local) };
+    let natt = src.port() == NATT || dst.port() == NATT;
+    let marker = if natt && peer.is_none() && !raw { MARKER } else { 0 };
+    let id = ctx.next_ip_id();
+    let head = ip_len + udp::HEADER + marker;
+    let written = packet.mbuf.prepend(head).is_some_and(|h| {
+        h.fill(0);
+        true
+    }) && l2tp_out::udp_ip(
+        packet.mbuf.data_mut(),
+        src.ip(),
+        dst.ip(),
+        (src.port(), dst.port()),
+        id,
+        peer.is_some(),
+    );
+    packet.meta.l4 = ip_len as u16;
+    packet.meta.proto = ip::UDP;
+    packet.meta.peer = peer;
+    if written {
+        return Some(packet);
+    }
+    ctx.drop(packet, DropReason::Malformed);
+    None
+}
+
+/// A PPP frame: protocol field of two octets, information.
+fn frame(ctx: &mut Ctx, sessions: &mut Sessions, id: SessionId, data: &[u8]) -> Option<Packet> {
+    let Some((_, hot)) = sessions.get_mut(id) else {
+        ctx.count_drop(DropReason::SessionUnknown);
+        return None;
+    };
+    let [high, low, information @ ..] = data else {
+        ctx.count_drop(DropReason::PppMalformed);
+        return None;
+    };
+    let mbuf = buffer(ctx, information)?;
+    let packet = Packet { mbuf, meta: PacketMeta::new(PortId(0), 0, Origin::Local) };
+    l2tp_out::encapsulate(ctx, hot, packet, u16::from_be_bytes([*high, *low]))
+}
+
+/// A frame of the host stack: the SPD applies on public ports. ARP is not IP, and neighbour discovery is what makes
+/// the link work at all.
+fn host(ctx: &mut Ctx, port: PortId, data: &[u8]) {
+    let Some(mbuf) = buffer(ctx, data) else { return };
+    let mut packet = Packet { mbuf, meta: PacketMeta::new(port, 0, Origin::Local) };
+    match permitted(ctx, port, &mut packet) {
+        Ok(()) => output::queue(ctx, packet, port),
+        Err(reason) => ctx.drop(packet, reason),
+    }
+}
+
+fn permitted(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<(), DropReason> {
+    let eth = Ethernet::parse(packet.mbuf.data()).map_err(|_| DropReason::Truncated)?;
+    if ctx.snapshot.zone(port) == Zone::Trusted || eth.ethertype == ethernet::ARP {
+        return Ok(());
+    }
+    if !matches!(eth.ethertype, ethernet::IPV4 | ethernet::IPV6) {
+        return Err(DropReason::UnknownEthertype);
+    }
+    packet.meta.l3 = eth.len as u16;
+    let h = Ip::parse(packet.ip()).map_err(|_| DropReason::Malformed)?;
+    packet.meta.l4 = packet.meta.l3 + h.header_len as u16;
+    // A fragment beyond the first has no ports and matches rules for any port only.
+    packet.meta.proto = h.protocol;
+    if !h.is_first() {
+        packet.meta.l4 = packet.mbuf.len() as u16;
+    }
+    let discovery = h.protocol == ip::ICMPV6
+        && h.ttl == 255
+        && packet.payload().first().is_some_and(|k| (icmp::ROUTER_SOLICITATION..=137).contains(k));
+    if discovery {
+        return Ok(());
+    }
+    // The host stack must not speak for IKE or L2TP, whatever the rules say about those ports.
+    let (src, _) = packet.sockets();
+    if h.protocol == ip::UDP && matches!(src.port(), IKE | NATT | wire::l2tp::PORT) {
+        return Err(DropReason::SpdDiscard);
+    }
+    spd::outbound(&ctx.snapshot.policy, packet)
+}

@@ -1,0 +1,138 @@
+//! PPP and L2TP encapsulation (RFC 2661, section 3.1), UDP and the outer IP header.
+//!
+//! Data headers are the shortest that the session allows: no length, Ns only if the peer asked for sequencing. The
+//! outer header allows fragmentation (DF clear): the session's MTU is chosen so that it is not needed.
+
+use crate::fib::SessionWord;
+use crate::lane::{Ctx, Lane, Origin, Packet};
+use crate::node::icmp::HOP_LIMIT;
+use crate::node::l2tp_in::clamp_mss;
+use crate::node::{fragment, icmp};
+use crate::session::{Hot, Sessions};
+use dataplane_api::DropReason;
+use std::net::IpAddr;
+use wire::icmp::ErrorKind;
+use wire::{ip, ipv4, ipv6, l2tp, ppp, udp};
+
+/// Drains `input`, whose packets have a route into a session of this worker.
+pub fn run(
+    ctx: &mut Ctx,
+    sessions: &mut Sessions,
+    input: &mut Lane,
+    esp_out: &mut Lane,
+    outer: &mut Lane,
+    again: &mut Lane,
+) {
+    for mut packet in input.drain() {
+        let word = SessionWord::from_word(packet.meta.next_hop);
+        let Some((index, hot)) = word.and_then(|w| sessions.routed(w)) else {
+            ctx.drop(packet, DropReason::SessionUnknown);
+            continue;
+        };
+        let v6 = packet.is_v6();
+        if !hot.is_open(v6) {
+            ctx.drop(packet, DropReason::SessionClosed);
+            continue;
+        }
+        let mtu = hot.mtu;
+        if hot.clamps() && packet.meta.proto == ip::TCP {
+            let header_len = usize::from(packet.meta.l4 - packet.meta.l3);
+            clamp_mss(&mut packet, header_len, mtu);
+        }
+        let mut one = |ctx: &mut Ctx, hot: &mut Hot, packet: Packet| {
+            let len = packet.ip().len() as u64;
+            if let Some(packet) = encapsulate(ctx, hot, packet, if v6 { ppp::IPV6 } else { ppp::IPV4 }) {
+                if let Some(c) = ctx.counters.sessions.get(index) {
+                    let [packets, octets] = if v6 { &c.out_v6 } else { &c.out_v4 };
+                    packets.add(1);
+                    octets.add(len);
+                }
+                ctx.push(if packet.meta.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
+            }
+        };
+        if packet.ip().len() <= usize::from(mtu) {
+            one(ctx, hot, packet);
+        } else if fragment::may(&packet) {
+            fragment::split(ctx, packet, mtu, |ctx, piece| one(ctx, hot, piece));
+        } else {
+            icmp::error(ctx, sessions, packet, ErrorKind::TooBig(mtu), DropReason::TooBig, again);
+        }
+    }
+}
+
+/// Puts all headers in front of an IP packet, or of the information of another PPP frame, at `meta.l3`. The packet is
+/// then an outer IP packet of our own, to be protected for `meta.peer` if there is one.
+pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u16) -> Option<Packet> {
+    let ns = hot.next_ns();
+    // RFC 1661, section 6.5 and 6.6: LCP is never compressed.
+    let (pfc, acfc) = if protocol == LCP { (false, false) } else { hot.compression() };
+    let (l2tp_len, ppp_len) = (l2tp::data_len(ns.is_some()), ppp::emit_len(protocol, pfc, acfc));
+    let v6 = hot.is_v6();
+    let ip_len = if v6 { ipv6::HEADER } else { ipv4::HEADER };
+    let head = ip_len + udp::HEADER + l2tp_len + ppp_len;
+    if !packet.mbuf.adj(usize::from(packet.meta.l3)) || packet.mbuf.prepend(head).is_none() {
+        ctx.drop(packet, DropReason::NoBuffer);
+        return None;
+    }
+    let data = packet.mbuf.data_mut();
+    let (src, dst) = hot.addresses();
+    let protected = hot.peer().is_some();
+    let emitted =
+        data.get_mut(ip_len + udp::HEADER..).is_some_and(|h| l2tp::emit_data(h, hot.peer_tunnel, hot.peer_session, ns))
+            && data.get_mut(head - ppp_len..).is_some_and(|h| ppp::emit(h, protocol, pfc, acfc))
+            && udp_ip(data, src, dst, (hot.local_port, hot.remote_port), ctx.next_ip_id(), protected);
+    if !emitted {
+        ctx.drop(packet, DropReason::TooBig);
+        return None;
+    }
+    packet.meta.peer = hot.peer();
+    packet.meta.session = Some(hot.id());
+    packet.meta.l3 = 0;
+    packet.meta.l4 = ip_len as u16;
+    packet.meta.proto = ip::UDP;
+    packet.meta.origin = Origin::Local;
+    Some(packet)
+}
+
+const LCP: u16 = 0xc021;
+
+/// Writes IP and UDP headers in front of a payload that is in place. Without UDP checksum where ESP over IPv4 will
+/// protect the packet anyway; RFC 2661, section 8.1 wants one by default, and IPv6 always (RFC 8200, section 8.1).
+pub fn udp_ip(
+    data: &mut [u8],
+    src: IpAddr,
+    dst: IpAddr,
+    (src_port, dst_port): (u16, u16),
+    id: u16,
+    protected: bool,
+) -> bool {
+    let Ok(total_len) = u16::try_from(data.len()) else { return false };
+    let (ip_len, emitted) = match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let h = ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl: HOP_LIMIT, protocol: ip::UDP, src, dst };
+            (ipv4::HEADER, h.emit(data))
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let h = ipv6::Repr {
+                traffic_class: 0,
+                flow_label: 0,
+                payload_len: total_len.saturating_sub(ipv6::HEADER as u16),
+                next_header: ip::UDP,
+                hop_limit: HOP_LIMIT,
+                src,
+                dst,
+            };
+            (ipv6::HEADER, h.emit(data))
+        }
+        _ => return false,
+    };
+    let Some(datagram) = data.get_mut(ip_len..) else { return false };
+    let len = datagram.len() as u16;
+    if !emitted || !udp::emit(datagram, src_port, dst_port, len) {
+        return false;
+    }
+    if src.is_ipv6() || !protected {
+        udp::fill_checksum(datagram, src, dst);
+    }
+    true
+}

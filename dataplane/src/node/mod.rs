@@ -1,0 +1,13 @@
+//! The stages of a worker. Each `run` drains its input lane; `worker::Worker::poll` shows their order.
+
+pub mod classify;
+pub mod decrypted;
+pub mod forward;
+pub mod fragment;
+pub mod icmp;
+pub mod inject;
+pub mod l2tp_in;
+pub mod l2tp_out;
+pub mod output;
+pub mod punt;
+pub mod spd;

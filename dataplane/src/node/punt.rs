@@ -1,0 +1,122 @@
+//! Packets for the control plane. Each class has a token bucket of its own, so that a flood of one class cannot
+//! starve another, and buffers travel in a circle, so that nothing is allocated.
+
+use crate::lane::{Ctx, Packet};
+use dataplane_api::handle::BUFFER_LEN;
+use dataplane_api::punt::PUNT_CLASSES;
+use dataplane_api::{DropReason, PuntClass, PuntMeta, PuntMsg};
+use rtrb::{Consumer, Producer};
+use std::time::Instant;
+
+/// A token bucket over the poll's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    rate: u32,
+    burst: u32,
+    tokens: u32,
+    last: Instant,
+}
+
+impl Bucket {
+    /// `rate` per second, at most `burst` at once; full at the start.
+    pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
+        Self { rate, burst, tokens: burst, last: now }
+    }
+
+    /// Takes one token if there is one.
+    #[inline]
+    pub fn take(&mut self, now: Instant) -> bool {
+        if self.tokens == 0 || self.tokens < self.burst / 2 {
+            self.refill(now);
+        }
+        if self.tokens == 0 {
+            return false;
+        }
+        self.tokens -= 1;
+        true
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.last);
+        let new = elapsed.as_nanos() * u128::from(self.rate) / 1_000_000_000;
+        if new > 0 {
+            self.last = now;
+            self.tokens = u128::from(self.tokens).saturating_add(new).min(u128::from(self.burst)) as u32;
+        }
+    }
+}
+
+/// Packets per second and burst of each class, by `PuntClass` number.
+pub type Rates = [(u32, u32); PUNT_CLASSES];
+
+/// IKE, L2TP control, PPP control, hosts behind sessions, host stack.
+pub const DEFAULT_RATES: Rates = [(10_000, 2_000), (20_000, 4_000), (20_000, 4_000), (10_000, 2_000), (20_000, 4_000)];
+
+/// The worker's way to the control plane.
+#[derive(Debug)]
+pub struct Punt {
+    ring: Producer<PuntMsg>,
+    free: Consumer<Vec<u8>>,
+    buckets: [Bucket; PUNT_CLASSES],
+}
+
+impl Punt {
+    /// Over the worker's ends of the rings.
+    pub fn new(ring: Producer<PuntMsg>, free: Consumer<Vec<u8>>, rates: &Rates, now: Instant) -> Self {
+        Self { ring, free, buckets: rates.map(|(rate, burst)| Bucket::new(rate, burst, now)) }
+    }
+}
+
+impl Ctx {
+    /// Ends a packet in the control plane: `prefix`, then the packet's octets from `from` to `end`.
+    pub fn punt(&mut self, packet: Packet, class: PuntClass, prefix: &[u8], from: usize, end: usize) {
+        let meta = PuntMeta {
+            class,
+            port: packet.meta.port,
+            peer: packet.meta.peer,
+            spi: packet.meta.spi,
+            session: packet.meta.session,
+            src: packet.sockets().0,
+            dst: packet.sockets().1,
+        };
+        let reason = match self.punt.copy(meta, prefix, packet.mbuf.data().get(from..end), self.now) {
+            Ok(()) => return self.counters.worker.punted[class as usize].add(1),
+            Err(reason) => reason,
+        };
+        self.drop(packet, reason);
+    }
+}
+
+impl Punt {
+    fn copy(&mut self, meta: PuntMeta, head: &[u8], data: Option<&[u8]>, now: Instant) -> Result<(), DropReason> {
+        let data = data.ok_or(DropReason::Truncated)?;
+        if !self.buckets[meta.class as usize].take(now) {
+            return Err(DropReason::PuntPoliced);
+        }
+        if self.ring.is_full() || head.len() + data.len() > BUFFER_LEN {
+            return Err(DropReason::PuntFull);
+        }
+        let mut buffer = self.free.pop().map_err(|_| DropReason::PuntFull)?;
+        buffer.clear();
+        buffer.extend_from_slice(head);
+        buffer.extend_from_slice(data);
+        self.ring.push(PuntMsg { meta, data: buffer }).map_err(|_| DropReason::PuntFull)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn bucket_refills_at_its_rate_up_to_its_burst() {
+        let start = Instant::now();
+        let mut b = Bucket::new(1000, 10, start);
+        let drain = |b: &mut Bucket, now| (0..100).filter(|_| b.take(now)).count();
+        assert_eq!(drain(&mut b, start), 10);
+        assert_eq!(drain(&mut b, start + Duration::from_micros(999)), 0);
+        assert_eq!(drain(&mut b, start + Duration::from_millis(5)), 5);
+        assert_eq!(drain(&mut b, start + Duration::from_secs(60)), 10);
+    }
+}

@@ -1,0 +1,46 @@
+//! Changes of the worker's own tables, in the order the control plane numbered them, a bounded number per poll.
+
+use crate::lane::Ctx;
+use crate::session::Sessions;
+use dataplane_api::{OpSeq, TableOp};
+use rtrb::Consumer;
+use std::sync::atomic::Ordering::Release;
+
+/// Ops applied per poll: a burst of changes must not hold packets up.
+pub const OPS_PER_POLL: usize = 16;
+
+/// Applies what waits and publishes the number of the last one. Gives how many.
+pub fn run(ctx: &Ctx, ring: &mut Consumer<(OpSeq, TableOp)>, sessions: &mut Sessions) -> usize {
+    let mut last = None;
+    let mut n = 0;
+    while n < OPS_PER_POLL {
+        let Ok((seq, op)) = ring.pop() else { break };
+        if !apply(ctx, op, sessions) {
+            ctx.counters.worker.ops_refused.add(1);
+        }
+        last = Some(seq);
+        n += 1;
+    }
+    if let Some(seq) = last {
+        ctx.counters.worker.applied.store(seq, Release);
+    }
+    n
+}
+
+/// `false` when the slot is taken, or names nothing.
+fn apply(ctx: &Ctx, op: TableOp, sessions: &mut Sessions) -> bool {
+    match op {
+        TableOp::SaInAdd(_)
+        | TableOp::SaInDel(_)
+        | TableOp::SaOutAdd(_)
+        | TableOp::SaOutDel(_)
+        | TableOp::PeerSelect { .. } => false,
+        TableOp::PeerMoved { peer, remote } => {
+            sessions.peer_moved(peer, remote);
+            true
+        }
+        TableOp::SessionAdd(session) => sessions.add(&session, &ctx.counters),
+        TableOp::SessionSet(session) => sessions.set(&session),
+        TableOp::SessionDel(id) => sessions.delete(id),
+    }
+}

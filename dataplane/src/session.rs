@@ -1,0 +1,309 @@
+//! The worker's L2TP sessions. The ids on the wire are the position of the entry: a lookup is an index and a compare.
+//!
+//! An entry is split by heat. [`Hot`], one cache line, is all that encapsulation needs and all checks of a received
+//! packet but one; that one, the inner source (H18), reads [`Session::inner`](dataplane_api::Session). The arrays
+//! grow within memory that was reserved at the start, as the control plane takes slots in use from the bottom up.
+
+use crate::fib::SessionWord;
+use dataplane_api::{Counters, InnerAddresses, PeerId, Session, SessionCounters, SessionId, WorkerId};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+
+/// Outer IPv6.
+const V6: u8 = 1;
+/// Send Ns.
+const SEQUENCING: u8 = 2;
+/// Protocol field compression.
+const PFC: u8 = 4;
+/// Address and control field compression.
+const ACFC: u8 = 8;
+/// Clamp TCP's MSS.
+const CLAMP: u8 = 16;
+/// IPCP is open.
+const OPEN4: u8 = 32;
+/// IPV6CP is open.
+const OPEN6: u8 = 64;
+
+/// What every packet of a session needs. An `id` of 0 marks a free entry.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Hot {
+    local: [u8; 16],
+    remote: [u8; 16],
+    id: u32,
+    peer: Option<PeerId>,
+    /// The peer's tunnel id.
+    pub peer_tunnel: u16,
+    /// The peer's session id.
+    pub peer_session: u16,
+    /// Our UDP port.
+    pub local_port: u16,
+    /// The peer's UDP port.
+    pub remote_port: u16,
+    /// Largest inner packet towards the peer.
+    pub mtu: u16,
+    ns: u16,
+    flags: u8,
+}
+
+const _: () = assert!(size_of::<Hot>() == 64);
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V6(a) => a.octets(),
+        IpAddr::V4(a) => {
+            let mut out = [0; 16];
+            out[..4].copy_from_slice(&a.octets());
+            out
+        }
+    }
+}
+
+impl Hot {
+    fn new(s: &Session) -> Self {
+        let flag = |on: bool, bit| if on { bit } else { 0 };
+        Self {
+            local: octets(s.outer.local.ip()),
+            remote: octets(s.outer.remote.ip()),
+            id: s.id.0,
+            peer: s.peer,
+            peer_tunnel: s.peer_tunnel,
+            peer_session: s.peer_session,
+            local_port: s.outer.local.port(),
+            remote_port: s.outer.remote.port(),
+            mtu: s.mtu,
+            ns: 0,
+            flags: flag(s.outer.remote.is_ipv6(), V6)
+                | flag(s.sequencing, SEQUENCING)
+                | flag(s.pfc, PFC)
+                | flag(s.acfc, ACFC)
+                | flag(s.clamp_mss, CLAMP)
+                | flag(s.inner.ipv4, OPEN4)
+                | flag(s.inner.ipv6, OPEN6),
+        }
+    }
+
+    /// Its ids.
+    #[inline]
+    pub fn id(&self) -> SessionId {
+        SessionId(self.id)
+    }
+
+    /// The IKE peer it is bound to.
+    #[inline]
+    pub fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    /// Whether packets go over IPv6.
+    #[inline]
+    pub fn is_v6(&self) -> bool {
+        self.flags & V6 != 0
+    }
+
+    /// Outer addresses, ours first.
+    #[inline]
+    pub fn addresses(&self) -> (IpAddr, IpAddr) {
+        if self.is_v6() {
+            (Ipv6Addr::from(self.local).into(), Ipv6Addr::from(self.remote).into())
+        } else {
+            let v4 = |[a, b, c, d, ..]: [u8; 16]| IpAddr::from(Ipv4Addr::new(a, b, c, d));
+            (v4(self.local), v4(self.remote))
+        }
+    }
+
+    /// Whether an IP header (of the right version) and UDP ports are those of the tunnel, from the peer to us.
+    #[inline]
+    pub fn is_from_peer(&self, ip: &[u8], src_port: u16, dst_port: u16) -> bool {
+        let v6 = ip.first().is_some_and(|b| b >> 4 == 6);
+        let same = if v6 {
+            ip.get(8..24) == Some(&self.remote[..]) && ip.get(24..40) == Some(&self.local[..])
+        } else {
+            ip.get(12..16) == Some(&self.remote[..4]) && ip.get(16..20) == Some(&self.local[..4])
+        };
+        v6 == self.is_v6() && same && src_port == self.remote_port && dst_port == self.local_port
+    }
+
+    /// Whether the network layer of this family is open (H12).
+    #[inline]
+    pub fn is_open(&self, v6: bool) -> bool {
+        self.flags & if v6 { OPEN6 } else { OPEN4 } != 0
+    }
+
+    /// Whether TCP's MSS is to be clamped.
+    #[inline]
+    pub fn clamps(&self) -> bool {
+        self.flags & CLAMP != 0
+    }
+
+    /// (PFC, ACFC)
+    #[inline]
+    pub fn compression(&self) -> (bool, bool) {
+        (self.flags & PFC != 0, self.flags & ACFC != 0)
+    }
+
+    /// Ns of the next data packet, if it is to have one.
+    #[inline]
+    pub fn next_ns(&mut self) -> Option<u16> {
+        if self.flags & SEQUENCING == 0 {
+            return None;
+        }
+        let ns = self.ns;
+        self.ns = ns.wrapping_add(1);
+        Some(ns)
+    }
+}
+
+/// What few packets need: the inner addresses, and the next session of the same IKE peer (index + 1).
+#[derive(Clone, Copy, Debug)]
+struct Cold {
+    inner: InnerAddresses,
+    next: Option<NonZeroU32>,
+}
+
+/// A worker's table.
+#[derive(Debug)]
+pub struct Sessions {
+    worker: WorkerId,
+    hot: Vec<Hot>,
+    cold: Vec<Cold>,
+    capacity: usize,
+    /// First session (index + 1) of each peer.
+    by_peer: HashMap<PeerId, NonZeroU32>,
+}
+
+impl Sessions {
+    /// With room for `capacity` sessions.
+    pub fn new(worker: WorkerId, capacity: usize) -> Self {
+        Self {
+            worker,
+            hot: Vec::with_capacity(capacity),
+            cold: Vec::with_capacity(capacity),
+            capacity,
+            by_peer: HashMap::with_capacity(capacity),
+        }
+    }
+
+    /// The entry with these ids.
+    #[inline]
+    pub fn get(&self, id: SessionId) -> Option<(usize, &Hot)> {
+        let slot = id.slot()?;
+        if slot.worker() != self.worker {
+            return None;
+        }
+        let hot = self.hot.get(slot.index())?;
+        (hot.id == id.0).then_some((slot.index(), hot))
+    }
+
+    /// The entry that a route names, if it is still of that generation.
+    #[inline]
+    pub fn routed(&mut self, word: SessionWord) -> Option<(usize, &mut Hot)> {
+        if word.worker() != self.worker {
+            return None;
+        }
+        let hot = self.hot.get_mut(word.index())?;
+        (SessionWord::new(SessionId(hot.id)) == Some(word)).then_some((word.index(), hot))
+    }
+
+    /// The entry with these ids, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, id: SessionId) -> Option<(usize, &mut Hot)> {
+        let index = self.get(id)?.0;
+        self.hot.get_mut(index).map(|h| (index, h))
+    }
+
+    /// Inner addresses of the entry at `index`.
+    #[inline]
+    pub fn inner(&self, index: usize) -> Option<&InnerAddresses> {
+        self.cold.get(index).map(|c| &c.inner)
+    }
+
+    /// Adds a session into its slot; `false` when it is taken or does not exist.
+    pub fn add(&mut self, s: &Session, counters: &Counters) -> bool {
+        let Some(slot) = s.id.slot().filter(|slot| slot.worker() == self.worker && slot.index() < self.capacity) else {
+            return false;
+        };
+        let index = slot.index();
+        while self.hot.len() <= index {
+            self.hot.push(Hot::default());
+            self.cold.push(Cold { inner: InnerAddresses::default(), next: None });
+        }
+        if self.hot[index].id != 0 {
+            return false;
+        }
+        self.hot[index] = Hot::new(s);
+        self.cold[index] = Cold { inner: s.inner, next: None };
+        self.link(index);
+        if let Some(c) = counters.sessions.get(index) {
+            reset(c);
+        }
+        true
+    }
+
+    /// Replaces a session's parameters; `false` when there is none.
+    pub fn set(&mut self, s: &Session) -> bool {
+        let Some((index, _)) = self.get(s.id) else { return false };
+        self.unlink(index);
+        let ns = self.hot[index].ns;
+        self.hot[index] = Hot { ns, ..Hot::new(s) };
+        self.cold[index].inner = s.inner;
+        self.link(index);
+        true
+    }
+
+    /// Removes a session; `false` when there is none.
+    pub fn delete(&mut self, id: SessionId) -> bool {
+        let Some((index, _)) = self.get(id) else { return false };
+        self.unlink(index);
+        self.hot[index] = Hot::default();
+        self.cold[index].inner = InnerAddresses::default();
+        true
+    }
+
+    /// The peer's sessions now have another outer address. The UDP port is inside ESP and stays.
+    pub fn peer_moved(&mut self, peer: PeerId, remote: SocketAddr) {
+        let mut next = self.by_peer.get(&peer).copied();
+        while let Some(n) = next {
+            let index = n.get() as usize - 1;
+            if self.hot[index].is_v6() == remote.is_ipv6() {
+                self.hot[index].remote = octets(remote.ip());
+            }
+            next = self.cold[index].next;
+        }
+    }
+
+    fn link(&mut self, index: usize) {
+        let (Some(peer), Some(n)) = (self.hot[index].peer, NonZeroU32::new(index as u32 + 1)) else { return };
+        self.cold[index].next = self.by_peer.insert(peer, n);
+    }
+
+    fn unlink(&mut self, index: usize) {
+        let Some(peer) = self.hot[index].peer else { return };
+        let rest = self.cold[index].next.take();
+        let Some(&first) = self.by_peer.get(&peer) else { return };
+        let mut at = first.get() as usize - 1;
+        if at == index {
+            match rest {
+                Some(n) => self.by_peer.insert(peer, n),
+                None => self.by_peer.remove(&peer),
+            };
+            return;
+        }
+        while let Some(n) = self.cold[at].next {
+            let next = n.get() as usize - 1;
+            if next == index {
+                self.cold[at].next = rest;
+                return;
+            }
+            at = next;
+        }
+    }
+}
+
+fn reset(c: &SessionCounters) {
+    for pair in [&c.in_v4, &c.out_v4, &c.in_v6, &c.out_v6] {
+        pair[0].set(0);
+        pair[1].set(0);
+    }
+}

@@ -1,0 +1,231 @@
+//! The worker: one thread, one core, one poll after the other. Read [`Worker::poll`] first.
+//!
+//! Each stage drains its lane before the next one starts, so that its code and tables are loaded once for the whole
+//! batch. A packet that needs an earlier stage again (an ICMP message of our own) waits in `again` for the next poll.
+
+use crate::counter;
+use crate::fib::Scratch;
+use crate::handoff::Handoff;
+use crate::lane::{Ctx, LANE, Lane, Origin, Packet, PacketMeta, Stage};
+use crate::node::icmp::IcmpLimiter;
+use crate::node::output::Tx;
+use crate::node::punt::{Punt, Rates};
+use crate::node::{classify, decrypted, forward, inject, l2tp_in, l2tp_out, output};
+use crate::ops;
+use crate::publish::Snapshot;
+use crate::reassembly::Fragments;
+use crate::session::Sessions;
+use arc_swap::ArcSwap;
+use dataplane_api::{InjectMsg, OpSeq, PortId, TableOp, WorkerCounters, WorkerPort};
+use dpdk::{Burst, Mempool, RxQueue, TxQueue};
+use rtrb::{Consumer, Producer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Frames received per poll, over all ports. The lanes hold more, for what the worker makes itself.
+const RECEIVE: usize = LANE / 2;
+/// Packets taken over from other workers per poll.
+const TAKE_OVER: usize = LANE / 4;
+/// Empty polls before the worker starts to sleep.
+const SPIN: u32 = 2_000;
+/// Empty polls before it sleeps longer.
+const DOZE: u32 = 12_000;
+
+/// What a worker is made of.
+pub struct Parts {
+    /// Its ends of the rings.
+    pub port: WorkerPort,
+    /// One pair of queues per port, by port number.
+    pub queues: Vec<(RxQueue, TxQueue)>,
+    /// Buffers.
+    pub pool: Mempool,
+    /// Large buffers.
+    pub large: Mempool,
+    /// Where snapshots appear.
+    pub shared: Arc<ArcSwap<Snapshot>>,
+    /// Ways to the other workers.
+    pub handoff: Handoff,
+    /// Punt rates.
+    pub rates: Rates,
+    /// Slots of the session table.
+    pub sessions: usize,
+    /// Slots of the SA tables.
+    pub sas: usize,
+}
+
+/// A worker and its tables.
+pub struct Worker {
+    ctx: Ctx,
+    shared: Arc<ArcSwap<Snapshot>>,
+    rx: Vec<RxQueue>,
+    burst: Burst,
+    ops: Consumer<(OpSeq, TableOp)>,
+    inject: Consumer<InjectMsg>,
+    inject_free: Producer<Vec<u8>>,
+    sessions: Sessions,
+    fragments: Fragments,
+    lanes: Lanes,
+}
+
+#[derive(Default)]
+struct Lanes {
+    received: Lane,
+    esp_in: Lane,
+    decrypted: Lane,
+    l2tp_in: Lane,
+    forward: Lane,
+    l2tp_out: Lane,
+    esp_out: Lane,
+    outer: Lane,
+    again: Lane,
+}
+
+impl Worker {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Result<Self, crate::Error> {
+        let Parts { port, queues, pool, large, shared, handoff, rates, sessions, sas } = parts;
+        let now = Instant::now();
+        let (rx, tx): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
+        let ctx = Ctx {
+            id: port.id,
+            counters: port.counters,
+            snapshot: shared.load_full(),
+            now,
+            pool,
+            large,
+            tx: tx.into_iter().map(Tx::new).collect(),
+            scratch: Scratch::default(),
+            punt: Punt::new(port.punt, port.punt_free, &rates, now),
+            events: port.events,
+            handoff,
+            limiter: IcmpLimiter::new(now),
+            ip_id: dpdk::lcore::tsc() as u16,
+        };
+        Ok(Self {
+            sessions: Sessions::new(ctx.id, sessions),
+            fragments: Fragments::new(1024)?,
+            shared,
+            rx,
+            burst: Burst::new(),
+            ops: port.ops,
+            inject: port.inject,
+            inject_free: port.inject_free,
+            lanes: Lanes::default(),
+            ctx,
+        })
+    }
+
+    /// One poll. Gives how much there was to do.
+    pub fn poll(&mut self) -> usize {
+        let Self { ctx, sessions, fragments, lanes: l, .. } = self;
+        ctx.now = Instant::now();
+        refresh(&mut ctx.snapshot, &self.shared);
+
+        // What comes in.
+        let mut n = ops::run(ctx, &mut self.ops, sessions);
+        n += inject::run(ctx, sessions, &mut self.inject, &mut self.inject_free, &mut l.esp_out, &mut l.outer);
+        n += receive(ctx, &mut self.rx, &mut self.burst, &mut l.received);
+        n += take_over(ctx, &mut l.esp_in, &mut l.l2tp_in, &mut l.l2tp_out);
+        n += l.forward.len();
+
+        // Up: from the wire to the subscriber's packet.
+        classify::run(ctx, fragments, &mut l.received, &mut l.esp_in, &mut l.l2tp_in, &mut l.forward);
+        decrypted::run(ctx, &mut l.decrypted, &mut l.l2tp_in, &mut l.forward);
+        l2tp_in::run(ctx, sessions, &mut l.l2tp_in, &mut l.forward);
+
+        // Over.
+        forward::run(ctx, sessions, &mut l.forward, &mut l.l2tp_out, &mut l.again);
+
+        // Down: from the subscriber's packet to the wire.
+        l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
+        output::run(ctx, &mut l.outer);
+        output::flush(ctx);
+
+        // What has to go through `forward` once more.
+        std::mem::swap(&mut l.forward, &mut l.again);
+        let c = &ctx.counters.worker;
+        c.polls.add(1);
+        c.idle_polls.add(u64::from(n == 0));
+        n
+    }
+
+    /// Polls until told to stop. Without `busy` it sleeps when there is nothing to do: first shortly, then for longer.
+    pub fn run(&mut self, stop: &AtomicBool, busy: bool) {
+        let mut empty = 0u32;
+        while !stop.load(Relaxed) {
+            if self.poll() > 0 {
+                empty = 0;
+            } else if !busy {
+                empty = empty.saturating_add(1);
+                match empty {
+                    ..SPIN => std::hint::spin_loop(),
+                    SPIN..DOZE => std::thread::sleep(Duration::from_micros(50)),
+                    _ => std::thread::sleep(Duration::from_micros(500)),
+                }
+            }
+        }
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.ctx.counters.worker
+    }
+
+    /// Packets that wait for the next poll: those the accounting identity cannot see yet.
+    pub fn in_flight(&self) -> u64 {
+        let c = self.counters();
+        debug_assert!(counter::arrived(c) >= counter::departed(c));
+        self.lanes.forward.len() as u64
+    }
+}
+
+/// Looks for a new snapshot. The old one is freed by the publisher, which keeps it until we let go of it.
+fn refresh(snapshot: &mut Arc<Snapshot>, shared: &ArcSwap<Snapshot>) {
+    let current = shared.load();
+    if !Arc::ptr_eq(&current, snapshot) {
+        *snapshot = Arc::clone(&current);
+    }
+}
+
+/// Receives from every port in turn.
+fn receive(ctx: &Ctx, rx: &mut [RxQueue], burst: &mut Burst, lane: &mut Lane) -> usize {
+    let (mut n, mut octets) = (0, 0);
+    let share = (RECEIVE / rx.len().max(1)).max(1);
+    for (port, queue) in rx.iter_mut().enumerate() {
+        let mut from_port = 0;
+        while from_port + Burst::CAPACITY <= share.max(Burst::CAPACITY) && lane.room() >= Burst::CAPACITY {
+            let got = queue.burst(burst);
+            for mbuf in burst.drain() {
+                octets += mbuf.pkt_len() as u64;
+                mbuf.prefetch_data();
+                let packet = Packet { mbuf, meta: PacketMeta::new(PortId(port as u16), 0, Origin::Public) };
+                ctx.push(lane, packet);
+            }
+            from_port += got;
+            n += got;
+            if got < Burst::CAPACITY {
+                break;
+            }
+        }
+    }
+    ctx.counters.worker.received.add(n as u64);
+    ctx.counters.worker.received_octets.add(octets);
+    n
+}
+
+/// Takes packets that other workers handed over, into the lanes they wait for.
+fn take_over(ctx: &mut Ctx, esp_in: &mut Lane, l2tp_in: &mut Lane, l2tp_out: &mut Lane) -> usize {
+    let mut handoff = std::mem::take(&mut ctx.handoff);
+    let n = handoff.take(TAKE_OVER, |packet| {
+        let lane = match packet.meta.stage {
+            Stage::EspIn => &mut *esp_in,
+            Stage::L2tpIn => &mut *l2tp_in,
+            Stage::L2tpOut => &mut *l2tp_out,
+        };
+        ctx.push(lane, packet);
+    });
+    ctx.handoff = handoff;
+    ctx.counters.worker.handed_in.add(n as u64);
+    n
+}
