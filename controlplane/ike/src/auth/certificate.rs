@@ -22,9 +22,8 @@ fn load(what: &str, e: impl std::fmt::Display) -> AuthError {
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, AuthError> {
-    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|e| load("certificate", e))?;
+    let all: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| load("certificate", e))?;
     if all.is_empty() { Err(load("certificate", "no certificate in the file")) } else { Ok(all) }
 }
 
@@ -46,7 +45,8 @@ impl Credential {
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, AuthError> {
         let chain: Vec<Vec<u8>> = certificates(chain)?.into_iter().map(|c| c.to_vec()).collect();
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| load("private key", e))?;
-        let key = Key::from_der(&key).ok_or_else(|| load("private key", "neither RSA, ECDSA P-256/P-384 nor Ed25519"))?;
+        let key =
+            Key::from_der(&key).ok_or_else(|| load("private key", "neither RSA, ECDSA P-256/P-384 nor Ed25519"))?;
         let credential = Self { chain, key };
         credential.check_pair()?;
         Ok(credential)
@@ -87,7 +87,8 @@ impl Credential {
                 Ok(framed(&signature::rsa_pss(n, true, false), &out))
             }
             Key::Ecdsa { asn1, fixed, p384 } => {
-                let (n, h, old) = if *p384 { (3, hash::SHA384, method::ECDSA_384) } else { (2, hash::SHA256, method::ECDSA_256) };
+                let (n, h, old) =
+                    if *p384 { (3, hash::SHA384, method::ECDSA_384) } else { (2, hash::SHA256, method::ECDSA_256) };
                 if hashes.contains(&h) {
                     let s = asn1.sign(&rng, octets).map_err(|_| AuthError::Library)?;
                     Ok(framed(&signature::ecdsa(n), s.as_ref()))
@@ -117,7 +118,9 @@ impl Key {
             Some(Self::Ecdsa { asn1: Box::new(asn1), fixed: Box::new(fixed), p384: is_384 })
         };
         match der {
-            PrivateKeyDer::Pkcs1(k) => rsa::KeyPair::from_der(k.secret_pkcs1_der()).ok().map(|k| Self::Rsa(Box::new(k))),
+            PrivateKeyDer::Pkcs1(k) => {
+                rsa::KeyPair::from_der(k.secret_pkcs1_der()).ok().map(|k| Self::Rsa(Box::new(k)))
+            }
             PrivateKeyDer::Sec1(k) => {
                 let k = k.secret_sec1_der();
                 ecdsa(&|a| lc::EcdsaKeyPair::from_private_key_der(a, k).ok())
@@ -183,7 +186,12 @@ impl Trust {
     }
 
     /// Validates a chain for `id`; gives the peer's own certificate.
-    pub(super) fn validate<'a>(&self, certs: &'a [Vec<u8>], id: &Identity, now: UnixTime) -> Result<&'a [u8], AuthError> {
+    pub(super) fn validate<'a>(
+        &self,
+        certs: &'a [Vec<u8>],
+        id: &Identity,
+        now: UnixTime,
+    ) -> Result<&'a [u8], AuthError> {
         let (own, rest) = certs.split_first().ok_or_else(|| AuthError::Certificate("none was sent".into()))?;
         let der = CertificateDer::from(own.as_slice());
         let entity = EndEntityCert::try_from(&der).map_err(|e| AuthError::Certificate(e.to_string()))?;

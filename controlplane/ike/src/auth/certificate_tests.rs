@@ -2,8 +2,8 @@ use super::*;
 use crate::auth::{LocalAuth, RemoteAuth, signed_octets};
 use crate::crypto::Prf;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
     RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use std::time::Duration;
@@ -114,7 +114,9 @@ fn chains() {
 #[test]
 fn time_usage_and_revocation() {
     let ca = ca();
-    let refused = |l: &Leaf, r: &RemoteAuth| matches!(prove(l, r, "alice@example.net", &hash::OURS, &[]), Err(AuthError::Untrusted(_)));
+    let refused = |l: &Leaf, r: &RemoteAuth| {
+        matches!(prove(l, r, "alice@example.net", &hash::OURS, &[]), Err(AuthError::Untrusted(_)))
+    };
     let old = leaf(&ca, &PKCS_ECDSA_P256_SHA256, |p| p.not_after = date_time_ymd(2025, 1, 1));
     assert!(refused(&old, &trust(&ca, &[])));
     let usage = |u: ExtendedKeyUsagePurpose| {

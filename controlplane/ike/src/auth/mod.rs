@@ -158,7 +158,11 @@ impl RemoteAuth {
     ) -> Result<(), AuthError> {
         match (self, kind) {
             (Self::Psk(secret), method::SHARED_KEY) => {
-                if bool::from(psk(prf, secret, octets).ct_eq(data)) { Ok(()) } else { Err(AuthError::SharedKey) }
+                if bool::from(psk(prf, secret, octets).ct_eq(data)) {
+                    Ok(())
+                } else {
+                    Err(AuthError::SharedKey)
+                }
             }
             (Self::Certificate(trust), method::ECDSA_256 | method::ECDSA_384 | method::SIGNATURE) => {
                 let own = trust.validate(certs, id, now)?;
@@ -184,7 +188,11 @@ mod tests {
         let check = |r: &RemoteAuth, o: &[u8]| r.verify(Prf::HmacSha256, o, (kind, &data), &id, &[], now);
         assert_eq!(check(&remote, &good), Ok(()));
         assert_eq!(check(&RemoteAuth::psk(b"secreT"), &good), Err(AuthError::SharedKey));
-        for bad in [octets(b"massage", b"nonce", &id.body()), octets(b"message", b"nonse", &id.body()), octets(b"message", b"nonce", b"bob")] {
+        for bad in [
+            octets(b"massage", b"nonce", &id.body()),
+            octets(b"message", b"nonse", &id.body()),
+            octets(b"message", b"nonce", b"bob"),
+        ] {
             assert_eq!(check(&remote, &bad), Err(AuthError::SharedKey));
         }
         assert_eq!(

@@ -100,8 +100,7 @@ pub(super) fn verify(certificate: &[u8], kind: u8, octets: &[u8], data: &[u8]) -
         method::ECDSA_384 => &lc::ECDSA_P384_SHA384_FIXED,
         other => return Err(AuthError::Method(other)),
     };
-    let (_, parsed) =
-        X509Certificate::from_der(certificate).map_err(|e| AuthError::Certificate(e.to_string()))?;
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|e| AuthError::Certificate(e.to_string()))?;
     let key = &parsed.public_key().subject_public_key.data;
     lc::UnparsedPublicKey::new(algorithm, key).verify(octets, data).map_err(|_| AuthError::Signature)
 }

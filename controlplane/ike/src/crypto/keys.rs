@@ -124,7 +124,10 @@ mod tests {
         let keys = IkeKeys::derive(Prf::HmacSha256, suite, &[0x42; 32], &[b'N'; 16], &[b'R'; 16], SPI_I, SPI_R);
         assert_eq!(keys.derivation(), hex!("d04981b0e40a848f305531a0f2a55a1b6ec8190476df195800c10869a120108c"));
         assert_eq!(keys.protect(true).0, hex!("e2b26ca51804cc818f1751da32cb7b914d9d5b89"));
-        assert_eq!(keys.authentication(false), hex!("0216b7681598edf095ece2732440885e0cd997febceb2ac030fe0dce4d042781"));
+        assert_eq!(
+            keys.authentication(false),
+            hex!("0216b7681598edf095ece2732440885e0cd997febceb2ac030fe0dce4d042781")
+        );
         assert!(keys.protect(true).1.is_empty());
     }
 

@@ -20,9 +20,8 @@ const PRIME: &str = "\
     E39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF6955817183995497CEA956AE515D2261898FA0510\
     15728E5A8AACAA68FFFFFFFFFFFFFFFF";
 
-static GROUP: LazyLock<MontyParams<{ U2048::LIMBS }>> = LazyLock::new(|| {
-    MontyParams::new(Odd::<U2048>::from_be_hex(PRIME))
-});
+static GROUP: LazyLock<MontyParams<{ U2048::LIMBS }>> =
+    LazyLock::new(|| MontyParams::new(Odd::<U2048>::from_be_hex(PRIME)));
 
 /// A private exponent.
 pub(super) struct Private(Zeroizing<[u8; EXPONENT / 8]>);

@@ -165,9 +165,9 @@ impl SkSuite {
                     Some(tag.as_ref().to_vec())
                 })
             }
-            Some(i) => self.cbc_encrypt(encr, iv, &mut out[start..]).map(|()| {
-                tag(i.algorithm(), integ, &[&out[..]]).as_ref()[..i.icv_len()].to_vec()
-            }),
+            Some(i) => self
+                .cbc_encrypt(encr, iv, &mut out[start..])
+                .map(|()| tag(i.algorithm(), integ, &[&out[..]]).as_ref()[..i.icv_len()].to_vec()),
         };
         out.extend_from_slice(&icv.unwrap_or_else(|| vec![0; self.icv_len()]));
     }

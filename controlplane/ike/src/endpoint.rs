@@ -1,0 +1,610 @@
+//! The endpoint: a table of IKE SAs by our SPI, and everything that concerns more than one of them.
+//!
+//! A message of a protected exchange finds its SA by the SPI we chose; an IKE_SA_INIT request has none and passes the
+//! limits first: cookies from [`crate::Limits::cookie_threshold`] half-open SAs on, silence from `max_half_open` on.
+//! Until an SA says that a message is authentic, nothing about the SA or its address changes.
+//!
+//! Steps of one SA reach the others only through [`Effect`]s, applied here: successors by rekeying join the table, child
+//! SAs move, INITIAL_CONTACT removes older incarnations of a peer.
+
+use crate::auth::Identity;
+use crate::config::{Config, Policy};
+use crate::cookie::Cookies;
+use crate::error::{CallError, MessageError};
+use crate::event::{DownReason, Event, Meta, PeerHandle, Transmit};
+use crate::message::{Body, ExchangeType, HEADER_LEN, Header};
+use crate::payload::notify::NotifyType;
+use crate::payload::{Builder, PayloadType};
+use crate::sa::child::ChildSa;
+use crate::sa::established::Task;
+use crate::sa::initial::{self, Refusal};
+use crate::sa::{Ctx, Effect, Handles, Sa, SpiSource, State};
+use crate::timer::Timers;
+use rand_core::CryptoRng;
+use rustls_pki_types::UnixTime;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What was refused, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Datagrams that are no IKE messages.
+    pub malformed: u64,
+    /// Messages for IKE SAs that do not exist.
+    pub unknown_spi: u64,
+    /// Messages that failed the integrity check or are outside the window.
+    pub refused: u64,
+    /// Cookies demanded.
+    pub cookies_sent: u64,
+    /// Wrong cookies.
+    pub cookies_wrong: u64,
+    /// IKE_SA_INIT requests dropped because of too many half-open SAs.
+    pub half_open_dropped: u64,
+    /// IKE_SA_INIT requests answered with an error.
+    pub init_refused: u64,
+}
+
+/// An IKE SA as the API shows it.
+#[derive(Clone, Debug)]
+pub struct IkeSaInfo {
+    /// The peer.
+    pub peer: PeerHandle,
+    /// Name of the PAD entry.
+    pub pad: Option<String>,
+    /// Original initiator's SPI.
+    pub spi_i: u64,
+    /// Original responder's SPI.
+    pub spi_r: u64,
+    /// Its state.
+    pub state: &'static str,
+    /// Our identity.
+    pub local_id: Option<Identity>,
+    /// The peer's identity.
+    pub remote_id: Option<Identity>,
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// Algorithms.
+    pub suite: Option<String>,
+    /// ESP goes in UDP.
+    pub natt: bool,
+    /// When this IKE SA (not the peer) came up.
+    pub since: Instant,
+    /// Inbound SPIs of its child SAs.
+    pub children: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// Our SPI of its current IKE SA.
+    spi: u64,
+    id: Option<Arc<Identity>>,
+}
+
+/// All IKE SAs of a gateway or a client.
+pub struct Endpoint {
+    policy: Policy,
+    rng: Box<dyn CryptoRng + Send>,
+    spis: SpiSource,
+    clock: Option<(Instant, UnixTime)>,
+    handles: Handles,
+    sas: HashMap<u64, Box<Sa>>,
+    /// By (initiator's SPI, address): responders' SAs, to recognise repeated IKE_SA_INIT requests.
+    origins: HashMap<(u64, SocketAddr), u64>,
+    half_open: usize,
+    children: HashMap<u32, u64>,
+    peers: HashMap<PeerHandle, Peer>,
+    identities: HashMap<Arc<Identity>, Vec<PeerHandle>>,
+    cookies: Cookies,
+    timers: Timers,
+    events: VecDeque<Event>,
+    transmits: VecDeque<Transmit>,
+    stats: Stats,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("sas", &self.sas.len())
+            .field("peers", &self.peers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// An endpoint. `spi_source` gives an unused inbound SPI for a child SA of a peer; the SPI is free again with
+    /// `ChildDown`, `PeerDown`, or when a negotiation fails after it was taken (then no event names it, so a source
+    /// should recycle SPIs it never saw in a `ChildUp` after a while).
+    pub fn new(config: Arc<Config>, rng: Box<dyn CryptoRng + Send>, spi_source: SpiSource) -> Self {
+        Self {
+            policy: Policy::new(config),
+            rng,
+            spis: spi_source,
+            clock: None,
+            handles: Handles::default(),
+            sas: HashMap::new(),
+            origins: HashMap::new(),
+            half_open: 0,
+            children: HashMap::new(),
+            peers: HashMap::new(),
+            identities: HashMap::new(),
+            cookies: Cookies::default(),
+            timers: Timers::default(),
+            events: VecDeque::new(),
+            transmits: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Changes the configuration. SAs that are up keep the PAD entry they came up with.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.policy = Policy::new(config);
+    }
+
+    /// Tells what time it is for certificates. Until then, and for certificate peers only, authentication fails.
+    pub fn set_clock(&mut self, now: Instant, unix: UnixTime) {
+        self.clock = Some((now, unix));
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// IKE SAs that are not authenticated yet, where we respond.
+    pub fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    /// The current IKE SA of each peer.
+    pub fn sas(&self) -> impl Iterator<Item = IkeSaInfo> + '_ {
+        self.peers.iter().filter_map(|(&peer, record)| {
+            let sa = self.sas.get(&record.spi)?;
+            let (spi_i, spi_r) = sa.base.spis();
+            let mut info = IkeSaInfo {
+                peer,
+                pad: None,
+                spi_i,
+                spi_r,
+                state: sa.state.name(),
+                local_id: None,
+                remote_id: None,
+                local: sa.base.local,
+                remote: sa.base.remote,
+                suite: None,
+                natt: false,
+                since: sa.base.created,
+                children: Vec::new(),
+            };
+            if let State::Established(s) = &sa.state {
+                info.pad = Some(s.pad.name.clone());
+                info.local_id = Some(s.pad.local_id.clone());
+                info.remote_id = Some(Identity::clone(&s.remote_id));
+                info.suite = Some(s.channel.suite.to_string());
+                info.natt = s.channel.nat.any();
+                info.children = s.children.iter().map(|c| c.spi_in).collect();
+            }
+            Some(info)
+        })
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Handles what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(spi) = self.timers.expired(now) {
+            if let Some(sa) = self.sas.get_mut(&spi) {
+                sa.base.deadline = None;
+            }
+            self.step(now, spi, |sa, ctx| sa.timeout(ctx));
+        }
+    }
+
+    // --- calls of the owner ---
+
+    /// Starts to connect to the peer of a PAD entry, from port 500 to port 500 (or straight from and to 4500).
+    pub fn initiate(
+        &mut self,
+        now: Instant,
+        pad: &str,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<PeerHandle, CallError> {
+        let pad = Arc::clone(self.policy.named(pad).ok_or(CallError::UnknownPad)?);
+        let peer = self.handles.take().ok_or(CallError::Resources)?;
+        let (made, effects) = self.context(now, |ctx| initial::initiate(ctx, pad, peer, Meta { local, remote }));
+        match made {
+            Ok(sa) => {
+                self.peers.insert(peer, Peer { spi: sa.base.spi, id: None });
+                self.insert(Box::new(sa));
+                self.apply(now, effects);
+                Ok(peer)
+            }
+            Err(error) => {
+                self.handles.release(peer);
+                Err(error)
+            }
+        }
+    }
+
+    /// Rekeys a child SA. `ChildUp`, with `replaces`, follows.
+    pub fn rekey_child(&mut self, now: Instant, spi_in: u32) -> Result<(), CallError> {
+        let owner = *self.children.get(&spi_in).ok_or(CallError::UnknownChild)?;
+        self.established(now, owner, CallError::UnknownChild, |s| s.queue_rekey(spi_in))
+    }
+
+    /// Rekeys the IKE SA of a peer.
+    pub fn rekey_ike(&mut self, now: Instant, peer: PeerHandle) -> Result<(), CallError> {
+        let spi = self.peers.get(&peer).ok_or(CallError::UnknownPeer)?.spi;
+        self.established(now, spi, CallError::UnknownPeer, |s| s.queue(Task::RekeyIke))
+    }
+
+    /// Closes a peer: DELETE, and `PeerDown` when it is answered or given up. A peer that is still connecting is down at
+    /// once.
+    pub fn close(&mut self, now: Instant, peer: PeerHandle) -> Result<(), CallError> {
+        let spi = self.peers.get(&peer).ok_or(CallError::UnknownPeer)?.spi;
+        self.step(now, spi, |sa, ctx| match &mut sa.state {
+            State::Established(s) => {
+                s.queue_close(DownReason::Closed);
+                s.pump(&mut sa.base, ctx);
+            }
+            _ => {
+                ctx.effects.push(Effect::PeerGone { peer });
+                ctx.events.push_back(Event::PeerDown { peer, reason: DownReason::Closed, remote_id: None });
+                sa.state = State::Gone;
+            }
+        });
+        Ok(())
+    }
+
+    /// A packet came in on a child SA: its peer lives.
+    pub fn child_used(&mut self, now: Instant, spi_in: u32) {
+        let owner = self.children.get(&spi_in).and_then(|spi| self.sas.get_mut(spi));
+        if let Some(State::Established(s)) = owner.map(|sa| &mut sa.state) {
+            s.last_heard = now;
+        }
+    }
+
+    /// An authentic ESP packet of the peer came from another address or port: its NAT has a new binding (RFC 7296,
+    /// section 2.23). Ignored for peers that are not behind a NAT.
+    pub fn peer_moved(&mut self, now: Instant, peer: PeerHandle, remote: SocketAddr) {
+        let Some(spi) = self.peers.get(&peer).map(|p| p.spi) else { return };
+        self.step(now, spi, |sa, ctx| {
+            if let State::Established(s) = &sa.state
+                && s.channel.nat.remote
+                && !s.channel.nat.local
+                && sa.base.remote != remote
+            {
+                sa.base.remote = remote;
+                ctx.events.push_back(Event::PeerMoved { peer, remote });
+            }
+        });
+    }
+
+    fn established(
+        &mut self,
+        now: Instant,
+        spi: u64,
+        missing: CallError,
+        act: impl FnOnce(&mut crate::sa::established::Established),
+    ) -> Result<(), CallError> {
+        let mut found = false;
+        self.step(now, spi, |sa, ctx| {
+            if let State::Established(s) = &mut sa.state {
+                found = true;
+                act(s);
+                s.pump(&mut sa.base, ctx);
+            }
+        });
+        if found { Ok(()) } else { Err(missing) }
+    }
+
+    // --- input ---
+
+    /// Handles a datagram; on port 4500 the non-ESP marker is stripped already.
+    pub fn handle_input(&mut self, now: Instant, meta: Meta, message: &[u8]) {
+        let header = match Header::parse(message) {
+            Ok(header) => header,
+            Err(error) => {
+                self.stats.malformed += 1;
+                if let MessageError::MajorVersion(version) = error {
+                    self.other_version(meta, message, version);
+                }
+                return;
+            }
+        };
+        if header.exchange == ExchangeType::IKE_SA_INIT {
+            return self.handle_init(now, meta, &header, message);
+        }
+        let own = if header.from_initiator { header.spi_r } else { header.spi_i };
+        let known = self.sas.get(&own).is_some_and(|sa| {
+            sa.base.initiator != header.from_initiator && sa.base.spis() == (header.spi_i, header.spi_r)
+        });
+        if !known {
+            self.stats.unknown_spi += 1;
+            return;
+        }
+        let mut accepted = false;
+        self.step(now, own, |sa, ctx| accepted = sa.handle(ctx, meta, &header, message));
+        if !accepted {
+            self.stats.refused += 1;
+        }
+    }
+
+    /// Section 2.5: a request of a later major version is told which one we speak.
+    fn other_version(&mut self, meta: Meta, message: &[u8], version: u8) {
+        let request = message.get(19).is_some_and(|flags| flags & 0x20 == 0);
+        let spi_i = message.first_chunk::<8>().map(|spi| u64::from_be_bytes(*spi));
+        if let (true, Some(spi_i), true) = (request, spi_i, version > 2) {
+            self.refuse(meta, spi_i, NotifyType::INVALID_MAJOR_VERSION, &[]);
+        }
+    }
+
+    fn handle_init(&mut self, now: Instant, meta: Meta, header: &Header, message: &[u8]) {
+        if header.message_id != 0 || header.spi_i == 0 || header.response == header.from_initiator {
+            self.stats.malformed += 1;
+        } else if header.response {
+            let waits = self
+                .sas
+                .get(&header.spi_i)
+                .is_some_and(|sa| matches!(sa.state, State::InitSent(_)) && sa.base.remote == meta.remote);
+            if !waits {
+                self.stats.unknown_spi += 1;
+                return;
+            }
+            self.step(now, header.spi_i, |sa, ctx| {
+                sa.state = match std::mem::replace(&mut sa.state, State::Gone) {
+                    State::InitSent(s) => s.response(&mut sa.base, ctx, header, message),
+                    other => other,
+                };
+            });
+        } else if header.spi_r != 0 {
+            self.stats.malformed += 1;
+        } else {
+            self.handle_init_request(now, meta, header, message);
+        }
+    }
+
+    fn handle_init_request(&mut self, now: Instant, meta: Meta, header: &Header, message: &[u8]) {
+        let origin = (header.spi_i, meta.remote);
+        if let Some(&spi) = self.origins.get(&origin) {
+            // Section 2.1: the same request again gets the same answer; another one with these SPIs is nobody's.
+            self.step(now, spi, |sa, ctx| {
+                if matches!(&sa.state, State::InitReplied(s) if s.made_from(message)) {
+                    sa.base.window.repeat(ctx, meta.local, meta.remote);
+                }
+            });
+            return;
+        }
+        let body = match Body::parse(header.next, message.get(HEADER_LEN..).unwrap_or_default()) {
+            Ok(body) => body,
+            Err(MessageError::UnsupportedCritical(kind)) => {
+                self.stats.init_refused += 1;
+                return self.refuse(meta, header.spi_i, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[kind.0]);
+            }
+            Err(MessageError::Malformed(_) | MessageError::MajorVersion(_)) => {
+                self.stats.malformed += 1;
+                return;
+            }
+        };
+        let limits = self.policy.config.limits;
+        let Some(nonce) = body.nonce else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if self.half_open >= limits.cookie_threshold {
+            let request = (nonce, meta.remote.ip(), header.spi_i);
+            let Some(cookie) = body.notify(NotifyType::COOKIE) else {
+                self.stats.cookies_sent += 1;
+                let cookie = self.cookies.make(now, &mut *self.rng, request.0, request.1, request.2);
+                return self.refuse(meta, header.spi_i, NotifyType::COOKIE, &cookie);
+            };
+            if !self.cookies.check(now, &mut *self.rng, cookie.data, request) {
+                self.stats.cookies_wrong += 1;
+                return;
+            }
+        }
+        if self.half_open >= limits.max_half_open {
+            self.stats.half_open_dropped += 1;
+            return;
+        }
+        let (made, effects) = self.context(now, |ctx| initial::respond(ctx, meta, header, &body, message));
+        match made {
+            Ok(sa) => {
+                self.half_open += 1;
+                self.origins.insert(origin, sa.base.spi);
+                self.insert(Box::new(sa));
+            }
+            Err(Refusal(kind, data)) => {
+                self.stats.init_refused += 1;
+                self.refuse(meta, header.spi_i, kind, &data);
+            }
+        }
+        self.apply(now, effects);
+    }
+
+    /// Answers an IKE_SA_INIT request with a notification and keeps nothing.
+    fn refuse(&mut self, meta: Meta, spi_i: u64, kind: NotifyType, data: &[u8]) {
+        let mut chain = Builder::new();
+        chain.notify(kind, data);
+        let header = Header {
+            spi_i,
+            spi_r: 0,
+            next: PayloadType::NONE,
+            exchange: ExchangeType::IKE_SA_INIT,
+            from_initiator: false,
+            response: true,
+            message_id: 0,
+        };
+        let data = header.message(&chain);
+        self.transmits.push_back(Transmit { local: meta.local, remote: meta.remote, data, keepalive: false });
+    }
+
+    // --- steps and their effects ---
+
+    fn context<T>(&mut self, now: Instant, act: impl FnOnce(&mut Ctx<'_>) -> T) -> (T, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let identities = &self.identities;
+        let unix = self.clock.map(|(at, unix)| {
+            UnixTime::since_unix_epoch(
+                std::time::Duration::from_secs(unix.as_secs()) + now.saturating_duration_since(at),
+            )
+        });
+        let mut ctx = Ctx {
+            now,
+            policy: &self.policy,
+            rng: &mut *self.rng,
+            spis: &mut self.spis,
+            handles: &mut self.handles,
+            known: &|id| identities.contains_key(id),
+            unix,
+            events: &mut self.events,
+            transmits: &mut self.transmits,
+            effects: &mut effects,
+        };
+        let result = act(&mut ctx);
+        (result, effects)
+    }
+
+    fn step(&mut self, now: Instant, spi: u64, act: impl FnOnce(&mut Sa, &mut Ctx<'_>)) {
+        let Some(mut sa) = self.sas.remove(&spi) else { return };
+        let was_half_open = sa.half_open();
+        let ((), effects) = self.context(now, |ctx| act(&mut sa, ctx));
+        if was_half_open && !sa.half_open() {
+            self.half_open -= 1;
+        }
+        if matches!(sa.state, State::Gone) {
+            self.forget(sa);
+        } else {
+            self.insert(sa);
+        }
+        for effect in &effects {
+            if let Effect::Authenticated { peer, id, .. } = effect {
+                self.peers.insert(*peer, Peer { spi, id: Some(Arc::clone(id)) });
+            }
+        }
+        self.apply(now, effects);
+    }
+
+    fn insert(&mut self, mut sa: Box<Sa>) {
+        let at = sa.next_deadline(&self.policy);
+        self.timers.set(sa.base.spi, &mut sa.base.deadline, at);
+        self.sas.insert(sa.base.spi, sa);
+    }
+
+    fn forget(&mut self, mut sa: Box<Sa>) {
+        self.timers.set(sa.base.spi, &mut sa.base.deadline, None);
+        if let Some(origin) = sa.base.origin {
+            self.origins.remove(&origin);
+        }
+    }
+
+    fn apply(&mut self, now: Instant, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Authenticated { peer, id, initial_contact } => {
+                    let same = self.identities.entry(id).or_default();
+                    let older = if initial_contact { std::mem::take(same) } else { Vec::new() };
+                    same.push(peer);
+                    for old in older.into_iter().filter(|old| *old != peer) {
+                        self.replaced(old, peer);
+                    }
+                }
+                Effect::Adopt { sa, current } => {
+                    if let State::Established(s) = &sa.state {
+                        self.index(sa.base.spi, &s.children);
+                    }
+                    if current && let Some(record) = sa.base.peer.and_then(|peer| self.peers.get_mut(&peer)) {
+                        record.spi = sa.base.spi;
+                    }
+                    self.insert(sa);
+                }
+                Effect::Succeed { peer, to, children, tasks } => self.succeed(now, peer, to, children, tasks),
+                Effect::ChildAdded { spi_in, owner } => {
+                    self.children.insert(spi_in, owner);
+                }
+                Effect::ChildRemoved { spi_in } => {
+                    self.children.remove(&spi_in);
+                }
+                Effect::PeerGone { peer } => self.peer_gone(peer),
+            }
+        }
+    }
+
+    fn index(&mut self, owner: u64, children: &[ChildSa]) {
+        for child in children {
+            self.children.insert(child.spi_in, owner);
+        }
+    }
+
+    fn succeed(&mut self, now: Instant, peer: PeerHandle, to: u64, children: Vec<ChildSa>, tasks: VecDeque<Task>) {
+        let Some(State::Established(_)) = self.sas.get(&to).map(|sa| &sa.state) else {
+            // The IKE SA that was to take over went first.
+            for child in &children {
+                self.children.remove(&child.spi_in);
+            }
+            let remote_id = self.peers.get(&peer).and_then(|p| p.id.as_deref().cloned());
+            self.peer_gone(peer);
+            self.events.push_back(Event::PeerDown { peer, reason: DownReason::Deleted, remote_id });
+            return;
+        };
+        self.index(to, &children);
+        if let Some(record) = self.peers.get_mut(&peer) {
+            record.spi = to;
+        }
+        self.step(now, to, |sa, ctx| {
+            if let State::Established(s) = &mut sa.state {
+                s.superseded = false;
+                s.children.extend(children);
+                s.tasks.extend(tasks);
+                s.pump(&mut sa.base, ctx);
+            }
+        });
+    }
+
+    fn peer_gone(&mut self, peer: PeerHandle) {
+        let Some(record) = self.peers.remove(&peer) else { return };
+        if let Some(id) = record.id
+            && let Some(same) = self.identities.get_mut(&id)
+        {
+            same.retain(|p| *p != peer);
+            if same.is_empty() {
+                self.identities.remove(&id);
+            }
+        }
+        self.handles.release(peer);
+    }
+
+    /// Section 2.4: INITIAL_CONTACT says that the peer has no other IKE SA with us; the ones we know are dropped without
+    /// a word.
+    fn replaced(&mut self, old: PeerHandle, by: PeerHandle) {
+        let Some(record) = self.peers.get(&old) else { return };
+        let remote_id = record.id.as_deref().cloned();
+        if let Some(sa) = self.sas.remove(&record.spi) {
+            if let State::Established(s) = &sa.state {
+                for child in &s.children {
+                    self.children.remove(&child.spi_in);
+                }
+            }
+            self.forget(sa);
+        }
+        self.peer_gone(old);
+        self.events.push_back(Event::PeerDown { peer: old, reason: DownReason::Replaced(by), remote_id });
+    }
+}

@@ -1,0 +1,309 @@
+//! An authenticated IKE SA: a queue of things to do, one request under way, and the clocks.
+//!
+//! What is due (DPD, rekeying, deletions) becomes a [`Task`]; when no request is under way the next task makes one, and
+//! the [`Request`] remembers what its answer will mean. Requests of the peer are answered at once, by
+//! [`super::create_child`] and [`super::informational`].
+
+use super::channel::Channel;
+use super::child::{Busy, ChildSa, shorten};
+use super::create_child::{RekeyChild, RekeyIke};
+use super::{Base, Ctx, Effect, Received, State};
+use crate::auth::Identity;
+use crate::config::PadEntry;
+use crate::event::{ChildDownReason, DownReason, Event, Transmit};
+use crate::message::ExchangeType;
+use crate::payload::Builder;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Something to do when no request is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Ask for a sign of life.
+    Dpd,
+    /// Rekey a child SA.
+    RekeyChild(u32),
+    /// Rekey this IKE SA.
+    RekeyIke,
+    /// Delete a child SA.
+    DeleteChild(u32, ChildDownReason),
+    /// Delete this IKE SA.
+    DeleteIke,
+}
+
+/// The request under way.
+#[derive(Debug)]
+pub(crate) enum Request {
+    None,
+    Dpd,
+    RekeyChild(Box<RekeyChild>),
+    RekeyIke(Box<RekeyIke>),
+    DeleteChild(u32, ChildDownReason),
+    DeleteIke,
+}
+
+/// An SA that the peer made while our own rekey of the same SA is under way: the exchange with the lowest of the four
+/// nonces loses (RFC 7296, section 2.8.1).
+#[derive(Debug)]
+pub(crate) struct Rival<Spi> {
+    pub spi: Spi,
+    pub lowest_nonce: Vec<u8>,
+}
+
+/// An authenticated IKE SA.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub channel: Channel,
+    pub pad: Arc<PadEntry>,
+    pub remote_id: Arc<Identity>,
+    pub children: Vec<ChildSa>,
+    pub request: Request,
+    pub tasks: VecDeque<Task>,
+    /// The last authentic message of the peer, or packet on one of its child SAs.
+    pub last_heard: Instant,
+    keepalive_at: Option<Instant>,
+    pub rekey_at: Option<Instant>,
+    pub expires_at: Option<Instant>,
+    /// No task before this: the peer asked for patience (TEMPORARY_FAILURE).
+    pub hold: Option<Instant>,
+    /// Another IKE SA carries, or will carry, the child SAs; the end of this one is no event.
+    pub superseded: bool,
+    /// Why it is being closed.
+    pub closing: Option<DownReason>,
+}
+
+/// How much longer than its rekey time an IKE SA lives when rekeying keeps failing.
+const GRACE: Duration = Duration::from_secs(300);
+
+impl Established {
+    pub fn new(ctx: &mut Ctx<'_>, channel: Channel, pad: Arc<PadEntry>, remote_id: Arc<Identity>) -> Self {
+        let rekey_at = pad.ike_rekey_after.map(|after| ctx.now + shorten(ctx, after));
+        let keepalive_at = channel.nat.local.then(|| ctx.now + ctx.policy.config.timers.keepalive);
+        Self {
+            channel,
+            expires_at: pad.ike_rekey_after.map(|after| ctx.now + after + GRACE),
+            pad,
+            remote_id,
+            children: Vec::new(),
+            request: Request::None,
+            tasks: VecDeque::new(),
+            last_heard: ctx.now,
+            keepalive_at,
+            rekey_at,
+            hold: None,
+            superseded: false,
+            closing: None,
+        }
+    }
+
+    /// A name of its condition for the API.
+    pub fn phase(&self) -> &'static str {
+        if self.closing.is_some() {
+            "closing"
+        } else if self.superseded {
+            "superseded"
+        } else if matches!(self.request, Request::RekeyIke(_)) {
+            "rekeying"
+        } else {
+            "established"
+        }
+    }
+
+    pub fn child_mut(&mut self, spi_in: u32) -> Option<&mut ChildSa> {
+        self.children.iter_mut().find(|c| c.spi_in == spi_in)
+    }
+
+    /// Queues a task unless it is queued already.
+    pub fn queue(&mut self, task: Task) {
+        if !self.tasks.contains(&task) {
+            self.tasks.push_back(task);
+        }
+    }
+
+    /// Queues the rekey of a child SA, unless it is rekeyed or deleted already.
+    pub fn queue_rekey(&mut self, spi_in: u32) {
+        let replaced = self.children.iter().any(|c| c.replaces == Some(spi_in));
+        if let Some(child) = self.child_mut(spi_in).filter(|c| c.busy == Busy::No && !replaced) {
+            child.busy = Busy::Rekeying;
+            child.rekey_at = None;
+            self.queue(Task::RekeyChild(spi_in));
+        }
+    }
+
+    /// Queues the deletion of a child SA.
+    pub fn queue_delete(&mut self, spi_in: u32, reason: ChildDownReason) {
+        self.tasks.retain(|t| *t != Task::RekeyChild(spi_in));
+        if let Some(child) = self.child_mut(spi_in) {
+            child.busy = Busy::Deleting;
+            child.rekey_at = None;
+        }
+        if !self.tasks.iter().any(|t| matches!(t, Task::DeleteChild(spi, _) if *spi == spi_in)) {
+            self.tasks.push_back(Task::DeleteChild(spi_in, reason));
+        }
+    }
+
+    /// Queues the deletion of this IKE SA, before anything else.
+    pub fn queue_close(&mut self, reason: DownReason) {
+        self.closing.get_or_insert(reason);
+        self.tasks.clear();
+        self.tasks.push_back(Task::DeleteIke);
+        self.hold = None;
+    }
+
+    /// Makes the next request when none is under way.
+    pub fn pump(&mut self, base: &mut Base, ctx: &mut Ctx<'_>) {
+        while base.window.pending.is_none() && self.hold.is_none_or(|at| at <= ctx.now) {
+            self.hold = None;
+            let Some(task) = self.tasks.pop_front() else { return };
+            match task {
+                Task::Dpd => {
+                    base.request(ctx, &mut self.channel, ExchangeType::INFORMATIONAL, &Builder::new());
+                    self.request = Request::Dpd;
+                }
+                Task::RekeyChild(spi_in) => self.start_rekey_child(base, ctx, spi_in, None),
+                Task::RekeyIke => self.start_rekey_ike(base, ctx, None),
+                Task::DeleteChild(spi_in, reason) => self.start_delete_child(base, ctx, spi_in, reason),
+                Task::DeleteIke => self.start_delete_ike(base, ctx),
+            }
+        }
+    }
+
+    /// Handles a request of the peer.
+    pub fn request(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>, received: &Received<'_>) -> State {
+        self.last_heard = ctx.now;
+        match received.exchange {
+            ExchangeType::INFORMATIONAL => self.inform(base, ctx, received),
+            ExchangeType::CREATE_CHILD_SA => {
+                self.create(base, ctx, &received.body);
+                self.pump(base, ctx);
+                State::Established(self)
+            }
+            // Not an exchange of an established SA.
+            _ => State::Established(self),
+        }
+    }
+
+    /// Handles the answer to our request.
+    pub fn response(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>, received: &Received<'_>) -> State {
+        self.last_heard = ctx.now;
+        match std::mem::replace(&mut self.request, Request::None) {
+            Request::None | Request::Dpd => {}
+            Request::RekeyChild(rekey) => self.finish_rekey_child(base, ctx, *rekey, &received.body),
+            Request::RekeyIke(rekey) => self.finish_rekey_ike(base, ctx, *rekey, &received.body),
+            Request::DeleteChild(spi_in, reason) => self.remove_child(base, ctx, spi_in, reason),
+            Request::DeleteIke => {
+                let reason = self.closing.take().unwrap_or(DownReason::Closed);
+                self.down(base, ctx, reason);
+                return State::Gone;
+            }
+        }
+        self.pump(base, ctx);
+        State::Established(self)
+    }
+
+    /// An authentic answer that does not parse: the exchange failed.
+    pub fn broken(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>) -> State {
+        if matches!(self.request, Request::DeleteIke) {
+            let reason = self.closing.take().unwrap_or(DownReason::Closed);
+            self.down(base, ctx, reason);
+            return State::Gone;
+        }
+        self.request = Request::None;
+        self.queue_close(DownReason::Failed(crate::error::Failure::Protocol("answer does not parse")));
+        self.pump(base, ctx);
+        State::Established(self)
+    }
+
+    /// The peer does not answer.
+    pub fn dead(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>) -> State {
+        let reason = self.closing.take().unwrap_or(DownReason::Dead);
+        self.down(base, ctx, reason);
+        State::Gone
+    }
+
+    /// Reports the end of this IKE SA, unless another one carries on. If the peer has made one meanwhile, that is it.
+    pub fn down(&mut self, base: &Base, ctx: &mut Ctx<'_>, reason: DownReason) {
+        if let Request::RekeyIke(rekey) = &mut self.request
+            && let Some(rival) = rekey.rival.take()
+        {
+            self.succeed(base, ctx, rival.spi);
+        }
+        if self.superseded {
+            return;
+        }
+        self.superseded = true;
+        for child in self.children.drain(..) {
+            ctx.effects.push(Effect::ChildRemoved { spi_in: child.spi_in });
+        }
+        if let Some(peer) = base.peer {
+            ctx.effects.push(Effect::PeerGone { peer });
+            ctx.events.push_back(Event::PeerDown { peer, reason, remote_id: Some(Identity::clone(&self.remote_id)) });
+        }
+    }
+
+    /// Hands the child SAs to another IKE SA of the same peer.
+    pub fn succeed(&mut self, base: &Base, ctx: &mut Ctx<'_>, to: u64) {
+        if let (false, Some(peer)) = (self.superseded, base.peer) {
+            let children = std::mem::take(&mut self.children);
+            let tasks = self.hand_over();
+            ctx.effects.push(Effect::Succeed { peer, to, children, tasks });
+            self.expires_at = Some(ctx.now + ctx.policy.config.timers.half_open * 2);
+        }
+    }
+
+    /// Marks this SA as replaced; gives the tasks that its successor takes over.
+    pub fn hand_over(&mut self) -> VecDeque<Task> {
+        self.superseded = true;
+        self.rekey_at = None;
+        let mut tasks = std::mem::take(&mut self.tasks);
+        tasks.retain(|t| matches!(t, Task::RekeyChild(_) | Task::DeleteChild(..)));
+        tasks
+    }
+
+    /// Handles a deadline.
+    pub fn timeout(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>) -> State {
+        let now = ctx.now;
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.keepalive_at) {
+            // RFC 3948, section 2.3: one octet 0xff.
+            let (local, remote) = (base.local, base.remote);
+            ctx.transmits.push_back(Transmit { local, remote, data: vec![0xff], keepalive: true });
+            self.keepalive_at = Some(now + ctx.policy.config.timers.keepalive);
+        }
+        if due(self.expires_at) && self.closing.is_none() {
+            self.expires_at = None;
+            self.queue_close(DownReason::Expired);
+        }
+        if due(self.rekey_at) {
+            self.rekey_at = None;
+            self.queue(Task::RekeyIke);
+        }
+        let children = self.children.iter().filter(|c| due(c.rekey_at));
+        for spi_in in children.map(|c| c.spi_in).collect::<Vec<_>>() {
+            if let Some(child) = self.child_mut(spi_in) {
+                child.rekey_at = None;
+            }
+            self.queue_rekey(spi_in);
+        }
+        if due(self.dpd_at()) && self.tasks.is_empty() && base.window.pending.is_none() {
+            self.tasks.push_back(Task::Dpd);
+        }
+        self.pump(base, ctx);
+        State::Established(self)
+    }
+
+    fn dpd_at(&self) -> Option<Instant> {
+        self.pad.dpd_delay.map(|delay| self.last_heard + delay)
+    }
+
+    /// When [`Self::timeout`] is due.
+    pub fn deadline(&self, base: &Base) -> Option<Instant> {
+        let idle = base.window.pending.is_none();
+        let waiting = if idle { self.hold.filter(|_| !self.tasks.is_empty()) } else { None };
+        let dpd = if idle && self.tasks.is_empty() { self.dpd_at() } else { None };
+        let children = self.children.iter().filter_map(|c| c.rekey_at);
+        let own = [self.keepalive_at, self.expires_at, self.rekey_at, waiting, dpd];
+        own.into_iter().flatten().chain(children).min()
+    }
+}

@@ -1,0 +1,411 @@
+//! One IKE SA: a value of [`State`] and the [`Base`] that all states share.
+//!
+//! ```text
+//!   initiator:  InitSent ──► IntermediateSent ──► AuthSent ──► Established ──► Lingering ──► Gone
+//!                     └───────────────────────────►┘             │    ▲
+//!   responder:  InitReplied ─(IKE_INTERMEDIATE)─► InitReplied ──►┘    └─ a rekeyed IKE SA starts here
+//! ```
+//!
+//! Each state owns what it needs and consumes itself: a step takes the state by value and returns the next one, so a
+//! half-made secret cannot outlive its exchange. Messages come here only when they are authentic (except in
+//! IKE_SA_INIT, which has no keys yet) and carry the message id that is due.
+
+pub(crate) mod auth;
+pub(crate) mod channel;
+pub(crate) mod child;
+pub(crate) mod create_child;
+pub(crate) mod established;
+pub(crate) mod informational;
+pub(crate) mod initial;
+pub(crate) mod intermediate;
+pub(crate) mod nat;
+pub(crate) mod window;
+
+use crate::auth::Identity;
+use crate::config::Policy;
+use crate::error::{Failure, MessageError};
+use crate::event::{DownReason, Event, Meta, PeerHandle, Transmit};
+use crate::message::{Body, ExchangeType, Header};
+use crate::payload::Builder;
+use crate::payload::notify::NotifyType;
+use channel::{Channel, Open, Opened};
+use rand_core::CryptoRng;
+use rustls_pki_types::UnixTime;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+use window::{Incoming, Window};
+
+/// Where inbound child SPIs come from.
+pub type SpiSource = Box<dyn FnMut(PeerHandle) -> Option<u32> + Send>;
+
+/// What a step of one SA asks of the endpoint.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// A peer is authenticated; with INITIAL_CONTACT its older incarnations go.
+    Authenticated { peer: PeerHandle, id: Arc<Identity>, initial_contact: bool },
+    /// A rekeyed IKE SA joins the table; it becomes the peer's current one when `current`.
+    Adopt { sa: Box<Sa>, current: bool },
+    /// Child SAs, and what is to be done about them, move to another IKE SA of the same peer, which becomes its current.
+    Succeed { peer: PeerHandle, to: u64, children: Vec<child::ChildSa>, tasks: VecDeque<established::Task> },
+    /// A peer's handle is free.
+    PeerGone { peer: PeerHandle },
+    /// A child SA belongs to this IKE SA now.
+    ChildAdded { spi_in: u32, owner: u64 },
+    /// A child SA is gone.
+    ChildRemoved { spi_in: u32 },
+}
+
+/// What a step may use.
+pub(crate) struct Ctx<'a> {
+    pub now: Instant,
+    pub policy: &'a Policy,
+    pub rng: &'a mut (dyn CryptoRng + Send),
+    pub spis: &'a mut SpiSource,
+    pub handles: &'a mut Handles,
+    /// Whether a peer of that identity is up.
+    pub known: &'a dyn Fn(&Identity) -> bool,
+    /// The wall clock, for certificates.
+    pub unix: Option<UnixTime>,
+    pub events: &'a mut VecDeque<Event>,
+    pub transmits: &'a mut VecDeque<Transmit>,
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl Ctx<'_> {
+    /// Queues a message.
+    pub fn send(&mut self, local: SocketAddr, remote: SocketAddr, data: Vec<u8>) {
+        self.transmits.push_back(Transmit { local, remote, data, keepalive: false });
+    }
+
+    /// A nonce of 32 octets: at least half the key size of every PRF here (RFC 7296, section 2.10).
+    pub fn nonce(&mut self) -> Vec<u8> {
+        let mut nonce = vec![0; 32];
+        self.rng.fill_bytes(&mut nonce);
+        nonce
+    }
+
+    /// An IKE SPI: random, not zero.
+    pub fn ike_spi(&mut self) -> u64 {
+        self.rng.next_u64() | 1 << 63
+    }
+}
+
+/// Peer handles: the first free number from 1 on.
+#[derive(Debug, Default)]
+pub(crate) struct Handles {
+    freed: BTreeSet<u32>,
+    highest: u32,
+}
+
+impl Handles {
+    pub fn take(&mut self) -> Option<PeerHandle> {
+        let number = match self.freed.pop_first() {
+            Some(number) => number,
+            None => {
+                self.highest = self.highest.checked_add(1)?;
+                self.highest
+            }
+        };
+        NonZeroU32::new(number).map(PeerHandle)
+    }
+
+    pub fn release(&mut self, peer: PeerHandle) {
+        self.freed.insert(peer.0.get());
+    }
+}
+
+/// What all states share.
+#[derive(Debug)]
+pub(crate) struct Base {
+    /// SPI we chose.
+    pub spi: u64,
+    /// SPI the peer chose; 0 until it is known.
+    pub peer_spi: u64,
+    /// We are the original initiator.
+    pub initiator: bool,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// Set for initiators at once, for responders when the peer is authenticated.
+    pub peer: Option<PeerHandle>,
+    pub window: Window,
+    pub created: Instant,
+    /// Place in the endpoint's timers.
+    pub deadline: Option<Instant>,
+    /// The IKE_SA_INIT request it was made from: initiator's SPI and address.
+    pub origin: Option<(u64, SocketAddr)>,
+}
+
+impl Base {
+    /// (SPIi, SPIr).
+    pub fn spis(&self) -> (u64, u64) {
+        if self.initiator { (self.spi, self.peer_spi) } else { (self.peer_spi, self.spi) }
+    }
+
+    /// Header of our next request or of the answer to the request that is due.
+    pub fn header(&self, exchange: ExchangeType, response: bool) -> Header {
+        let (spi_i, spi_r) = self.spis();
+        let message_id = if response { self.window.next_in() } else { self.window.next_out() };
+        let next = crate::payload::PayloadType::NONE;
+        Header { spi_i, spi_r, next, exchange, from_initiator: self.initiator, response, message_id }
+    }
+
+    /// Sends a protected request.
+    pub fn request(&mut self, ctx: &mut Ctx<'_>, channel: &mut Channel, exchange: ExchangeType, chain: &Builder) {
+        let room = ctx.policy.config.datagram_room(self.remote.ip());
+        let datagrams = channel.seal(self.header(exchange, false), chain, room, ctx.rng);
+        self.window.request(ctx, self.local, self.remote, datagrams);
+    }
+
+    /// Sends a protected request that nobody waits for (a last word).
+    pub fn farewell(&mut self, ctx: &mut Ctx<'_>, channel: &mut Channel, chain: &Builder) {
+        let room = ctx.policy.config.datagram_room(self.remote.ip());
+        for data in channel.seal(self.header(ExchangeType::INFORMATIONAL, false), chain, room, ctx.rng) {
+            ctx.send(self.local, self.remote, data);
+        }
+    }
+
+    /// Answers the request that is due.
+    pub fn answer(&mut self, ctx: &mut Ctx<'_>, channel: &mut Channel, exchange: ExchangeType, chain: &Builder) {
+        let room = ctx.policy.config.datagram_room(self.remote.ip());
+        let datagrams = channel.seal(self.header(exchange, true), chain, room, ctx.rng);
+        self.window.answer(ctx, self.local, self.remote, datagrams);
+    }
+
+    /// Reports the end of an SA that was not authenticated yet.
+    pub fn failed(&self, ctx: &mut Ctx<'_>, id: Option<Identity>, failure: Failure) {
+        match self.peer {
+            Some(peer) => {
+                ctx.effects.push(Effect::PeerGone { peer });
+                let reason = DownReason::Failed(failure);
+                ctx.events.push_back(Event::PeerDown { peer, reason, remote_id: None });
+            }
+            None => ctx.events.push_back(Event::AuthFailed { remote: self.remote, id, reason: failure }),
+        }
+    }
+}
+
+/// A deleted SA that still answers retransmissions of the last request.
+#[derive(Debug)]
+pub(crate) struct Lingering {
+    pub channel: Option<Channel>,
+    pub until: Instant,
+}
+
+/// The state of an IKE SA.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Initiator: IKE_SA_INIT is out.
+    InitSent(Box<initial::InitSent>),
+    /// Responder: IKE_SA_INIT is answered, keys exist, nobody is authenticated.
+    InitReplied(Box<initial::InitReplied>),
+    /// Initiator: an additional key exchange is out.
+    IntermediateSent(Box<intermediate::IntermediateSent>),
+    /// Initiator: IKE_AUTH is out.
+    AuthSent(Box<auth::AuthSent>),
+    /// Both ends are authenticated.
+    Established(Box<established::Established>),
+    /// Deleted.
+    Lingering(Box<Lingering>),
+    /// To be removed.
+    Gone,
+}
+
+impl State {
+    /// Deleted, but answering for a while.
+    pub fn linger(ctx: &Ctx<'_>, channel: Channel) -> Self {
+        let until = ctx.now + ctx.policy.config.timers.linger;
+        Self::Lingering(Box::new(Lingering { channel: Some(channel), until }))
+    }
+
+    pub fn channel_mut(&mut self) -> Option<&mut Channel> {
+        match self {
+            Self::InitReplied(s) => Some(&mut s.channel),
+            Self::IntermediateSent(s) => Some(&mut s.channel),
+            Self::AuthSent(s) => Some(&mut s.channel),
+            Self::Established(s) => Some(&mut s.channel),
+            Self::Lingering(s) => s.channel.as_mut(),
+            Self::InitSent(_) | Self::Gone => None,
+        }
+    }
+
+    /// A name for the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::InitSent(_) => "init-sent",
+            Self::InitReplied(_) => "init-replied",
+            Self::IntermediateSent(_) => "intermediate-sent",
+            Self::AuthSent(_) => "auth-sent",
+            Self::Established(s) => s.phase(),
+            Self::Lingering(_) | Self::Gone => "deleted",
+        }
+    }
+}
+
+/// An authentic message, parsed.
+pub(crate) struct Received<'a> {
+    pub exchange: ExchangeType,
+    pub id: u32,
+    pub opened: &'a Opened,
+    pub body: Body<'a>,
+}
+
+/// An IKE SA.
+#[derive(Debug)]
+pub(crate) struct Sa {
+    pub base: Base,
+    pub state: State,
+}
+
+impl Sa {
+    /// Handles a message of a protected exchange addressed to this SA. False: it was not authentic or not due.
+    pub fn handle(&mut self, ctx: &mut Ctx<'_>, meta: Meta, header: &Header, message: &[u8]) -> bool {
+        let base = &mut self.base;
+        let incoming = base.window.incoming(header.message_id);
+        let due = if header.response {
+            base.window.pending.as_ref().is_some_and(|p| p.id == header.message_id)
+        } else {
+            incoming != Incoming::Outside
+        };
+        let Some(channel) = self.state.channel_mut().filter(|_| due) else { return false };
+        let repeated = !header.response && incoming == Incoming::Repeated;
+        let opened = match channel.open(header, message) {
+            Some(Open::Message(opened)) => opened,
+            Some(Open::Fragment(number)) => {
+                // RFC 7383, section 2.6.1: of a repeated request, the first fragment alone draws the answer.
+                if repeated && number == 1 {
+                    base.window.repeat(ctx, meta.local, meta.remote);
+                }
+                return true;
+            }
+            None => return false,
+        };
+        if repeated {
+            base.window.repeat(ctx, meta.local, meta.remote);
+            return true;
+        }
+        let nat = channel.nat;
+        self.follow(ctx, meta, nat);
+        let body = match Body::parse(opened.first, &opened.plain) {
+            Ok(body) => body,
+            Err(error) => {
+                self.unusable(ctx, header, error);
+                return true;
+            }
+        };
+        let received = Received { exchange: header.exchange, id: header.message_id, opened: &opened, body };
+        let base = &mut self.base;
+        let state = std::mem::replace(&mut self.state, State::Gone);
+        self.state = if header.response {
+            base.window.answered(header.message_id);
+            match state {
+                State::IntermediateSent(s) => s.response(base, ctx, &received),
+                State::AuthSent(s) => s.response(base, ctx, &received),
+                State::Established(s) => s.response(base, ctx, &received),
+                other @ (State::InitSent(_) | State::InitReplied(_) | State::Lingering(_) | State::Gone) => other,
+            }
+        } else {
+            match state {
+                State::InitReplied(s) => s.request(base, ctx, &received),
+                State::Established(s) => s.request(base, ctx, &received),
+                other @ (State::InitSent(_)
+                | State::IntermediateSent(_)
+                | State::AuthSent(_)
+                | State::Lingering(_)
+                | State::Gone) => other,
+            }
+        };
+        true
+    }
+
+    /// The peer's address may have changed: during the set-up it floats to port 4500 (section 2.23); later a NAT may
+    /// give it another binding, and only then, and only on a fresh authentic message, we follow.
+    fn follow(&mut self, ctx: &mut Ctx<'_>, meta: Meta, nat: nat::Nat) {
+        let moved = meta.remote != self.base.remote;
+        match &self.state {
+            State::InitReplied(_) => {
+                self.base.local = meta.local;
+                self.base.remote = meta.remote;
+            }
+            State::Established(_) if moved && nat.remote && !nat.local => {
+                self.base.local = meta.local;
+                self.base.remote = meta.remote;
+                if let Some(peer) = self.base.peer {
+                    ctx.events.push_back(Event::PeerMoved { peer, remote: meta.remote });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An authentic message that does not parse: a request is answered with the error (sections 2.5 and 2.21); the
+    /// answer to a request of ours fails the exchange.
+    fn unusable(&mut self, ctx: &mut Ctx<'_>, header: &Header, error: MessageError) {
+        let mut chain = Builder::new();
+        match error {
+            MessageError::UnsupportedCritical(kind) => {
+                chain.notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[kind.0]);
+            }
+            MessageError::Malformed(_) | MessageError::MajorVersion(_) => {
+                chain.notify(NotifyType::INVALID_SYNTAX, &[]);
+            }
+        }
+        let base = &mut self.base;
+        if !header.response {
+            if let Some(channel) = self.state.channel_mut() {
+                base.answer(ctx, channel, header.exchange, &chain);
+            }
+            return;
+        }
+        base.window.answered(header.message_id);
+        let state = std::mem::replace(&mut self.state, State::Gone);
+        self.state = match state {
+            State::Established(s) => s.broken(base, ctx),
+            State::IntermediateSent(_) | State::AuthSent(_) => {
+                base.failed(ctx, None, Failure::Protocol("answer does not parse"));
+                State::Gone
+            }
+            other @ (State::InitSent(_) | State::InitReplied(_) | State::Lingering(_) | State::Gone) => other,
+        };
+    }
+
+    /// Handles a deadline.
+    pub fn timeout(&mut self, ctx: &mut Ctx<'_>) {
+        let base = &mut self.base;
+        let answering = base.window.retransmit(ctx, base.local, base.remote);
+        let state = std::mem::replace(&mut self.state, State::Gone);
+        self.state = match state {
+            State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_) if !answering => {
+                base.failed(ctx, None, Failure::Timeout);
+                State::Gone
+            }
+            State::InitReplied(_) if ctx.now >= base.created + ctx.policy.config.timers.half_open => {
+                // No event: whoever sends such requests from forged addresses would fill the log.
+                State::Gone
+            }
+            State::Established(s) if answering => s.timeout(base, ctx),
+            State::Established(s) => s.dead(base, ctx),
+            State::Lingering(s) if ctx.now >= s.until => State::Gone,
+            other => other,
+        };
+    }
+
+    /// When [`Self::timeout`] is due next.
+    pub fn next_deadline(&self, policy: &Policy) -> Option<Instant> {
+        let retransmission = self.base.window.pending.as_ref().map(|p| p.next);
+        let own = match &self.state {
+            State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_) | State::Gone => None,
+            State::InitReplied(_) => Some(self.base.created + policy.config.timers.half_open),
+            State::Established(s) => s.deadline(&self.base),
+            State::Lingering(s) => return Some(s.until),
+        };
+        retransmission.into_iter().chain(own).min()
+    }
+
+    /// Whether it counts against the half-open limit.
+    pub fn half_open(&self) -> bool {
+        matches!(self.state, State::InitReplied(_))
+    }
+}
