@@ -90,7 +90,7 @@ pub fn read_head(packet: &[u8]) -> Option<(u32, u32)> {
 pub fn read_trailer(text: &[u8]) -> Result<(usize, u8), DropReason> {
     let (rest, &[pad, next_header]) = text.split_last_chunk::<TRAILER>().ok_or(DropReason::EspMalformed)?;
     let payload = rest.len().checked_sub(usize::from(pad)).ok_or(DropReason::EspMalformed)?;
-    let wrong = rest[payload..].iter().zip(1u8..).fold(0, |w, (&octet, expected)| w | (octet ^ expected));
+    let wrong = rest[payload..].iter().zip(1u8..=255).fold(0, |w, (&octet, expected)| w | (octet ^ expected));
     if wrong != 0 {
         return Err(DropReason::EspMalformed);
     }

@@ -34,6 +34,8 @@ pub mod path;
 pub mod replay;
 pub mod selector;
 pub mod suite;
+#[cfg(test)]
+mod tests;
 
 pub use inbound::{Inbound, InboundCold};
 pub use lifetime::Charge;

@@ -42,6 +42,11 @@ impl SaIn {
         let key = Key::new(manager, hot.algorithm()?, cipher, auth)?;
         Some(Self { hot, cold: Box::new(cold), key: Box::new(key) })
     }
+
+    #[cfg(test)]
+    pub(crate) fn accept_for_test(&mut self, seq: u64) {
+        assert!(self.hot.accept(&mut self.cold, seq));
+    }
 }
 
 impl SaOut {

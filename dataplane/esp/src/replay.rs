@@ -155,3 +155,110 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn run(size: u16, table: &[(u64, bool)]) {
+        let (mut w, mut wide) = (Window::new(size), [0; WIDE]);
+        for (i, &(seq, expected)) in table.iter().enumerate() {
+            assert_eq!(w.check(&wide, seq), expected, "check, size {size}, line {i}, seq {seq}");
+            assert_eq!(w.accept(&mut wide, seq), expected, "accept, size {size}, line {i}, seq {seq}");
+        }
+    }
+
+    #[test]
+    fn window_table() {
+        for size in [64, 128, 256, 1024, 4096] {
+            let n = u64::from(size);
+            #[rustfmt::skip]
+            run(size, &[
+                (0, false),                     // never sent
+                (1, true), (1, false), (0, false),
+                (9, true), (8, true), (7, true), (7, false), (9, false), (2, true),
+                (n, true), (n - 1, true), (n, false), (1, false), (3, true),
+                (n + 1, true),                  // 1 leaves the window, which is now 2 ..= n+1
+                (1, false), (2, false), (4, true),
+                (n + 3, true), (3, false), (5, true), (n + 2, true),
+                (3 * n, true),                  // a leap that empties the window
+                (2 * n, false), (2 * n + 1, true), (2 * n + 1, false), (3 * n, false), (3 * n - 1, true),
+                (5 * n + 7, true), (5 * n + 7, false), (4 * n + 7, false), (4 * n + 8, true), (5 * n, true),
+                (u64::MAX - 1, true), (u64::MAX, true), (u64::MAX, false), (u64::MAX - n, false),
+                (u64::MAX - n + 1, true), (u64::MAX - n + 1, false), (1, false),
+            ]);
+        }
+    }
+
+    #[test]
+    fn every_number_once_in_any_order_within_the_window() {
+        for size in [64, 128, 512, 4096] {
+            let n = u64::from(size);
+            let forward: Vec<_> = (1..4 * n).map(|s| (s, true)).collect();
+            run(size, &forward);
+            let blocks: Vec<_> = (0..4).flat_map(|b| (1..=n).rev().map(move |s| (b * n + s, true))).collect();
+            run(size, &blocks);
+        }
+    }
+
+    #[test]
+    fn sizes_and_the_switched_off_window() {
+        for (asked, got) in [(0, 0), (1, 64), (64, 64), (65, 128), (100, 128), (4096, 4096), (9000, 4096)] {
+            assert_eq!(Window::new(asked).size, got);
+        }
+        run(0, &[(5, true), (5, true), (1, true), (0, true)]);
+    }
+
+    #[test]
+    fn extension_table() {
+        let b = 1u64 << 32;
+        for (size, top, low, expected) in [
+            (64, 0, 1, Some(1)),
+            (64, 0, u32::MAX, None),
+            (64, 100, 101, Some(101)),
+            (64, 100, 37, Some(37)),
+            (64, 100, 36, Some(b + 36)),
+            (64, b - 1, 0, Some(b)),
+            (64, b - 1, u32::MAX, Some(b - 1)),
+            (64, b - 1, u32::MAX - 63, Some(b - 64)),
+            (64, b - 1, u32::MAX - 64, Some(2 * b - 65)),
+            (64, b + 5, u32::MAX, Some(b - 1)),
+            (64, b + 5, 6, Some(b + 6)),
+            (64, b + 5, u32::MAX - 60, Some(b + (b - 1 - 60))),
+            (64, b + 5, u32::MAX - 57, Some(b - 58)),
+            (64, 7 * b + 62, u32::MAX, Some(7 * b - 1)),
+            (64, 7 * b + 63, 0, Some(7 * b)),
+            (64, 7 * b + 63, u32::MAX, Some(8 * b - 1)),
+            (4096, 3 * b + 10, u32::MAX - 4000, Some(3 * b - 4001)),
+            (64, u64::MAX, 5, None),
+            (0, 3 * b, u32::MAX, Some(3 * b - 1)),
+        ] {
+            let w = Window { top, ..Window::new(size) };
+            assert_eq!(w.extend(low), expected, "size {size}, top {top:#x}, low {low:#x}");
+        }
+    }
+
+    proptest! {
+        // Against the definition: new, or inside the window and not seen.
+        #[test]
+        fn agrees_with_a_set(size in prop::sample::select(vec![64u16, 128, 256, 4096]),
+                             start in prop::sample::select(vec![1u64, (1 << 32) - 500, u64::MAX - 100_000]),
+                             steps in prop::collection::vec((any::<bool>(), 0u64..6000), 0..400)) {
+            let (mut w, mut wide) = (Window::new(size), [0; WIDE]);
+            let (mut seen, mut top) = (HashSet::new(), 0u64);
+            for (forward, by) in steps {
+                let by = if by % 3 == 0 { by } else { by % 70 };
+                let base = top.max(start);
+                let seq = if forward { base.saturating_add(by) } else { base.saturating_sub(by) };
+                let expected = seq != 0 && (seq > top || top - seq < u64::from(size)) && !seen.contains(&seq);
+                prop_assert_eq!(w.accept(&mut wide, seq), expected, "seq {} top {}", seq, top);
+                if expected {
+                    seen.insert(seq);
+                    top = top.max(seq);
+                }
+            }
+        }
+    }
+}
