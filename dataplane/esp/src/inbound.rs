@@ -216,6 +216,6 @@ impl Inbound {
     pub fn moved(&mut self) -> bool {
         let first = self.path.flags & MOVED == 0;
         self.path.flags |= MOVED;
-        first || self.meter.packets() % MOVED_EVERY == 0
+        first || self.meter.packets().is_multiple_of(MOVED_EVERY)
     }
 }

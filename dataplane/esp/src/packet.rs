@@ -83,7 +83,6 @@ pub fn seal(manager: &mut Manager, sa: &mut SaOut, next: u8, packet: &mut Vec<u8
     match pushed {
         Some(n) if framed && manager.run(&mut batch).good(n) => Ok(charge == Charge::Soft),
         _ => {
-            drop(batch);
             packet.clear();
             Err(DropReason::EspMalformed)
         }
@@ -107,7 +106,6 @@ pub fn open(manager: &mut Manager, sa: &mut SaIn, packet: &mut Vec<u8>) -> Resul
     if !manager.run(&mut batch).good(n) {
         return Err(DropReason::EspIntegrity);
     }
-    drop(batch);
     if !sa.hot.accept(&mut sa.cold, seq) {
         return Err(DropReason::EspReplay);
     }
