@@ -21,6 +21,9 @@ pub mod ops;
 pub mod publish;
 pub mod reassembly;
 pub mod runtime;
+pub mod sad;
+#[cfg(test)]
+mod scenario;
 pub mod session;
 pub mod worker;
 

@@ -1,6 +1,7 @@
 //! Changes of the worker's own tables, in the order the control plane numbered them, a bounded number per poll.
 
 use crate::lane::Ctx;
+use crate::sad::Sad;
 use crate::session::Sessions;
 use dataplane_api::{OpSeq, TableOp};
 use rtrb::Consumer;
@@ -10,12 +11,12 @@ use std::sync::atomic::Ordering::Release;
 pub const OPS_PER_POLL: usize = 16;
 
 /// Applies what waits and publishes the number of the last one. Gives how many.
-pub fn run(ctx: &Ctx, ring: &mut Consumer<(OpSeq, TableOp)>, sessions: &mut Sessions) -> usize {
+pub fn run(ctx: &Ctx, ring: &mut Consumer<(OpSeq, TableOp)>, sad: &mut Sad, sessions: &mut Sessions) -> usize {
     let mut last = None;
     let mut n = 0;
     while n < OPS_PER_POLL {
         let Ok((seq, op)) = ring.pop() else { break };
-        if !apply(ctx, op, sessions) {
+        if !apply(ctx, op, sad, sessions) {
             ctx.counters.worker.ops_refused.add(1);
         }
         last = Some(seq);
@@ -28,14 +29,15 @@ pub fn run(ctx: &Ctx, ring: &mut Consumer<(OpSeq, TableOp)>, sessions: &mut Sess
 }
 
 /// `false` when the slot is taken, or names nothing.
-fn apply(ctx: &Ctx, op: TableOp, sessions: &mut Sessions) -> bool {
+fn apply(ctx: &Ctx, op: TableOp, sad: &mut Sad, sessions: &mut Sessions) -> bool {
     match op {
-        TableOp::SaInAdd(_)
-        | TableOp::SaInDel(_)
-        | TableOp::SaOutAdd(_)
-        | TableOp::SaOutDel(_)
-        | TableOp::PeerSelect { .. } => false,
+        TableOp::SaInAdd(sa) => sad.sa_in_add(&ctx.counters, sa),
+        TableOp::SaInDel(spi) => sad.sa_in_del(spi),
+        TableOp::SaOutAdd(sa) => sad.sa_out_add(&ctx.counters, sa),
+        TableOp::SaOutDel(id) => sad.sa_out_del(id),
+        TableOp::PeerSelect { peer, sa } => sad.peer_select(peer, sa),
         TableOp::PeerMoved { peer, remote } => {
+            sad.peer_moved(peer, remote);
             sessions.peer_moved(peer, remote);
             true
         }

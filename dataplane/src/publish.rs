@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use dataplane_api::{IpPrefix, MacAddr, NextHop, PolicyRule, PortConfig, PortId, SnapshotOp, Zone};
 use dpdk::fib::{Fib4, Fib6};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -27,6 +28,49 @@ pub struct Port {
     pub v4: Option<Ipv4Addr>,
     /// Its first IPv6 address that is not link-local.
     pub v6: Option<Ipv6Addr>,
+}
+
+/// Ethernet addresses of neighbours. The host stack bounds their number, and with it what a chosen collision can cost.
+pub type Neighbours = HashMap<(PortId, IpAddr), MacAddr, BuildHasherDefault<Multiply>>;
+
+/// A hash of few instructions, looked up once for each packet sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Multiply(u64);
+
+impl Hasher for Multiply {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_ne_bytes(word));
+        }
+    }
+
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    #[inline]
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_isize(&mut self, word: isize) {
+        self.write_u64(word as u64);
+    }
+
+    #[inline]
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 29
+    }
 }
 
 /// Ports, routes, neighbours and policy at one moment.
@@ -43,7 +87,7 @@ pub struct Snapshot {
     /// What their words mean.
     pub groups: Arc<Groups>,
     /// Resolved neighbours.
-    pub neighbours: Arc<HashMap<(PortId, IpAddr), MacAddr>>,
+    pub neighbours: Arc<Neighbours>,
     /// The SPD, in order.
     pub policy: Arc<[PolicyRule]>,
 }
@@ -158,7 +202,7 @@ pub struct Publisher {
     sets: Sets,
     ports: Vec<Option<Port>>,
     ours: Vec<IpAddr>,
-    neighbours: HashMap<(PortId, IpAddr), MacAddr>,
+    neighbours: Neighbours,
 }
 
 impl Publisher {
@@ -188,7 +232,7 @@ impl Publisher {
             sets: Sets { number: HashMap::new(), sets: vec![(Vec::new(), 1)], free: Vec::new() },
             ports: vec![None; ports],
             ours: Vec::new(),
-            neighbours: HashMap::new(),
+            neighbours: Neighbours::default(),
         })
     }
 

@@ -146,7 +146,12 @@ impl PublisherHandle {
 /// Starts everything: EAL, ports, and one thread per worker.
 pub fn start(config: &Config) -> Result<Running, Error> {
     check(config)?;
-    let args: Vec<&str> = config.eal.iter().map(String::as_str).collect();
+    let memory = memory(config).to_string();
+    let mut args: Vec<&str> = config.eal.iter().map(String::as_str).collect();
+    // Without huge pages the EAL takes 64 MiB unless told otherwise.
+    if args.contains(&"--no-huge") && !args.iter().any(|a| a.starts_with("-m")) {
+        args.extend(["-m", &memory]);
+    }
     Eal::init(&args)?;
     let count = config.workers.len();
     let pool = Mempool::new("packets", config.buffers, 256.min(config.buffers / 4), 2048, None)?;
@@ -252,9 +257,19 @@ fn check(config: &Config) -> Result<(), Error> {
 }
 
 fn sizes(routes: u32) -> FibSizes {
-    // Every subscriber's /56 or /64 may need second-level tables of its own in the worst case; tables that are not
-    // touched cost no memory.
-    FibSizes { routes_v4: routes, tbl8_v4: (routes / 4).max(256), routes_v6: routes, tbl8_v6: routes.max(1024) }
+    // Prefixes from pools lie together and share second-level tables; a scattered one takes up to five of its own.
+    FibSizes { routes_v4: routes, tbl8_v4: (routes / 4).max(256), routes_v6: routes, tbl8_v6: (routes / 4).max(1024) }
+}
+
+/// MiB that the EAL must provide: two pairs of forwarding tables (64 MiB for the first 24 bits, 1 KiB for each second
+/// level, some 100 octets for each route), the buffers, and what rings, ports and reassembly take.
+fn memory(config: &Config) -> u64 {
+    let s = sizes(config.routes);
+    let mib = |octets: u64| octets >> 20;
+    let tables = 2 * (2 * 64 + mib(1024 * u64::from(s.tbl8_v4 + s.tbl8_v6)) + mib(256 * u64::from(config.routes)));
+    let workers = config.workers.len() as u64;
+    let buffers = mib(2560 * u64::from(config.buffers)) + workers * mib(17 * 1024 * u64::from(LARGE_PER_WORKER));
+    tables + buffers + 64 + 16 * workers * config.ports.len().max(1) as u64
 }
 
 fn attach(spec: &PortSpec, queues: u16, pool: &Mempool) -> Result<Port, dpdk::Error> {

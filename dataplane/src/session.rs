@@ -196,6 +196,14 @@ impl Sessions {
         (hot.id == id.0).then_some((slot.index(), hot))
     }
 
+    /// Asks the CPU for the line of an entry, before it is needed.
+    #[inline]
+    pub fn prefetch(&self, index: usize) {
+        if let Some(hot) = self.hot.get(index) {
+            ipsec_mb::prefetch(hot, 1);
+        }
+    }
+
     /// The entry that a route names, if it is still of that generation.
     #[inline]
     pub fn routed(&mut self, word: SessionWord) -> Option<(usize, &mut Hot)> {

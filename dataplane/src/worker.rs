@@ -10,10 +10,11 @@ use crate::lane::{Ctx, LANE, Lane, Origin, Packet, PacketMeta, Stage};
 use crate::node::icmp::IcmpLimiter;
 use crate::node::output::Tx;
 use crate::node::punt::{Punt, Rates};
-use crate::node::{classify, decrypted, forward, inject, l2tp_in, l2tp_out, output};
+use crate::node::{classify, decrypted, esp_in, esp_out, forward, inject, l2tp_in, l2tp_out, output};
 use crate::ops;
 use crate::publish::Snapshot;
 use crate::reassembly::Fragments;
+use crate::sad::Sad;
 use crate::session::Sessions;
 use arc_swap::ArcSwap;
 use dataplane_api::{InjectMsg, OpSeq, PortId, TableOp, WorkerCounters, WorkerPort};
@@ -59,10 +60,13 @@ pub struct Worker {
     ctx: Ctx,
     shared: Arc<ArcSwap<Snapshot>>,
     rx: Vec<RxQueue>,
+    /// Port to receive from first: none is to starve behind the others.
+    first: usize,
     burst: Burst,
     ops: Consumer<(OpSeq, TableOp)>,
     inject: Consumer<InjectMsg>,
     inject_free: Producer<Vec<u8>>,
+    sad: Sad,
     sessions: Sessions,
     fragments: Fragments,
     lanes: Lanes,
@@ -103,10 +107,12 @@ impl Worker {
             ip_id: dpdk::lcore::tsc() as u16,
         };
         Ok(Self {
+            sad: Sad::new(ctx.id, sas).map_err(|e| crate::Error::Sad(e.to_string()))?,
             sessions: Sessions::new(ctx.id, sessions),
             fragments: Fragments::new(1024)?,
             shared,
             rx,
+            first: 0,
             burst: Burst::new(),
             ops: port.ops,
             inject: port.inject,
@@ -118,19 +124,20 @@ impl Worker {
 
     /// One poll. Gives how much there was to do.
     pub fn poll(&mut self) -> usize {
-        let Self { ctx, sessions, fragments, lanes: l, .. } = self;
+        let Self { ctx, sad, sessions, fragments, lanes: l, .. } = self;
         ctx.now = Instant::now();
         refresh(&mut ctx.snapshot, &self.shared);
 
         // What comes in.
-        let mut n = ops::run(ctx, &mut self.ops, sessions);
+        let mut n = ops::run(ctx, &mut self.ops, sad, sessions);
         n += inject::run(ctx, sessions, &mut self.inject, &mut self.inject_free, &mut l.esp_out, &mut l.outer);
-        n += receive(ctx, &mut self.rx, &mut self.burst, &mut l.received);
+        n += receive(ctx, &mut self.rx, &mut self.first, &mut self.burst, &mut l.received);
         n += take_over(ctx, &mut l.esp_in, &mut l.l2tp_in, &mut l.l2tp_out);
         n += l.forward.len();
 
         // Up: from the wire to the subscriber's packet.
         classify::run(ctx, fragments, &mut l.received, &mut l.esp_in, &mut l.l2tp_in, &mut l.forward);
+        esp_in::run(ctx, sad, &mut l.esp_in, &mut l.decrypted);
         decrypted::run(ctx, &mut l.decrypted, &mut l.l2tp_in, &mut l.forward);
         l2tp_in::run(ctx, sessions, &mut l.l2tp_in, &mut l.forward);
 
@@ -139,6 +146,7 @@ impl Worker {
 
         // Down: from the subscriber's packet to the wire.
         l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
+        esp_out::run(ctx, sad, &mut l.esp_out, &mut l.outer);
         output::run(ctx, &mut l.outer);
         output::flush(ctx);
 
@@ -188,27 +196,24 @@ fn refresh(snapshot: &mut Arc<Snapshot>, shared: &ArcSwap<Snapshot>) {
     }
 }
 
-/// Receives from every port in turn.
-fn receive(ctx: &Ctx, rx: &mut [RxQueue], burst: &mut Burst, lane: &mut Lane) -> usize {
+/// Receives from every port in turn, beginning with another one each time.
+fn receive(ctx: &Ctx, rx: &mut [RxQueue], first: &mut usize, burst: &mut Burst, lane: &mut Lane) -> usize {
+    let ports = rx.len();
     let (mut n, mut octets) = (0, 0);
-    let share = (RECEIVE / rx.len().max(1)).max(1);
-    for (port, queue) in rx.iter_mut().enumerate() {
-        let mut from_port = 0;
-        while from_port + Burst::CAPACITY <= share.max(Burst::CAPACITY) && lane.room() >= Burst::CAPACITY {
-            let got = queue.burst(burst);
-            for mbuf in burst.drain() {
-                octets += mbuf.pkt_len() as u64;
-                mbuf.prefetch_data();
-                let packet = Packet { mbuf, meta: PacketMeta::new(PortId(port as u16), 0, Origin::Public) };
-                ctx.push(lane, packet);
-            }
-            from_port += got;
-            n += got;
-            if got < Burst::CAPACITY {
-                break;
-            }
+    for i in 0..ports {
+        let port = (*first + i) % ports;
+        let Some(queue) = rx.get_mut(port) else { break };
+        if n + Burst::CAPACITY > RECEIVE || lane.room() < Burst::CAPACITY {
+            break;
+        }
+        n += queue.burst(burst);
+        for mbuf in burst.drain() {
+            octets += mbuf.pkt_len() as u64;
+            mbuf.prefetch_data();
+            ctx.push(lane, Packet { mbuf, meta: PacketMeta::new(PortId(port as u16), 0, Origin::Public) });
         }
     }
+    *first = if *first + 1 < ports { *first + 1 } else { 0 };
     ctx.counters.worker.received.add(n as u64);
     ctx.counters.worker.received_octets.add(octets);
     n

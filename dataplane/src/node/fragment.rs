@@ -162,8 +162,8 @@ impl Plan {
         h[10..12].copy_from_slice(&sum.to_be_bytes());
     }
 
-    /// `head` is a copy of the fixed header; the fragment header is written in front of `rest`. `head[6]` holds the
-    /// protocol, which the first caller replaces: later pieces are made before the first is shortened.
+    /// `head` is a fixed header that still names the payload's protocol; the fragment header goes in front of `rest`.
+    /// The packet itself is done last: the others copy its header.
     fn finish_v6(&self, head: &mut [u8], rest: &mut [u8], offset: usize, more: bool, part: usize) {
         let (Some(head), Some(rest)) =
             (head.first_chunk_mut::<{ ipv6::HEADER }>(), rest.first_chunk_mut::<FRAGMENT_HEADER>())

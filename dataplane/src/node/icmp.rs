@@ -8,7 +8,7 @@
 use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta};
 use crate::node::punt::Bucket;
 use crate::session::Sessions;
-use dataplane_api::DropReason;
+use dataplane_api::{DropReason, Zone};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 use wire::icmp::{self, ErrorKind};
@@ -95,8 +95,13 @@ fn our_address(ctx: &Ctx, sessions: &Sessions, packet: &Packet, v6: bool) -> Opt
         on_port.and_then(|p| p.v4).or(inner.and_then(|i| i.local_v4)).map(IpAddr::V4)
     };
     let link_local = |a: &IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
+    // Rather an address that the core knows than one of the access side.
+    let trusted = || snapshot.ports.iter().flatten().filter(|p| p.config.zone == Zone::Trusted);
+    let core = || {
+        if v6 { trusted().find_map(|p| p.v6).map(IpAddr::V6) } else { trusted().find_map(|p| p.v4).map(IpAddr::V4) }
+    };
     let any = || snapshot.ours.iter().copied().find(|a| a.is_ipv6() == v6 && !link_local(a));
-    near.or_else(any).or(inner.filter(|_| v6).and_then(|i| i.local_v6).map(IpAddr::V6))
+    near.or_else(core).or_else(any).or(inner.filter(|_| v6).and_then(|i| i.local_v6).map(IpAddr::V6))
 }
 
 fn build(ctx: &mut Ctx, about: &Packet, kind: ErrorKind, ours: IpAddr, source: IpAddr) -> Option<Packet> {

@@ -44,6 +44,9 @@ struct Inner {
 
 /// Drains `input`.
 pub fn run(ctx: &mut Ctx, sessions: &Sessions, input: &mut Lane, forward: &mut Lane) {
+    for packet in input.packets().iter() {
+        prefetch(sessions, packet);
+    }
     for mut packet in input.drain() {
         match inspect(ctx, sessions, &packet) {
             Next::Inner(inner) => match decapsulate(&mut packet, &inner) {
@@ -65,6 +68,20 @@ pub fn run(ctx: &mut Ctx, sessions: &Sessions, input: &mut Lane, forward: &mut L
             },
             Next::Drop(reason) => ctx.drop(packet, reason),
         }
+    }
+}
+
+/// Where the ids are in nearly every data message: a data header with or without length.
+#[inline]
+fn prefetch(sessions: &Sessions, packet: &Packet) {
+    let at = match packet.payload().get(wire::udp::HEADER) {
+        Some(flags) if flags & 0x40 == 0 => wire::udp::HEADER + 2,
+        _ => wire::udp::HEADER + 4,
+    };
+    if let Some(&[a, b, c, d]) = packet.payload().get(at..at + 4)
+        && let Some(slot) = SessionId(u32::from_be_bytes([a, b, c, d])).slot()
+    {
+        sessions.prefetch(slot.index());
     }
 }
 

@@ -23,6 +23,11 @@ pub fn run(
     outer: &mut Lane,
     again: &mut Lane,
 ) {
+    for packet in input.packets().iter() {
+        if let Some(word) = SessionWord::from_word(packet.meta.next_hop) {
+            sessions.prefetch(word.index());
+        }
+    }
     for mut packet in input.drain() {
         let word = SessionWord::from_word(packet.meta.next_hop);
         let Some((index, hot)) = word.and_then(|w| sessions.routed(w)) else {
