@@ -318,7 +318,9 @@ impl Initiator {
 
     /// Time has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(ike) = self.ike.as_mut().filter(|i| i.poll_timeout().is_some_and(|t| t <= now)) {
+        if let Some(ike) = &mut self.ike
+            && ike.poll_timeout().is_some_and(|t| t <= now)
+        {
             ike.handle_timeout(now);
         }
         if self.l2tp.poll_timeout().is_some_and(|t| t <= now) {
@@ -379,9 +381,9 @@ impl Initiator {
     }
 
     fn close_ike(&mut self, now: Instant) {
-        match (&mut self.ike, self.peer) {
-            (Some(ike), Some(peer)) if ike.close(now, peer).is_ok() => {}
-            _ => self.events.push_back(Event::Down("closed".into())),
+        let closing = self.ike.as_mut().zip(self.peer).is_some_and(|(ike, peer)| ike.close(now, peer).is_ok());
+        if !closing {
+            self.events.push_back(Event::Down("closed".into()));
         }
     }
 

@@ -35,12 +35,13 @@ pub(super) struct HostStack {
     taps: Vec<Arc<AsyncDevice>>,
     indices: Vec<u32>,
     netlink: Handle,
-    frames: mpsc::Receiver<(PortId, Vec<u8>)>,
-    neighbours: mpsc::Receiver<Neighbour>,
 }
 
+/// The host stack, frames from Linux, and what Linux learns of neighbours.
+pub(super) type Opened = (HostStack, mpsc::Receiver<(PortId, Vec<u8>)>, mpsc::Receiver<Neighbour>);
+
 impl HostStack {
-    pub(super) async fn new(config: &Config, macs: &[MacAddr]) -> anyhow::Result<Self> {
+    pub(super) async fn new(config: &Config, macs: &[MacAddr]) -> anyhow::Result<Opened> {
         let (connection, netlink, mut messages) =
             rtnetlink::new_multicast_connection(&[MulticastGroup::Neigh]).context("cannot open a netlink socket")?;
         tokio::spawn(connection);
@@ -64,17 +65,7 @@ impl HostStack {
                 }
             }
         });
-        Ok(Self { taps, indices, netlink, frames, neighbours })
-    }
-
-    /// The next frame from Linux.
-    pub(super) async fn receive(&mut self) -> Option<(PortId, Vec<u8>)> {
-        self.frames.recv().await
-    }
-
-    /// The next change of a neighbour.
-    pub(super) async fn neighbour(&mut self) -> Option<Neighbour> {
-        self.neighbours.recv().await
+        Ok((Self { taps, indices, netlink }, frames, neighbours))
     }
 
     /// Hands a punted frame to Linux. A TAP whose queue is full drops it, as a NIC would.

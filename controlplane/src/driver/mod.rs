@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::northbound::Query;
 use crate::program::Output;
 use dataplane_api::{Inject, InjectMsg, PortId, PuntClass, SnapshotOp, WorkerHandle};
-use host::HostStack;
+use host::{HostStack, Neighbour};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -30,6 +30,8 @@ pub struct Driver {
     workers: Vec<WorkerHandle>,
     publish: Publish,
     host: HostStack,
+    frames: mpsc::Receiver<(PortId, Vec<u8>)>,
+    neighbours: mpsc::Receiver<Neighbour>,
     queries: mpsc::Receiver<Query>,
     stop: watch::Receiver<bool>,
 }
@@ -45,8 +47,8 @@ impl Driver {
         queries: mpsc::Receiver<Query>,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
-        let host = HostStack::new(config, macs).await?;
-        Ok(Self { gateway, workers, publish, host, queries, stop })
+        let (host, frames, neighbours) = HostStack::new(config, macs).await?;
+        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, stop })
     }
 
     /// Runs until told to stop, then ends the softwires in order.
@@ -58,8 +60,8 @@ impl Driver {
             tokio::select! {
                 _ = tick.tick() => {}
                 Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
-                Some((port, frame)) = self.host.receive() => self.from_host(port, frame),
-                Some(n) = self.host.neighbour() => self.gateway.neighbour(n.port, n.address, n.mac),
+                Some((port, frame)) = self.frames.recv() => self.from_host(port, frame),
+                Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
                 _ = self.stop.changed(), if ending.is_none() => {
                     let now = Instant::now();
                     self.gateway.close_all(now);

@@ -27,17 +27,17 @@ impl Gateway {
                 for &id in &ids {
                     self.disconnect(now, id, "disconnected by the operator");
                 }
-                drop(to.send(!ids.is_empty()));
+                let _ = to.send(!ids.is_empty());
             }
             Query::IkeSas(to) => drop(to.send(self.ike_sas(now))),
             Query::RekeyIke(peer, to) => {
                 let known = self.peers.keys().find(|p| p.0.get() == peer).copied();
                 let done = known.is_some_and(|p| self.ike.rekey_ike(now, ike::PeerHandle(p.0)).is_ok());
-                drop(to.send(done));
+                let _ = to.send(done);
             }
             Query::RekeyChild(spi, to) => {
                 let done = self.ike.rekey_child(now, spi).is_ok();
-                drop(to.send(done));
+                let _ = to.send(done);
             }
             Query::ChildSas(to) => drop(to.send(self.child_sas(now))),
             Query::Spd(to) => drop(to.send(spd::build(&self.config).iter().map(spd_info).collect())),
@@ -118,7 +118,7 @@ impl Gateway {
                 remote_id: i.remote_id.map(|x| x.to_string()),
                 local: i.local,
                 remote: i.remote,
-                algorithms: i.suite,
+                algorithms: i.suite.unwrap_or_default(),
                 natt: i.natt,
                 seconds: now.saturating_duration_since(i.since).as_secs(),
             }
@@ -190,16 +190,16 @@ impl Gateway {
         let mut control: BTreeMap<String, u64> = [
             ("ike.auth_failed", c.ike_auth_failed),
             ("ike.child_refused", c.child_refused),
-            ("l2tp.refused", c.l2tp_refused),
+            ("l2tp.clear", c.l2tp_refused),
             ("ppp.stale", c.ppp_stale),
-            ("aaa.rejected", c.aaa_rejected),
+            ("aaa.auth_rejected", c.aaa_rejected),
             ("inner.ignored", c.inner_ignored),
         ]
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v))
         .collect();
         let stats = self.l2tp.stats();
-        let refused = l2tp::Refused::ALL.iter().map(|&r| (format!("l2tp.refused.{}", r.name()), stats.refused(r)));
+        let refused = l2tp::Refused::ALL.iter().map(|&r| (format!("l2tp.{}", r.name()), stats.refused(r)));
         control.extend(refused);
         control.insert("l2tp.auth_failed".to_owned(), stats.auth_failed);
         control.insert("l2tp.duplicates".to_owned(), stats.duplicates);

@@ -2,6 +2,8 @@
 
 pub mod classify;
 pub mod decrypted;
+pub mod esp_in;
+pub mod esp_out;
 pub mod forward;
 pub mod fragment;
 pub mod icmp;

@@ -369,5 +369,5 @@ fn first_child(
     accepted.answer_ts(chain);
     let material = Material { prf, keys: &channel.keys, shared: &[], ni: &handshake.ni, nr: &handshake.nr };
     let agreement = accepted.agree(spi_in);
-    Ok(agreement.install(base, ctx, &first_terms(peer, channel, &pad), &material))
+    Ok(agreement.install(base, ctx, &first_terms(peer, channel, pad), &material))
 }

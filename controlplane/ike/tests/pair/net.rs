@@ -1,0 +1,343 @@
+//! Two endpoints, a virtual clock, and a link that loses, delays, reorders and repeats datagrams, with a NAT in front of
+//! the initiator if wanted.
+//!
+//! Each side keeps what a data plane would: installed child SAs and the one it sends on. After every step the harness
+//! checks that what one side sends on is installed, with the same keys, on the other: rekeying may never lose a packet.
+
+use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
+use ike::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub const A: usize = 0;
+pub const B: usize = 1;
+const GRACE: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+pub struct Side {
+    pub events: Vec<Event>,
+    pub children: HashMap<u32, Child>,
+    pub grace: HashMap<u32, (Child, Instant)>,
+    pub seen: std::collections::HashSet<u32>,
+    pub selected: HashMap<PeerHandle, u32>,
+    pub peers: HashMap<PeerHandle, Identity>,
+}
+
+impl Side {
+    pub fn downs(&self) -> Vec<DownReason> {
+        let down = |e: &Event| match e {
+            Event::PeerDown { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(down).collect()
+    }
+
+    pub fn auth_failures(&self) -> Vec<Failure> {
+        let failed = |e: &Event| match e {
+            Event::AuthFailed { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(failed).collect()
+    }
+
+    pub fn peer(&self) -> PeerHandle {
+        assert_eq!(self.peers.len(), 1, "{:?}", self.events);
+        *self.peers.keys().next().unwrap()
+    }
+
+    pub fn child(&self) -> Child {
+        assert_eq!(self.children.len(), 1, "{:?}", self.children.keys());
+        self.children.values().next().unwrap().clone()
+    }
+
+    pub fn peer_up(&self) -> (bool, String) {
+        let up = |e: &Event| match e {
+            Event::PeerUp { natt, suite, .. } => Some((*natt, suite.clone())),
+            _ => None,
+        };
+        self.events.iter().find_map(up).unwrap()
+    }
+}
+
+/// A NAT in front of A: source (ip, port) becomes (public, port + shift).
+#[derive(Clone, Copy)]
+pub struct Nat {
+    pub public: IpAddr,
+    pub shift: u16,
+}
+
+pub struct Net {
+    pub ends: [Endpoint; 2],
+    pub sides: [Side; 2],
+    pub start: Instant,
+    pub now: Instant,
+    queue: BTreeMap<(Instant, u64), (usize, Meta, Vec<u8>)>,
+    sequence: u64,
+    rng: StdRng,
+    /// Probability in percent.
+    pub loss: u32,
+    pub duplicate: u32,
+    /// Delay is 10 ms and up to this more.
+    pub jitter: Duration,
+    pub nat: Option<Nat>,
+    pub cut: bool,
+    /// Octets of the largest protected message.
+    pub largest: usize,
+    /// Everything sent: (from, datagram).
+    pub log: Vec<(usize, Vec<u8>)>,
+    pub keepalives: usize,
+    pub check: bool,
+}
+
+pub fn addr(side: usize) -> IpAddr {
+    if side == A { Ipv4Addr::new(10, 0, 0, 2).into() } else { Ipv4Addr::new(198, 51, 100, 1).into() }
+}
+
+pub fn id(side: usize) -> Identity {
+    if side == A { "client.example.net" } else { "gateway.example.net" }.parse().unwrap()
+}
+
+pub fn entry(side: usize) -> PadEntry {
+    PadEntry {
+        name: "peer".to_owned(),
+        remote: IdMatch::Exact(id(1 - side)),
+        remote_auth: RemoteAuth::psk(b"a shared secret of some length"),
+        local_id: id(side),
+        local_auth: LocalAuth::psk(b"a shared secret of some length"),
+        ike_proposals: IkeProposal::defaults(),
+        child: ChildPolicy { rekey_after: None, ..ChildPolicy::l2tp(side == B) },
+        ike_rekey_after: None,
+        dpd_delay: None,
+        mlkem: false,
+        force_encap: false,
+    }
+}
+
+pub fn config(entry: PadEntry) -> Config {
+    let config = Config { pad: vec![Arc::new(entry)], ..Config::default() };
+    config.validate().unwrap();
+    config
+}
+
+pub fn endpoint(config: Config, seed: u64) -> Endpoint {
+    let mut next = 0x1000_0000 * (seed as u32 % 8 + 1);
+    let spis = move |_| {
+        next += 1;
+        Some(next)
+    };
+    Endpoint::new(Arc::new(config), Box::new(StdRng::seed_from_u64(seed)), Box::new(spis))
+}
+
+impl Net {
+    pub fn new(a: Config, b: Config, seed: u64) -> Self {
+        let start = Instant::now();
+        Self {
+            ends: [endpoint(a, seed * 2), endpoint(b, seed * 2 + 1)],
+            sides: Default::default(),
+            start,
+            now: start,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            rng: StdRng::seed_from_u64(seed ^ 0xfeed),
+            loss: 0,
+            duplicate: 0,
+            jitter: Duration::ZERO,
+            nat: None,
+            cut: false,
+            largest: 0,
+            log: Vec::new(),
+            keepalives: 0,
+            check: true,
+        }
+    }
+
+    /// Default ends, over a perfect link.
+    pub fn plain(seed: u64) -> Self {
+        Self::new(config(entry(A)), config(entry(B)), seed)
+    }
+
+    pub fn bad_link(&mut self) {
+        (self.loss, self.duplicate, self.jitter) = (20, 20, Duration::from_millis(400));
+    }
+
+    pub fn connect(&mut self) -> PeerHandle {
+        let (local, remote) = (SocketAddr::new(addr(A), 500), SocketAddr::new(addr(B), 500));
+        let peer = self.ends[A].initiate(self.now, "peer", local, remote).unwrap();
+        self.flush();
+        peer
+    }
+
+    /// Connects over whatever link there is.
+    pub fn up(mut self) -> Self {
+        self.connect();
+        self.run(60);
+        assert_eq!(self.sides[A].peers.len(), 1, "{:?}", self.sides[A].events);
+        assert_eq!(self.sides[B].peers.len(), 1, "{:?}", self.sides[B].events);
+        self.settled();
+        self
+    }
+
+    /// Exactly one child SA at both ends, and both send on it.
+    pub fn settled(&self) {
+        let (a, b) = (self.sides[A].child(), self.sides[B].child());
+        assert_eq!((a.spi_in, a.spi_out), (b.spi_out, b.spi_in));
+        assert_eq!(self.sides[A].selected.values().collect::<Vec<_>>(), [&a.spi_in]);
+        assert_eq!(self.sides[B].selected.values().collect::<Vec<_>>(), [&b.spi_in]);
+        for end in &self.ends {
+            let info: Vec<_> = end.sas().collect();
+            assert_eq!(info.len(), 1);
+            assert_eq!(info[0].state, "established");
+            assert_eq!(info[0].children.len(), 1);
+        }
+        let (a, b) = (self.ends[A].sas().next().unwrap(), self.ends[B].sas().next().unwrap());
+        assert_eq!((a.spi_i, a.spi_r), (b.spi_i, b.spi_r));
+    }
+
+    fn drain(&mut self, side: usize) {
+        while let Some(event) = self.ends[side].poll_event() {
+            let s = &mut self.sides[side];
+            match &event {
+                Event::PeerUp { peer, remote_id, .. } => {
+                    assert!(s.peers.insert(*peer, remote_id.clone()).is_none());
+                }
+                Event::ChildUp { peer, child, select } => {
+                    assert!(s.peers.contains_key(peer));
+                    s.seen.insert(child.spi_in);
+                    assert!(s.children.insert(child.spi_in, Child::clone(child)).is_none());
+                    if *select {
+                        s.selected.insert(*peer, child.spi_in);
+                    }
+                }
+                Event::ChildSelect { peer, spi_in } => {
+                    assert!(s.children.contains_key(spi_in));
+                    s.selected.insert(*peer, *spi_in);
+                }
+                Event::ChildDown { peer, spi_in, .. } => {
+                    if let Some(child) = s.children.remove(spi_in) {
+                        s.grace.insert(*spi_in, (child, self.now + GRACE));
+                        s.selected.retain(|p, spi| p != peer || spi != spi_in);
+                    }
+                }
+                Event::PeerDown { peer, .. } => {
+                    s.peers.remove(peer);
+                    s.selected.remove(peer);
+                    s.children.clear();
+                }
+                Event::PeerMoved { .. } | Event::AuthFailed { .. } => {}
+            }
+            s.events.push(event);
+        }
+    }
+
+    pub fn flush(&mut self) {
+        for side in [A, B] {
+            self.drain(side);
+            while let Some(t) = self.ends[side].poll_transmit() {
+                if t.keepalive {
+                    self.keepalives += 1;
+                    continue;
+                }
+                self.log.push((side, t.data.clone()));
+                // IKE_SA_INIT cannot be fragmented.
+                if t.data[18] != 34 {
+                    self.largest = self.largest.max(t.data.len());
+                }
+                self.send(side, t);
+            }
+        }
+        self.invariant();
+    }
+
+    fn send(&mut self, side: usize, t: Transmit) {
+        if self.cut {
+            return;
+        }
+        let copies = 1 + u32::from(self.rng.random_range(0..100) < self.duplicate);
+        let (mut src, mut dst) = (t.local, t.remote);
+        if let Some(nat) = self.nat {
+            if side == A {
+                src = SocketAddr::new(nat.public, src.port() + nat.shift);
+            } else if dst.ip() == nat.public {
+                // A stale binding leads nowhere.
+                match dst.port().checked_sub(nat.shift) {
+                    Some(port @ (500 | 4500)) => dst = SocketAddr::new(addr(A), port),
+                    _ => return,
+                }
+            } else {
+                return;
+            }
+        }
+        for _ in 0..copies {
+            if self.rng.random_range(0..100) < self.loss {
+                continue;
+            }
+            let jitter = self.rng.random_range(0..=self.jitter.as_millis() as u64);
+            let at = self.now + Duration::from_millis(10 + jitter);
+            self.sequence += 1;
+            self.queue.insert((at, self.sequence), (1 - side, Meta { local: dst, remote: src }, t.data.clone()));
+        }
+    }
+
+    fn invariant(&self) {
+        if !self.check {
+            return;
+        }
+        for side in [A, B] {
+            let (own, other) = (&self.sides[side], &self.sides[1 - side]);
+            for spi in own.selected.values() {
+                let child = &own.children[spi];
+                let live = other.children.get(&child.spi_out);
+                let dying = other.grace.get(&child.spi_out).filter(|(_, until)| *until >= self.now).map(|(c, _)| c);
+                // The responder of IKE_AUTH is up before its answer arrives; nobody sends anything yet.
+                if child.replaces.is_none() && !other.seen.contains(&child.spi_out) {
+                    continue;
+                }
+                let there = live.or(dying).unwrap_or_else(|| panic!("{side} sends on {spi:x} into the void"));
+                assert_eq!(there.spi_out, child.spi_in);
+                assert_eq!(*there.inbound.encr, *child.outbound.encr);
+                assert_eq!(*there.inbound.integ, *child.outbound.integ);
+                assert_eq!(*there.outbound.encr, *child.inbound.encr);
+                assert_ne!(*there.outbound.encr, *there.inbound.encr);
+            }
+        }
+    }
+
+    /// Runs for some virtual seconds.
+    pub fn run(&mut self, seconds: u64) {
+        self.run_ms(seconds * 1000);
+    }
+
+    pub fn run_ms(&mut self, ms: u64) {
+        let until = self.now + Duration::from_millis(ms);
+        self.flush();
+        loop {
+            let arrival = self.queue.keys().next().map(|k| k.0);
+            let timeouts = [self.ends[A].poll_timeout(), self.ends[B].poll_timeout()];
+            let next = arrival.into_iter().chain(timeouts.into_iter().flatten()).min();
+            let Some(next) = next.filter(|at| *at <= until) else { break };
+            self.now = self.now.max(next);
+            if arrival == Some(next) {
+                let (_, (to, meta, data)) = self.queue.pop_first().unwrap();
+                self.ends[to].handle_input(self.now, meta, &data);
+            } else {
+                for end in &mut self.ends {
+                    if end.poll_timeout().is_some_and(|at| at <= self.now) {
+                        end.handle_timeout(self.now);
+                    }
+                }
+            }
+            self.flush();
+        }
+        self.now = until;
+    }
+
+    /// Delivers a datagram at once.
+    pub fn inject(&mut self, to: usize, meta: Meta, data: &[u8]) {
+        self.ends[to].handle_input(self.now, meta, data);
+        self.flush();
+    }
+}

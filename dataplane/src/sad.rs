@@ -1,0 +1,256 @@
+//! The worker's part of the SAD (RFC 4301, section 4.4.2): inbound SAs by SPI, outbound SAs by slot, and which outbound
+//! SA a peer's traffic takes now.
+//!
+//! An SPI is the position of its entry (`dataplane_api::id`), so a lookup is an index and a compare. An entry is split by
+//! heat: a packet reads the 128 octets of [`Inbound`] or [`Outbound`], a little of the cold part, and its key. The arrays
+//! grow within memory reserved at the start, as the control plane takes slots in use from the bottom up.
+
+use dataplane_api::{Counters, PeerId, SaCounters, SaIn, SaOut, SaOutId, Spi, WorkerId};
+use esp::{Inbound, InboundCold, Outbound, OutboundCold};
+use ipsec_mb::{Key, Manager};
+use std::net::SocketAddr;
+use zerocopy::FromZeros;
+
+/// Inbound and outbound SAs of one worker.
+pub struct Sad {
+    worker: WorkerId,
+    capacity: usize,
+    /// The cryptographic library's state, for this worker alone.
+    pub manager: Manager,
+    /// Inbound, what every packet needs.
+    pub in_hot: Vec<Inbound>,
+    /// Inbound, what few packets need.
+    pub in_cold: Vec<InboundCold>,
+    /// Inbound keys.
+    pub in_key: Vec<Key>,
+    /// Outbound, what every packet needs.
+    pub out_hot: Vec<Outbound>,
+    /// Outbound, what few packets need.
+    pub out_cold: Vec<OutboundCold>,
+    /// Outbound keys.
+    pub out_key: Vec<Key>,
+    /// By peer number: index of the outbound SA in use, plus one. Peers are numbered from 1 without gaps.
+    selected: Vec<u32>,
+}
+
+/// Peers that can have a selected SA: as many as there are SPI slots.
+const MAX_PEERS: usize = dataplane_api::id::SLOTS as usize * dataplane_api::id::MAX_WORKERS;
+
+impl Sad {
+    /// With room for `capacity` SAs each way. Fails where the library or the processor is too old.
+    pub fn new(worker: WorkerId, capacity: usize) -> Result<Self, ipsec_mb::Error> {
+        Ok(Self {
+            worker,
+            capacity,
+            manager: Manager::new()?,
+            in_hot: Vec::with_capacity(capacity),
+            in_cold: Vec::with_capacity(capacity),
+            in_key: Vec::with_capacity(capacity),
+            out_hot: Vec::with_capacity(capacity),
+            out_cold: Vec::with_capacity(capacity),
+            out_key: Vec::with_capacity(capacity),
+            selected: Vec::with_capacity(capacity + 1),
+        })
+    }
+
+    /// Index of the inbound SA with this SPI.
+    #[inline(always)]
+    pub fn find_in(&self, spi: Spi) -> Option<usize> {
+        let slot = spi.slot()?;
+        let hot = self.in_hot.get(slot.index())?;
+        (slot.worker() == self.worker && hot.is(spi)).then_some(slot.index())
+    }
+
+    fn find_out(&self, id: SaOutId) -> Option<usize> {
+        let hot = self.out_hot.get(id.0.index())?;
+        (id.0.worker() == self.worker && hot.is_some() && hot.generation() == id.0.generation()).then_some(id.0.index())
+    }
+
+    /// Index of the outbound SA that the peer's traffic takes.
+    #[inline(always)]
+    pub fn selected(&self, peer: PeerId) -> Option<usize> {
+        let index = self.selected.get(peer.0.get() as usize)?.checked_sub(1)? as usize;
+        let hot = self.out_hot.get(index)?;
+        (hot.is_some() && hot.peer() == Some(peer)).then_some(index)
+    }
+
+    /// Adds an inbound SA; `false` when its slot is taken or cannot exist, or the parts do not go together.
+    pub fn sa_in_add(&mut self, counters: &Counters, sa: SaIn) -> bool {
+        let Some(index) = self.slot(sa.spi.slot()) else { return false };
+        let Some((hot, cold)) = Inbound::new(&sa) else { return false };
+        let Some(algorithm) = hot.algorithm() else { return false };
+        while self.in_hot.len() <= index {
+            self.in_hot.push(Inbound::new_zeroed());
+            self.in_cold.push(InboundCold::new_zeroed());
+            self.in_key.push(Key::empty());
+        }
+        let (cipher, _, auth) = sa.key.split(sa.suite);
+        if self.in_hot[index].is_some() || !self.in_key[index].expand(&self.manager, algorithm, cipher, auth) {
+            return false;
+        }
+        (self.in_hot[index], self.in_cold[index]) = (hot, cold);
+        counters.sa_in.get(index).into_iter().for_each(reset);
+        true
+    }
+
+    /// Removes an inbound SA and erases its key.
+    pub fn sa_in_del(&mut self, spi: Spi) -> bool {
+        let Some(index) = self.find_in(spi) else { return false };
+        (self.in_hot[index], self.in_cold[index]) = (Inbound::new_zeroed(), InboundCold::new_zeroed());
+        self.in_key[index].clear();
+        true
+    }
+
+    /// Adds an outbound SA; as [`Self::sa_in_add`].
+    pub fn sa_out_add(&mut self, counters: &Counters, sa: SaOut) -> bool {
+        let Some(index) = self.slot(Some(sa.id.0)) else { return false };
+        let Some((hot, cold)) = Outbound::new(&sa) else { return false };
+        let Some(algorithm) = hot.algorithm() else { return false };
+        while self.out_hot.len() <= index {
+            self.out_hot.push(Outbound::new_zeroed());
+            self.out_cold.push(OutboundCold::new_zeroed());
+            self.out_key.push(Key::empty());
+        }
+        let (cipher, _, auth) = sa.key.split(sa.suite);
+        if self.out_hot[index].is_some() || !self.out_key[index].expand(&self.manager, algorithm, cipher, auth) {
+            return false;
+        }
+        (self.out_hot[index], self.out_cold[index]) = (hot, cold);
+        counters.sa_out.get(index).into_iter().for_each(reset);
+        true
+    }
+
+    /// Removes an outbound SA and erases its key.
+    pub fn sa_out_del(&mut self, id: SaOutId) -> bool {
+        let Some(index) = self.find_out(id) else { return false };
+        (self.out_hot[index], self.out_cold[index]) = (Outbound::new_zeroed(), OutboundCold::new_zeroed());
+        self.out_key[index].clear();
+        true
+    }
+
+    fn slot(&self, slot: Option<dataplane_api::Slot>) -> Option<usize> {
+        slot.filter(|s| s.worker() == self.worker && s.index() < self.capacity).map(|s| s.index())
+    }
+
+    /// From now on the peer's traffic takes this SA, or none.
+    pub fn peer_select(&mut self, peer: PeerId, sa: Option<SaOutId>) -> bool {
+        let n = peer.0.get() as usize;
+        let index = match sa {
+            None => 0,
+            Some(id) => match self.find_out(id) {
+                Some(i) if self.out_hot[i].peer() == Some(peer) && n < MAX_PEERS => i as u32 + 1,
+                _ => return false,
+            },
+        };
+        if self.selected.len() <= n {
+            if index == 0 {
+                return true;
+            }
+            self.selected.resize(n + 1, 0);
+        }
+        self.selected[n] = index;
+        true
+    }
+
+    /// The peer's SAs now have another outer address and port. A peer has few SAs, but they may be anywhere; moves are
+    /// rare, so the tables are searched.
+    pub fn peer_moved(&mut self, peer: PeerId, remote: SocketAddr) {
+        for sa in self.in_hot.iter_mut().filter(|sa| sa.is_some() && sa.peer() == Some(peer)) {
+            sa.set_remote(remote);
+        }
+        for sa in self.out_hot.iter_mut().filter(|sa| sa.is_some() && sa.peer() == Some(peer)) {
+            sa.set_remote(remote);
+        }
+    }
+}
+
+fn reset(c: &SaCounters) {
+    for counter in [&c.packets, &c.octets, &c.replay_or_seq, &c.integrity] {
+        counter.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane_api::id::Slot;
+    use dataplane_api::{Cipher, EspKey, EspSuite, Integrity, Lifetime, Mode, Selector};
+    use std::num::NonZeroU32;
+
+    fn peer(n: u32) -> PeerId {
+        PeerId(NonZeroU32::new(n).unwrap())
+    }
+
+    fn slot(index: u32, generation: u8) -> Slot {
+        Slot::new(WorkerId(0), index, generation).unwrap()
+    }
+
+    fn sa_in(slot: Slot) -> SaIn {
+        let suite = EspSuite::new(Cipher::AesGcm128, Integrity::None).unwrap();
+        SaIn {
+            spi: Spi::from_slot(slot),
+            peer: peer(1),
+            suite,
+            key: EspKey::new(suite, &[7; 20]).unwrap(),
+            esn: false,
+            replay_window: 64,
+            mode: Mode::Transport,
+            local: "192.0.2.1".parse().unwrap(),
+            remote: "192.0.2.2".parse().unwrap(),
+            encap: None,
+            selector: Selector::ANY,
+            lifetime: Lifetime::default(),
+        }
+    }
+
+    fn sa_out(slot: Slot, owner: PeerId) -> SaOut {
+        let i = sa_in(slot);
+        SaOut {
+            id: SaOutId(slot),
+            spi: 0x1000,
+            peer: owner,
+            suite: i.suite,
+            key: i.key,
+            esn: false,
+            mode: Mode::Transport,
+            local: i.local,
+            remote: i.remote,
+            encap: None,
+            selector: Selector::ANY,
+            lifetime: Lifetime::default(),
+        }
+    }
+
+    #[test]
+    fn a_slot_holds_one_sa_and_old_names_find_nothing() {
+        let counters = Counters::new(4, 4);
+        let mut sad = Sad::new(WorkerId(0), 4).unwrap();
+        let (old, new) = (slot(3, 1), slot(3, 2));
+        assert!(sad.sa_in_add(&counters, sa_in(old)));
+        assert!(!sad.sa_in_add(&counters, sa_in(new)), "taken");
+        assert_eq!(sad.find_in(Spi::from_slot(old)), Some(3));
+        assert_eq!(sad.find_in(Spi::from_slot(new)), None);
+        assert!(!sad.sa_in_del(Spi::from_slot(new)) && sad.sa_in_del(Spi::from_slot(old)));
+        assert!(sad.sa_in_add(&counters, sa_in(new)));
+        assert_eq!(sad.find_in(Spi::from_slot(old)), None);
+        assert!(!sad.sa_in_add(&counters, sa_in(slot(4, 1))), "beyond the table");
+        assert_eq!(sad.find_in(Spi(0)), None);
+    }
+
+    #[test]
+    fn a_peer_selects_its_own_sas_only() {
+        let counters = Counters::new(4, 4);
+        let mut sad = Sad::new(WorkerId(0), 4).unwrap();
+        assert_eq!(sad.selected(peer(1)), None);
+        assert!(sad.sa_out_add(&counters, sa_out(slot(0, 1), peer(1))));
+        assert!(sad.sa_out_add(&counters, sa_out(slot(1, 1), peer(2))));
+        assert!(sad.peer_select(peer(1), Some(SaOutId(slot(0, 1)))));
+        assert!(!sad.peer_select(peer(1), Some(SaOutId(slot(1, 1)))), "another peer's");
+        assert!(!sad.peer_select(peer(1), Some(SaOutId(slot(0, 2)))), "another generation");
+        assert_eq!(sad.selected(peer(1)), Some(0));
+        assert!(sad.sa_out_del(SaOutId(slot(0, 1))));
+        assert_eq!(sad.selected(peer(1)), None, "never in the clear, never by a stale SA");
+        assert!(sad.peer_select(peer(2), Some(SaOutId(slot(1, 1)))) && sad.peer_select(peer(2), None));
+        assert_eq!(sad.selected(peer(2)), None);
+    }
+}
