@@ -81,7 +81,10 @@ fn check(path: &Path) -> anyhow::Result<()> {
 fn run(path: &Path) -> anyhow::Result<()> {
     let config = Arc::new(Config::load(path)?);
     for l in config.listeners.iter().filter(|l| l.anonymous) {
-        tracing::warn!(listener = l.name, "anonymous access is admitted (H33); it is logged and filtered, not authenticated");
+        tracing::warn!(
+            listener = l.name,
+            "anonymous access is admitted (H33); it is logged and filtered, not authenticated"
+        );
     }
     // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

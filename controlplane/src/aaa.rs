@@ -129,9 +129,14 @@ mod tests {
             delegated: None,
         };
         // openssl passwd -5 -salt saltstring 'Hello world!' (also the example of the SHA-crypt specification)
-        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8";
-        let hashed =
-            Subscriber { user: "bob".into(), secret: None, hash: Some(Secret::new(hash)), ike_id: None, ..base.clone() };
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+        let hashed = Subscriber {
+            user: "bob".into(),
+            secret: None,
+            hash: Some(Secret::new(hash)),
+            ike_id: None,
+            ..base.clone()
+        };
         let mut aaa = Aaa::new(&[base, hashed]);
         aaa.request(&Request { session: 7, user: user.into(), proof, ike_id: ike_id.map(Into::into) });
         let (session, answer) = aaa.poll().expect("answered at once");
@@ -154,13 +159,17 @@ mod tests {
 
     #[test]
     fn user_is_bound_to_the_ike_identity() {
-        assert!(matches!(ask("alice", pap("wonderland"), Some("bob@example.net")), Answer::Reject(w) if w.contains("bound")));
+        assert!(
+            matches!(ask("alice", pap("wonderland"), Some("bob@example.net")), Answer::Reject(w) if w.contains("bound"))
+        );
         assert!(matches!(ask("alice", pap("wonderland"), None), Answer::Reject(_)));
     }
 
     #[test]
     fn chap_needs_the_clear_secret() {
-        assert!(matches!(ask("bob", Proof::Chap(1, vec![1; 16], vec![2; 16]), None), Answer::Reject(w) if w.contains("hash")));
+        assert!(
+            matches!(ask("bob", Proof::Chap(1, vec![1; 16], vec![2; 16]), None), Answer::Reject(w) if w.contains("hash"))
+        );
         assert_eq!(ask("alice", Proof::Chap(1, vec![1; 16], vec![2; 16]), None), Answer::Reject("wrong secret"));
     }
 }

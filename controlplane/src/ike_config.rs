@@ -102,11 +102,7 @@ fn entry(
         local_id: parse::<Identity>("ike.identity", identity)?,
         local_auth,
         ike_proposals: proposals.to_vec(),
-        child: ChildPolicy {
-            esp_proposals: esp.to_vec(),
-            rekey_after: Some(k.child_rekey),
-            ..ChildPolicy::l2tp(true)
-        },
+        child: ChildPolicy { esp_proposals: esp.to_vec(), rekey_after: Some(k.child_rekey), ..ChildPolicy::l2tp(true) },
         ike_rekey_after: Some(k.rekey),
         dpd_delay: Some(k.dpd),
         mlkem: k.mlkem,

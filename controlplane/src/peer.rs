@@ -7,8 +7,8 @@
 use crate::config::Ike as IkeSettings;
 use crate::program::Program;
 use dataplane_api::{
-    EspKey, EspSuite, IpPrefix, Lifetime, Limits, Mode, PeerId, PortRange, SaIn, SaOut, SaOutId,
-    Selector, Spi, TableOp, UdpEncap, WorkerId,
+    EspKey, EspSuite, IpPrefix, Lifetime, Limits, Mode, PeerId, PortRange, SaIn, SaOut, SaOutId, Selector, Spi,
+    TableOp, UdpEncap, WorkerId,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -104,13 +104,12 @@ impl Peer {
         program: &mut Program,
     ) -> Result<(), &'static str> {
         let esn = child.suite.esn;
-        let suite = EspSuite::from_transforms(child.suite.encr, child.suite.integ).ok_or("child SA with unknown algorithms")?;
+        let suite =
+            EspSuite::from_transforms(child.suite.encr, child.suite.integ).ok_or("child SA with unknown algorithms")?;
         let key_in = esp_key(suite, &child.inbound).ok_or("inbound key of the wrong length")?;
         let key_out = esp_key(suite, &child.outbound).ok_or("outbound key of the wrong length")?;
         let out = program.allocation().sa_out(self.worker).ok_or("table of outbound SAs is full")?;
-        let encap = child
-            .encap
-            .then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
+        let encap = child.encap.then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
         let mode = match child.mode {
             ike::Mode::Transport => Mode::Transport,
             ike::Mode::Tunnel => Mode::Tunnel,
@@ -151,17 +150,8 @@ impl Peer {
         };
         program.op(self.worker, TableOp::SaInAdd(sa_in));
         program.op(self.worker, TableOp::SaOutAdd(sa_out));
-        let record = Child {
-            spi_in,
-            spi_out: child.spi_out,
-            out,
-            suite,
-            esn,
-            mode,
-            encap: child.encap,
-            selector,
-            since: now,
-        };
+        let record =
+            Child { spi_in, spi_out: child.spi_out, out, suite, esn, mode, encap: child.encap, selector, since: now };
         self.children.insert(child.spi_in, record);
         Ok(())
     }

@@ -75,7 +75,11 @@ async fn ask<T>(n: &Northbound, query: impl FnOnce(oneshot::Sender<T>) -> Query)
 }
 
 fn done(found: bool, what: &str) -> Result<StatusCode, Problem> {
-    if found { Ok(StatusCode::ACCEPTED) } else { Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no {what}"))) }
+    if found {
+        Ok(StatusCode::ACCEPTED)
+    } else {
+        Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no {what}")))
+    }
 }
 
 async fn health(State(n): State<Northbound>) -> Answer<serde_json::Value> {
@@ -129,12 +133,8 @@ struct Tunnel {
 }
 
 async fn tunnels(State(n): State<Northbound>) -> Answer<Vec<Tunnel>> {
-    let row = |s: SubscriberInfo| Tunnel {
-        tunnel: s.tunnel,
-        peer_tunnel: s.peer_tunnel,
-        outer: s.outer,
-        ike_id: s.ike_id,
-    };
+    let row =
+        |s: SubscriberInfo| Tunnel { tunnel: s.tunnel, peer_tunnel: s.peer_tunnel, outer: s.outer, ike_id: s.ike_id };
     Ok(Json(ask(&n, Query::Subscribers).await?.into_iter().map(row).collect()))
 }
 
@@ -198,7 +198,10 @@ mod tests {
                     Query::RekeyChild(spi, to) => drop(to.send(spi == 0x1234_abcd)),
                     Query::Counters(to) => {
                         let worker = [("drop.esp_replay".to_owned(), 7), ("received".to_owned(), 9)].into();
-                        drop(to.send(CountersInfo { workers: vec![worker], control: [("l2tp.refused".into(), 3)].into() }));
+                        drop(to.send(CountersInfo {
+                            workers: vec![worker],
+                            control: [("l2tp.refused".into(), 3)].into(),
+                        }));
                     }
                     _ => {}
                 }

@@ -259,7 +259,9 @@ impl Fabric {
         meta.class = PuntClass::PppControl;
         match source {
             None => self.gateway.handle_punt(self.now, &meta, &frame),
-            Some(_) if !(inner.ipv4 && protocol == 0x21 || inner.ipv6 && protocol == 0x57) => self.drop("session_closed"),
+            Some(_) if !(inner.ipv4 && protocol == 0x21 || inner.ipv6 && protocol == 0x57) => {
+                self.drop("session_closed")
+            }
             Some(s) if inner.prefixes.iter().flatten().any(|p| p.contains(s)) => self.core.push(information.to_vec()),
             Some(IpAddr::V6(s)) if Some(s) == inner.link_local || s.is_unspecified() => {
                 meta.class = PuntClass::SessionHost;

@@ -163,7 +163,7 @@ fn ids_of_another_session_are_refused() {
         src: thief.outer.remote,
         dst: thief.outer.local,
     };
-    // Data with the victim's ids, then a StopCCN for the victim's tunnel.
+    // Data with the victim's ids, then a StopCCN with the victim's tunnel id.
     let mut data = vec![0; 6];
     wire::l2tp::emit_data(&mut data, victim.id.tunnel(), victim.id.session(), None);
     data.extend_from_slice(&[0xff, 3, 0, 0x57]);
@@ -178,8 +178,9 @@ fn ids_of_another_session_are_refused() {
     ];
     f.l2tp(&stop, meta);
     f.run(5 * SECOND, |_| false);
-    assert_eq!(f.sessions.len(), 2);
-    assert!(dead(&f, 0).is_none() && dead(&f, 1).is_none());
+    // It can end the sender's own tunnel at most: tunnel ids are looked up per IKE peer.
+    assert!(f.sessions.contains_key(&victim.id), "{:?}", f.audit);
+    assert!(dead(&f, 0).is_none());
 }
 
 #[test]
@@ -225,7 +226,11 @@ fn a_lossy_network_only_delays() {
     for i in 0..20 {
         f.add(client(i));
     }
-    assert!(f.run(300 * SECOND, |f| (0..20).all(|i| complete(f, i))), "{:?}", f.clients.iter().map(|c| &c.events).collect::<Vec<_>>());
+    assert!(
+        f.run(300 * SECOND, |f| (0..20).all(|i| complete(f, i))),
+        "{:?}",
+        f.clients.iter().map(|c| &c.events).collect::<Vec<_>>()
+    );
 }
 
 #[test]

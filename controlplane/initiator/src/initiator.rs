@@ -3,10 +3,7 @@
 use crate::network::Network;
 use crate::outer;
 use dataplane_api::id::Slot;
-use dataplane_api::{
-    DropReason, EspKey, EspSuite, Lifetime, Mode, PeerId, SaOutId, Selector, Spi, UdpEncap,
-    WorkerId,
-};
+use dataplane_api::{DropReason, EspKey, EspSuite, Lifetime, Mode, PeerId, SaOutId, Selector, Spi, UdpEncap, WorkerId};
 use ipsec_mb::Manager;
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -185,9 +182,8 @@ impl Initiator {
         match (&mut self.ike, &self.config.ike) {
             (Some(ike), Some(pad)) => {
                 let at = |a| SocketAddr::new(a, IKE);
-                let peer = ike
-                    .initiate(now, &pad.name, at(local), at(gateway))
-                    .map_err(|e| StartError::Ike(e.to_string()))?;
+                let peer =
+                    ike.initiate(now, &pad.name, at(local), at(gateway)).map_err(|e| StartError::Ike(e.to_string()))?;
                 self.peer = Some(peer);
             }
             _ => self.connect(now, None),
@@ -471,9 +467,7 @@ impl Initiator {
     fn install(&mut self, peer: ike::PeerHandle, child: &ike::Child) -> Option<String> {
         let suite = EspSuite::from_transforms(child.suite.encr, child.suite.integ)?;
         let key = |k: &ike::ChildKey| EspKey::new(suite, &[&k.encr[..], &k.integ[..]].concat());
-        let encap = child
-            .encap
-            .then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
+        let encap = child.encap.then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
         let (local, remote) = (child.local.ip(), child.remote.ip());
         let inbound = dataplane_api::SaIn {
             spi: Spi(child.spi_in),
@@ -566,7 +560,10 @@ impl Initiator {
             ppp::Event::Ipv4Down => self.network.ipv4_open = false,
             ppp::Event::Ipv6Down => self.network.ipv6_open = false,
             ppp::Event::Down(reason) => {
-                self.events.push_back(Event::Down(format!("PPP: {reason}")));
+                // An end that we asked for goes on with L2TP and IKE before it is told.
+                if !self.closing {
+                    self.events.push_back(Event::Down(format!("PPP: {reason}")));
+                }
                 let id = s.id;
                 self.l2tp.close(now, id, l2tp::DownReason::local(1, "the PPP link is down"));
             }

@@ -94,7 +94,14 @@ pub struct Dataplane {
 
 impl Default for Dataplane {
     fn default() -> Self {
-        Self { workers: vec![0], poll: Poll::Idle, eal: Vec::new(), max_sessions: 4096, buffers: 8192, max_routes: 65536 }
+        Self {
+            workers: vec![0],
+            poll: Poll::Idle,
+            eal: Vec::new(),
+            max_sessions: 4096,
+            buffers: 8192,
+            max_routes: 65536,
+        }
     }
 }
 

@@ -189,7 +189,10 @@ fn ike(c: &Config, p: &mut Problems) {
         if pair[0].1 == pair[1].1 {
             p.add(
                 format!("ike.peers[{}].psk", pair[1].0),
-                format!("the same pre-shared key as peer \"{}\": a group key is forbidden (H46)", k.peers[pair[0].0].name),
+                format!(
+                    "the same pre-shared key as peer \"{}\": a group key is forbidden (H46)",
+                    k.peers[pair[0].0].name
+                ),
             );
         }
     }
@@ -303,7 +306,10 @@ subscribers:
     fn clear_ppp_on_a_public_listener_is_refused() {
         let e = refused("192.0.2.1 }", "192.0.2.1, protection: none }");
         assert!(e.contains("H36") && e.contains("test.yaml:5"), "{e}");
-        let e = refused("192.0.2.1 }", "192.0.2.1, protection: none, anonymous: true }\nl2tp: { secret: s, challenge: true }");
+        let e = refused(
+            "192.0.2.1 }",
+            "192.0.2.1, protection: none, anonymous: true }\nl2tp: { secret: s, challenge: true }",
+        );
         assert!(e.contains("H37"), "{e}");
         assert!(!e.contains("H36"), "{e}");
     }

@@ -82,7 +82,8 @@ impl Gateway {
             mtu: s.session.mtu,
             ipv4: inner.ipv4.then(|| s.ipv4().map(|a| a.to_string())).flatten(),
             ipv6_prefix: inner.ipv6.then(|| text(s.leases.ipv6)).flatten(),
-            delegated: text(s.leases.delegated).filter(|_| s.leases.delegated.is_some_and(|l| s.routes.contains(&l.prefix))),
+            delegated: text(s.leases.delegated)
+                .filter(|_| s.leases.delegated.is_some_and(|l| s.routes.contains(&l.prefix))),
             seconds: now.saturating_duration_since(s.since).as_secs(),
             counters: self.traffic(s.id),
         }

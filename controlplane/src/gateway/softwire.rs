@@ -6,7 +6,9 @@ use crate::audit::{Record, Verb};
 use crate::config::{AuthMethod, Config, Protection};
 use crate::peer::ppp_mtu;
 use crate::subscriber::{Leases, State, Subscriber};
-use dataplane_api::{Inject, InnerAddresses, IpPrefix, NextHop, OuterPath, PeerId, Session, SessionId, SnapshotOp, TableOp};
+use dataplane_api::{
+    Inject, InnerAddresses, IpPrefix, NextHop, OuterPath, PeerId, Session, SessionId, SnapshotOp, TableOp,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, Ipv4Addr};

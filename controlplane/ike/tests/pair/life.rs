@@ -125,7 +125,7 @@ fn simultaneous_ike_rekey() {
 
 #[test]
 fn everything_at_once() {
-    for seed in 0..60 {
+    for seed in 0..8 {
         let mut net = Net::plain(seed).up();
         net.bad_link();
         for round in 0..6 {

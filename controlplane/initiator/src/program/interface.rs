@@ -18,11 +18,10 @@ pub(super) struct Interface {
 
 impl Interface {
     pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let device = DeviceBuilder::new()
-            .name(&settings.tun)
-            .layer(Layer::L3)
-            .build_async()
-            .with_context(|| format!("cannot make TUN {}: CAP_NET_ADMIN and /dev/net/tun are needed", settings.tun))?;
+        let device =
+            DeviceBuilder::new().name(&settings.tun).layer(Layer::L3).build_async().with_context(|| {
+                format!("cannot make TUN {}: CAP_NET_ADMIN and /dev/net/tun are needed", settings.tun)
+            })?;
         let index = device.if_index()?;
         let (connection, netlink, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);

@@ -128,9 +128,7 @@ impl Ike {
         let identity = |text: &str| text.parse::<Identity>().map_err(|e| anyhow::anyhow!("ike: {text}: {e}"));
         let read = |file: &str| std::fs::read(file).with_context(|| format!("ike: {file}"));
         let (local_auth, remote_auth) = match (&self.psk, &self.chain, &self.key, &self.ca) {
-            (Some(psk), None, None, None) => {
-                (LocalAuth::psk(psk.as_bytes()), RemoteAuth::psk(psk.as_bytes()))
-            }
+            (Some(psk), None, None, None) => (LocalAuth::psk(psk.as_bytes()), RemoteAuth::psk(psk.as_bytes())),
             (None, Some(chain), Some(key), Some(ca)) => (
                 LocalAuth::certificate(&read(chain)?, &read(key)?).map_err(|e| anyhow::anyhow!("ike: {chain}: {e}"))?,
                 RemoteAuth::certificate(&read(ca)?, &[]).map_err(|e| anyhow::anyhow!("ike: {ca}: {e}"))?,

@@ -20,8 +20,9 @@ impl Sockets {
         let ports: &[u16] = if config.ike.is_some() { &[500, 4500] } else { &[1701] };
         let open = |port: u16| -> anyhow::Result<(u16, UdpSocket)> {
             let at = SocketAddr::new(config.local, port);
-            let socket = std::net::UdpSocket::bind(at)
-                .with_context(|| format!("cannot bind {at}: another IKE or L2TP daemon, or no CAP_NET_BIND_SERVICE?"))?;
+            let socket = std::net::UdpSocket::bind(at).with_context(|| {
+                format!("cannot bind {at}: another IKE or L2TP daemon, or no CAP_NET_BIND_SERVICE?")
+            })?;
             socket.set_nonblocking(true)?;
             Ok((port, UdpSocket::from_std(socket)?))
         };
