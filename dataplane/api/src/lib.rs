@@ -14,6 +14,9 @@
 //!
 //! Everything a worker consumes is of fixed size, so that it neither allocates nor frees.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 pub mod counter;
 pub mod esp;
 pub mod handle;
