@@ -25,7 +25,7 @@ use rustls_pki_types::UnixTime;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What was refused, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub struct Endpoint {
     policy: Policy,
     rng: Box<dyn CryptoRng + Send>,
     spis: SpiSource,
-    clock: Option<(Instant, UnixTime)>,
+    clock: Option<(Instant, Duration)>,
     handles: Handles,
     sas: HashMap<u64, Box<Sa>>,
     /// By (initiator's SPI, address): responders' SAs, to recognise repeated IKE_SA_INIT requests.
@@ -144,9 +144,10 @@ impl Endpoint {
         self.policy = Policy::new(config);
     }
 
-    /// Tells what time it is for certificates. Until then, and for certificate peers only, authentication fails.
-    pub fn set_clock(&mut self, now: Instant, unix: UnixTime) {
-        self.clock = Some((now, unix));
+    /// Tells what time it is, as time since the Unix epoch; certificates need it. Until then peers that prove themselves
+    /// by certificate are refused. To be repeated when the wall clock is set.
+    pub fn set_clock(&mut self, now: Instant, since_epoch: Duration) {
+        self.clock = Some((now, since_epoch));
     }
 
     /// Counters.
@@ -208,7 +209,9 @@ impl Endpoint {
 
     /// Handles what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(spi) = self.timers.expired(now) {
+        // Each SA once: what it leaves due is for the next call.
+        let due: Vec<u64> = std::iter::from_fn(|| self.timers.expired(now)).collect();
+        for spi in due {
             if let Some(sa) = self.sas.get_mut(&spi) {
                 sa.base.deadline = None;
             }
@@ -461,11 +464,7 @@ impl Endpoint {
     fn context<T>(&mut self, now: Instant, act: impl FnOnce(&mut Ctx<'_>) -> T) -> (T, Vec<Effect>) {
         let mut effects = Vec::new();
         let identities = &self.identities;
-        let unix = self.clock.map(|(at, unix)| {
-            UnixTime::since_unix_epoch(
-                std::time::Duration::from_secs(unix.as_secs()) + now.saturating_duration_since(at),
-            )
-        });
+        let unix = self.clock.map(|(at, unix)| UnixTime::since_unix_epoch(unix + now.saturating_duration_since(at)));
         let mut ctx = Ctx {
             now,
             policy: &self.policy,
@@ -536,6 +535,11 @@ impl Endpoint {
                     self.insert(sa);
                 }
                 Effect::Succeed { peer, to, children, tasks } => self.succeed(now, peer, to, children, tasks),
+                Effect::Inherit { from, to } => self.step(now, from, |sa, ctx| {
+                    if let State::Established(s) = &mut sa.state {
+                        s.succeed(&sa.base, ctx, to);
+                    }
+                }),
                 Effect::ChildAdded { spi_in, owner } => {
                     self.children.insert(spi_in, owner);
                 }
@@ -570,7 +574,7 @@ impl Endpoint {
         }
         self.step(now, to, |sa, ctx| {
             if let State::Established(s) = &mut sa.state {
-                s.superseded = false;
+                s.take_over(ctx.now);
                 s.children.extend(children);
                 s.tasks.extend(tasks);
                 s.pump(&mut sa.base, ctx);

@@ -255,6 +255,7 @@ fn up(
 /// Answers IKE_AUTH.
 pub(crate) fn respond(mut state: InitReplied, base: &mut Base, ctx: &mut Ctx<'_>, received: &Received<'_>) -> State {
     let body = &received.body;
+    state.channel.forget_previous();
     match authenticate(&state, ctx, received) {
         Ok((pad, id)) => accept(state, base, ctx, body, received.id, pad, Arc::new(id)),
         Err((kind, failure)) => {

@@ -24,6 +24,8 @@ pub(crate) struct Channel {
     sk: SkSuite,
     /// All the SK_* keys.
     pub keys: IkeKeys,
+    /// The keys before an additional key exchange, which protect repetitions of its request.
+    previous: Option<IkeKeys>,
     /// We are the original initiator.
     pub initiator: bool,
     /// Both ends fragment.
@@ -68,7 +70,7 @@ pub(crate) fn envelope(mut header: Header, first: PayloadType, plain_len: usize)
 impl Channel {
     /// A channel with keys just derived.
     pub fn new(suite: IkeSuite, sk: SkSuite, keys: IkeKeys, initiator: bool, fragmentation: bool, nat: Nat) -> Self {
-        Self { suite, sk, keys, initiator, fragmentation, nat, collector: None, counter: 0 }
+        Self { suite, sk, keys, previous: None, initiator, fragmentation, nat, collector: None, counter: 0 }
     }
 
     /// The suite that protects messages.
@@ -79,7 +81,12 @@ impl Channel {
     /// New keys after an additional key exchange (RFC 9370, section 2.2.2). An IV counter never restarts under one key;
     /// with new keys it could, but need not.
     pub fn rekeyed(&mut self, keys: IkeKeys) {
-        self.keys = keys;
+        self.previous = Some(std::mem::replace(&mut self.keys, keys));
+    }
+
+    /// The exchange after the one that changed the keys is there: nothing under the old ones comes any more.
+    pub fn forget_previous(&mut self) {
+        self.previous = None;
     }
 
     /// Protects a chain of payloads: one datagram, or several when it is longer than `room` and the peer takes fragments.
@@ -133,8 +140,9 @@ impl Channel {
         out
     }
 
-    /// Opens a datagram. `None`: it is not authentic, not protected or nonsense, and nothing has changed.
-    pub fn open(&mut self, header: &Header, message: &[u8]) -> Option<Open> {
+    /// Opens a datagram. `None`: it is not authentic, not protected or nonsense, and nothing has changed. A `repeated`
+    /// request is authenticated with the keys that protected it first, and its fragments are not collected again.
+    pub fn open(&mut self, header: &Header, message: &[u8], repeated: bool) -> Option<Open> {
         let mut before = HEADER_LEN;
         for payload in Chain::new(header.next, message.get(HEADER_LEN..)?) {
             let payload = payload.ok()?;
@@ -149,13 +157,17 @@ impl Channel {
             };
             let at = before + GENERIC_HEADER + if fragmented { 4 } else { 0 };
             let (aad, sealed) = message.split_at_checked(at)?;
-            let (encr, integ) = self.keys.protect(!self.initiator);
+            let keys = self.previous.as_ref().filter(|_| repeated).unwrap_or(&self.keys);
+            let (encr, integ) = keys.protect(!self.initiator);
             let plain = self.sk.open(encr, integ, aad, sealed)?;
             if !fragmented {
                 return Some(Open::Message(self.opened(*header, payload.next, plain)));
             }
             let [a, b, c, d, ..] = *payload.body else { return None };
             let (number, total) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            if repeated {
+                return Some(Open::Fragment(number));
+            }
             let fragment = Fragment { number, total, next: payload.next, data: plain };
             let whole = Collector::add(&mut self.collector, header.message_id, header.response, fragment);
             return Some(match whole {

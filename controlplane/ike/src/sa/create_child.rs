@@ -96,11 +96,15 @@ impl Established {
     /// Sends the rekey of a child SA, with another key exchange method when the peer asked for it.
     pub fn start_rekey_child(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, old: u32, retry: Option<(u16, u8)>) {
         let policy = self.pad.child.clone();
+        if !self.children.iter().any(|c| c.spi_in == old) {
+            return;
+        }
+        let spare = self.spare_spi.take();
         let (Some(child), Some(peer)) = (self.child_mut(old), base.peer) else { return };
         let preferred = policy.esp_proposals.first().and_then(|p| p.ke.first().copied()).filter(|&id| id != ke::NONE);
         let method = retry.map(|(method, _)| method).or(preferred);
         let exchange = method.and_then(|id| Some((id, KeyExchange::initiate(KeMethod::from_id(id)?).ok()?)));
-        let new = (ctx.spis)(peer);
+        let new = spare.or_else(|| (ctx.spis)(peer));
         let (Some(new), true) = (new, exchange.is_some() == method.is_some()) else {
             child.busy = Busy::No;
             child.rekey_at = Some(ctx.now + ctx.policy.config.timers.retry);
@@ -131,7 +135,7 @@ impl Established {
     pub fn finish_rekey_child(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, rekey: RekeyChild, body: &Body<'_>) {
         let (old, new, rival) = (rekey.old, rekey.new, rekey.rival.is_some());
         if let Some(error) = body.error() {
-            ctx.effects.push(Effect::ChildRemoved { spi_in: new });
+            self.spare_spi = Some(new);
             if let Some(child) = self.child_mut(old).filter(|c| c.busy == Busy::Rekeying) {
                 child.busy = Busy::No;
             }
@@ -245,7 +249,7 @@ impl Established {
             return;
         }
         match (self.conclude_rekey_ike(base, ctx, rekey, body), rival) {
-            (Ok((sa, low)), Some(rival)) if low < rival.lowest_nonce => {
+            (Ok((sa, low)), Some(rival)) if low < rival.lowest_nonce || self.superseded => {
                 // Ours lost: delete what came of it, and leave the old SA to the peer.
                 let mut sa = sa;
                 if let State::Established(new) = &mut sa.state {
@@ -330,6 +334,7 @@ impl Established {
     fn move_into(&mut self, ctx: &mut Ctx<'_>, mut sa: Box<Sa>) {
         if let State::Established(new) = &mut sa.state {
             new.children = std::mem::take(&mut self.children);
+            new.spare_spi = self.spare_spi.take();
             new.tasks = self.hand_over();
             new.pump(&mut sa.base, ctx);
         }
@@ -368,6 +373,8 @@ impl Established {
                 own.rival = Some(Rival { spi: sa.base.spi, lowest_nonce: low });
                 if let State::Established(new) = &mut sa.state {
                     new.superseded = true;
+                    new.inherits = Some(base.spi);
+                    new.expires_at = Some(ctx.now + ctx.policy.config.timers.half_open * 8);
                 }
                 ctx.effects.push(Effect::Adopt { sa, current: false });
             } else {
@@ -417,7 +424,7 @@ impl Established {
         let nat = self.channel.nat;
         let accepted = child::accept(body, &pad.child, base, nat, true)?;
         let exchanged = accepted.suite.ke.map(|method| Self::respond_ke(body, method)).transpose()?;
-        let spi_in = (ctx.spis)(peer).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
+        let spi_in = self.spare_spi.take().or_else(|| (ctx.spis)(peer)).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
         let nr = ctx.nonce();
         accepted.answer_sa(chain, spi_in);
         chain.raw(PayloadType::NONCE, &nr);

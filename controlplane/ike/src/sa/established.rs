@@ -13,6 +13,7 @@ use crate::config::PadEntry;
 use crate::event::{ChildDownReason, DownReason, Event, Transmit};
 use crate::message::ExchangeType;
 use crate::payload::Builder;
+use crate::payload::delete::Delete;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,10 +66,12 @@ pub(crate) struct Established {
     keepalive_at: Option<Instant>,
     pub rekey_at: Option<Instant>,
     pub expires_at: Option<Instant>,
-    /// No task before this: the peer asked for patience (TEMPORARY_FAILURE).
-    pub hold: Option<Instant>,
     /// Another IKE SA carries, or will carry, the child SAs; the end of this one is no event.
     pub superseded: bool,
+    /// Made by the peer while our own rekey of that IKE SA is under way: it takes over if it is not deleted.
+    pub inherits: Option<u64>,
+    /// An inbound SPI that was offered to no avail: the next child SA takes it.
+    pub spare_spi: Option<u32>,
     /// Why it is being closed.
     pub closing: Option<DownReason>,
 }
@@ -91,10 +94,18 @@ impl Established {
             last_heard: ctx.now,
             keepalive_at,
             rekey_at,
-            hold: None,
             superseded: false,
+            inherits: None,
+            spare_spi: None,
             closing: None,
         }
+    }
+
+    /// It is the peer's current IKE SA now.
+    pub fn take_over(&mut self, now: Instant) {
+        self.superseded = false;
+        self.inherits = None;
+        self.expires_at = self.pad.ike_rekey_after.map(|after| now + after + GRACE);
     }
 
     /// A name of its condition for the API.
@@ -148,13 +159,11 @@ impl Established {
         self.closing.get_or_insert(reason);
         self.tasks.clear();
         self.tasks.push_back(Task::DeleteIke);
-        self.hold = None;
     }
 
     /// Makes the next request when none is under way.
     pub fn pump(&mut self, base: &mut Base, ctx: &mut Ctx<'_>) {
-        while base.window.pending.is_none() && self.hold.is_none_or(|at| at <= ctx.now) {
-            self.hold = None;
+        while base.window.pending.is_none() {
             let Some(task) = self.tasks.pop_front() else { return };
             match task {
                 Task::Dpd => {
@@ -172,6 +181,14 @@ impl Established {
     /// Handles a request of the peer.
     pub fn request(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>, received: &Received<'_>) -> State {
         self.last_heard = ctx.now;
+        if let Some(from) = self.inherits
+            && !received.body.deletes.contains(&Delete::Ike)
+        {
+            // The peer knows already that this IKE SA stands, and we do not yet: our own rekey has no answer. It takes
+            // over now, and the request is left for its repetition, when the child SAs are here.
+            ctx.effects.push(Effect::Inherit { from, to: base.spi });
+            return State::Established(self);
+        }
         match received.exchange {
             ExchangeType::INFORMATIONAL => self.inform(base, ctx, received),
             ExchangeType::CREATE_CHILD_SA => {
@@ -271,9 +288,11 @@ impl Established {
             ctx.transmits.push_back(Transmit { local, remote, data: vec![0xff], keepalive: true });
             self.keepalive_at = Some(now + ctx.policy.config.timers.keepalive);
         }
-        if due(self.expires_at) && self.closing.is_none() {
+        if due(self.expires_at) {
             self.expires_at = None;
-            self.queue_close(DownReason::Expired);
+            if self.closing.is_none() {
+                self.queue_close(DownReason::Expired);
+            }
         }
         if due(self.rekey_at) {
             self.rekey_at = None;
@@ -300,10 +319,9 @@ impl Established {
     /// When [`Self::timeout`] is due.
     pub fn deadline(&self, base: &Base) -> Option<Instant> {
         let idle = base.window.pending.is_none();
-        let waiting = if idle { self.hold.filter(|_| !self.tasks.is_empty()) } else { None };
         let dpd = if idle && self.tasks.is_empty() { self.dpd_at() } else { None };
         let children = self.children.iter().filter_map(|c| c.rekey_at);
-        let own = [self.keepalive_at, self.expires_at, self.rekey_at, waiting, dpd];
+        let own = [self.keepalive_at, self.expires_at, self.rekey_at, dpd];
         own.into_iter().flatten().chain(children).min()
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Effect {
     Adopt { sa: Box<Sa>, current: bool },
     /// Child SAs, and what is to be done about them, move to another IKE SA of the same peer, which becomes its current.
     Succeed { peer: PeerHandle, to: u64, children: Vec<child::ChildSa>, tasks: VecDeque<established::Task> },
+    /// The IKE SA `to`, which the peer made while `from` was being rekeyed by us, takes over.
+    Inherit { from: u64, to: u64 },
     /// A peer's handle is free.
     PeerGone { peer: PeerHandle },
     /// A child SA belongs to this IKE SA now.
@@ -271,7 +273,7 @@ impl Sa {
         };
         let Some(channel) = self.state.channel_mut().filter(|_| due) else { return false };
         let repeated = !header.response && incoming == Incoming::Repeated;
-        let opened = match channel.open(header, message) {
+        let opened = match channel.open(header, message, repeated) {
             Some(Open::Message(opened)) => opened,
             Some(Open::Fragment(number)) => {
                 // RFC 7383, section 2.6.1: of a repeated request, the first fragment alone draws the answer.

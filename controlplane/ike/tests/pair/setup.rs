@@ -162,10 +162,16 @@ fn forced_encapsulation() {
 
 #[test]
 fn ml_kem() {
-    let net = ends(|_, e| e.mlkem = true).up();
-    assert_eq!(net.sides[A].peer_up().1, "aes256gcm16-prfsha256-x25519-ke1_mlkem768");
-    // 1184 octets of encapsulation key in fragments of 576.
-    assert!(net.largest <= 576 - 28 - 4);
+    for bad in [false, true] {
+        let mut net = ends(|_, e| e.mlkem = true);
+        if bad {
+            net.bad_link();
+        }
+        let net = net.up();
+        assert_eq!(net.sides[A].peer_up().1, "aes256gcm16-prfsha256-x25519-ke1_mlkem768");
+        // 1184 octets of encapsulation key in fragments of 576.
+        assert!(net.largest <= 576 - 28 - 4, "{bad} {}", net.largest);
+    }
     for one in [A, B] {
         let net = ends(|side, e| e.mlkem = side == one).up();
         assert_eq!(net.sides[A].peer_up().1, "aes256gcm16-prfsha256-x25519");
@@ -197,7 +203,7 @@ fn certificates(names: [&str; 2]) -> Net {
             e.remote = IdMatch::Any;
         }
     });
-    let unix = rustls_pki_types::UnixTime::now();
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     for end in &mut net.ends {
         end.set_clock(net.start, unix);
     }
