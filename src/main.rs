@@ -18,7 +18,7 @@ use rand::TryRng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -108,7 +108,8 @@ async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyho
     let mut seed = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut seed).context("the operating system gives no random numbers")?;
     let counters = dataplane.workers.iter().map(|w| Arc::clone(&w.counters)).collect();
-    let gateway = Gateway::new(Arc::clone(&config), Instant::now(), &dataplane.macs, counters, seed)?;
+    let mut gateway = Gateway::new(Arc::clone(&config), Instant::now(), &dataplane.macs, counters, seed)?;
+    gateway.set_clock(Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
     let (northbound, queries) = Northbound::channel();
     let (stop_tx, stop) = watch::channel(false);
     let publisher = dataplane.publisher.clone();

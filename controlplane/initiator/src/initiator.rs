@@ -200,6 +200,13 @@ impl Initiator {
         }
     }
 
+    /// Tells the time of day, by which the gateway's certificate is judged.
+    pub fn set_clock(&mut self, now: Instant, since_epoch: Duration) {
+        if let Some(ike) = &mut self.ike {
+            ike.set_clock(now, since_epoch);
+        }
+    }
+
     /// A UDP datagram from the gateway to our `port`.
     pub fn handle_udp(&mut self, now: Instant, port: u16, from: SocketAddr, data: &[u8]) {
         if from.ip() != self.config.gateway {

@@ -186,6 +186,11 @@ impl Gateway {
         self.program.snapshot(SnapshotOp::Policy(spd::build(&config).into_iter().map(|n| n.rule).collect()));
     }
 
+    /// Tells the time of day, by which certificates are judged.
+    pub fn set_clock(&mut self, now: Instant, since_epoch: std::time::Duration) {
+        self.ike.set_clock(now, since_epoch);
+    }
+
     /// A punted packet of one of the protocol classes. `Host` frames go to the host stack, not here.
     pub fn handle_punt(&mut self, now: Instant, meta: &PuntMeta, data: &[u8]) {
         match meta.class {

@@ -11,7 +11,7 @@ use interface::Interface;
 use rand::{SeedableRng, TryRng, rngs::StdRng};
 use sockets::Sockets;
 use softwire_initiator::{Event, Initiator};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The longest sleep without a timer.
@@ -29,6 +29,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut interface = Interface::open(&settings).await?;
     let seeds = Box::new(move || -> Box<dyn rand_core::CryptoRng + Send> { Box::new(StdRng::from_rng(&mut root)) });
     let mut initiator = Initiator::new(Instant::now(), config, seeds)?;
+    initiator.set_clock(Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut rekey = signal(SignalKind::user_defined1())?;
     let mut closing: Option<Instant> = None;
