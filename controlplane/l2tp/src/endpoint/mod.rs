@@ -342,12 +342,11 @@ impl Endpoint {
     /// Ids whose tunnel id this peer's tunnels do not use. Where the source has no such, the tunnel in the way gives
     /// way: a peer that opens a tunnel while its old one stands has lost it.
     fn allocate(&mut self, now: Instant, peer: Peer, binding: Option<NonZeroU32>) -> Option<u32> {
-        let mut rejected = Vec::new();
-        let mut found = None;
         for attempt in 1..=ID_ATTEMPTS {
-            let Some(id) = (self.ids)(binding) else { break };
+            let id = (self.ids)(binding)?;
+            let unused = Event::Down { id, reason: DownReason::new(Cause::Unused, "not used") };
             if id >> 16 == 0 || id & 0xffff == 0 {
-                rejected.push(id);
+                self.events.push_back(unused);
                 continue;
             }
             if self.tunnels.get(&id).is_some_and(|t| !t.down) {
@@ -359,18 +358,15 @@ impl Endpoint {
             match taken {
                 Some(old) if self.tunnels.get(&old).is_some_and(|t| t.down) => self.remove(old),
                 Some(_) if attempt < ID_ATTEMPTS => {
-                    rejected.push(id);
+                    self.events.push_back(unused);
                     continue;
                 }
                 Some(old) => self.replace(now, old, true),
                 None => {}
             }
-            found = Some(id);
-            break;
+            return Some(id);
         }
-        let unused = |id| Event::Down { id, reason: DownReason::new(Cause::Unused, "not used") };
-        self.events.extend(rejected.into_iter().map(unused));
-        found
+        None
     }
 
     /// The peer has a new tunnel in place of this one. It may still know the old one: a last StopCCN tells it, and
