@@ -451,6 +451,10 @@ impl Initiator {
                 None => self.events.push_back(Event::Down("child SA with unusable algorithms".into())),
             },
             ike::Event::ChildSelect { spi_in, .. } => self.selected = Some(spi_in),
+            // The IKE SA stands, but carries nothing (RFC 7296, section 1.2).
+            ike::Event::ChildDown { reason: ike::ChildDownReason::Refused(why), .. } if self.outbound.is_empty() => {
+                self.events.push_back(Event::Down(format!("child SA: {why}")));
+            }
             ike::Event::ChildDown { spi_in, .. } => {
                 self.outbound.remove(&spi_in);
                 if self.selected == Some(spi_in) {

@@ -3,7 +3,7 @@
 use super::{Gateway, Later};
 use crate::audit::{Record, Verb};
 use crate::peer::Peer;
-use dataplane_api::{PeerId, TableOp};
+use dataplane_api::{PeerId, Spi, TableOp};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -52,8 +52,10 @@ impl Gateway {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
                 let worker = p.worker;
-                if let Some(spi) = p.child_down(id, spi_in, &mut self.program) {
-                    self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi));
+                match p.child_down(id, spi_in, &mut self.program) {
+                    Some(spi) => self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi)),
+                    // It was refused before it was installed: only its SPI was taken.
+                    None => self.program.allocation().free_spi(Spi(spi_in)),
                 }
             }
             PeerMoved { peer, remote } => {

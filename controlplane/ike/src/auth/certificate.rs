@@ -11,8 +11,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use std::net::IpAddr;
 use webpki::{
-    CertRevocationList, EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, OwnedCertRevocationList,
-    RevocationOptionsBuilder, UnknownStatusPolicy, anchor_from_trusted_cert,
+    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter,
+    OwnedCertRevocationList, RevocationOptionsBuilder, UnknownStatusPolicy, anchor_from_trusted_cert,
 };
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -198,10 +198,11 @@ impl Trust {
         let anchors: Vec<_> = self.roots.iter().filter_map(|r| anchor_from_trusted_cert(r).ok()).collect();
         let intermediates: Vec<_> = rest.iter().map(|c| CertificateDer::from(c.as_slice())).collect();
         let lists: Vec<&CertRevocationList<'_>> = self.crls.iter().collect();
-        // Certificates of issuers without a list of ours pass: the operator decides by giving a list.
-        let revocation = RevocationOptionsBuilder::new(&lists)
-            .ok()
-            .map(|b| b.with_status_policy(UnknownStatusPolicy::Allow).build());
+        // Certificates of issuers without a list of ours pass: the operator decides by giving a list. A list that is out
+        // of date says nothing any more, and what it covers is refused.
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|b| {
+            b.with_status_policy(UnknownStatusPolicy::Allow).with_expiration_policy(ExpirationPolicy::Enforce).build()
+        });
         entity
             .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &intermediates, now, IkeUsage, revocation, None)
             .map_err(|e| AuthError::Untrusted(e.to_string()))?;

@@ -131,9 +131,9 @@ fn time_usage_and_revocation() {
     ] {
         assert!(!refused(&usage(good), &trust(&ca, &[])));
     }
-    let crl = CertificateRevocationListParams {
-        this_update: date_time_ymd(2025, 1, 1),
-        next_update: date_time_ymd(2030, 1, 1),
+    let crl = |until| CertificateRevocationListParams {
+        this_update: date_time_ymd(2024, 1, 1),
+        next_update: date_time_ymd(until, 1, 1),
         crl_number: SerialNumber::from(1),
         issuing_distribution_point: None,
         revoked_certs: vec![RevokedCertParams {
@@ -144,11 +144,12 @@ fn time_usage_and_revocation() {
         }],
         key_identifier_method: KeyIdMethod::Sha256,
     };
-    let pem = crl.signed_by(&ca).unwrap().pem().unwrap().into_bytes();
+    let pem = |until| crl(until).signed_by(&ca).unwrap().pem().unwrap().into_bytes();
     let good = leaf(&ca, &PKCS_ECDSA_P256_SHA256, |p| p.serial_number = Some(SerialNumber::from(vec![43])));
     let revoked = leaf(&ca, &PKCS_ECDSA_P256_SHA256, |_| {});
-    let remote = trust(&ca, &[pem]);
+    let remote = trust(&ca, &[pem(2030)]);
     assert!(refused(&revoked, &remote) && !refused(&good, &remote));
+    assert!(refused(&good, &trust(&ca, &[pem(2025)])), "the list is out of date");
 }
 
 #[test]

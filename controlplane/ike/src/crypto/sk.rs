@@ -10,6 +10,7 @@
 use super::prf::tag;
 use aws_lc_rs::{aead, cipher, hmac};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 /// Encryption of IKE messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,8 +147,9 @@ impl SkSuite {
 
     /// Appends IV, ciphertext and ICV to `out`, which holds the message up to there and is authenticated whole. `iv`:
     /// with AES-GCM its first 8 octets are used and must never repeat under the key; with AES-CBC all 16, unpredictable.
-    /// Keys of the wrong length, which cannot come out of [`super::IkeKeys`], leave an ICV of zeros.
-    pub fn seal(self, encr: &[u8], integ: &[u8], iv: &[u8; 16], out: &mut Vec<u8>, plain: &[u8]) {
+    /// `false` when the library fails or a key has the wrong length: `out` is then as it was, and nothing may be sent.
+    #[must_use]
+    pub fn seal(self, encr: &[u8], integ: &[u8], iv: &[u8; 16], out: &mut Vec<u8>, plain: &[u8]) -> bool {
         let aad = out.len();
         let iv = &iv[..self.iv_len()];
         out.extend_from_slice(iv);
@@ -169,7 +171,15 @@ impl SkSuite {
                 .cbc_encrypt(encr, iv, &mut out[start..])
                 .map(|()| tag(i.algorithm(), integ, &[&out[..]]).as_ref()[..i.icv_len()].to_vec()),
         };
-        out.extend_from_slice(&icv.unwrap_or_else(|| vec![0; self.icv_len()]));
+        match icv {
+            Some(icv) => out.extend_from_slice(&icv),
+            None => {
+                out[aad..].zeroize();
+                out.truncate(aad);
+                return false;
+            }
+        }
+        true
     }
 
     /// Opens what follows `aad` in a message, from the IV to the ICV. `None`: not authentic, or badly padded.
@@ -256,7 +266,7 @@ mod tests {
                 let s = SkSuite::from_ids(encr, bits, integ).unwrap();
                 let (e, a) = (vec![7; s.encr_key_len()], vec![9; s.integ_key_len()]);
                 let mut message = b"header".to_vec();
-                s.seal(&e, &a, &[3; 16], &mut message, &plain);
+                prop_assert!(s.seal(&e, &a, &[3; 16], &mut message, &plain));
                 prop_assert_eq!(message.len(), 6 + s.sealed_len(plain.len()));
                 let (aad, sealed) = message.split_at(6);
                 prop_assert_eq!(s.open(&e, &a, aad, sealed), Some(plain.clone()));
@@ -283,9 +293,20 @@ mod tests {
         let s = SkSuite::from_ids(20, 128, 0).unwrap();
         let key: Vec<u8> = (0..20).collect();
         let mut message = b"aad".to_vec();
-        s.seal(&key, &[], &[0x11; 16], &mut message, b"hello");
+        assert!(s.seal(&key, &[], &[0x11; 16], &mut message, b"hello"));
         assert_eq!(message[..3 + 8], *b"aad\x11\x11\x11\x11\x11\x11\x11\x11");
         assert_eq!(message[11..], hex!("b75167f628ccb2ab941366d4a124720c154cf237c960"));
+    }
+
+    // Never the plaintext with a made-up ICV.
+    #[test]
+    fn what_cannot_be_sealed_is_not_left_behind() {
+        for ((encr, bits), integ) in SUITES {
+            let s = SkSuite::from_ids(encr, bits, integ).unwrap();
+            let mut message = b"header".to_vec();
+            assert!(!s.seal(&[7; 5], &[9; 5], &[3; 16], &mut message, b"secret payload"));
+            assert_eq!(message, b"header");
+        }
     }
 
     #[test]

@@ -90,11 +90,12 @@ impl Channel {
     }
 
     /// Protects a chain of payloads: one datagram, or several when it is longer than `room` and the peer takes fragments.
+    /// None at all when cryptography fails: the exchange then times out, and nothing leaves in the clear.
     pub fn seal(&mut self, header: Header, chain: &Builder, room: usize, rng: &mut dyn CryptoRng) -> Vec<Vec<u8>> {
         let plain = chain.bytes();
         let whole = HEADER_LEN + GENERIC_HEADER + self.sk.sealed_len(plain.len());
         if whole <= room || !self.fragmentation {
-            return vec![self.seal_one(header, chain.first(), None, plain, rng)];
+            return self.seal_one(header, chain.first(), None, plain, rng).into_iter().collect();
         }
         let overhead = HEADER_LEN + GENERIC_HEADER + 4 + self.sk.sealed_len(0) + 16;
         let pieces = split(plain, room.saturating_sub(overhead).max(64));
@@ -103,7 +104,10 @@ impl Channel {
         for (number, piece) in (1..=total).zip(pieces) {
             // RFC 7383, section 2.5: only the first fragment names the first inner payload.
             let first = if number == 1 { chain.first() } else { PayloadType::NONE };
-            datagrams.push(self.seal_one(header, first, Some((number, total)), piece, rng));
+            match self.seal_one(header, first, Some((number, total)), piece, rng) {
+                Some(datagram) => datagrams.push(datagram),
+                None => return Vec::new(),
+            }
         }
         datagrams
     }
@@ -115,7 +119,7 @@ impl Channel {
         fragment: Option<(u16, u16)>,
         plain: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Vec<u8> {
+    ) -> Option<Vec<u8>> {
         let payload = GENERIC_HEADER + fragment.map_or(0, |_| 4) + self.sk.sealed_len(plain.len());
         let mut out = Vec::with_capacity(HEADER_LEN + payload);
         header.next = if fragment.is_some() { PayloadType::SKF } else { PayloadType::SK };
@@ -136,8 +140,7 @@ impl Channel {
             rng.fill_bytes(&mut iv);
         }
         let (encr, integ) = self.keys.protect(self.initiator);
-        self.sk.seal(encr, integ, &iv, &mut out, plain);
-        out
+        self.sk.seal(encr, integ, &iv, &mut out, plain).then_some(out)
     }
 
     /// Opens a datagram. `None`: it is not authentic, not protected or nonsense, and nothing has changed. A `repeated`
