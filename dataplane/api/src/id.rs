@@ -7,9 +7,11 @@
 //!
 //! ```text
 //!  SPI         generation(8) | worker(4) | index(20)                    never below 2^24
-//!  tunnel id   generation_hi(4) | worker(4) | index_hi(8)   \  both never 0
-//!  session id  generation_lo(4) | index_lo(12)              /
+//!  tunnel id   generation_hi(4) | index_lo(12)               \  both never 0
+//!  session id  generation_lo(4) | worker(4) | index_hi(8)   /
 //! ```
+//!
+//! Neighbouring slots differ in the tunnel id, so that tunnels are told apart by it alone as long as there are few.
 //!
 //! The generation counts 1..=225 as two nibbles of 1..=15, which keeps all three forms non-zero.
 
@@ -112,8 +114,8 @@ impl SessionId {
     /// The ids that name `slot`.
     pub const fn from_slot(slot: Slot) -> Self {
         let n = slot.nibbles();
-        let tunnel = ((n >> 4) << 12) | ((slot.worker as u32) << 8) | (slot.index >> 12);
-        let session = ((n & 15) << 12) | (slot.index & 0xfff);
+        let tunnel = ((n >> 4) << 12) | (slot.index & 0xfff);
+        let session = ((n & 15) << 12) | ((slot.worker as u32) << 8) | (slot.index >> 12);
         Self((tunnel << 16) | session)
     }
 
@@ -136,7 +138,7 @@ impl SessionId {
     pub const fn slot(self) -> Option<Slot> {
         let (t, s) = (self.0 >> 16, self.0 & 0xffff);
         let Some(generation) = Slot::from_nibbles(((t >> 12) << 4) | (s >> 12)) else { return None };
-        Slot::new(WorkerId(((t >> 8) & 15) as u8), ((t & 0xff) << 12) | (s & 0xfff), generation)
+        Slot::new(WorkerId(((s >> 8) & 15) as u8), ((s & 0xff) << 12) | (t & 0xfff), generation)
     }
 }
 
@@ -157,6 +159,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn neighbouring_slots_have_tunnel_ids_of_their_own() {
+        let tunnel = |i| Slot::new(WorkerId(3), i, 1).map(|s| SessionId::from_slot(s).tunnel());
+        let mut all: Vec<_> = (0..0x1000).map(tunnel).collect();
+        all.dedup();
+        assert_eq!(all.len(), 0x1000);
     }
 
     #[test]
