@@ -1,11 +1,11 @@
 # The commands of the project; each installs what it needs (as root, on Debian 12) and shows its progress.
 #
 #   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
-#   make test            rustfmt, unit, golden, simulation, and the demo as an end-to-end test
+#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demo, interop with real peers
 #   make build           softwired and softwire-initiator, release
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
-#   make interop         real peers in guests and namespaces (not part of make test yet); CASES="10 31" runs some of them
+#   make interop         real peers in guests and namespaces; CASES="10 31" runs some of them
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
@@ -28,10 +28,7 @@ build: setup
 demo: setup-lab build
 	@HOLD=$(HOLD) tests/demo/demo.sh
 
-test: setup-lab
-	cargo fmt --all --check
-	cargo test --workspace
-	@$(MAKE) demo
+test: setup-lab lint unit demo interop
 
 lint: setup
 	cargo fmt --all --check

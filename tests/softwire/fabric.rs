@@ -293,7 +293,7 @@ impl Fabric {
     }
 
     /// An inner packet from the core to a session.
-    pub fn from_core(&mut self, id: SessionId, packet: &[u8]) {
+    pub fn core_packet(&mut self, id: SessionId, packet: &[u8]) {
         let protocol: [u8; 2] = if packet[0] >> 4 == 4 { [0, 0x21] } else { [0, 0x57] };
         self.inject(Inject::Ppp(id), [&protocol[..], packet].concat());
     }

@@ -95,7 +95,7 @@ fn a_softwire_comes_up_carries_traffic_and_goes_down_in_order() {
     assert!(f.core.iter().any(|p| p.ends_with(b"up")), "{:?}", f.dropped);
     let route = format!("{}/64", Ipv6Addr::from(u128::from(own) & !u128::from(u64::MAX)));
     let id = f.routes[&route];
-    f.from_core(id, &packet(far, own, b"down"));
+    f.core_packet(id, &packet(far, own, b"down"));
     f.run(SECOND, |_| false);
     assert!(f.clients[0].inner.iter().any(|p| p.ends_with(b"down")));
     // IPv4 address, link prefix and delegated prefix are routed to the session.
@@ -193,7 +193,7 @@ fn rekeying_loses_nothing() {
     let mut sent = 0;
     for n in 0u32..4000 {
         f.clients[0].initiator.handle_inner(f.now, &packet(own, far, &n.to_be_bytes()));
-        f.from_core(id, &packet(far, own, &n.to_be_bytes()));
+        f.core_packet(id, &packet(far, own, &n.to_be_bytes()));
         sent += 1;
         f.run(SECOND / 20, |_| false);
     }

@@ -12,6 +12,7 @@ use crate::config::{Config, Policy};
 use crate::cookie::Cookies;
 use crate::error::{CallError, MessageError};
 use crate::event::{DownReason, Event, Meta, PeerHandle, Transmit};
+use crate::info::{IkeSaInfo, Stats};
 use crate::message::{Body, ExchangeType, HEADER_LEN, Header};
 use crate::payload::notify::NotifyType;
 use crate::payload::{Builder, PayloadType};
@@ -26,56 +27,6 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What was refused, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Datagrams that are no IKE messages.
-    pub malformed: u64,
-    /// Messages for IKE SAs that do not exist.
-    pub unknown_spi: u64,
-    /// Messages that failed the integrity check or are outside the window.
-    pub refused: u64,
-    /// Cookies demanded.
-    pub cookies_sent: u64,
-    /// Wrong cookies.
-    pub cookies_wrong: u64,
-    /// IKE_SA_INIT requests dropped because of too many half-open SAs.
-    pub half_open_dropped: u64,
-    /// IKE_SA_INIT requests answered with an error.
-    pub init_refused: u64,
-}
-
-/// An IKE SA as the API shows it.
-#[derive(Clone, Debug)]
-pub struct IkeSaInfo {
-    /// The peer.
-    pub peer: PeerHandle,
-    /// Name of the PAD entry.
-    pub pad: Option<String>,
-    /// Original initiator's SPI.
-    pub spi_i: u64,
-    /// Original responder's SPI.
-    pub spi_r: u64,
-    /// Its state.
-    pub state: &'static str,
-    /// Our identity.
-    pub local_id: Option<Identity>,
-    /// The peer's identity.
-    pub remote_id: Option<Identity>,
-    /// Our address and port.
-    pub local: SocketAddr,
-    /// The peer's address and port.
-    pub remote: SocketAddr,
-    /// Algorithms.
-    pub suite: Option<String>,
-    /// ESP goes in UDP.
-    pub natt: bool,
-    /// When this IKE SA (not the peer) came up.
-    pub since: Instant,
-    /// Inbound SPIs of its child SAs.
-    pub children: Vec<u32>,
-}
 
 #[derive(Debug)]
 struct Peer {

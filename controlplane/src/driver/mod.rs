@@ -60,7 +60,7 @@ impl Driver {
             tokio::select! {
                 _ = tick.tick() => {}
                 Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
-                Some((port, frame)) = self.frames.recv() => self.from_host(port, frame),
+                Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
                 _ = self.stop.changed(), if ending.is_none() => {
                     let now = Instant::now();
@@ -107,7 +107,7 @@ impl Driver {
         }
     }
 
-    fn from_host(&mut self, port: PortId, frame: Vec<u8>) {
+    fn host_frame(&mut self, port: PortId, frame: Vec<u8>) {
         // Nothing that was programmed has to come before a frame of the host.
         let msg = InjectMsg { after: 0, how: Inject::Frame(port), data: frame };
         if let Some(w) = self.workers.first_mut() {

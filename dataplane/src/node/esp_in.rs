@@ -83,7 +83,6 @@ fn crypto(sad: &mut Sad, packets: &mut [Packet], state: &mut [Prepared]) {
         }
     }
     let outcome = manager.run(&mut batch);
-    drop(batch);
     for (state, number) in state.iter_mut().zip(numbers) {
         // Whatever did not go through the cipher is as good as forged.
         if state.verdict.is_ok() && (number == usize::MAX || !outcome.good(number)) {

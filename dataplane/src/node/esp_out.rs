@@ -83,7 +83,6 @@ fn crypto(ctx: &mut Ctx, sad: &mut Sad, packets: &mut [Packet], state: &mut [Pre
         }
     }
     let outcome = manager.run(&mut batch);
-    drop(batch);
     for (state, number) in state.iter_mut().zip(numbers) {
         if state.verdict.is_ok() && (number == usize::MAX || !outcome.good(number)) {
             state.verdict = Err(DropReason::EspMalformed);
