@@ -2,6 +2,7 @@
 #
 #   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
 #   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demo, interop with real peers
+#   make bench           what a packet costs a worker, ESP out and in
 #   make build           softwired and softwire-initiator, release
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
@@ -9,7 +10,7 @@
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo test build lint unit interop reference clean setup setup-lab
+.PHONY: help demo test bench build lint unit interop reference clean setup setup-lab
 
 CASES ?=
 HOLD ?= 0
@@ -43,6 +44,10 @@ interop: setup-lab build
 reference: setup-lab
 	@tests/interop/run.sh --reference $(CASES)
 
+
+bench: setup
+	@tests/setup/hugepages.sh >/dev/null
+	cargo run --release -p perf
 
 clean:
 	rm -rf tests/interop/out tests/interop/work
