@@ -1,26 +1,37 @@
-//! A gateway's control plane and any number of initiators on one virtual clock and a virtual network.
+//! A gateway and any number of initiators on one virtual clock, joined by in-memory links.
 //!
-//! Between them stands the least that a data plane has to do: it opens and seals ESP with the keys that were
-//! programmed, and carries packets to the protocols. (The real workers have tests of their own; this one makes
-//! thousands of handshakes a second without a NIC.)
+//! ```text
+//!   initiators ── access network ──► port 0 ┐                       ┌ port 1 ──► core
+//!   198.18.0.0/15   (delay, loss)           │ two real workers, ESP │
+//!                                           └── rings, FIB ─────────┘
+//!                                                 │ punt ▲ inject, table and snapshot changes
+//!                                             controlplane::Gateway
+//! ```
+//!
+//! The workers are those of the product, polled by hand; only the NICs are memory (`dpdk::sim`). A subscriber's frames
+//! come in on the queue that a hash of its address names, so that half of them are handed from worker to worker.
 
+use crate::ports::DataPlane;
 use controlplane::config::Config;
 use controlplane::gateway::Gateway;
 use controlplane::program::Output;
-use dataplane_api::{
-    Counters, Inject, MacAddr, PeerId, PortId, PuntClass, PuntMeta, SaOutId, Session, SessionId, SnapshotOp, Spi,
-    TableOp,
-};
+use dataplane_api::{MacAddr, PortId, PuntClass, SaIn, SaOut, SaOutId, Session, SessionId, SnapshotOp, TableOp};
 use ipsec_mb::Manager;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use softwire_initiator::{Datagram, Event, Initiator};
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::{ip, ipv4, udp};
 
 pub const GATEWAY: &str = "192.0.2.1";
+/// The router of the access network, and a host in the core.
+pub const ROUTER: &str = "192.0.2.254";
+pub const SERVER: &str = "2001:db8:c::2";
+pub const ACCESS: usize = 0;
+pub const CORE: usize = 1;
 const DELAY: Duration = Duration::from_millis(5);
 
 pub struct Client {
@@ -30,7 +41,7 @@ pub struct Client {
     pub inner: Vec<Vec<u8>>,
 }
 
-/// Frames on their way: when, from or to which client, upward or downward.
+/// On its way from or to a client.
 enum Frame {
     Up(Datagram),
     Down(Datagram),
@@ -39,17 +50,17 @@ enum Frame {
 pub struct Fabric {
     pub now: Instant,
     pub gateway: Gateway,
+    pub data_plane: DataPlane,
     pub clients: Vec<Client>,
+    /// IP packets that reached the core.
     pub core: Vec<Vec<u8>>,
+    /// What the control plane has programmed.
     pub routes: HashMap<String, SessionId>,
-    pub dropped: HashMap<&'static str, u64>,
     pub sessions: HashMap<SessionId, Session>,
     pub audit: Vec<controlplane::audit::Record>,
-    flight: VecDeque<(Instant, usize, Frame)>,
-    manager: Manager,
-    inbound: HashMap<Spi, (PeerId, esp::SaIn)>,
-    outbound: HashMap<SaOutId, (IpAddr, Option<u16>, esp::SaOut)>,
-    selected: HashMap<PeerId, SaOutId>,
+    inbound: HashMap<IpAddr, SaIn>,
+    forged: usize,
+    flight: VecDeque<(Instant, IpAddr, Frame)>,
     loss: f64,
     rng: StdRng,
 }
@@ -58,23 +69,24 @@ impl Fabric {
     pub fn new(yaml: &str, loss: f64) -> Self {
         let config = Arc::new(Config::from_yaml("test.yaml", yaml).unwrap_or_else(|e| panic!("{e}")));
         let now = Instant::now();
-        let counters = Arc::new(Counters::new(config.dataplane.max_sessions, config.dataplane.max_sessions));
+        let mut data_plane = DataPlane::new(config.dataplane.max_sessions);
         let macs = vec![MacAddr::default(); config.ports.len()];
-        let gateway = Gateway::new(config, now, &macs, vec![counters], [7; 32]).unwrap();
+        let mut gateway = Gateway::new(config, now, &macs, data_plane.counters(), [7; 32]).unwrap();
+        gateway.neighbour(PortId(ACCESS as u16), ROUTER.parse().unwrap(), Some(MacAddr([2, 0, 0, 0, 0, 9])));
+        gateway.neighbour(PortId(CORE as u16), SERVER.parse().unwrap(), Some(MacAddr([2, 0, 0, 0, 1, 9])));
+        data_plane.poll();
         Self {
             now,
             gateway,
+            data_plane,
             clients: Vec::new(),
             core: Vec::new(),
             routes: HashMap::new(),
-            dropped: HashMap::new(),
             sessions: HashMap::new(),
             audit: Vec::new(),
-            flight: VecDeque::new(),
-            manager: Manager::new().unwrap(),
             inbound: HashMap::new(),
-            outbound: HashMap::new(),
-            selected: HashMap::new(),
+            forged: 0,
+            flight: VecDeque::new(),
             loss,
             rng: StdRng::seed_from_u64(1),
         }
@@ -87,6 +99,11 @@ impl Fabric {
         let initiator = Initiator::new(self.now, config, seeds).unwrap();
         self.clients.push(Client { address, initiator, events: Vec::new(), inner: Vec::new() });
         self.clients.len() - 1
+    }
+
+    /// Drops by reason, all workers.
+    pub fn drops(&self) -> BTreeMap<&'static str, u64> {
+        self.data_plane.drops()
     }
 
     /// Runs for a time, or until `done`.
@@ -113,11 +130,17 @@ impl Fabric {
 
     fn step(&mut self) {
         let now = self.now;
+        let index: HashMap<IpAddr, usize> = self.clients.iter().enumerate().map(|(i, c)| (c.address, i)).collect();
         while self.flight.front().is_some_and(|f| f.0 <= now) {
-            let Some((_, client, frame)) = self.flight.pop_front() else { break };
+            let Some((_, address, frame)) = self.flight.pop_front() else { break };
             match frame {
-                Frame::Up(d) => self.up(client, d),
-                Frame::Down(d) => self.down(client, d),
+                Frame::Up(d) => self.up(address, d),
+                // Nobody is there to hear it when the client has gone.
+                Frame::Down(d) => {
+                    if let Some(&i) = index.get(&address) {
+                        self.down(i, d);
+                    }
+                }
             }
         }
         if self.gateway.poll_timeout().is_some_and(|t| t <= now) {
@@ -130,26 +153,34 @@ impl Fabric {
         }
     }
 
-    // Takes what everybody has to say.
+    /// Until nobody has anything to say at this moment.
     fn settle(&mut self) {
-        while let Some(output) = self.gateway.poll_output() {
-            match output {
-                Output::Op(_, _, op) => self.apply(op),
-                Output::Inject(_, msg) => self.inject(msg.how, msg.data),
-                Output::Snapshot(SnapshotOp::RouteAdd(p, hops)) => {
-                    if let [dataplane_api::NextHop::Session(id)] = hops[..] {
-                        self.routes.insert(p.to_string(), id);
-                    }
+        loop {
+            self.program();
+            let mut busy = self.data_plane.poll() > 0;
+            let now = self.now;
+            for message in self.data_plane.punts() {
+                busy = true;
+                if message.meta.class != PuntClass::Host {
+                    self.gateway.handle_punt(now, &message.meta, &message.data);
                 }
-                Output::Snapshot(SnapshotOp::RouteDel(p)) => {
-                    self.routes.remove(&p.to_string());
-                }
-                Output::Snapshot(_) => {}
+            }
+            for event in self.data_plane.events() {
+                busy = true;
+                self.gateway.handle_event(now, event);
+            }
+            self.core.extend(self.data_plane.sent(CORE));
+            for packet in self.data_plane.sent(ACCESS) {
+                self.from_gateway(&packet);
+            }
+            while let Some(r) = self.gateway.poll_audit() {
+                self.audit.push(r);
+            }
+            if !busy {
+                break;
             }
         }
-        while let Some(r) = self.gateway.poll_audit() {
-            self.audit.push(r);
-        }
+        self.data_plane.check();
         for i in 0..self.clients.len() {
             let c = &mut self.clients[i];
             while let Some(e) = c.initiator.poll_event() {
@@ -159,163 +190,114 @@ impl Fabric {
                 c.inner.push(p);
             }
             while let Some(d) = self.clients[i].initiator.poll_datagram() {
-                self.send(i, Frame::Up(d));
+                self.send(self.clients[i].address, Frame::Up(d));
             }
         }
     }
 
-    fn send(&mut self, client: usize, frame: Frame) {
+    fn send(&mut self, client: IpAddr, frame: Frame) {
         if self.loss == 0.0 || !self.rng.random_bool(self.loss) {
             self.flight.push_back((self.now + DELAY, client, frame));
         }
     }
 
-    pub fn drop(&mut self, why: &'static str) {
-        *self.dropped.entry(why).or_default() += 1;
-    }
-
-    fn apply(&mut self, op: TableOp) {
-        match op {
-            TableOp::SaInAdd(sa) => {
-                let state = esp::SaIn::new(&self.manager, &sa).unwrap();
-                assert!(self.inbound.insert(sa.spi, (sa.peer, state)).is_none(), "slot taken");
-            }
-            TableOp::SaInDel(spi) => assert!(self.inbound.remove(&spi).is_some()),
-            TableOp::SaOutAdd(sa) => {
-                let state = esp::SaOut::new(&self.manager, &sa).unwrap();
-                let row = (sa.remote, sa.encap.map(|e| e.remote_port), state);
-                assert!(self.outbound.insert(sa.id, row).is_none(), "slot taken");
-            }
-            TableOp::SaOutDel(id) => assert!(self.outbound.remove(&id).is_some()),
-            TableOp::PeerSelect { peer, sa: Some(sa) } => drop(self.selected.insert(peer, sa)),
-            TableOp::PeerSelect { peer, sa: None } => drop(self.selected.remove(&peer)),
-            TableOp::PeerMoved { .. } => {}
-            TableOp::SessionAdd(s) => assert!(self.sessions.insert(s.id, s).is_none(), "slot taken"),
-            TableOp::SessionSet(s) => assert!(self.sessions.insert(s.id, s).is_some()),
-            TableOp::SessionDel(id) => assert!(self.sessions.remove(&id).is_some()),
-        }
-    }
-
-    fn up(&mut self, client: usize, datagram: Datagram) {
-        let (from, gateway) = (self.clients[client].address, GATEWAY.parse().unwrap());
-        let meta = |class, sport, dport| PuntMeta {
-            class,
-            port: PortId(0),
-            peer: None,
-            spi: None,
-            session: None,
-            src: SocketAddr::new(from, sport),
-            dst: SocketAddr::new(gateway, dport),
-        };
-        match datagram {
-            Datagram::Udp { from: sport, to: 500, data } => {
-                self.gateway.handle_punt(self.now, &meta(PuntClass::Ike, sport, 500), &data);
-            }
-            Datagram::Udp { from: sport, to: 4500, data } => match data.as_slice() {
-                [0, 0, 0, 0, message @ ..] => {
-                    self.gateway.handle_punt(self.now, &meta(PuntClass::Ike, sport, 4500), message);
+    // Carries the gateway's output to the workers, and keeps book of it.
+    fn program(&mut self) {
+        let mut snapshot = Vec::new();
+        while let Some(output) = self.gateway.poll_output() {
+            match output {
+                Output::Op(worker, seq, op) => {
+                    self.note(&op);
+                    self.data_plane.op(worker, seq, op);
                 }
-                [0xff] => {}
-                _ => self.esp(data, meta(PuntClass::L2tpControl, 1701, 1701)),
-            },
-            Datagram::Esp(data) => self.esp(data, meta(PuntClass::L2tpControl, 1701, 1701)),
-            Datagram::Udp { .. } => self.drop("clear"),
+                Output::Inject(worker, message) => self.data_plane.inject(worker, message),
+                Output::Snapshot(op) => {
+                    match &op {
+                        SnapshotOp::RouteAdd(p, hops) => {
+                            if let [dataplane_api::NextHop::Session(id)] = hops[..] {
+                                self.routes.insert(p.to_string(), id);
+                            }
+                        }
+                        SnapshotOp::RouteDel(p) => drop(self.routes.remove(&p.to_string())),
+                        _ => {}
+                    }
+                    snapshot.push(op);
+                }
+            }
+        }
+        if !snapshot.is_empty() {
+            self.data_plane.publish(&snapshot);
         }
     }
 
-    fn esp(&mut self, mut data: Vec<u8>, mut meta: PuntMeta) {
-        let spi = Spi(u32::from_be_bytes(data[..4].try_into().unwrap()));
-        let Some((peer, sa)) = self.inbound.get_mut(&spi) else { return self.drop("sa_unknown") };
-        let peer = *peer;
-        match esp::open(&mut self.manager, sa, &mut data) {
-            Ok(o) => assert_eq!(o.next_header, 17),
-            Err(_) => return self.drop("esp"),
+    fn note(&mut self, op: &TableOp) {
+        match op {
+            TableOp::SaInAdd(sa) => drop(self.inbound.insert(sa.remote, sa.clone())),
+            TableOp::SessionAdd(s) => assert!(self.sessions.insert(s.id, *s).is_none(), "slot taken"),
+            TableOp::SessionSet(s) => assert!(self.sessions.insert(s.id, *s).is_some(), "no such session"),
+            TableOp::SessionDel(id) => assert!(self.sessions.remove(id).is_some(), "no such session"),
+            _ => {}
         }
-        (meta.peer, meta.spi) = (Some(peer), Some(spi));
-        self.l2tp(&data[8..], meta);
     }
 
-    /// An L2TP message as it comes out of ESP.
-    pub fn l2tp(&mut self, message: &[u8], mut meta: PuntMeta) {
-        let h = wire::l2tp::Header::parse(message).unwrap();
-        if h.control {
-            return self.gateway.handle_punt(self.now, &meta, message);
-        }
-        let id = SessionId::from_wire(h.tunnel, h.session);
-        let Some(session) = self.sessions.get(&id) else { return self.drop("session_unknown") };
-        if session.peer != meta.peer {
-            return self.drop("session_binding");
-        }
-        meta.session = Some(id);
-        let (protocol, at) = wire::ppp::protocol(&message[h.len..h.end]).unwrap();
-        let information = &message[h.len + at..h.end];
-        let frame = [&protocol.to_be_bytes()[..], information].concat();
-        let source: Option<IpAddr> = match protocol {
-            0x21 => Some(IpAddr::from(<[u8; 4]>::try_from(&information[12..16]).unwrap())),
-            0x57 => Some(IpAddr::from(<[u8; 16]>::try_from(&information[8..24]).unwrap())),
-            _ => None,
+    fn up(&mut self, from: IpAddr, datagram: Datagram) {
+        let (protocol, payload) = match datagram {
+            Datagram::Udp { from, to, data } => (ip::UDP, datagram_of(from, to, &data)),
+            Datagram::Esp(data) => (ip::ESP, data),
         };
-        let inner = session.inner;
-        meta.class = PuntClass::PppControl;
-        match source {
-            None => self.gateway.handle_punt(self.now, &meta, &frame),
-            Some(_) if !(inner.ipv4 && protocol == 0x21 || inner.ipv6 && protocol == 0x57) => {
-                self.drop("session_closed")
-            }
-            Some(s) if inner.prefixes.iter().flatten().any(|p| p.contains(s)) => self.core.push(information.to_vec()),
-            Some(IpAddr::V6(s)) if Some(s) == inner.link_local || s.is_unspecified() => {
-                meta.class = PuntClass::SessionHost;
-                self.gateway.handle_punt(self.now, &meta, &frame);
-            }
-            Some(_) => self.drop("inner_source"),
-        }
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (from, GATEWAY.parse().unwrap()) else { panic!("IPv4 outside") };
+        let packet = packet4(src, dst, protocol, &payload);
+        let queue = u32::from(src) as usize % self.data_plane.workers();
+        self.data_plane.receive(ACCESS, queue, &packet);
     }
 
-    fn inject(&mut self, how: Inject, data: Vec<u8>) {
-        match how {
-            Inject::Udp { peer: None, src, dst, raw } => {
-                let marker: &[u8] = if src.port() == 4500 && !raw { &[0; 4] } else { &[] };
-                let d = Datagram::Udp { from: src.port(), to: dst.port(), data: [marker, &data].concat() };
-                self.deliver(dst.ip(), d);
-            }
-            Inject::Udp { peer: Some(peer), .. } => self.seal(peer, &data),
-            Inject::Ppp(id) => {
-                let Some(s) = self.sessions.get(&id) else { return self.drop("session_unknown") };
-                let mut message = vec![0; wire::l2tp::data_len(false)];
-                wire::l2tp::emit_data(&mut message, s.peer_tunnel, s.peer_session, None);
-                message.extend_from_slice(&[0xff, 3]);
-                message.extend_from_slice(&data);
-                let peer = s.peer.unwrap();
-                self.seal(peer, &message);
-            }
-            Inject::Frame(_) => {}
-        }
-    }
-
-    /// An inner packet from the core to a session.
-    pub fn core_packet(&mut self, id: SessionId, packet: &[u8]) {
-        let protocol: [u8; 2] = if packet[0] >> 4 == 4 { [0, 0x21] } else { [0, 0x57] };
-        self.inject(Inject::Ppp(id), [&protocol[..], packet].concat());
-    }
-
-    fn seal(&mut self, peer: PeerId, message: &[u8]) {
-        let sa = self.selected.get(&peer).and_then(|id| self.outbound.get_mut(id));
-        let Some((remote, port, sa)) = sa else { return self.drop("sa_missing") };
-        let mut datagram = vec![0; wire::udp::HEADER];
-        wire::udp::emit(&mut datagram, 1701, 1701, (8 + message.len()) as u16);
-        datagram.extend_from_slice(message);
-        esp::seal(&mut self.manager, sa, 17, &mut datagram).unwrap();
-        let remote = *remote;
-        let out = match *port {
-            Some(port) => Datagram::Udp { from: 4500, to: port, data: datagram },
-            None => Datagram::Esp(datagram),
+    /// An L2TP message as if `client` had sent it: under its inbound SA at the gateway, far ahead in its window.
+    pub fn forge(&mut self, client: usize, message: &[u8]) {
+        let address = self.clients[client].address;
+        let sa = &self.inbound[&address];
+        let out = SaOut {
+            id: SaOutId(sa.spi.slot().unwrap()),
+            spi: sa.spi.0,
+            peer: sa.peer,
+            suite: sa.suite,
+            key: sa.key.clone(),
+            esn: sa.esn,
+            mode: sa.mode,
+            local: sa.remote,
+            remote: sa.local,
+            encap: None,
+            selector: dataplane_api::Selector::ANY,
+            lifetime: dataplane_api::Lifetime::default(),
         };
-        self.deliver(remote, out);
+        let mut manager = Manager::new().unwrap();
+        let mut sealer = esp::SaOut::new(&manager, &out).unwrap();
+        self.forged += 1;
+        for _ in 0..1000 * self.forged {
+            esp::seal(&mut manager, &mut sealer, ip::UDP, &mut datagram_of(1701, 1701, &[])).unwrap();
+        }
+        let mut data = datagram_of(1701, 1701, message);
+        esp::seal(&mut manager, &mut sealer, ip::UDP, &mut data).unwrap();
+        self.up(address, Datagram::Esp(data));
     }
 
-    fn deliver(&mut self, to: IpAddr, datagram: Datagram) {
-        if let Some(i) = self.clients.iter().position(|c| c.address == to) {
-            self.send(i, Frame::Down(datagram));
+    /// An IPv6 packet from the core.
+    pub fn core_packet(&mut self, packet: &[u8]) {
+        self.data_plane.receive(CORE, packet[packet.len() - 1] as usize % self.data_plane.workers(), packet);
+    }
+
+    fn from_gateway(&mut self, packet: &[u8]) {
+        let h = ipv4::Ipv4::parse(packet).unwrap();
+        assert!(h.checksum_ok() && !h.is_fragment());
+        let to = IpAddr::V4(h.dst());
+        match h.protocol() {
+            ip::ESP => self.send(to, Frame::Down(Datagram::Esp(h.payload().to_vec()))),
+            ip::UDP => {
+                let u = udp::Udp::parse(h.payload()).unwrap();
+                assert!(u.checksum_ok(h.src().into(), to));
+                let data = u.payload().to_vec();
+                self.send(to, Frame::Down(Datagram::Udp { from: u.src_port(), to: u.dst_port(), data }));
+            }
+            other => panic!("protocol {other} to the access network"),
         }
     }
 
@@ -327,4 +309,19 @@ impl Fabric {
             Datagram::Esp(data) => initiator.handle_esp(now, &data),
         }
     }
+}
+
+fn datagram_of(from: u16, to: u16, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; udp::HEADER];
+    udp::emit(&mut out, from, to, (udp::HEADER + data.len()) as u16);
+    out.extend_from_slice(data);
+    out
+}
+
+fn packet4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; ipv4::HEADER];
+    let total_len = (ipv4::HEADER + payload.len()) as u16;
+    ipv4::Repr { tos: 0, total_len, id: 0, flags: 0, ttl: 64, protocol, src, dst }.emit(&mut out);
+    out.extend_from_slice(payload);
+    out
 }

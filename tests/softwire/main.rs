@@ -1,12 +1,12 @@
-//! Softwires end to end, control plane against initiators, on a virtual clock.
+//! Softwires end to end on a virtual clock: control plane and workers against initiators.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fabric;
+mod ports;
 
 use controlplane::audit::Verb;
-use dataplane_api::SessionId;
-use fabric::{Fabric, GATEWAY};
+use fabric::{Fabric, GATEWAY, ROUTER, SERVER};
 use ike::auth::{IdMatch, LocalAuth, RemoteAuth};
 use softwire_initiator::{Config, Event};
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,6 +22,8 @@ fn yaml(n: usize, more: &str) -> String {
     format!(
         "dataplane: {{ max_sessions: {} }}\n\
          ports:\n  - {{ name: access, device: none, zone: public, addresses: [192.0.2.1/24] }}\n\
+         \x20 - {{ name: core, device: none, zone: trusted, addresses: [\"2001:db8:c::1/64\"] }}\n\
+         routes:\n  - {{ to: 0.0.0.0/0, port: access, via: [{ROUTER}] }}\n\
          listeners:\n  - {{ name: secure, address: 192.0.2.1 }}\n\
          ike:\n  identity: gw.example.net\n{more}  peers:\n{peers}\
          ppp: {{ local_ipv4: 10.99.0.1 }}\n\
@@ -87,15 +89,15 @@ fn dead(f: &Fabric, i: usize) -> Option<&str> {
 fn a_softwire_comes_up_carries_traffic_and_goes_down_in_order() {
     let mut f = Fabric::new(&yaml(1, ""), 0.0);
     f.add(client(0));
-    assert!(f.run(30 * SECOND, |f| complete(f, 0)), "{:?} {:?}", f.clients[0].events, f.dropped);
+    assert!(f.run(30 * SECOND, |f| complete(f, 0)), "{:?} {:?}", f.clients[0].events, f.drops());
     let own = address6(&f, 0).unwrap();
-    let far: Ipv6Addr = "2001:db8:c::2".parse().unwrap();
+    let far: Ipv6Addr = SERVER.parse().unwrap();
     f.clients[0].initiator.handle_inner(f.now, &packet(own, far, b"up"));
     f.run(SECOND, |_| false);
-    assert!(f.core.iter().any(|p| p.ends_with(b"up")), "{:?}", f.dropped);
+    assert!(f.core.iter().any(|p| p.ends_with(b"up")), "{:?}", f.drops());
     let route = format!("{}/64", Ipv6Addr::from(u128::from(own) & !u128::from(u64::MAX)));
     let id = f.routes[&route];
-    f.core_packet(id, &packet(far, own, b"down"));
+    f.core_packet(&packet(far, own, b"down"));
     f.run(SECOND, |_| false);
     assert!(f.clients[0].inner.iter().any(|p| p.ends_with(b"down")));
     // IPv4 address, link prefix and delegated prefix are routed to the session.
@@ -116,10 +118,10 @@ fn a_spoofed_source_is_dropped() {
     let mut f = Fabric::new(&yaml(1, ""), 0.0);
     f.add(client(0));
     assert!(f.run(30 * SECOND, |f| complete(f, 0)));
-    let far: Ipv6Addr = "2001:db8:c::2".parse().unwrap();
+    let far: Ipv6Addr = SERVER.parse().unwrap();
     f.clients[0].initiator.handle_inner(f.now, &packet("2001:db8:bad::1".parse().unwrap(), far, b"spoof"));
     f.run(SECOND, |_| false);
-    assert_eq!(f.dropped.get("inner_source"), Some(&1));
+    assert_eq!(f.drops().get("inner_source"), Some(&1));
     assert!(f.core.is_empty());
 }
 
@@ -153,22 +155,13 @@ fn ids_of_another_session_are_refused() {
     f.add(client(1));
     assert!(f.run(30 * SECOND, |f| complete(f, 0) && complete(f, 1)));
     let victim = *f.sessions.values().find(|s| s.outer.remote.ip() == f.clients[0].address).unwrap();
-    let thief = *f.sessions.values().find(|s| s.outer.remote.ip() == f.clients[1].address).unwrap();
-    let meta = dataplane_api::PuntMeta {
-        class: dataplane_api::PuntClass::L2tpControl,
-        port: dataplane_api::PortId(0),
-        peer: thief.peer,
-        spi: None,
-        session: None,
-        src: thief.outer.remote,
-        dst: thief.outer.local,
-    };
     // Data with the victim's ids, then a StopCCN with the victim's tunnel id.
     let mut data = vec![0; 6];
     wire::l2tp::emit_data(&mut data, victim.id.tunnel(), victim.id.session(), None);
     data.extend_from_slice(&[0xff, 3, 0, 0x57]);
-    f.l2tp(&data, meta);
-    assert_eq!(f.dropped.get("session_binding"), Some(&1));
+    f.forge(1, &data);
+    f.run(SECOND, |_| false);
+    assert_eq!(f.drops().get("session_binding"), Some(&1));
     let [t0, t1] = victim.id.tunnel().to_be_bytes();
     let stop = [
         0xc8, 2, 0, 38, t0, t1, 0, 0, 0, 4, 0, 4, // header
@@ -176,7 +169,7 @@ fn ids_of_another_session_are_refused() {
         0x80, 8, 0, 0, 0, 9, 0, 1, // Assigned Tunnel ID
         0x80, 10, 0, 0, 0, 1, 0, 1, 0, 0, // Result Code
     ];
-    f.l2tp(&stop, meta);
+    f.forge(1, &stop);
     f.run(5 * SECOND, |_| false);
     assert_eq!(f.sessions.len(), 2, "{:?}", f.audit);
     assert!(dead(&f, 0).is_none() && dead(&f, 1).is_none());
@@ -188,12 +181,11 @@ fn rekeying_loses_nothing() {
     f.add(client(0));
     assert!(f.run(30 * SECOND, |f| complete(f, 0)));
     let own = address6(&f, 0).unwrap();
-    let far: Ipv6Addr = "2001:db8:c::2".parse().unwrap();
-    let id: SessionId = *f.sessions.keys().next().unwrap();
+    let far: Ipv6Addr = SERVER.parse().unwrap();
     let mut sent = 0;
     for n in 0u32..4000 {
         f.clients[0].initiator.handle_inner(f.now, &packet(own, far, &n.to_be_bytes()));
-        f.core_packet(id, &packet(far, own, &n.to_be_bytes()));
+        f.core_packet(&packet(far, own, &n.to_be_bytes()));
         sent += 1;
         f.run(SECOND / 20, |_| false);
     }
@@ -201,7 +193,7 @@ fn rekeying_loses_nothing() {
     let children = f.clients[0].events.iter().filter(|e| matches!(e, Event::ChildUp(..))).count();
     assert!(children > 5, "{children} child SAs");
     let down = f.clients[0].inner.iter().filter(|p| p.get(8..24) == Some(&far.octets()[..])).count();
-    assert_eq!((f.core.len(), down), (sent, sent), "{:?}", f.dropped);
+    assert_eq!((f.core.len(), down), (sent, sent), "{:?}", f.drops());
     assert_eq!(dead(&f, 0), None);
 }
 
@@ -242,14 +234,22 @@ fn a_thousand_initiators_connect_stay_and_leave() {
     }
     assert!(f.run(120 * SECOND, |f| (0..N).all(|i| complete(f, i))));
     let per_session = resident().saturating_sub(before) / N;
-    println!("{N} softwires up; {per_session} octets of memory each, both ends of all protocols together");
-    let far: Ipv6Addr = "2001:db8:c::2".parse().unwrap();
+    println!("{N} softwires up; {per_session} octets of memory each, both ends of all protocols and the workers together");
+    let far: Ipv6Addr = SERVER.parse().unwrap();
     for i in 0..N {
         let own = address6(&f, i).unwrap();
         f.clients[i].initiator.handle_inner(f.now, &packet(own, far, b"up"));
     }
     f.run(120 * SECOND, |_| false);
     assert_eq!(f.core.len(), N);
+    assert!(f.data_plane.handed() > 0, "no packet had to go from worker to worker");
+    for i in 0..N {
+        f.core_packet(&packet(far, address6(&f, i).unwrap(), &[b'd', i as u8]));
+        f.run(Duration::ZERO, |_| false);
+    }
+    f.run(SECOND, |_| false);
+    let down = |c: &fabric::Client| c.inner.iter().filter(|p| p.get(40) == Some(&b'd')).count();
+    assert!(f.clients.iter().all(|c| down(c) == 1), "{:?}", f.drops());
     assert!((0..N).all(|i| dead(&f, i).is_none()));
     // All inner addresses are different.
     let mut own: Vec<_> = (0..N).filter_map(|i| address6(&f, i)).collect();

@@ -7,11 +7,11 @@
 //!
 //! ```text
 //!  SPI         generation(8) | worker(4) | index(20)                    never below 2^24
-//!  tunnel id   generation_hi(4) | index_lo(12)               \  both never 0
+//!  tunnel id   generation_hi(4) | index_lo(12) ^ worker << 8  \  both never 0
 //!  session id  generation_lo(4) | worker(4) | index_hi(8)   /
 //! ```
 //!
-//! Neighbouring slots differ in the tunnel id, so that tunnels are told apart by it alone as long as there are few.
+//! Neighbouring slots, and first slots of workers, differ in the tunnel id, so that tunnels are told apart by it alone as long as there are few.
 //!
 //! The generation counts 1..=225 as two nibbles of 1..=15, which keeps all three forms non-zero.
 
@@ -114,7 +114,7 @@ impl SessionId {
     /// The ids that name `slot`.
     pub const fn from_slot(slot: Slot) -> Self {
         let n = slot.nibbles();
-        let tunnel = ((n >> 4) << 12) | (slot.index & 0xfff);
+        let tunnel = ((n >> 4) << 12) | ((slot.index & 0xfff) ^ ((slot.worker as u32) << 8));
         let session = ((n & 15) << 12) | ((slot.worker as u32) << 8) | (slot.index >> 12);
         Self((tunnel << 16) | session)
     }
@@ -138,7 +138,8 @@ impl SessionId {
     pub const fn slot(self) -> Option<Slot> {
         let (t, s) = (self.0 >> 16, self.0 & 0xffff);
         let Some(generation) = Slot::from_nibbles(((t >> 12) << 4) | (s >> 12)) else { return None };
-        Slot::new(WorkerId(((s >> 8) & 15) as u8), ((s & 0xff) << 12) | (t & 0xfff), generation)
+        let worker = (s >> 8) & 15;
+        Slot::new(WorkerId(worker as u8), ((s & 0xff) << 12) | ((t & 0xfff) ^ (worker << 8)), generation)
     }
 }
 
@@ -166,6 +167,13 @@ mod tests {
         let tunnel = |i| Slot::new(WorkerId(3), i, 1).map(|s| SessionId::from_slot(s).tunnel());
         let mut all: Vec<_> = (0..0x1000).map(tunnel).collect();
         all.dedup();
+        assert_eq!(all.len(), 0x1000);
+    }
+
+    #[test]
+    fn first_slots_of_workers_have_tunnel_ids_of_their_own() {
+        let slots = (0..16).flat_map(|w| (0..0x100).filter_map(move |i| Slot::new(WorkerId(w), i, 1)));
+        let all: std::collections::HashSet<_> = slots.map(|s| SessionId::from_slot(s).tunnel()).collect();
         assert_eq!(all.len(), 0x1000);
     }
 
