@@ -136,10 +136,10 @@ impl Drop for Veth {
     }
 }
 
-/// A thread can change its network namespace alone, and sockets of the driver are made in it.
-#[test]
-fn af_packet_carries_frames_over_a_veth() {
-    let pool = sim::test_pool("po-veth", 4095).expect("pool");
+/// Sends 32 frames from one end of a veth to the other, by two ports of the driver. A thread can change its network
+/// namespace alone, and sockets of the driver are made in it.
+fn frames_pass_a_veth(driver: &'static str) {
+    let pool = sim::test_pool(&format!("po-{driver}"), 16_383).expect("pool");
     std::thread::spawn(move || {
         let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET | nix::sched::CloneFlags::CLONE_NEWNS);
         if let Err(e) = unshared {
@@ -153,14 +153,14 @@ fn af_packet_carries_frames_over_a_veth() {
             return;
         };
         let open = |n: u8, iface: &str| {
-            let mut port = Port::attach(&format!("net_af_packet_t{n},iface={iface}")).expect("attached");
+            let mut port = Port::attach(&format!("{driver}_t{n},iface={iface}")).expect("attached");
             let queues = sim::start(&mut port, 1, &pool).expect("started").remove(0);
             (port, queues)
         };
         let (a, (_, mut a_tx)) = open(0, &veth.a);
         let (b, (mut b_rx, _)) = open(1, &veth.b);
         assert_ne!(a.mac().expect("mac"), b.mac().expect("mac"));
-        assert_eq!((a.mtu().expect("mtu"), a.link().expect("link").up), (1500, true));
+        assert!(a.mtu().expect("mtu") >= 1500 && a.link().expect("link").up);
         let mut burst = Burst::new();
         for i in 0..32u8 {
             let mut frame = [i; 64];
@@ -181,25 +181,42 @@ fn af_packet_carries_frames_over_a_veth() {
     .expect("thread");
 }
 
-/// Not a test but a sanity check of the price of a burst: `cargo test --release -p dpdk -- --ignored --nocapture price`.
 #[test]
-#[ignore = "a measurement"]
-fn price_of_a_burst_over_net_null() {
-    sim::eal_with(&sim::HUGE_EAL_ARGS).expect("EAL");
-    let pool = Mempool::new("po-null", 4095, 256, 2048, None).expect("pool");
-    let mut port = Port::attach("net_null_price").expect("port");
-    let (mut rx, mut tx) = sim::start(&mut port, 1, &pool).expect("queues").remove(0);
-    let _lcore = lcore::register().expect("lcore");
-    let mut rounds: Vec<f64> = (0..9)
-        .map(|_| {
-            let (mut burst, start, mut packets) = (Burst::new(), lcore::tsc(), 0);
-            for _ in 0..100_000 {
-                packets += rx.burst(&mut burst);
-                tx.burst(&mut burst);
-            }
-            (lcore::tsc() - start) as f64 / packets as f64
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    println!("rx + tx over net_null: {:.1} / {:.1} / {:.1} cycles per packet", rounds[0], rounds[4], rounds[8]);
+fn af_packet_carries_frames_over_a_veth() {
+    frames_pass_a_veth("net_af_packet");
+}
+
+#[test]
+fn af_xdp_carries_frames_over_a_veth() {
+    frames_pass_a_veth("net_af_xdp");
+}
+
+/// The classic capture format: a header of 24 octets, and one of 16 before each frame.
+#[test]
+fn pcap_files_are_read_and_written() {
+    let pool = sim::test_pool("po-pcap", 511).expect("pool");
+    let dir = std::env::temp_dir().join(format!("sw-pcap-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("directory");
+    let (input, output) = (dir.join("in.pcap"), dir.join("out.pcap"));
+    let mut capture = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+    for i in 0..3u8 {
+        capture.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 64, 0, 0, 0]);
+        capture.extend_from_slice(&[i; 64]);
+    }
+    std::fs::write(&input, &capture).expect("written");
+    let args = format!("net_pcap_t,rx_pcap={},tx_pcap={}", input.display(), output.display());
+    let mut port = Port::attach(&args).expect("attached");
+    let (mut rx, mut tx) = sim::start(&mut port, 1, &pool).expect("started").remove(0);
+    let mut burst = Burst::new();
+    while burst.len() < 3 {
+        assert!(rx.burst(&mut burst) > 0, "the file has three frames");
+    }
+    assert_eq!(burst.as_slice()[2].data(), [2; 64]);
+    assert_eq!(tx.burst(&mut burst), 3);
+    drop((port, rx, tx));
+    let written = std::fs::read(&output).expect("output");
+    std::fs::remove_dir_all(&dir).expect("removed");
+    let frames = |file: &[u8]| file[24..].chunks(80).map(|f| f[16..].to_vec()).collect::<Vec<_>>();
+    assert_eq!(frames(&written), frames(&capture));
+    assert_eq!(pool.in_use(), 0);
 }

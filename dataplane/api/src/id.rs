@@ -11,7 +11,8 @@
 //!  session id  generation_lo(4) | worker(4) | index_hi(8)   /
 //! ```
 //!
-//! Neighbouring slots, and first slots of workers, differ in the tunnel id, so that tunnels are told apart by it alone as long as there are few.
+//! Neighbouring slots, and the first slots of workers, differ in the tunnel id, so that tunnels are told apart by it
+//! alone as long as there are few.
 //!
 //! The generation counts 1..=225 as two nibbles of 1..=15, which keeps all three forms non-zero.
 
