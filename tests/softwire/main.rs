@@ -234,7 +234,9 @@ fn a_thousand_initiators_connect_stay_and_leave() {
     }
     assert!(f.run(120 * SECOND, |f| (0..N).all(|i| complete(f, i))));
     let per_session = resident().saturating_sub(before) / N;
-    println!("{N} softwires up; {per_session} octets of memory each, both ends of all protocols and the workers together");
+    println!(
+        "{N} softwires up; {per_session} octets of memory each, both ends of all protocols and the workers together"
+    );
     let far: Ipv6Addr = SERVER.parse().unwrap();
     for i in 0..N {
         let own = address6(&f, i).unwrap();

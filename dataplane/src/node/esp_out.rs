@@ -45,7 +45,11 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     }
     for (packet, state) in input.drain().zip(state) {
         match state.verdict {
-            Ok(()) => ctx.push(outer, packet),
+            Ok(()) => {
+                let mut packet = packet;
+                checksum(&mut packet);
+                ctx.push(outer, packet);
+            }
             Err(reason) => ctx.drop(packet, reason),
         }
     }
@@ -145,17 +149,24 @@ fn prepare(
     let len = data.len();
     let framed = data.get_mut(at..).is_some_and(|d| framing::write_head(d, algorithm, sa.spi(), seq))
         && data.get_mut(len - tail..).is_some_and(|d| framing::write_trailer(d, pad, next))
-        && ports.is_none_or(|(from, to)| {
-            // RFC 3948, section 2.1: no checksum over IPv4. IPv6 nodes must accept a zero checksum of a tunnel protocol
-            // that protects itself (RFC 6935, section 5; RFC 6936), which ESP does.
-            data.get_mut(l4..).is_some_and(|d| udp::emit(d, from, to, (len - l4) as u16))
-        });
+        && ports.is_none_or(|(from, to)| data.get_mut(l4..).is_some_and(|d| udp::emit(d, from, to, (len - l4) as u16)));
     let proto = if encap > 0 { ip::UDP } else { ip::ESP };
     if !framed || !outer_header(&mut data[l3..l4], v6, (len - l3) as u16, proto) {
         return refuse(DropReason::EspMalformed);
     }
     (packet.meta.l4, packet.meta.proto) = (l4 as u16, proto);
     Prepared { sa: index as u32, at: at as u16, seq, verdict: Ok(()) }
+}
+
+/// RFC 3948, section 2.1: over IPv4 the checksum is zero. Over IPv6 a receiver may drop that (RFC 8200, section 8.1),
+/// and Linux does; it covers the ciphertext.
+fn checksum(packet: &mut Packet) {
+    if packet.is_v6() && packet.meta.proto == ip::UDP {
+        let ((src, dst), l4) = (packet.addresses(), usize::from(packet.meta.l4));
+        if let Some(datagram) = packet.mbuf.data_mut().get_mut(l4..) {
+            udp::fill_checksum(datagram, src, dst);
+        }
+    }
 }
 
 /// Lengths, protocol and checksum of an IP header of our own, which has no extension headers.

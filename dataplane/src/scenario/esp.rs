@@ -186,6 +186,9 @@ impl Subscriber {
             assert_eq!(h.protocol, proto::UDP);
             let u = udp::Udp::parse(&esp_packet).unwrap();
             assert_eq!((u.src_port(), u.dst_port()), (4500, 61_000));
+            // RFC 3948: none over IPv4; over IPv6 there must be one.
+            assert_eq!(esp_packet[6..8] == [0, 0], !self.form.v6);
+            assert!(u.checksum_ok(h.src, h.dst));
             esp_packet = u.payload().to_vec();
         } else {
             assert_eq!(h.protocol, proto::ESP);
@@ -400,4 +403,21 @@ fn esp_in_fragments() {
     ipv4::set_word(&mut whole[14..], 2, total);
     ipv4::set_word(&mut whole[14..], 6, 0);
     assert_eq!(far.open(&whole)[18..], inner_down(1420)[8..]);
+}
+
+#[test]
+fn dummies_other_senders_and_stumps_are_dropped() {
+    let (mut b, mut far) = secure(gcm());
+    let f = far.esp_from("192.0.2.9", 0, proto::NONE, &[0; 80]);
+    b.refused(0, &f, DropReason::EspDummy);
+    // A good packet under the SA, but from an address that the SA does not name.
+    let whole = datagram("192.0.2.9", "192.0.2.1", (1701, 1701), b"control");
+    let f = far.esp_from("192.0.2.77", 0, proto::UDP, &whole[20..]);
+    b.refused(0, &f, DropReason::SaMismatch);
+    // The SPI is known, but there is no room for IV and ICV.
+    let stump = [&spi(2).0.to_be_bytes()[..], &[0, 0, 0, 9, 1, 2, 3]].concat();
+    b.refused(0, &frame(0, &packet("192.0.2.9", "192.0.2.1", proto::ESP, 64, &stump)), DropReason::EspMalformed);
+    // Nothing of this moved the window.
+    let f = far.data(&inner_up());
+    b.one_through(0, &f, 1);
 }
