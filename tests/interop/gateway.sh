@@ -3,16 +3,16 @@
 PSK_ALICE=alice-key-0123456789 PSK_BOB=bob-key-0123456789 PSK_EVE=eve-key-0123456789
 BIN=${BIN:-${CARGO_TARGET_DIR:-$REPO/target}/release}
 
-# gateway_config FILE: times and limits from the environment, for cases that want them short
+# gateway_config FILE: times, limits, workers and drivers from the environment, for cases that want others
 gateway_config() {
   cat >"$1" <<Y
 dataplane:
-  workers: [$CPU_GW]
+  workers: [${WORKERS:-$CPU_GW}]
   poll: idle
   eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)]
 ports:
-  - { name: access, device: "net_af_packet0,iface=g0", zone: public, addresses: [$GW4/24, "$GW6/64"] }
-  - { name: core, device: "net_af_packet1,iface=g1", zone: trusted, addresses: [198.51.100.1/24, "2001:db8:c::1/64"] }
+  - { name: access, device: "${DRIVER:-net_af_packet}0,iface=g0${DEVARGS:-}", zone: public, addresses: [$GW4/24, "$GW6/64"] }
+  - { name: core, device: "${DRIVER:-net_af_packet}1,iface=g1${DEVARGS:-}", zone: trusted, addresses: [198.51.100.1/24, "2001:db8:c::1/64"] }
 listeners:
   - { name: secure, address: $GW4 }
   - { name: secure6, address: "$GW6" }
@@ -78,7 +78,7 @@ initiator() {
 local: "$source"
 gateway: "$3"
 tun: $1
-ike: { id: $4, gateway_id: gw.example.net, psk: $5 }
+ike: { id: $4, gateway_id: gw.example.net, ${IKE_AUTH:-psk: $5} }
 ppp: { user: $6, secret: $7 }
 ipv4: true
 ipv6: true

@@ -1,7 +1,8 @@
 #!/bin/bash
 # hugepages.sh [PAGES] - tries to have PAGES (256) free 2 MiB huge pages and prints, on standard output, the EAL
-# arguments that fit what it got: `--in-memory`, or `--no-huge` where there are none. Never fails.
+# arguments that fit what it got: `--in-memory`, or `--no-huge` where there are none or NO_HUGE=1 says so. Never fails.
 want=${1:-256}
+[ "${NO_HUGE:-0}" != 1 ] || { echo "--no-huge"; exit 0; }
 dir=/sys/kernel/mm/hugepages/hugepages-2048kB
 free() { cat "$dir/free_hugepages" 2>/dev/null || echo 0; }
 if [ "$(free)" -lt "$want" ] && [ -w "$dir/nr_hugepages" ]; then

@@ -1,8 +1,9 @@
 #!/bin/bash
-# The project's initiator over IPv6: IPv4 (and IPv6) inside
+# The project's initiator over IPv6: IPv4 (and IPv6) inside; a gateway without huge pages
 . "$(dirname "$0")/../lib.sh"
 layout; customer 2001:db8:a::20/64
-gateway
+NO_HUGE=1 gateway
+check "it has no huge pages" grep -q -- --no-huge "$STATE/gw.yaml"
 initiator_up bob "$CUST" "$GW6" bob@example.net "$PSK_BOB" bob builder || finish
 check "ping over IPv4" in_ns "$CUST" ping -c5 -i0.2 -W2 "$WEB4"
 check "ping over IPv6" in_ns "$CUST" ping -c5 -i0.2 -W2 "$WEB6"
