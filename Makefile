@@ -7,13 +7,15 @@
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
 #   make interop         real peers in guests and namespaces; CASES="10 31" runs some of them
+#   make fuzz            every fuzz target for a minute each (SECONDS=60)
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo test bench build lint unit interop reference clean setup setup-lab
+.PHONY: help demo test bench build lint unit interop fuzz reference clean setup setup-lab
 
 CASES ?=
 HOLD ?= 0
+SECONDS ?= 60
 
 help:
 	@sed -n 's/^#   \(make.*\)/\1/p' Makefile
@@ -34,12 +36,17 @@ test: setup-lab lint unit demo interop
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+	cargo check --manifest-path tests/fuzz/Cargo.toml --bins
 
 unit: setup
 	cargo test --workspace
 
 interop: setup-lab build
 	@tests/interop/run.sh $(CASES)
+
+fuzz: setup
+	@tests/fuzz/run.sh $(SECONDS)
 
 reference: setup-lab
 	@tests/interop/run.sh --reference $(CASES)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh [SECONDS] [TARGET...] - fuzzes every target (or those named) for SECONDS (60) each. New inputs that reach new
-# code are kept in work/fuzz and not committed; a crash is written to tests/fuzz/artifacts and ends the run.
+# code are kept in tests/fuzz/work and not committed; a crash is written to tests/fuzz/artifacts and ends the run.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}; shift || true

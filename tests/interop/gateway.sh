@@ -28,7 +28,7 @@ ike:
   child_rekey: ${CHILD_REKEY:-1h}
   dpd: ${DPD:-30s}
   dead_after: ${DEAD:-30s}
-l2tp: { host_name: gw.example.net, hello: ${HELLO:-30s}, dead_after: ${L2TP_DEAD:-83s} }
+l2tp: { host_name: gw.example.net, hello: ${HELLO:-30s}, dead_after: ${L2TP_DEAD:-83s}${TUNNEL_AUTH:-} }
 ppp: { authenticate: [chap], name: gw.example.net, local_ipv4: 10.100.0.1 }
 pools: { ipv4: [10.100.0.0/24], ipv6: ["2001:db8:100::/48"], delegated: ["2001:db8:f000::/36"] }
 subscribers:

@@ -12,7 +12,7 @@ D=/tmp/l2; mkdir -p $D /run/xl2tpd /etc/ppp
 config() { # role, line with the peer...
   modprobe -a l2tp_ppp 2>/dev/null || true
   printf '%s * %s *\n* %s %s *\n' "$USERN" "$PASSW" "$USERN" "$PASSW" >/etc/ppp/chap-secrets; cp /etc/ppp/chap-secrets /etc/ppp/pap-secrets; chmod 600 /etc/ppp/*-secrets
-  printf '* * "%s"\n' "${TSECRET:-none}" >/etc/xl2tpd/l2tp-secrets
+  printf '* * %s\n' "${TSECRET:-none}" >/etc/xl2tpd/l2tp-secrets
   printf '%s\n' "mtu 1400" "mru 1400" noccp nodefaultroute debug "logfile $D/pppd.log" "lcp-echo-interval ${ECHO:-20}" "lcp-echo-failure 3" ${OPTS:-} >$D/options
   [ "$V4" = yes ] || echo noip >>$D/options; [ "$V6" = no ] || echo +ipv6 >>$D/options
   printf '%s\n' "[global]" "port = ${LPORT:-1701}" "access control = no" "debug tunnel = yes" "debug state = yes" >$D/xl2tpd.conf; }
