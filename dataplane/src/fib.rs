@@ -94,10 +94,17 @@ impl Groups {
         };
         self.hops.get((first + n) as usize).copied()
     }
+
+    /// Whether `hop` is among the next hops of `word`.
+    #[inline]
+    pub fn contains(&self, word: u32, hop: NextHop) -> bool {
+        let range = self.ranges.get(word as usize).map(|&(first, count)| first as usize..(first + count) as usize);
+        range.and_then(|r| self.hops.get(r)).is_some_and(|hops| hops.contains(&hop))
+    }
 }
 
 /// A hash over addresses, protocol and ports.
-fn flow_hash(packet: &Packet) -> u32 {
+pub fn flow_hash(packet: &Packet) -> u32 {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let ip = packet.ip();
     let addresses = if packet.is_v6() { ip.get(8..40) } else { ip.get(12..20) };
@@ -129,16 +136,26 @@ impl Default for Scratch {
     }
 }
 
-/// Looks up the destination of every packet of a lane, one burst per family, into `meta.next_hop`.
-pub fn lookup(snapshot: &Snapshot, scratch: &mut Scratch, lane: &mut Lane) {
+/// Which address of a packet is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Where it goes to.
+    Destination,
+    /// Where it says it comes from.
+    Source,
+}
+
+/// Looks up an address of every packet of a lane, one burst per family, into `meta.next_hop`.
+pub fn lookup(snapshot: &Snapshot, scratch: &mut Scratch, lane: &mut Lane, which: Address) {
+    let (four, six) = if which == Address::Destination { (16..20, 24..40) } else { (12..16, 8..24) };
     scratch.v4.clear();
     scratch.v6.clear();
     for p in lane.packets() {
         if p.is_v6() {
-            scratch.v6.push(p.ip().get(24..40).and_then(|s| s.try_into().ok()).unwrap_or_default());
+            scratch.v6.push(p.ip().get(six.clone()).and_then(|s| s.try_into().ok()).unwrap_or_default());
         } else {
-            let dst: [u8; 4] = p.ip().get(16..20).and_then(|s| s.try_into().ok()).unwrap_or_default();
-            scratch.v4.push(u32::from_be_bytes(dst));
+            let address: [u8; 4] = p.ip().get(four.clone()).and_then(|s| s.try_into().ok()).unwrap_or_default();
+            scratch.v4.push(u32::from_be_bytes(address));
         }
     }
     if !scratch.v4.is_empty() {

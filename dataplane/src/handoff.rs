@@ -46,7 +46,11 @@ impl Ctx {
         packet.meta.stage = stage;
         let Some(Some(ring)) = self.handoff.to.get_mut(usize::from(to.0)) else {
             // A worker that does not exist owns nothing.
-            let reason = if stage == Stage::EspIn { DropReason::SaUnknown } else { DropReason::SessionUnknown };
+            let reason = match stage {
+                Stage::EspIn => DropReason::SaUnknown,
+                Stage::EspOut => DropReason::SaMissing,
+                Stage::L2tpIn | Stage::L2tpOut => DropReason::SessionUnknown,
+            };
             return self.drop(packet, reason);
         };
         match ring.push(packet) {

@@ -29,8 +29,10 @@ pub enum Origin {
     Public,
     /// A port of the trusted zone.
     Trusted,
-    /// A softwire, after decapsulation.
+    /// A subscriber's session, after decapsulation.
     Session,
+    /// A softwire of the mesh, after decapsulation.
+    Softwire,
     /// This gateway itself.
     Local,
 }
@@ -45,7 +47,7 @@ pub struct PacketMeta {
     pub spi: Option<Spi>,
     /// L2TP session the packet came out of or is to go into.
     pub session: Option<SessionId>,
-    /// Word of the route it takes, see `fib`.
+    /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire.
     pub next_hop: u32,
     /// Ingress port; for packets of our own, 0.
     pub port: PortId,
@@ -73,6 +75,8 @@ pub enum Stage {
     L2tpIn,
     /// Inner packet into a session the other worker owns.
     L2tpOut,
+    /// Packet of a softwire whose SA the other worker owns.
+    EspOut,
 }
 
 impl PacketMeta {

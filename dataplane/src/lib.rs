@@ -25,6 +25,7 @@ pub mod sad;
 #[cfg(test)]
 mod scenario;
 pub mod session;
+pub mod softwire;
 pub mod worker;
 
 pub use runtime::{Config, Error, PortSpec, PublisherHandle, Running, start};

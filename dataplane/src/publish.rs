@@ -11,8 +11,9 @@
 //! the publisher holds the only `Arc` to it then, and `Arc::get_mut` is its proof.
 
 use crate::fib::{Fibs, Groups, NO_ROUTE, SessionWord};
+use crate::softwire::Softwires;
 use arc_swap::ArcSwap;
-use dataplane_api::{IpPrefix, MacAddr, NextHop, PolicyRule, PortConfig, PortId, SnapshotOp, Zone};
+use dataplane_api::{IpPrefix, MacAddr, NextHop, PolicyRule, PortConfig, PortId, SnapshotOp, SoftwireId, Zone};
 use dpdk::fib::{Fib4, Fib6};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -88,6 +89,8 @@ pub struct Snapshot {
     pub groups: Arc<Groups>,
     /// Resolved neighbours.
     pub neighbours: Arc<Neighbours>,
+    /// Softwires of the mesh.
+    pub softwires: Arc<Softwires>,
     /// The SPD, in order.
     pub policy: Arc<[PolicyRule]>,
 }
@@ -134,6 +137,9 @@ pub enum PublishError {
     /// A session id that names no slot.
     #[error("route {0} leads into a session that cannot exist")]
     Session(IpPrefix),
+    /// A softwire whose number or ends cannot be.
+    #[error("softwire {0:?}: its number is too large or its ends are taken")]
+    Softwire(SoftwireId),
     /// A port number beyond the ports there are.
     #[error("no port {0:?}")]
     Port(PortId),
@@ -221,6 +227,7 @@ impl Publisher {
             fibs: pair('l')?,
             groups: Arc::new(Groups::new(std::iter::once(&[][..]))),
             neighbours: Arc::default(),
+            softwires: Arc::default(),
             policy: Arc::new([]),
         };
         Ok(Self {
@@ -260,6 +267,7 @@ impl Publisher {
             fibs: Arc::clone(&current.fibs),
             groups: Arc::clone(&current.groups),
             neighbours: Arc::clone(&current.neighbours),
+            softwires: Arc::clone(&current.softwires),
             policy: Arc::clone(&current.policy),
         };
         let is_route = |op: &SnapshotOp| matches!(op, SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_));
@@ -293,6 +301,12 @@ impl Publisher {
                 SnapshotOp::NeighbourDel(port, address) => {
                     neighbours_changed |= self.neighbours.remove(&(*port, *address)).is_some();
                 }
+                SnapshotOp::SoftwireSet(s) => {
+                    if !Arc::make_mut(&mut next.softwires).set(*s) {
+                        errors.push(PublishError::Softwire(s.id));
+                    }
+                }
+                SnapshotOp::SoftwireDel(id) => Arc::make_mut(&mut next.softwires).delete(*id),
                 SnapshotOp::Policy(rules) => next.policy = rules.as_slice().into(),
                 SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_) => {}
             }

@@ -10,7 +10,7 @@ use crate::lane::{Ctx, LANE, Lane, Origin, Packet, PacketMeta, Stage};
 use crate::node::icmp::IcmpLimiter;
 use crate::node::output::Tx;
 use crate::node::punt::{Punt, Rates};
-use crate::node::{classify, decrypted, esp_in, esp_out, forward, inject, l2tp_in, l2tp_out, output};
+use crate::node::{classify, decap, decrypted, encap, esp_in, esp_out, forward, inject, l2tp_in, l2tp_out, output};
 use crate::ops;
 use crate::publish::Snapshot;
 use crate::reassembly::Fragments;
@@ -78,8 +78,10 @@ struct Lanes {
     esp_in: Lane,
     decrypted: Lane,
     l2tp_in: Lane,
+    decap: Lane,
     forward: Lane,
     l2tp_out: Lane,
+    encap: Lane,
     esp_out: Lane,
     outer: Lane,
     again: Lane,
@@ -132,20 +134,22 @@ impl Worker {
         let mut n = ops::run(ctx, &mut self.ops, sad, sessions);
         n += inject::run(ctx, sessions, &mut self.inject, &mut self.inject_free, &mut l.esp_out, &mut l.outer);
         n += receive(ctx, &mut self.rx, &mut self.first, &mut self.burst, &mut l.received);
-        n += take_over(ctx, &mut l.esp_in, &mut l.l2tp_in, &mut l.l2tp_out);
+        n += take_over(ctx, l);
         n += l.forward.len();
 
         // Up: from the wire to the subscriber's packet.
-        classify::run(ctx, fragments, &mut l.received, &mut l.esp_in, &mut l.l2tp_in, &mut l.forward);
+        classify::run(ctx, fragments, &mut l.received, &mut l.esp_in, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
         esp_in::run(ctx, sad, &mut l.esp_in, &mut l.decrypted);
-        decrypted::run(ctx, &mut l.decrypted, &mut l.l2tp_in, &mut l.forward);
+        decrypted::run(ctx, &mut l.decrypted, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
         l2tp_in::run(ctx, sessions, &mut l.l2tp_in, &mut l.forward);
+        decap::run(ctx, &mut l.decap, &mut l.forward);
 
         // Over.
-        forward::run(ctx, sessions, &mut l.forward, &mut l.l2tp_out, &mut l.again);
+        forward::run(ctx, sessions, &mut l.forward, &mut l.l2tp_out, &mut l.encap, &mut l.again);
 
         // Down: from the subscriber's packet to the wire.
         l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
+        encap::run(ctx, sessions, &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
         esp_out::run(ctx, sad, &mut l.esp_out, &mut l.outer);
         output::run(ctx, &mut l.outer);
         output::flush(ctx);
@@ -220,13 +224,14 @@ fn receive(ctx: &Ctx, rx: &mut [RxQueue], first: &mut usize, burst: &mut Burst, 
 }
 
 /// Takes packets that other workers handed over, into the lanes they wait for.
-fn take_over(ctx: &mut Ctx, esp_in: &mut Lane, l2tp_in: &mut Lane, l2tp_out: &mut Lane) -> usize {
+fn take_over(ctx: &mut Ctx, l: &mut Lanes) -> usize {
     let mut handoff = std::mem::take(&mut ctx.handoff);
     let n = handoff.take(TAKE_OVER, |packet| {
         let lane = match packet.meta.stage {
-            Stage::EspIn => &mut *esp_in,
-            Stage::L2tpIn => &mut *l2tp_in,
-            Stage::L2tpOut => &mut *l2tp_out,
+            Stage::EspIn => &mut l.esp_in,
+            Stage::L2tpIn => &mut l.l2tp_in,
+            Stage::L2tpOut => &mut l.l2tp_out,
+            Stage::EspOut => &mut l.esp_out,
         };
         ctx.push(lane, packet);
     });

@@ -4,6 +4,7 @@
 //! received + injected + handed_in + generated = sent + punted + handed_out + sum(drops).
 
 use crate::punt::PUNT_CLASSES;
+use crate::softwire::MAX_SOFTWIRES;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counter with a single writer: the increment is a plain load and store.
@@ -103,6 +104,14 @@ drop_reasons! {
     InnerSource = "inner_source",
     /// Inner packet malformed.
     InnerMalformed = "inner_malformed",
+    /// IP in IP between addresses that are no softwire's ends.
+    SoftwireUnknown = "softwire_unknown",
+    /// In the clear, or under another peer's SA, for a softwire that is protected.
+    SoftwireClear = "softwire_clear",
+    /// Inner source that is not routed into the softwire it came from (M9).
+    SoftwireSource = "softwire_source",
+    /// Congestion experienced outside, but the inner packet is not capable of ECN (RFC 6040, section 4.2).
+    SoftwireEcn = "softwire_ecn",
     /// No route.
     NoRoute = "no_route",
     /// The route says so.
@@ -213,6 +222,15 @@ pub struct SessionCounters {
     pub out_v6: [Counter; 2],
 }
 
+/// Per-softwire counters of one worker, inner octets; "in" is from the other AFBR.
+#[derive(Debug, Default)]
+pub struct SoftwireCounters {
+    /// Packets and octets decapsulated.
+    pub received: [Counter; 2],
+    /// Packets and octets encapsulated.
+    pub sent: [Counter; 2],
+}
+
 /// Per-SA counters.
 #[derive(Debug, Default)]
 pub struct SaCounters {
@@ -237,6 +255,8 @@ pub struct Counters {
     pub sa_in: Box<[SaCounters]>,
     /// By outbound SA slot; reset when an SA is added.
     pub sa_out: Box<[SaCounters]>,
+    /// By softwire number; never reset.
+    pub softwires: Box<[SoftwireCounters]>,
 }
 
 impl Counters {
@@ -247,6 +267,7 @@ impl Counters {
             sessions: (0..sessions).map(|_| SessionCounters::default()).collect(),
             sa_in: (0..sas).map(|_| SaCounters::default()).collect(),
             sa_out: (0..sas).map(|_| SaCounters::default()).collect(),
+            softwires: (0..MAX_SOFTWIRES).map(|_| SoftwireCounters::default()).collect(),
         }
     }
 }

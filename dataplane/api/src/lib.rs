@@ -9,7 +9,7 @@
 //!  Event    (lifetimes, NAT) ◄─── ring ──────────────────────  esp_in / esp_out
 //!  Counters                  ◄─── single-writer memory ──────  everything
 //!
-//!  SnapshotOp (ports, routes, neighbours, SPD) ──► publisher ──► Arc<Snapshot>, read by all workers
+//!  SnapshotOp (ports, routes, neighbours, softwires, SPD) ──► publisher ──► Arc<Snapshot>, read by all workers
 //! ```
 //!
 //! Everything a worker consumes is of fixed size, so that it neither allocates nor frees.
@@ -27,8 +27,9 @@ pub mod punt;
 pub mod route;
 pub mod sa;
 pub mod session;
+pub mod softwire;
 
-pub use counter::{Counters, DropReason, SaCounters, SessionCounters, WorkerCounters};
+pub use counter::{Counters, DropReason, SaCounters, SessionCounters, SoftwireCounters, WorkerCounters};
 pub use esp::{Cipher, EspKey, EspSuite, Integrity};
 pub use handle::{WorkerHandle, WorkerPort, worker_channel};
 pub use id::{PeerId, PortId, SaOutId, SessionId, Slot, Spi, WorkerId};
@@ -38,3 +39,4 @@ pub use punt::{Inject, InjectMsg, PuntClass, PuntMeta, PuntMsg};
 pub use route::{IpPrefix, MacAddr, NextHop, PortConfig, Zone};
 pub use sa::{Lifetime, Limits, Mode, SaIn, SaOut, UdpEncap};
 pub use session::{InnerAddresses, OuterPath, Session};
+pub use softwire::{Softwire, SoftwireId};

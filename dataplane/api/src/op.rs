@@ -1,7 +1,8 @@
 //! Changes the control plane makes to the data plane.
 
 use crate::{
-    IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SaIn, SaOut, SaOutId, Session, SessionId, Spi,
+    IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SaIn, SaOut, SaOutId, Session, SessionId,
+    Softwire, SoftwireId, Spi,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -55,6 +56,10 @@ pub enum SnapshotOp {
     NeighbourAdd(PortId, IpAddr, MacAddr),
     /// A neighbour is gone.
     NeighbourDel(PortId, IpAddr),
+    /// Adds or replaces a softwire.
+    SoftwireSet(Softwire),
+    /// Removes a softwire.
+    SoftwireDel(SoftwireId),
     /// Replaces the SPD.
     Policy(Vec<PolicyRule>),
 }
@@ -74,6 +79,8 @@ pub enum WorkerEvent {
     SaInUsed(Spi, PeerId),
     /// An authenticated packet came from another outer address or port (NAT rebinding).
     PeerMoved(PeerId, SocketAddr),
+    /// A router on a softwire's path says that it carries outer packets of at most so many octets.
+    PathMtu(SoftwireId, u16),
     /// A packet needs a neighbour that is not resolved: the host stack is to ask for it.
     NeighbourMiss(PortId, IpAddr),
 }

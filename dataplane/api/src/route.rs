@@ -1,6 +1,6 @@
 //! Ports, prefixes and next hops: what the snapshot of the forwarding tables is made from.
 
-use crate::{PortId, SessionId};
+use crate::{PortId, SessionId, SoftwireId};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -114,8 +114,10 @@ pub struct PortConfig {
 /// Where a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NextHop {
-    /// Into a softwire.
+    /// Into a subscriber's session.
     Session(SessionId),
+    /// Into a softwire of the mesh.
+    Softwire(SoftwireId),
     /// Through a router on a port.
     Via(PortId, IpAddr),
     /// Directly on the link of a port: the destination is the neighbour.

@@ -7,6 +7,7 @@
 //!                                    ESP, or UDP 4500 with an SPI ───────► esp_in      (perhaps another worker's)
 //!                                    UDP 500, 4500 with non-ESP marker ──► IKE         (SPD)
 //!                                    UDP 1701 ───────────────────────────► l2tp_in     (SPD: only where BYPASSed)
+//!                                    IP in IP ──────────────────────────► decap       (SPD)
 //!                                    ICMP, TCP, other UDP, routing ──────► host stack  (SPD)
 //! ```
 //!
@@ -15,10 +16,11 @@
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::spd;
 use crate::reassembly::Fragments;
-use dataplane_api::{DropReason, PuntClass, Spi, Zone};
+use dataplane_api::{DropReason, PuntClass, Spi, WorkerEvent, Zone};
 use std::net::IpAddr;
 use wire::esp::Encapsulated;
 use wire::ethernet::{self, Ethernet};
+use wire::icmp;
 use wire::ip::{self, Ip};
 use wire::udp::Udp;
 
@@ -35,6 +37,7 @@ const HOST_PROTOCOLS: [u8; 8] = [ip::ICMP, 2, ip::TCP, ip::UDP, ip::ICMPV6, 89, 
 enum Next {
     EspIn(Spi),
     L2tpIn,
+    Decap,
     Forward,
     Ike { from: usize, end: usize },
     Host,
@@ -49,6 +52,7 @@ pub fn run(
     input: &mut Lane,
     esp_in: &mut Lane,
     l2tp_in: &mut Lane,
+    decap: &mut Lane,
     forward: &mut Lane,
 ) {
     fragments.tick(&ctx.counters.worker);
@@ -74,6 +78,7 @@ pub fn run(
                 None => ctx.drop(packet, DropReason::SaUnknown),
             },
             Next::L2tpIn => ctx.push(l2tp_in, packet),
+            Next::Decap => ctx.push(decap, packet),
             Next::Forward => ctx.push(forward, packet),
             Next::Ike { from, end } => ctx.punt(packet, PuntClass::Ike, &[], from, end),
             Next::Host => {
@@ -89,7 +94,7 @@ pub fn run(
 
 /// Up to the decision whether it is for us.
 #[inline]
-fn frame(ctx: &Ctx, packet: &mut Packet) -> Next {
+fn frame(ctx: &mut Ctx, packet: &mut Packet) -> Next {
     let Some(port) = ctx.snapshot.port(packet.meta.port) else { return Next::Drop(DropReason::UnknownVlan) };
     let Ok(eth) = Ethernet::parse(packet.mbuf.data()) else { return Next::Drop(DropReason::Truncated) };
     if eth.vlan.or(packet.mbuf.stripped_vlan().map(|tci| tci & 0xfff).filter(|&id| id != 0)) != port.config.vlan {
@@ -145,13 +150,18 @@ fn headers(packet: &mut Packet) -> Result<Ip, DropReason> {
     if packet.mbuf.trim(padding) { Ok(h) } else { Err(DropReason::Truncated) }
 }
 
-fn to_us(ctx: &Ctx, packet: &Packet, h: &Ip) -> Next {
+fn to_us(ctx: &mut Ctx, packet: &Packet, h: &Ip) -> Next {
     if h.fragment.is_some() {
         return Next::Reassemble;
     }
     match h.protocol {
         ip::ESP => esp(wire::esp::spi(packet.payload())),
         ip::UDP => datagram(ctx, packet, h),
+        ip::IPIP | ip::IPV6 => guarded(ctx, packet, Next::Decap),
+        ip::ICMP | ip::ICMPV6 => {
+            path_mtu(ctx, packet);
+            guarded(ctx, packet, Next::Host)
+        }
         p if HOST_PROTOCOLS.contains(&p) => guarded(ctx, packet, Next::Host),
         _ => guarded(ctx, packet, Next::Drop(DropReason::NoListener)),
     }
@@ -183,6 +193,23 @@ fn esp(spi: Option<u32>) -> Next {
     spi.map_or(Next::Drop(DropReason::Truncated), |spi| Next::EspIn(Spi(spi)))
 }
 
+/// "Fragmentation needed" and "packet too big" about a packet of a softwire of ours (RFC 1191, RFC 8201): the control
+/// plane lowers the softwire's MTU. Only what is less than we know is news, and a forger gains no more than the least
+/// MTU that every path has.
+fn path_mtu(ctx: &mut Ctx, packet: &Packet) {
+    if ctx.snapshot.softwires.is_empty() {
+        return;
+    }
+    let Some((mtu, src, dst)) = icmp::too_big(packet.payload(), packet.is_v6()) else { return };
+    let news = ctx.snapshot.softwires.between(src, dst).filter(|s| mtu < s.path_mtu).map(|s| s.id);
+    if let Some(id) = news
+        && spd::inbound(&ctx.snapshot.policy, packet).is_ok()
+        && ctx.limiter.path_mtu(ctx.now)
+    {
+        ctx.event(WorkerEvent::PathMtu(id, mtu));
+    }
+}
+
 /// `next`, if the SPD lets a packet of the public zone pass in the clear (H1, H50).
 fn guarded(ctx: &Ctx, packet: &Packet, next: Next) -> Next {
     if packet.meta.origin == Origin::Trusted {
@@ -200,7 +227,7 @@ fn is_link_scope(dst: IpAddr) -> bool {
 }
 
 /// Sources that no packet on a wire has (RFC 1812, section 5.3.7; RFC 4291, section 2.5.3, 2.7).
-fn is_martian(src: IpAddr) -> bool {
+pub fn is_martian(src: IpAddr) -> bool {
     match src {
         IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_loopback(),
         IpAddr::V6(a) => a.is_multicast() || a.is_loopback(),

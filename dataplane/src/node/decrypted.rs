@@ -1,19 +1,22 @@
 //! Packets that came out of ESP: the SA has authenticated them and its selectors have matched.
 //!
-//! Transport mode ends here, since the outer destination was ours. Of tunnel mode, the inner packet is routed.
+//! Transport mode ends here, since the outer destination was ours. Of tunnel mode, the inner packet is routed, unless it is
+//! the form that a softwire of the mesh has negotiated: see `esp_in`.
 
 use crate::lane::{Ctx, Lane, Packet};
 use dataplane_api::{DropReason, PuntClass};
 use wire::{ethernet, ip};
 
 /// Drains `input`.
-pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, forward: &mut Lane) {
+pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane, forward: &mut Lane) {
     for packet in input.drain() {
         let (_, dst) = packet.sockets();
         if !ctx.snapshot.is_ours(dst.ip()) {
             ctx.push(forward, packet);
         } else if packet.meta.proto == ip::UDP && dst.port() == wire::l2tp::PORT {
             ctx.push(l2tp_in, packet);
+        } else if matches!(packet.meta.proto, ip::IPIP | ip::IPV6) {
+            ctx.push(decap, packet);
         } else {
             host(ctx, packet);
         }

@@ -187,6 +187,14 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
         if !sa.permits_tunnel(cold, &flow) {
             return Err(DropReason::EspSelector);
         }
+        let (src, dst) = packet.addresses();
+        if ctx.snapshot.softwires.between(dst, src).is_some() {
+            // The same octets as IP in IP in transport mode: `decap` looks at both headers.
+            trim(packet, start + len);
+            strip(packet, start, len, next)?;
+            (packet.meta.peer, packet.meta.spi) = (Some(peer), Some(spi));
+            return Ok(());
+        }
         let inner = Ip::parse(payload).map_err(|_| DropReason::InnerMalformed)?;
         packet.meta.l3 = start as u16;
         packet.meta.l4 = (start + inner.header_len) as u16;

@@ -1,4 +1,4 @@
-//! ESP, outbound (RFC 4303, section 3.3), transport mode: prepare, crypto, finish over the whole lane.
+//! ESP, outbound (RFC 4303, section 3.3): prepare, crypto, finish over the whole lane.
 //!
 //! The packets are whole IP packets of our own whose `meta.peer` names who is to receive them. The peer's selected SA
 //! protects them; without one they are dropped, never sent in the clear.
@@ -11,8 +11,8 @@ use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::Sad;
 use dataplane_api::id::Slot;
 use dataplane_api::{DropReason, SaOutId, WorkerEvent};
-use esp::framing;
 use esp::{Charge, Outbound, OutboundCold};
+use esp::{framing, selector};
 use ipsec_mb::{BATCH, Batch, Direction, Job};
 use rtrb::Producer;
 use wire::{ip, ipv4, ipv6, udp};
@@ -107,10 +107,17 @@ fn prepare(
     // Transport mode keeps the packet's IP header, so its addresses must be the SA's.
     let addresses = if packet.is_v6() { packet.ip().get(8..40) } else { packet.ip().get(12..20) };
     let path = sa.path();
-    if sa.tunnel() || addresses.is_none_or(|a| a.split_at(a.len() / 2) != (path.local(), path.remote())) {
+    if addresses.is_none_or(|a| a.split_at(a.len() / 2) != (path.local(), path.remote())) {
         return refuse(DropReason::SaMismatch);
     }
-    if !sa.permits_transport(cold, packet.meta.proto, packet.payload()) {
+    // Around IP in IP both modes are the same octets; what differs is whether the selectors speak of the inner packet.
+    let permitted = if sa.tunnel() {
+        let inner = matches!(packet.meta.proto, ip::IPIP | ip::IPV6).then(|| packet.payload());
+        inner.and_then(selector::sent_flow).is_some_and(|flow| sa.permits(cold, &flow))
+    } else {
+        sa.permits_transport(cold, packet.meta.proto, packet.payload())
+    };
+    if !permitted {
         return refuse(DropReason::EspSelector);
     }
     let ports = Some(sa.path().ports()).filter(|p| *p != (0, 0));

@@ -4,7 +4,7 @@
 //! messages of our own. What leaves goes into a softwire (here or on another worker), out of a port, or ends as an
 //! ICMP error to its source (RFC 1812, RFC 4443).
 
-use crate::fib::{self, SessionWord};
+use crate::fib::{self, Address, SessionWord};
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{fragment, icmp, output};
 use crate::session::Sessions;
@@ -14,9 +14,16 @@ use wire::icmp::ErrorKind;
 use wire::{ipv4, ppp};
 
 /// Drains `input`. ICMP messages go into `again`, for the next poll.
-pub fn run(ctx: &mut Ctx, sessions: &Sessions, input: &mut Lane, l2tp_out: &mut Lane, again: &mut Lane) {
+pub fn run(
+    ctx: &mut Ctx,
+    sessions: &Sessions,
+    input: &mut Lane,
+    l2tp_out: &mut Lane,
+    encap: &mut Lane,
+    again: &mut Lane,
+) {
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
-    fib::lookup(&snapshot, &mut ctx.scratch, input);
+    fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
     for mut packet in input.drain() {
         if let Some(session) = SessionWord::from_word(packet.meta.next_hop) {
             into_session(ctx, sessions, packet, session, l2tp_out, again);
@@ -37,6 +44,12 @@ pub fn run(ctx: &mut Ctx, sessions: &Sessions, input: &mut Lane, l2tp_out: &mut 
                 }
                 None => ctx.drop(packet, DropReason::SessionUnknown),
             },
+            Some(NextHop::Softwire(id)) => {
+                if let Some(mut packet) = hop(ctx, sessions, packet, again) {
+                    packet.meta.next_hop = u32::from(id.0);
+                    ctx.push(encap, packet);
+                }
+            }
             Some(NextHop::Via(port, router)) => out_of_port(ctx, sessions, packet, port, router, again),
             Some(NextHop::Connected(port)) => {
                 let (_, dst) = packet.addresses();

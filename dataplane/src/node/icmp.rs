@@ -18,17 +18,27 @@ use wire::{ipv4, ipv6};
 /// Hop limit of what we send.
 pub const HOP_LIMIT: u8 = 64;
 
-/// ICMP errors and neighbour requests per second.
+/// ICMP errors, neighbour requests and path MTUs per second.
 #[derive(Clone, Copy, Debug)]
 pub struct IcmpLimiter {
     errors: Bucket,
     neighbours: Bucket,
+    path_mtus: Bucket,
 }
 
 impl IcmpLimiter {
     /// With the default rates.
     pub fn new(now: Instant) -> Self {
-        Self { errors: Bucket::new(1000, 200, now), neighbours: Bucket::new(100, 50, now) }
+        Self {
+            errors: Bucket::new(1000, 200, now),
+            neighbours: Bucket::new(100, 50, now),
+            path_mtus: Bucket::new(100, 50, now),
+        }
+    }
+
+    /// Whether another path MTU may be told.
+    pub fn path_mtu(&mut self, now: Instant) -> bool {
+        self.path_mtus.take(now)
     }
 
     /// Whether another neighbour may be asked for.
@@ -62,7 +72,7 @@ pub fn error(
 
 /// Our address and the address to tell, if an error about this packet is allowed.
 fn reportable(ctx: &Ctx, sessions: &Sessions, packet: &Packet, kind: ErrorKind) -> Option<(IpAddr, IpAddr)> {
-    if !matches!(packet.meta.origin, Origin::Session | Origin::Trusted) {
+    if !matches!(packet.meta.origin, Origin::Session | Origin::Softwire | Origin::Trusted) {
         return None;
     }
     let h = Ip::parse(packet.ip()).ok()?;
@@ -87,7 +97,7 @@ fn reportable(ctx: &Ctx, sessions: &Sessions, packet: &Packet, kind: ErrorKind) 
 /// An address of ours on the side the packet came from (RFC 1812, section 4.3.2.4), or any that fits.
 fn our_address(ctx: &Ctx, sessions: &Sessions, packet: &Packet, v6: bool) -> Option<IpAddr> {
     let snapshot = &ctx.snapshot;
-    let on_port = snapshot.port(packet.meta.port).filter(|_| packet.meta.session.is_none());
+    let on_port = snapshot.port(packet.meta.port).filter(|_| packet.meta.origin == Origin::Trusted);
     let inner = packet.meta.session.and_then(|id| sessions.get(id)).and_then(|(i, _)| sessions.inner(i));
     let near = if v6 {
         on_port.and_then(|p| p.v6).map(IpAddr::V6)

@@ -1,7 +1,9 @@
 //! The stages of a worker. Each `run` drains its input lane; `worker::Worker::poll` shows their order.
 
 pub mod classify;
+pub mod decap;
 pub mod decrypted;
+pub mod encap;
 pub mod esp_in;
 pub mod esp_out;
 pub mod forward;

@@ -1,6 +1,6 @@
 //! Packets of our own towards the network: route, fragment, neighbour, and the ports' TX queues.
 
-use crate::fib;
+use crate::fib::{self, Address};
 use crate::lane::{Ctx, Lane, Packet};
 use crate::node::{fragment, spd};
 use dataplane_api::{DropReason, NextHop, PortId, WorkerEvent, Zone};
@@ -29,7 +29,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
         return;
     }
     let snapshot = Arc::clone(&ctx.snapshot);
-    fib::lookup(&snapshot, &mut ctx.scratch, input);
+    fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
     for packet in input.drain() {
         match snapshot.groups.select(packet.meta.next_hop, &packet) {
             Some(NextHop::Via(port, router)) => outer(ctx, packet, port, router),

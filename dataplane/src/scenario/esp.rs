@@ -10,21 +10,21 @@ use ipsec_mb::Manager;
 use wire::{ethernet, ip as proto, ipv4, l2tp, udp};
 
 /// The peer's SPI.
-const THEIRS: u32 = 0xc0ff_ee01;
+pub const THEIRS: u32 = 0xc0ff_ee01;
 
 /// How a case is protected.
 #[derive(Clone, Copy, Debug)]
-struct Form {
-    suite: EspSuite,
-    natt: bool,
-    v6: bool,
+pub struct Form {
+    pub suite: EspSuite,
+    pub natt: bool,
+    pub v6: bool,
 }
 
 fn suite(cipher: Cipher, integrity: Integrity) -> EspSuite {
     EspSuite::new(cipher, integrity).unwrap()
 }
 
-fn gcm() -> Form {
+pub fn gcm() -> Form {
     Form { suite: suite(Cipher::AesGcm128, Integrity::None), natt: false, v6: false }
 }
 
@@ -43,7 +43,7 @@ impl Form {
         EspKey::new(self.suite, &material).unwrap()
     }
 
-    fn sa_in(&self, spi: Spi, peer: PeerId) -> SaIn {
+    pub fn sa_in(&self, spi: Spi, peer: PeerId) -> SaIn {
         let (local, remote) = self.outer();
         SaIn {
             spi,
@@ -61,7 +61,7 @@ impl Form {
         }
     }
 
-    fn sa_out(&self, id: SaOutId, peer: PeerId) -> SaOut {
+    pub fn sa_out(&self, id: SaOutId, peer: PeerId) -> SaOut {
         let (local, remote) = self.outer();
         SaOut {
             id,
@@ -88,11 +88,11 @@ struct Subscriber {
     open: ::esp::SaIn,
 }
 
-fn slot(index: u32) -> Slot {
+pub fn slot(index: u32) -> Slot {
     Slot::new(WorkerId(0), index, 1).unwrap()
 }
 
-fn spi(index: u32) -> Spi {
+pub fn spi(index: u32) -> Spi {
     Spi::from_slot(slot(index))
 }
 

@@ -11,6 +11,7 @@ mod esp;
 mod forward;
 mod garbage;
 mod l2tp;
+mod mesh;
 mod packets;
 mod punt;
 mod threads;

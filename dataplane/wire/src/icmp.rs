@@ -6,7 +6,7 @@
 
 use crate::checksum::{self, Sum};
 use crate::ip;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Length of the header.
 pub const HEADER: usize = 8;
@@ -14,6 +14,9 @@ pub const HEADER: usize = 8;
 pub const MAX_V4: usize = 576;
 /// Largest IPv6 packet with an ICMPv6 error.
 pub const MAX_V6: usize = 1280;
+
+/// Octets that every IPv4 path is taken to carry; RFC 791 says 68, but nobody has such links, and forgers would.
+const MIN_MTU_V4: u16 = 576;
 
 /// ICMP echo request.
 pub const ECHO_REQUEST: u8 = 8;
@@ -73,6 +76,20 @@ impl ErrorKind {
             Self::TooBig(mtu) => (2, 0, mtu as u32),
             Self::SourcePolicy => (1, 5, 0),
         }
+    }
+}
+
+/// What "fragmentation needed" (RFC 1191, section 4) or "packet too big" (RFC 4443, section 3.2) says: the MTU, at least
+/// what every path has, and source and destination of the packet it is about. `None` for any other message.
+pub fn too_big(message: &[u8], v6: bool) -> Option<(u16, IpAddr, IpAddr)> {
+    let (head, quote) = message.split_at_checked(HEADER)?;
+    let mtu = u16::try_from(u32::from_be_bytes(head.get(4..8)?.try_into().ok()?)).unwrap_or(u16::MAX);
+    let at = |from: usize| Some(IpAddr::from(<[u8; 16]>::try_from(quote.get(from..from + 16)?).ok()?));
+    let at4 = |from: usize| Some(IpAddr::from(<[u8; 4]>::try_from(quote.get(from..from + 4)?).ok()?));
+    match (head, quote.first()? >> 4) {
+        ([3, 4, ..], 4) if !v6 => Some((mtu.max(MIN_MTU_V4), at4(12)?, at4(16)?)),
+        ([2, 0, ..], 6) if v6 => Some((mtu.max(MAX_V6 as u16), at(8)?, at(24)?)),
+        _ => None,
     }
 }
 

@@ -1,0 +1,152 @@
+//! Out of a softwire of the mesh: checks the outer header and takes it off (RFC 2473, RFC 4213, RFC 5565).
+//!
+//! A packet must come from the other end of a known softwire, under the right SA where the softwire is protected, and
+//! where `strict` is set, its inner source must be routed back into the same softwire (M9). Congestion that the core
+//! has marked goes on inside (RFC 6040, section 4.2).
+
+use crate::fib::{self, Address};
+use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
+use crate::node::classify::is_martian;
+use crate::publish::Snapshot;
+use dataplane_api::softwire::Protection;
+use dataplane_api::{DropReason, NextHop, SoftwireId};
+use std::sync::Arc;
+use wire::ip::{self, Ip};
+use wire::ipv4;
+
+/// The softwire, and whether it is strict.
+type Admitted = Result<(SoftwireId, bool), DropReason>;
+
+/// Drains `input`: whole outer packets to us whose `meta.proto` is 4 or 41.
+pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
+    if input.is_empty() {
+        return;
+    }
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let mut state: [Admitted; LANE] = [Err(DropReason::SoftwireUnknown); LANE];
+    for (packet, state) in input.packets().iter_mut().zip(&mut state) {
+        *state = admit(&snapshot, packet);
+    }
+    if state.iter().take(input.len()).any(|s| matches!(s, Ok((_, true)))) {
+        fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Source);
+        for (packet, state) in input.packets().iter().zip(&mut state) {
+            if let Ok((id, true)) = *state
+                && !snapshot.groups.contains(packet.meta.next_hop, NextHop::Softwire(id))
+            {
+                *state = Err(DropReason::SoftwireSource);
+            }
+        }
+    }
+    for (packet, state) in input.drain().zip(state) {
+        match state {
+            Ok((id, _)) => {
+                if let Some(c) = ctx.counters.softwires.get(usize::from(id.0)) {
+                    c.received[0].add(1);
+                    c.received[1].add(packet.ip().len() as u64);
+                }
+                ctx.push(forward, packet);
+            }
+            Err(reason) => ctx.drop(packet, reason),
+        }
+    }
+}
+
+/// Checks both headers; afterwards the packet is the inner one.
+fn admit(snapshot: &Snapshot, packet: &mut Packet) -> Admitted {
+    let (src, dst) = packet.addresses();
+    let softwire = snapshot.softwires.between(dst, src).ok_or(DropReason::SoftwireUnknown)?;
+    match softwire.protection {
+        Protection::Clear => {}
+        Protection::Esp(Some((peer, _))) if packet.meta.peer == Some(peer) => {}
+        Protection::Esp(_) => return Err(DropReason::SoftwireClear),
+    }
+    let outer_ecn = ecn(packet.ip());
+    let inner = packet.payload();
+    let version = if packet.meta.proto == ip::IPV6 { 6 } else { 4 };
+    if inner.first().is_none_or(|b| b >> 4 != version) {
+        return Err(DropReason::InnerMalformed);
+    }
+    let h = Ip::parse(inner).map_err(|_| DropReason::InnerMalformed)?;
+    let header_ok = version == 6 || wire::checksum::of(inner.get(..h.header_len).unwrap_or_default()) == 0;
+    if !header_ok || is_martian(h.src) {
+        return Err(DropReason::InnerMalformed);
+    }
+    let padding = inner.len() - h.len;
+    packet.meta.l3 = packet.meta.l4;
+    packet.meta.l4 = packet.meta.l3 + h.header_len as u16;
+    packet.meta.proto = if h.fragment.is_some() { 0 } else { h.protocol };
+    packet.meta.origin = Origin::Softwire;
+    if !packet.mbuf.trim(padding) {
+        return Err(DropReason::InnerMalformed);
+    }
+    propagate(outer_ecn, packet.ip_mut())?;
+    Ok((softwire.id, softwire.strict))
+}
+
+const NOT_ECT: u8 = 0;
+const ECT_1: u8 = 1;
+const ECT_0: u8 = 2;
+const CE: u8 = 3;
+
+/// The ECN field of an IP header (RFC 3168, section 5).
+fn ecn(ip: &[u8]) -> u8 {
+    match *ip {
+        [a, b, ..] if a >> 4 == 6 => b >> 4 & 3,
+        [_, b, ..] => b & 3,
+        _ => NOT_ECT,
+    }
+}
+
+/// RFC 6040, figure 4: what the inner field becomes.
+fn propagate(outer: u8, inner_ip: &mut [u8]) -> Result<(), DropReason> {
+    let inner = ecn(inner_ip);
+    let new = match (inner, outer) {
+        (NOT_ECT, CE) => return Err(DropReason::SoftwireEcn),
+        (ECT_0 | ECT_1, CE) => CE,
+        (ECT_0, ECT_1) => ECT_1,
+        (same, _) => same,
+    };
+    if new == inner {
+        return Ok(());
+    }
+    match inner_ip {
+        [a, b, ..] if *a >> 4 == 6 => *b = *b & 0xcf | new << 4,
+        [a, b, ..] => {
+            let word = u16::from_be_bytes([*a, *b & 0xfc | new]);
+            ipv4::set_word(inner_ip, 0, word);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 6040, figure 4, row by row: inner field, then what it becomes for an outer of Not-ECT, ECT(0), ECT(1), CE.
+    #[test]
+    fn the_table_of_rfc_6040() {
+        let drop = None;
+        let table = [
+            (NOT_ECT, [Some(NOT_ECT), Some(NOT_ECT), Some(NOT_ECT), drop]),
+            (ECT_0, [Some(ECT_0), Some(ECT_0), Some(ECT_1), Some(CE)]),
+            (ECT_1, [Some(ECT_1), Some(ECT_1), Some(ECT_1), Some(CE)]),
+            (CE, [Some(CE), Some(CE), Some(CE), Some(CE)]),
+        ];
+        for (inner, row) in table {
+            for (outer, want) in [NOT_ECT, ECT_0, ECT_1, CE].into_iter().zip(row) {
+                let mut six = [0x6f, 0xc0 | inner << 4, 1, 2];
+                let got = propagate(outer, &mut six).ok().map(|()| ecn(&six));
+                assert_eq!((got, six[1] & 0xcf), (want, 0xc0), "IPv6, inner {inner}, outer {outer}");
+                let mut four = [0u8; 20];
+                let src = "192.0.2.1".parse().unwrap();
+                ipv4::Repr { tos: 0xb8 | inner, total_len: 20, id: 0, flags: 0, ttl: 9, protocol: 59, src, dst: src }
+                    .emit(&mut four);
+                let got = propagate(outer, &mut four).ok().map(|()| ecn(&four));
+                assert_eq!((got, four[1] & 0xfc), (want, 0xb8), "IPv4, inner {inner}, outer {outer}");
+                assert_eq!(wire::checksum::of(&four), 0);
+            }
+        }
+    }
+}

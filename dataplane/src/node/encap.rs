@@ -1,0 +1,121 @@
+//! Into a softwire of the mesh: an outer IP header in front of the inner packet (RFC 2473, RFC 4213).
+//!
+//! ```text
+//!   inner IP | ...   ─►   outer IP (protocol 4 or 41) | inner IP | ...   ─►   esp_out, or out of a port
+//! ```
+//!
+//! `forward` has counted the hop; the outer hop limit is the softwire's own. The outer DSCP is the inner one or the
+//! softwire's, ECN is copied (RFC 6040, section 4.1), and an IPv6 flow label tells the inner flows apart for ECMP in
+//! the core (RFC 6438).
+
+use crate::fib;
+use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
+use crate::node::{fragment, icmp};
+use crate::session::Sessions;
+use dataplane_api::softwire::{Protection, TooBig};
+use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, WorkerId};
+use std::net::IpAddr;
+use std::sync::Arc;
+use wire::icmp::ErrorKind;
+use wire::{ip, ipv4, ipv6};
+
+/// Drains `input`, whose `meta.next_hop` are softwire numbers.
+pub fn run(
+    ctx: &mut Ctx,
+    sessions: &Sessions,
+    input: &mut Lane,
+    esp_out: &mut Lane,
+    outer: &mut Lane,
+    again: &mut Lane,
+) {
+    if input.is_empty() {
+        return;
+    }
+    let snapshot = Arc::clone(&ctx.snapshot);
+    for packet in input.drain() {
+        let Some(softwire) = snapshot.softwires.get(SoftwireId(packet.meta.next_hop as u16)) else {
+            ctx.drop(packet, DropReason::SoftwireUnknown);
+            continue;
+        };
+        let owner = match softwire.protection {
+            Protection::Clear => None,
+            Protection::Esp(Some(owner)) => Some(owner),
+            // Never in the clear.
+            Protection::Esp(None) => {
+                ctx.drop(packet, DropReason::SaMissing);
+                continue;
+            }
+        };
+        let mut one = |ctx: &mut Ctx, packet: Packet| send(ctx, softwire, owner, packet, esp_out, outer);
+        if packet.ip().len() <= usize::from(softwire.mtu) || softwire.too_big == TooBig::Outer {
+            one(ctx, packet);
+        } else if fragment::may(&packet) {
+            fragment::split(ctx, packet, softwire.mtu, one);
+        } else {
+            icmp::error(ctx, sessions, packet, ErrorKind::TooBig(softwire.mtu), DropReason::TooBig, again);
+        }
+    }
+}
+
+fn send(
+    ctx: &mut Ctx,
+    softwire: &Softwire,
+    owner: Option<(PeerId, WorkerId)>,
+    mut packet: Packet,
+    esp_out: &mut Lane,
+    outer: &mut Lane,
+) {
+    let inner = packet.ip();
+    let (octets, proto) = (inner.len(), if packet.is_v6() { ip::IPV6 } else { ip::IPIP });
+    let tos = traffic_class(inner);
+    let tos = softwire.dscp.map_or(tos, |dscp| dscp << 2 | tos & 3);
+    let flow_label = fib::flow_hash(&packet) & 0xf_ffff;
+    let len = if softwire.remote.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
+    let id = ctx.next_ip_id();
+    let framed = packet.mbuf.adj(usize::from(packet.meta.l3))
+        && packet.mbuf.prepend(len).is_some_and(|h| emit(h, softwire, octets, (tos, proto), id, flow_label));
+    if !framed {
+        return ctx.drop(packet, DropReason::NoBuffer);
+    }
+    packet.meta.peer = owner.map(|(peer, _)| peer);
+    packet.meta.session = None;
+    (packet.meta.l3, packet.meta.l4, packet.meta.proto) = (0, len as u16, proto);
+    packet.meta.origin = Origin::Local;
+    if let Some(c) = ctx.counters.softwires.get(usize::from(softwire.id.0)) {
+        c.sent[0].add(1);
+        c.sent[1].add(octets as u64);
+    }
+    match owner {
+        None => ctx.push(outer, packet),
+        Some((_, worker)) if worker == ctx.id => ctx.push(esp_out, packet),
+        Some((_, worker)) => ctx.hand_off(worker, packet, Stage::EspOut),
+    }
+}
+
+/// TOS or traffic class of an IP header.
+fn traffic_class(ip: &[u8]) -> u8 {
+    match *ip {
+        [a, b, ..] if a >> 4 == 6 => a << 4 | b >> 4,
+        [_, b, ..] => b,
+        _ => 0,
+    }
+}
+
+/// Writes the outer header of a packet with `octets` inside.
+fn emit(out: &mut [u8], softwire: &Softwire, octets: usize, (tos, protocol): (u8, u8), id: u16, label: u32) -> bool {
+    let ttl = softwire.hop_limit;
+    match (softwire.local, softwire.remote) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let Ok(total_len) = u16::try_from(ipv4::HEADER + octets) else { return false };
+            // RFC 4213, section 3.2: with DF the path MTU is learned, without it the routers fragment.
+            let flags = if softwire.too_big == TooBig::Inner { ipv4::DF } else { 0 };
+            ipv4::Repr { tos, total_len, id, flags, ttl, protocol, src, dst }.emit(out)
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let Ok(payload_len) = u16::try_from(octets) else { return false };
+            let (traffic_class, flow_label, next_header, hop_limit) = (tos, label, protocol, ttl);
+            ipv6::Repr { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst }.emit(out)
+        }
+        _ => false,
+    }
+}
