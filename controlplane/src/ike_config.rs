@@ -1,7 +1,9 @@
 //! From the configuration file to IKE's own: identities, credentials from their files, proposals, lifetimes.
 
-use crate::config::{Config, Ike, Peer, PeerAuth};
+use crate::config::mesh::Mode;
+use crate::config::{Config, Peer, PeerAuth};
 use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
+use ike::config::{TsAddress, TsPattern};
 use ike::{ChildPolicy, EspProposal, IkeProposal, PadEntry};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -52,7 +54,7 @@ pub fn build(config: &Config) -> Result<ike::Config, Error> {
     let own = own.transpose()?;
     let mut pad = Vec::new();
     for (i, peer) in k.peers.iter().enumerate() {
-        pad.push(Arc::new(entry(&format!("ike.peers[{i}]"), k, peer, own.as_ref(), &proposals, &esp)?));
+        pad.push(Arc::new(entry(&format!("ike.peers[{i}]"), config, peer, own.as_ref(), &proposals, &esp)?));
     }
     let mut result = ike::Config { pad, ..ike::Config::default() };
     result.limits.cookie_threshold = k.cookie_threshold;
@@ -74,12 +76,13 @@ fn tries(first: Duration, total: Duration) -> u32 {
 
 fn entry(
     path: &str,
-    k: &Ike,
+    config: &Config,
     peer: &Peer,
     own: Option<&LocalAuth>,
     proposals: &[IkeProposal],
     esp: &[EspProposal],
 ) -> Result<PadEntry, Error> {
+    let k = &config.ike;
     let psk = || peer.psk.as_ref().ok_or_else(|| error(format!("{path}.psk"), "missing"));
     let remote_auth = match peer.auth {
         PeerAuth::Psk => RemoteAuth::psk(psk()?.bytes()),
@@ -102,13 +105,39 @@ fn entry(
         local_id: parse::<Identity>("ike.identity", identity)?,
         local_auth,
         ike_proposals: proposals.to_vec(),
-        child: ChildPolicy { esp_proposals: esp.to_vec(), rekey_after: Some(k.child_rekey), ..ChildPolicy::l2tp(true) },
+        child: child(config, peer, esp)?,
         ike_rekey_after: Some(k.rekey),
         dpd_delay: Some(k.dpd),
         mlkem: k.mlkem,
         force_encap: false,
     })
 }
+
+/// What a peer's child SA carries: L2TP of a softwire initiator (H52), or IP in IP of an AFBR (M26).
+fn child(config: &Config, peer: &Peer, esp: &[EspProposal]) -> Result<ChildPolicy, Error> {
+    let rekey_after = Some(config.ike.child_rekey);
+    let Some(name) = &peer.softwire else {
+        return Ok(ChildPolicy { esp_proposals: esp.to_vec(), rekey_after, ..ChildPolicy::l2tp(true) });
+    };
+    let profile = config.mesh.profile(name).ok_or_else(|| error("mesh.profiles", format!("no \"{name}\"")))?;
+    let path = format!("mesh.profiles.{name}.esp_proposals");
+    let mut esp_proposals = list(&path, &profile.esp_proposals, Vec::new)?;
+    if esp_proposals.is_empty() {
+        esp_proposals = esp.to_vec();
+    }
+    let pattern = |protocol, addresses| TsPattern { protocol, ports: (0, u16::MAX), addresses };
+    let (mode, ts) = match profile.mode {
+        Mode::Transport => {
+            (ike::Mode::Transport, vec![pattern(IPIP, TsAddress::Endpoint), pattern(IPV6, TsAddress::Endpoint)])
+        }
+        Mode::Tunnel => (ike::Mode::Tunnel, vec![pattern(0, TsAddress::Any)]),
+    };
+    Ok(ChildPolicy { mode, esp_proposals, local_ts: ts.clone(), remote_ts: ts, rekey_after })
+}
+
+/// IPv4 and IPv6 in IP.
+const IPIP: u8 = 4;
+const IPV6: u8 = 41;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::sync::{mpsc, oneshot};
 
 /// A subscriber with its softwire.
@@ -132,6 +132,43 @@ pub struct ChildSaInfo {
     pub integrity_failures: u64,
 }
 
+/// A softwire to another AFBR.
+#[derive(Clone, Debug, Serialize)]
+pub struct SoftwireInfo {
+    /// Its number; the key of this resource.
+    pub id: u16,
+    /// Name of the AFBR, when it is configured.
+    pub name: Option<String>,
+    /// Our end.
+    pub local: IpAddr,
+    /// The AFBR's end.
+    pub remote: IpAddr,
+    /// `up`, or `down` as long as its SA is.
+    pub state: &'static str,
+    /// PAD entry that protects it; absent when nothing does.
+    pub peer: Option<String>,
+    /// Algorithms of the SA in use.
+    pub esp: Option<String>,
+    /// Largest inner packet.
+    pub mtu: u16,
+    /// Largest outer packet.
+    pub path_mtu: u16,
+    /// `inner` or `outer`: who is to cope with packets that do not fit.
+    pub too_big: &'static str,
+    /// Inner sources are checked against the routes (M9).
+    pub strict: bool,
+    /// What is routed into it.
+    pub prefixes: Vec<String>,
+    /// Packets decapsulated.
+    pub in_packets: u64,
+    /// Their octets.
+    pub in_octets: u64,
+    /// Packets encapsulated.
+    pub out_packets: u64,
+    /// Their octets.
+    pub out_octets: u64,
+}
+
 /// One line of the SPD.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpdInfo {
@@ -208,6 +245,8 @@ pub enum Query {
     RekeyChild(u32, oneshot::Sender<bool>),
     /// All child SAs.
     ChildSas(oneshot::Sender<Vec<ChildSaInfo>>),
+    /// All softwires of the mesh.
+    Softwires(oneshot::Sender<Vec<SoftwireInfo>>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
     /// Counters.

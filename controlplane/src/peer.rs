@@ -61,6 +61,11 @@ pub struct Peer {
 /// Largest PPP payload (inner IP packet) on a link of `link` octets: link less outer IP, UDP encapsulation, ESP,
 /// UDP, L2TP (8 octets) and PPP (4 octets) (RFC 3193, section 3.2; RFC 5571, section 5.1.3; H48).
 pub fn ppp_mtu(link: u16, v6: bool, natt: bool, esp: Option<EspSuite>) -> u16 {
+    payload_mtu(link, v6, natt, esp).saturating_sub(8 + 8 + 4)
+}
+
+/// Largest payload of an outer IP packet of `link` octets, inside UDP encapsulation and ESP: an inner packet of IP in IP.
+pub fn payload_mtu(link: u16, v6: bool, natt: bool, esp: Option<EspSuite>) -> u16 {
     let ip = if v6 { 40 } else { 20 };
     let mut room = usize::from(link).saturating_sub(ip);
     if let Some(s) = esp {
@@ -69,7 +74,7 @@ pub fn ppp_mtu(link: u16, v6: bool, natt: bool, esp: Option<EspSuite>) -> u16 {
         let block = s.cipher().block_len();
         room = (room.saturating_sub(fixed) / block * block).saturating_sub(2);
     }
-    u16::try_from(room.saturating_sub(8 + 8 + 4)).unwrap_or(u16::MAX)
+    u16::try_from(room).unwrap_or(u16::MAX)
 }
 
 /// Keying material as the data plane takes it: cipher key with its salt, then the integrity key.
@@ -81,12 +86,13 @@ pub fn esp_key(suite: EspSuite, key: &ike::ChildKey) -> Option<EspKey> {
 /// The data plane's selector of a child SA. In transport mode the addresses are the outer ones, whatever a NAT made of
 /// them (RFC 7296, section 2.23.1); a tunnel's are checked by the session or softwire it carries.
 fn selector(child: &ike::Child) -> Selector {
-    let one = |ts: &[ike::TrafficSelector], outer: IpAddr| match ts {
-        [t] => {
-            let net = matches!(child.mode, ike::Mode::Transport).then(|| IpPrefix::host(outer));
-            (t.protocol, net, PortRange { first: t.ports.0, last: t.ports.1 })
+    let one = |ts: &[ike::TrafficSelector], outer: IpAddr| {
+        let net = matches!(child.mode, ike::Mode::Transport).then(|| IpPrefix::host(outer));
+        match ts {
+            [t] => (t.protocol, net, PortRange { first: t.ports.0, last: t.ports.1 }),
+            // IPv4 and IPv6 in IP: `decap` takes nothing else, and no session belongs to an AFBR.
+            _ => (0, net, PortRange::ANY),
         }
-        _ => (0, None, PortRange::ANY),
     };
     let (protocol, local, local_port) = one(&child.local_ts, child.local.ip());
     let (_, remote, remote_port) = one(&child.remote_ts, child.remote.ip());

@@ -13,7 +13,7 @@
 //! On the outer IPv6 side neighbour discovery is ICMPv6 too; ARP is not IP and not subject to the SPD.
 
 use crate::config::{Config, Protection};
-use dataplane_api::{Action, IpPrefix, PolicyRule, PortRange, Selector};
+use dataplane_api::{Action, IpPrefix, PolicyRule, PortRange, Selector, Softwire, softwire};
 use std::net::IpAddr;
 
 /// A rule with the name under which it is shown.
@@ -35,6 +35,7 @@ const L2TP_PORT: u16 = 1701;
 /// The ordered SPD of `config`.
 pub fn build(config: &Config) -> Vec<Named> {
     let mut spd = Vec::new();
+    mesh(config, &mut spd);
     for l in &config.listeners {
         let here = |protocol, port| Selector {
             protocol,
@@ -61,6 +62,35 @@ pub fn build(config: &Config) -> Vec<Named> {
     }
     spd.push(named("default", Selector::ANY, Action::Discard));
     spd
+}
+
+// M26: IP in IP is decided by the softwire it belongs to, see `softwires`; here stands what brings softwires up.
+fn mesh(config: &Config, spd: &mut Vec<Named>) {
+    for &address in config.mesh.local.iter().filter(|a| config.listener(**a).is_none()) {
+        let here = |protocol, port| Selector {
+            protocol,
+            local: Some(IpPrefix::host(address)),
+            local_port: port,
+            ..Selector::ANY
+        };
+        if config.ike.peers.iter().any(|p| p.softwire.is_some()) {
+            spd.push(named("esp", here(ESP, PortRange::ANY), Action::Bypass));
+            spd.push(named("ike", here(UDP, PortRange::one(500)), Action::Bypass));
+            spd.push(named("ike-natt", here(UDP, PortRange::one(4500)), Action::Bypass));
+        }
+        let icmp = if address.is_ipv4() { ICMP } else { ICMPV6 };
+        spd.push(named("icmp", here(icmp, PortRange::ANY), Action::Bypass));
+    }
+}
+
+/// The rules that softwires stand for: both encapsulations, protected where the softwire is.
+pub fn softwires<'a>(softwires: impl Iterator<Item = &'a Softwire> + 'a) -> impl Iterator<Item = Named> + 'a {
+    softwires.flat_map(|s| {
+        let action = if s.protection == softwire::Protection::Clear { Action::Bypass } else { Action::Protect };
+        let (local, remote) = (Some(IpPrefix::host(s.local)), Some(IpPrefix::host(s.remote)));
+        [("ipv4-in-ip", 4), ("ipv6-in-ip", 41)]
+            .map(|(name, protocol)| named(name, Selector { protocol, local, remote, ..Selector::ANY }, action))
+    })
 }
 
 fn named(name: &'static str, selector: Selector, action: Action) -> Named {

@@ -8,6 +8,7 @@
 //! | `DELETE /api/v1/subscribers/ID` | disconnects, by `tunnel.session` or by user |
 //! | `GET /api/v1/ike-sas`, `POST /api/v1/ike-sas/PEER/rekey` | IKE SAs |
 //! | `GET /api/v1/child-sas`, `POST /api/v1/child-sas/SPI/rekey` | child SAs; `SPI` is the inbound one, hexadecimal |
+//! | `GET /api/v1/softwires` | softwires to other AFBRs |
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
@@ -26,7 +27,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use controlplane::northbound::{
-    ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SpdInfo, StatusInfo, SubscriberInfo,
+    ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo, SpdInfo, StatusInfo, SubscriberInfo,
 };
 use problem::Problem;
 use serde::Serialize;
@@ -44,6 +45,7 @@ pub fn router(northbound: Northbound) -> Router {
         .route("/ike-sas/{peer}/rekey", post(rekey_ike))
         .route("/child-sas", get(child_sas))
         .route("/child-sas/{spi}/rekey", post(rekey_child))
+        .route("/softwires", get(softwires))
         .route("/tunnels", get(tunnels))
         .route("/sessions", get(sessions))
         .route("/spd", get(spd))
@@ -111,6 +113,10 @@ async fn ike_sas(State(n): State<Northbound>) -> Answer<Vec<IkeSaInfo>> {
 
 async fn rekey_ike(State(n): State<Northbound>, Path(peer): Path<u32>) -> Result<StatusCode, Problem> {
     done(ask(&n, |to| Query::RekeyIke(peer, to)).await?, &format!("IKE peer {peer}"))
+}
+
+async fn softwires(State(n): State<Northbound>) -> Answer<Vec<SoftwireInfo>> {
+    ask(&n, Query::Softwires).await.map(Json)
 }
 
 async fn child_sas(State(n): State<Northbound>) -> Answer<Vec<ChildSaInfo>> {

@@ -2,6 +2,7 @@
 
 use super::{Secret, span};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// IKE and child SAs.
@@ -99,6 +100,12 @@ pub struct Peer {
     /// We prove ourselves by our certificate to a peer that uses a PSK, or by the PSK as well.
     #[serde(default)]
     pub local_auth: Option<PeerAuth>,
+    /// It is an AFBR: the profile in `mesh.profiles` that protects the softwire to it.
+    #[serde(default)]
+    pub softwire: Option<String>,
+    /// The AFBR's end of the softwire.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
 }
 
 /// Authentication in IKE.

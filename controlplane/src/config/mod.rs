@@ -21,11 +21,13 @@
 
 mod ike;
 mod locate;
+pub mod mesh;
 mod secret;
 mod service;
 mod validate;
 
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
+pub use mesh::Mesh;
 pub use secret::Secret;
 pub use service::{Api, AuthMethod, L2tp, Pools, Ppp, Subscriber};
 pub use validate::Problem;
@@ -50,10 +52,14 @@ pub struct Config {
     #[serde(default)]
     pub routes: Vec<Route>,
     /// Addresses at which softwire initiators are served.
+    #[serde(default)]
     pub listeners: Vec<Listener>,
     /// IKE and child SAs.
     #[serde(default)]
     pub ike: Ike,
+    /// Softwires to other AFBRs.
+    #[serde(default)]
+    pub mesh: Mesh,
     /// L2TP.
     #[serde(default)]
     pub l2tp: L2tp,

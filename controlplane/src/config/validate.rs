@@ -43,6 +43,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     ports(c, &mut p);
     listeners(c, &mut p);
     ike(c, &mut p);
+    mesh(c, &mut p);
     service(c, &mut p);
     subscribers(c, &mut p);
     p.0
@@ -104,8 +105,8 @@ fn ports(c: &Config, p: &mut Problems) {
 }
 
 fn listeners(c: &Config, p: &mut Problems) {
-    if c.listeners.is_empty() {
-        p.add("listeners", "at least one listener");
+    if c.listeners.is_empty() && c.mesh.local.is_empty() {
+        p.add("listeners", "at least one listener, or mesh.local");
     }
     let mut seen = HashSet::new();
     for (i, l) in c.listeners.iter().enumerate() {
@@ -194,6 +195,66 @@ fn ike(c: &Config, p: &mut Problems) {
                     k.peers[pair[0].0].name
                 ),
             );
+        }
+    }
+}
+
+fn mesh(c: &Config, p: &mut Problems) {
+    let m = &c.mesh;
+    for (i, a) in m.local.iter().enumerate() {
+        if c.port_of(*a).is_none() {
+            p.add(format!("mesh.local[{i}]"), format!("no port has the address {a}"));
+        }
+        if m.local[..i].iter().any(|b| b.is_ipv4() == a.is_ipv4()) {
+            p.add(format!("mesh.local[{i}]"), "one address of each family");
+        }
+    }
+    if m.hop_limit == 0 {
+        p.add("mesh.hop_limit", "between 1 and 255");
+    }
+    if m.dscp.is_some_and(|d| d > 63) {
+        p.add("mesh.dscp", "between 0 and 63");
+    }
+    let mut names = HashSet::new();
+    for (i, f) in m.profiles.iter().enumerate() {
+        if !names.insert(&f.name) {
+            p.add(format!("mesh.profiles[{i}].name"), format!("\"{}\" is taken by another profile", f.name));
+        }
+    }
+    let end = |p: &mut Problems, path: String, address: IpAddr| {
+        if m.local_for(address).is_none() {
+            p.add(&path, format!("mesh.local has no address of the family of {address}"));
+        }
+        if m.local.contains(&address) {
+            p.add(&path, format!("{address} is ours"));
+        }
+    };
+    let mut seen = HashSet::new();
+    for (i, a) in m.afbrs.iter().enumerate() {
+        let path = format!("mesh.afbrs[{i}].address");
+        if !seen.insert(a.address) {
+            p.add(&path, format!("{} belongs to another AFBR", a.address));
+        }
+        end(p, path.clone(), a.address);
+        if m.require_ipsec && !c.ike.peers.iter().any(|q| q.address == Some(a.address)) {
+            p.add(path, "mesh.require_ipsec, but no entry of ike.peers has this address (M2)");
+        }
+    }
+    let mut protected = HashSet::new();
+    for (i, q) in c.ike.peers.iter().enumerate() {
+        let path = format!("ike.peers[{i}]");
+        match (&q.softwire, q.address) {
+            (None, None) => {}
+            (Some(profile), Some(address)) => {
+                if m.profile(profile).is_none() {
+                    p.add(format!("{path}.softwire"), format!("mesh.profiles has no \"{profile}\""));
+                }
+                if !protected.insert(address) {
+                    p.add(format!("{path}.address"), format!("{address} belongs to another peer"));
+                }
+                end(p, format!("{path}.address"), address);
+            }
+            _ => p.add(format!("{path}.softwire"), "softwire and address go together"),
         }
     }
 }

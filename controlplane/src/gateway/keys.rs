@@ -33,6 +33,7 @@ impl Gateway {
                         );
                         if select {
                             p.select(id, child.spi_in, &mut self.program);
+                            self.mesh_selected(id);
                         }
                     }
                     Err(why) => {
@@ -47,6 +48,7 @@ impl Gateway {
                 if let Some(p) = self.peers.get_mut(&id) {
                     p.select(id, spi_in, &mut self.program);
                 }
+                self.mesh_selected(id);
             }
             ChildDown { peer, spi_in, .. } => {
                 let id = PeerId(peer.0);
@@ -56,6 +58,9 @@ impl Gateway {
                     Some(spi) => self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi)),
                     // It was refused before it was installed: only its SPI was taken.
                     None => self.program.allocation().free_spi(Spi(spi_in)),
+                }
+                if self.peers.get(&id).is_some_and(|p| p.children.is_empty()) {
+                    self.mesh_lost(now, id);
                 }
             }
             PeerMoved { peer, remote } => {
@@ -74,6 +79,7 @@ impl Gateway {
                 let id = PeerId(peer.0);
                 tracing::info!(peer = peer.0.get(), ?reason, "IKE SA down");
                 self.close_after.retain(|_, p| *p != id);
+                self.mesh_lost(now, id);
                 // H47: L2TP is told; without SAs nothing can be said to the peer any more.
                 self.l2tp.close_binding(now, peer.0);
                 while let Some(event) = self.l2tp.poll_event() {

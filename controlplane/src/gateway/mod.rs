@@ -7,6 +7,7 @@
 //! | `keys` | IKE's events: peers, child SAs, lifetimes, moves |
 //! | `softwire` | L2TP's and PPP's events, AAA's answers: the life of a subscriber |
 //! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
+//! | `mesh` | softwires to other AFBRs and their SAs |
 //! | `query` | answers for the management plane |
 //!
 //! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
@@ -14,12 +15,14 @@
 
 mod inner;
 mod keys;
+mod mesh;
 mod query;
 mod softwire;
 
 use crate::aaa::Aaa;
 use crate::audit::Record;
 use crate::config::{Config, Protection};
+use crate::mesh::Mesh;
 use crate::peer::Peer;
 use crate::pool::Allocator;
 use crate::program::{Output, Program};
@@ -77,6 +80,7 @@ pub struct Gateway {
     aaa: Aaa,
     pools: Allocator,
     program: Program,
+    mesh: Mesh,
     peers: HashMap<PeerId, Peer>,
     subscribers: HashMap<SessionId, Subscriber>,
     wakes: BTreeSet<(Instant, SessionId)>,
@@ -101,7 +105,7 @@ impl Gateway {
         seed: [u8; 32],
     ) -> Result<Self, StartError> {
         let mut rng = StdRng::from_seed(seed);
-        let program = Program::new(counters.len(), config.dataplane.max_sessions);
+        let mut program = Program::new(counters.len(), config.dataplane.max_sessions);
         let slots = program.allocation().clone();
         let spis = slots.clone();
         let spi_source = Box::new(move |peer: ike::PeerHandle| spis.spi(spis.worker(peer.0.get())).map(|s| s.0));
@@ -117,6 +121,7 @@ impl Gateway {
         let mut gateway = Self {
             aaa: Aaa::new(&config.subscribers),
             pools: Allocator::new(&config.pools, &config.subscribers, config.ppp.local_ipv4),
+            mesh: Mesh::new(now, &config, &mut program),
             config,
             started: now,
             counters,
@@ -234,6 +239,7 @@ impl Gateway {
             WorkerEvent::SaInHard(spi, _) => self.rekey(now, spi.0),
             WorkerEvent::SaInUsed(spi, _) => self.ike.child_used(now, spi.0),
             WorkerEvent::PeerMoved(peer, remote) => self.ike.peer_moved(now, ike::PeerHandle(peer.0), remote),
+            WorkerEvent::PathMtu(id, mtu) => self.mesh.path_mtu(now, id, mtu, &mut self.program),
             WorkerEvent::NeighbourMiss(port, address) => self.unresolved.push_back((port, address)),
         }
         self.pump(now);
@@ -259,6 +265,9 @@ impl Gateway {
         }
         if self.l2tp.poll_timeout().is_some_and(|t| t <= now) {
             self.l2tp.handle_timeout(now);
+        }
+        if self.mesh.poll_timeout().is_some_and(|t| t <= now) {
+            self.mesh_timeout(now);
         }
         while let Some(&(t, id)) = self.wakes.first()
             && t <= now
@@ -287,7 +296,10 @@ impl Gateway {
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let later = self.later.first_key_value().map(|(k, _)| k.0);
         let wake = self.wakes.first().map(|w| w.0);
-        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), wake, later].into_iter().flatten().min()
+        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next table change or packet for the data plane.

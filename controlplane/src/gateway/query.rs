@@ -40,10 +40,17 @@ impl Gateway {
                 let _ = to.send(done);
             }
             Query::ChildSas(to) => drop(to.send(self.child_sas(now))),
-            Query::Spd(to) => drop(to.send(spd::build(&self.config).iter().map(spd_info).collect())),
+            Query::Softwires(to) => drop(to.send(self.softwires_info())),
+            Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }
         self.pump(now);
+    }
+
+    // Softwires first: their rules are the most specific.
+    fn spd_info(&self) -> Vec<SpdInfo> {
+        let views: Vec<_> = self.mesh.softwires().map(|v| v.softwire).collect();
+        spd::softwires(views.iter()).chain(spd::build(&self.config)).map(|n| spd_info(&n)).collect()
     }
 
     fn status(&self, now: Instant) -> StatusInfo {
@@ -242,6 +249,8 @@ fn spd_info(n: &spd::Named) -> SpdInfo {
         protocol: match s.protocol {
             0 => "*".to_owned(),
             1 => "ICMP".to_owned(),
+            4 => "IPv4".to_owned(),
+            41 => "IPv6".to_owned(),
             17 => format!("UDP/{}", s.local_port.first),
             50 => "ESP".to_owned(),
             58 => "ICMPv6".to_owned(),

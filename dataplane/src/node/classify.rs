@@ -7,7 +7,7 @@
 //!                                    ESP, or UDP 4500 with an SPI ───────► esp_in      (perhaps another worker's)
 //!                                    UDP 500, 4500 with non-ESP marker ──► IKE         (SPD)
 //!                                    UDP 1701 ───────────────────────────► l2tp_in     (SPD: only where BYPASSed)
-//!                                    IP in IP ──────────────────────────► decap       (SPD)
+//!                                    IP in IP ──────────────────────────► decap       (softwires)
 //!                                    ICMP, TCP, other UDP, routing ──────► host stack  (SPD)
 //! ```
 //!
@@ -157,7 +157,8 @@ fn to_us(ctx: &mut Ctx, packet: &Packet, h: &Ip) -> Next {
     match h.protocol {
         ip::ESP => esp(wire::esp::spi(packet.payload())),
         ip::UDP => datagram(ctx, packet, h),
-        ip::IPIP | ip::IPV6 => guarded(ctx, packet, Next::Decap),
+        // The table of softwires is the SPD of IP in IP: `decap` bypasses, demands protection, or discards.
+        ip::IPIP | ip::IPV6 => Next::Decap,
         ip::ICMP | ip::ICMPV6 => {
             path_mtu(ctx, packet);
             guarded(ctx, packet, Next::Host)

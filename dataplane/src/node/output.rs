@@ -3,6 +3,7 @@
 use crate::fib::{self, Address};
 use crate::lane::{Ctx, Lane, Packet};
 use crate::node::{fragment, spd};
+use dataplane_api::softwire::Protection;
 use dataplane_api::{DropReason, NextHop, PortId, WorkerEvent, Zone};
 use dpdk::{Burst, TxQueue};
 use std::net::IpAddr;
@@ -49,7 +50,7 @@ fn outer(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr) {
         return ctx.drop(packet, DropReason::NoRoute);
     };
     // What `esp_out` made is protected; anything else in the clear must be allowed to be (H1).
-    if config.zone == Zone::Public && !is_esp(&packet) {
+    if config.zone == Zone::Public && !is_esp(&packet) && !is_clear_softwire(ctx, &packet) {
         let (policy, mtu) = (&ctx.snapshot.policy, config.mtu);
         if let Err(reason) = spd::outbound(policy, &packet) {
             return ctx.drop(packet, reason);
@@ -62,6 +63,15 @@ fn outer(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr) {
 
 fn is_esp(packet: &Packet) -> bool {
     packet.meta.proto == ip::ESP || packet.meta.peer.is_some()
+}
+
+/// IP in IP that a softwire without protection allows; `esp_out` has taken the packets of the others.
+fn is_clear_softwire(ctx: &Ctx, packet: &Packet) -> bool {
+    if !matches!(packet.meta.proto, ip::IPIP | ip::IPV6) {
+        return false;
+    }
+    let (src, dst) = packet.addresses();
+    ctx.snapshot.softwires.between(src, dst).is_some_and(|s| s.protection == Protection::Clear)
 }
 
 fn fit(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr, mtu: u16) {

@@ -33,7 +33,7 @@ fn softwire(id: SoftwireId) -> Softwire {
     }
 }
 
-/// IPv4 islands over the IPv6 softwire, IPv6 islands over the IPv4 one; the SPD lets IP in IP pass.
+/// IPv4 islands over the IPv6 softwire, IPv6 islands over the IPv4 one; the SPD says nothing of IP in IP.
 fn mesh(workers: usize) -> Bench {
     let mut b = Bench::with(workers, Action::Protect, 64);
     let rule = |protocol, action| PolicyRule { selector: Selector { protocol, ..Selector::ANY }, action };
@@ -42,13 +42,7 @@ fn mesh(workers: usize) -> Bench {
         SnapshotOp::SoftwireSet(softwire(FOUR)),
         SnapshotOp::RouteAdd(prefix("10.2.0.0/16"), vec![NextHop::Softwire(SIX)]),
         SnapshotOp::RouteAdd(prefix("2001:db8:b2::/48"), vec![NextHop::Softwire(FOUR)]),
-        SnapshotOp::Policy(vec![
-            rule(4, Action::Bypass),
-            rule(41, Action::Bypass),
-            rule(1, Action::Bypass),
-            rule(58, Action::Bypass),
-            rule(0, Action::Discard),
-        ]),
+        SnapshotOp::Policy(vec![rule(1, Action::Bypass), rule(58, Action::Bypass), rule(0, Action::Discard)]),
     ]);
     b
 }

@@ -1,0 +1,163 @@
+use super::*;
+use crate::program::Output;
+use dataplane_api::{Cipher, Integrity};
+use std::num::NonZeroU32;
+
+fn config(more: &str, peers: &str) -> Config {
+    let yaml = format!(
+        "ports: [{{ name: core, device: d, zone: public, addresses: [192.0.2.1/24, \"2001:db8:ff::1/64\"] }}]\n\
+         mesh: {{ local: [192.0.2.1, \"2001:db8:ff::1\"], {more}\n\
+           profiles: [{{ name: secret }}, {{ name: passive, initiate: false }}],\n\
+           afbrs: [{{ name: east, address: \"2001:db8:ff::9\", prefixes: [10.2.0.0/16] }}] }}\n\
+         ike: {{ identity: gw, peers: [{peers}] }}\n"
+    );
+    Config::from_yaml("t", &yaml).unwrap_or_else(|e| panic!("{e}"))
+}
+
+const EAST: &str = "{ name: east, id: east, auth: psk, psk: k, softwire: secret, address: \"2001:db8:ff::9\" }";
+
+fn ip(a: &str) -> IpAddr {
+    a.parse().unwrap()
+}
+
+fn prefix(a: &str, len: u8) -> IpPrefix {
+    IpPrefix::new(ip(a), len).unwrap()
+}
+
+struct Bench {
+    now: Instant,
+    program: Program,
+    mesh: Mesh,
+}
+
+impl Bench {
+    fn new(more: &str, peers: &str) -> Self {
+        let (now, mut program) = (Instant::now(), Program::new(2, 16));
+        let mesh = Mesh::new(now, &config(more, peers), &mut program);
+        Self { now, program, mesh }
+    }
+
+    fn ops(&mut self) -> Vec<SnapshotOp> {
+        let all = std::iter::from_fn(|| self.program.poll());
+        all.map(|o| if let Output::Snapshot(op) = o { op } else { panic!("{o:?}") }).collect()
+    }
+
+    /// The last softwire published.
+    fn last(&mut self) -> Softwire {
+        let set = |op| if let SnapshotOp::SoftwireSet(s) = op { Some(s) } else { None };
+        self.ops().into_iter().rev().find_map(set).unwrap()
+    }
+}
+
+fn peer(n: u32) -> PeerId {
+    PeerId(NonZeroU32::new(n).unwrap())
+}
+
+fn gcm() -> EspSuite {
+    EspSuite::new(Cipher::AesGcm128, Integrity::None).unwrap()
+}
+
+#[test]
+fn a_configured_afbr_gets_its_softwire_and_routes() {
+    let mut b = Bench::new("", "");
+    let ops = b.ops();
+    let [SnapshotOp::SoftwireSet(s), SnapshotOp::RouteAdd(p, hops)] = &ops[..] else { panic!("{ops:?}") };
+    assert_eq!((s.local, s.remote, s.mtu), (ip("2001:db8:ff::1"), ip("2001:db8:ff::9"), 1460));
+    assert_eq!((s.protection, s.strict), (Protection::Clear, true));
+    assert_eq!((*p, hops.as_slice()), (prefix("10.2.0.0", 16), &[NextHop::Softwire(s.id)][..]));
+    assert_eq!(b.mesh.poll_timeout(), None);
+}
+
+#[test]
+fn softwires_live_as_long_as_something_is_routed_into_them() {
+    let mut b = Bench::new("", "");
+    b.ops();
+    let (p, west, north) = (prefix("10.3.0.0", 16), ip("2001:db8:ff::a"), ip("192.0.2.7"));
+    assert!(b.mesh.route(b.now, p, &[west, north], &mut b.program));
+    let ops = b.ops();
+    let [SnapshotOp::SoftwireSet(w), SnapshotOp::SoftwireSet(n), SnapshotOp::RouteAdd(_, hops)] = &ops[..] else {
+        panic!("{ops:?}")
+    };
+    assert_eq!((n.local, n.mtu), (ip("192.0.2.1"), 1480));
+    assert_eq!(hops, &[NextHop::Softwire(w.id), NextHop::Softwire(n.id)]);
+    // The route goes to one of them only: the other's softwire goes, after the route.
+    assert!(b.mesh.route(b.now, p, &[north], &mut b.program));
+    let ops = b.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(..), SnapshotOp::SoftwireDel(id)] if *id == w.id), "{ops:?}");
+    b.mesh.unroute(p, &mut b.program);
+    let ops = b.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_), SnapshotOp::SoftwireDel(id)] if *id == n.id), "{ops:?}");
+    // The configured one stays, and numbers are used again.
+    assert_eq!(b.mesh.softwires().count(), 1);
+    b.mesh.route(b.now, p, &[west], &mut b.program);
+    assert!([w.id, n.id].contains(&b.last().id));
+}
+
+#[test]
+fn an_egress_that_cannot_be_reached_makes_the_prefix_unreachable() {
+    let mut b = Bench::new("require_ipsec: true,", EAST);
+    b.ops();
+    assert!(!b.mesh.route(b.now, prefix("10.3.0.0", 16), &[ip("2001:db8:ff::a")], &mut b.program));
+    let ops = b.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(_, hops)] if hops == &[NextHop::Unreachable]), "{ops:?}");
+}
+
+#[test]
+fn a_protected_softwire_passes_nothing_until_its_sa_is_up() {
+    let mut b = Bench::new("", EAST);
+    assert_eq!(b.last().protection, Protection::Esp(None));
+    let want = Initiate { pad: "east".into(), local: ip("2001:db8:ff::1"), remote: ip("2001:db8:ff::9") };
+    assert_eq!(b.mesh.poll_timeout(), Some(b.now));
+    assert_eq!(b.mesh.due(b.now), [want.clone()]);
+    b.mesh.initiated("east", peer(5));
+    assert_eq!(b.mesh.poll_timeout(), None);
+    let sa = (WorkerId(1), gcm(), false);
+    // An SA from elsewhere does not count.
+    b.mesh.protected("east", ip("2001:db8:ff::66"), peer(5), sa, &mut b.program);
+    assert!(b.ops().is_empty());
+    b.mesh.protected("east", ip("2001:db8:ff::9"), peer(5), sa, &mut b.program);
+    let s = b.last();
+    assert_eq!((s.protection, s.mtu), (Protection::Esp(Some((peer(5), WorkerId(1)))), 1426));
+    // Another peer's end changes nothing; this one's does, and we try again, with growing pauses.
+    b.mesh.unprotected(b.now, peer(6), &mut b.program);
+    assert!(b.ops().is_empty());
+    b.mesh.unprotected(b.now, peer(5), &mut b.program);
+    assert_eq!(b.last().protection, Protection::Esp(None));
+    let mut pauses = Vec::new();
+    for n in 0..7 {
+        let at = b.mesh.poll_timeout().unwrap();
+        pauses.push((at - b.now).as_secs());
+        b.now = at;
+        assert_eq!(b.mesh.due(b.now), [want.clone()]);
+        b.mesh.initiated("east", peer(10 + n));
+        b.mesh.unprotected(b.now, peer(10 + n), &mut b.program);
+    }
+    assert!(pauses.is_sorted() && pauses[0] == 2 && pauses[6] == 60, "{pauses:?}");
+}
+
+#[test]
+fn the_lower_address_initiates_unless_told_otherwise() {
+    let passive = EAST.replace("secret", "passive");
+    assert_eq!(Bench::new("", &passive).mesh.poll_timeout(), None);
+    let lower = EAST.replace("2001:db8:ff::9", "2001:db8:ff::");
+    let mut b = Bench::new("", &lower);
+    b.mesh.route(b.now, prefix("10.3.0.0", 16), &[ip("2001:db8:ff::")], &mut b.program);
+    assert_eq!(b.mesh.due(b.now), []);
+    assert_eq!(b.last().protection, Protection::Esp(None));
+}
+
+#[test]
+fn a_path_mtu_is_believed_for_a_while() {
+    let mut b = Bench::new("path_mtu_age: 10m,", "");
+    let id = b.last().id;
+    b.mesh.path_mtu(b.now, id, 1400, &mut b.program);
+    let s = b.last();
+    assert_eq!((s.path_mtu, s.mtu), (1400, 1360));
+    b.mesh.path_mtu(b.now, id, 1450, &mut b.program);
+    assert!(b.ops().is_empty(), "not news");
+    let at = b.mesh.poll_timeout().unwrap();
+    assert_eq!(at - b.now, Duration::from_secs(600));
+    b.mesh.handle_timeout(at, &mut b.program);
+    assert_eq!(b.last().mtu, 1460);
+    assert_eq!(b.mesh.poll_timeout(), None);
+}
