@@ -5,6 +5,8 @@ usage: frames.py replay IF SOURCE COUNT            sends the next ESP packet of 
        frames.py l2tp-clear IF SOURCE GATEWAY MAC KIND [TUNNEL [SESSION]]
                                                    L2TP outside ESP, as if from SOURCE port 1701:
                                                    KIND sccrq (a new tunnel), stopccn (an end to TUNNEL) or data
+       frames.py ipip OUTER-SOURCE OUTER-DESTINATION SOURCE DESTINATION
+                                                   a UDP datagram in IP in IP, routed by this host, all addresses as given
        frames.py payload KIND TUNNEL [SESSION]     prints the L2TP message, to be sent inside a guest's SA
 IF is a port of the bridge: a frame sent there goes out to the gateway, which MAC (or the bridge) finds.
 """
@@ -50,6 +52,22 @@ def udp4(source, destination, payload, port=1701):
     return header[:10] + struct.pack(">H", checksum(header)) + header[12:] + udp
 
 
+def ip_packet(source, destination, protocol, payload):
+    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
+    if src.version == 6:
+        return struct.pack(">IHBB", 6 << 28, len(payload), protocol, 64) + src.packed + dst.packed + payload
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0) + src.packed + dst.packed
+    return header[:10] + struct.pack(">H", checksum(header)) + header[12:] + payload
+
+
+def ipip(outer_source, outer_destination, source, destination):
+    inner = ip_packet(source, destination, 17, struct.pack(">HHHH", 9, 9, 12, 0) + b"fake")
+    protocol = 41 if ":" in source else 4
+    family = socket.AF_INET6 if ":" in outer_source else socket.AF_INET
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
+        s.sendto(ip_packet(outer_source, outer_destination, protocol, inner), (outer_destination, 0))
+
+
 def packet_socket(interface):
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     s.bind((interface, 0))
@@ -86,6 +104,9 @@ def main(argv):
         message = l2tp(kind, *map(int, argv[6:]))
         frame = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("020000000099") + b"\x08\x00" + udp4(source, gateway, message)
         packet_socket(interface).send(frame)
+        return 0
+    if argv[:1] == ["ipip"] and len(argv) == 5:
+        ipip(*argv[1:])
         return 0
     if argv[:1] == ["payload"]:
         sys.stdout.buffer.write(b"".join(b"\\x%02x" % octet for octet in l2tp(argv[1], *map(int, argv[2:]))))

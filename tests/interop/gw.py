@@ -6,7 +6,7 @@ usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py value 'EXPRESSION'            prints it
        gw.py disconnect ID | rekey-child SPI | rekey-ike PEER
        gw.py show                          a report for people
-In expressions: st (status), subs, ike, child, spd (lists), c (all workers' and the control plane's counters summed by
+In expressions: st (status), subs, ike, child, spd, sw (softwires; lists), c (all workers' and the control plane's counters summed by
 name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}).   API=http://host:port
 """
 import collections
@@ -30,7 +30,7 @@ def request(path, method="GET"):
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd"}
+    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires"}
 
     def __missing__(self, name):
         if name in self.PATHS:
@@ -69,6 +69,9 @@ def show():
         print(f"softwire  {s['user']}: {s['state']}, tunnel/session {s['tunnel']}/{s['session']}, the peer's"
               f" {s['peer_tunnel']}/{s['peer_session']}, mtu {s['mtu']}, IPv6 {s['ipv6_prefix']}, delegated {s['delegated']},"
               f" IPv4 {s['ipv4']}")
+    for s in gateway["sw"]:
+        print(f"softwire  {s['name'] or ''} {s['local']} <-> {s['remote']}: {s['state']}, {s['esp'] or 'in the clear'}, mtu {s['mtu']},"
+              f" {', '.join(s['prefixes'])}; {s['in_packets']} packets in, {s['out_packets']} out")
     drops = {name[5:]: n for name, n in sorted(gateway["c"].items()) if name.startswith("drop.") and n}
     print("drops     " + (", ".join(f"{name} {n}" for name, n in drops.items()) or "none"))
 

@@ -1,0 +1,136 @@
+# mesh.sh - sourced by the cases of the mesh, after lib.sh: islands, a core that knows only the other family, AFBRs.
+#
+#   island $IW ── g1 $WEST g0 ── r0 $ROUTER r1 ── g0 $EAST g1 ── island $IE          $CORE_FAMILY: 6 or 4
+#   10.1.0.2        .1     core side 1      core side 2     .1        10.2.0.2       over an IPv6 core
+#   2001:db8:b1::2  ::1                                     ::1  2001:db8:b2::2      over an IPv4 core
+#
+# The router forwards the core's family only; an island's packet that it sees unencapsulated goes nowhere.
+WEST=$GW EAST=$PFX-east ROUTER=$PFX-router IW=$PFX-iw IE=$PFX-ie
+CORE_FAMILY=${CORE_FAMILY:-6}
+if [ "$CORE_FAMILY" = 6 ]; then
+  W=2001:db8:f1::1 E=2001:db8:f2::1 RW=2001:db8:f1::ff RE=2001:db8:f2::ff L=64 DEFAULT=::/0
+  OUTER="ip6 proto 4" ESP_OUTER="ip6 proto 50" INSIDE=1460 HEADERS=28 ELSEWHERE=10.9.9.9
+  IWA=10.1.0.1 IWH=10.1.0.2 IWN=10.1.0.0/24 IEA=10.2.0.1 IEH=10.2.0.2 IEN=10.2.0.0/24 IL=24
+else
+  W=192.0.2.1 E=203.0.113.1 RW=192.0.2.254 RE=203.0.113.254 L=24 DEFAULT=0.0.0.0/0
+  OUTER="ip proto 41" ESP_OUTER="ip proto 50" INSIDE=1480 HEADERS=48 ELSEWHERE=2001:db8:b9::9
+  IWA=2001:db8:b1::1 IWH=2001:db8:b1::2 IWN=2001:db8:b1::/64 IEA=2001:db8:b2::1 IEH=2001:db8:b2::2 IEN=2001:db8:b2::/64 IL=64
+fi
+
+# quiet NAMESPACE IF...: the gateway owns these through AF_PACKET
+quiet() {
+  local ns=$1 i; shift
+  for i in "$@"; do in_ns "$ns" sysctl -qw "net.ipv6.conf.$i.disable_ipv6=1" "net.ipv4.conf.$i.arp_ignore=8"; done
+  in_ns "$ns" nft 'table ip quiet { chain in { type filter hook prerouting priority raw; iifname { "g0", "g1" } drop; }; }'
+}
+island() { # NAMESPACE AFBR ADDRESS GATEWAY
+  netns "$1"; veth "$2" g1 "$1" i0; address "$1" i0 "$3/$IL"
+  ip -n "$1" route add default via "$4" dev i0
+}
+mesh_layout() {
+  netns "$WEST"; netns "$ROUTER"; netns "$EAST"
+  veth "$WEST" g0 "$ROUTER" r0; address "$ROUTER" r0 "$RW/$L"
+  veth "$EAST" g0 "$ROUTER" r1; address "$ROUTER" r1 "$RE/$L"
+  in_ns "$ROUTER" sysctl -qw net.ipv4.ip_forward=$(( CORE_FAMILY == 4 )) net.ipv6.conf.all.forwarding=$(( CORE_FAMILY == 6 ))
+  island "$IW" "$WEST" "$IWH" "$IWA"; island "$IE" "$EAST" "$IEH" "$IEA"
+  quiet "$WEST" g0 g1; quiet "$EAST" g0 g1
+  mkdir -p "$STATE/www"; head -c "${WEB_BYTES:-2000000}" /dev/urandom >"$STATE/www/file"; WEB_SUM=$(md5sum <"$STATE/www/file" | cut -d' ' -f1)
+  spawn web "$IE" /usr/bin/python3 -m http.server 80 --bind :: --directory "$STATE/www"
+}
+# afbr NAME OWN ROUTER ISLAND-ADDRESS OTHER OTHER-PREFIXES: starts softwired in namespace $NS.
+#   PROTECT=PROFILE  protects the softwire; MODE=transport|tunnel, ESP= proposals
+#   MESH             more settings of the mesh;  MORE  more of the file
+afbr() {
+  local name=$1 own=$2 router=$3 inside=$4 other=$5 behind=$6 peers=
+  [ -z "${PROTECT:-}" ] || peers="{ name: other, id: $([ "$name" = west ] && echo east || echo west).example.net, auth: psk, psk: ${PSK_MESH:-mesh-key-0123456789}, softwire: $PROTECT, address: \"$other\" }"
+  cat >"$STATE/$name.yaml" <<Y
+dataplane:
+  workers: [${CPU:-$CPU_GW}]
+  poll: idle
+  eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)]
+ports:
+  - { name: core, device: "net_af_packet0,iface=g0", zone: public, addresses: ["$own/$L"] }
+  - { name: island, device: "net_af_packet1,iface=g1", zone: trusted, addresses: ["$inside/$IL"] }
+routes:
+  - { to: "$DEFAULT", via: ["$router"], port: core }
+mesh:
+  local: ["$own"]
+  afbrs: [{ name: other, address: "$other", prefixes: [$behind] }]
+  profiles: [{ name: ${PROTECT:-none}, mode: ${MODE:-transport}, esp_proposals: [${ESP:-}] }]
+  ${MESH:-}
+ike:
+  identity: $name.example.net
+  peers: [$peers]
+  dpd: ${DPD:-5s}
+  dead_after: ${DEAD:-5s}
+  ${IKE_MORE:-}
+api: { listen: 127.0.0.1:8080 }
+${MORE:-}
+Y
+  must "softwired accepts the configuration of $name" in_ns "$NS" "$BIN/softwired" check -c "$STATE/$name.yaml"
+  spawn "$name" "$NS" "$BIN/softwired" -c "$STATE/$name.yaml"
+}
+west() { NS=$WEST afbr west "$W" "$RW" "$IWA" "$E" "\"$IEN\""; }
+east() { NS=$EAST CPU=${CPU_EAST:-$CPU_VM} afbr east "$E" "$RE" "$IEA" "$W" "\"$IWN\""; }
+api_east() { in_ns "$EAST" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
+afbrs() { # both, and up
+  west; east
+  must "west is up" api wait 'len(sw) == 1 and sw[0]["state"] == "up"' 40
+  must "east is up" api_east wait 'len(sw) == 1 and sw[0]["state"] == "up"' 40
+}
+afbrs_stop() { check "west ends when asked" halted west; check "east ends when asked" halted east; }
+url() { case $1 in *:*) echo "http://[$1]/file";; *) echo "http://$1/file";; esac; }
+islands_talk() {
+  # the first packets may wait for neighbours to be resolved
+  check "island to island" waits 5 in_ns "$IW" ping -c1 -W1 "$IEH"
+  check "ping, nothing lost" in_ns "$IW" ping -c20 -i0.05 -W2 "$IEH"
+  check "and back" in_ns "$IE" ping -c20 -i0.05 -W2 "$IWH"
+  check "download, every octet right" eval '[ "$(in_ns "$IW" curl -sS -m 60 "$(url $IEH)" | md5sum | cut -d" " -f1)" = "$WEB_SUM" ]'
+}
+
+capture() { spawn "dump-$1" "$ROUTER" tcpdump -Uni r0 -w "$STATE/$1.pcap"; sleep 1; }
+# seen CAPTURE FILTER: how many packets
+seen() { halt "dump-$1"; in_ns "$ROUTER" tcpdump -nr "$STATE/$1.pcap" "$2" 2>/dev/null | grep -c .; }
+forge() { in_ns "$ROUTER" /usr/bin/python3 "$INTEROP/frames.py" ipip "$@"; }
+drops() { api wait "c['drop.$1'] > 0" 5; }
+
+# the whole story of two AFBRs, for either family of the core
+mesh_case() {
+  mesh_layout
+  capture clear
+  afbrs
+  islands_talk
+  check "the core carries IP in IP" [ "$(seen clear "$OUTER")" -gt 40 ]
+  check "REST counts the softwire's packets" api check 'sw[0]["out_packets"] > 40 and sw[0]["in_packets"] > 40 and not sw[0]["esp"]'
+  check "the SPD shows a bypass for each encapsulation" api check 'len([r for r in spd if r["action"] == "BYPASS" and r["name"].endswith("-in-ip")]) == 2'
+  check "a packet too big for the softwire is told to its source" refused in_ns "$IW" ping -c1 -W2 -M do -s $((INSIDE - HEADERS + 1)) "$IEH"
+  check "which has learned the MTU" eval 'ip -n "$IW" route get "$IEH" | grep -q "mtu $INSIDE"'
+  check "one that fits passes" in_ns "$IW" ping -c2 -W2 -M do -s $((INSIDE - HEADERS)) "$IEH"
+  ip -n "$ROUTER" link set r1 mtu 1400   # a narrow link in the core
+  in_ns "$IW" ping -c3 -i0.3 -W1 -M do -s $((INSIDE - HEADERS)) "$IEH" >/dev/null
+  check "west learns the path MTU" api wait 'sw[0]["path_mtu"] == 1400' 5
+  check "download over the narrow path" eval '[ "$(in_ns "$IW" curl -sS -m 60 "$(url $IEH)" | md5sum | cut -d" " -f1)" = "$WEB_SUM" ]'
+  ip -n "$ROUTER" link set r1 mtu 1500
+  forge "$RW" "$W" "$IEH" "$IWH"; check "a stranger's encapsulation is dropped" drops softwire_unknown
+  forge "$E" "$W" "$ELSEWHERE" "$IWH"; check "an inner source from elsewhere is dropped (M9)" drops softwire_source
+  afbrs_stop
+  for MODE in transport tunnel; do mesh_protected; done
+  finish
+}
+mesh_protected() {
+  capture "$MODE"
+  PROTECT=secret; afbrs
+  islands_talk
+  check "the core sees ESP ($MODE)" [ "$(seen "$MODE" "$ESP_OUTER")" -gt 40 ]
+  check "and no packet of an island" [ "$(in_ns "$ROUTER" tcpdump -nr "$STATE/$MODE.pcap" "$OUTER or tcp" 2>/dev/null | grep -c .)" = 0 ]
+  check "REST shows the SA ($MODE)" api check 'sw[0]["esp"] and child[0]["mode"] == "'$MODE'"'
+  forge "$E" "$W" "$IEH" "$IWH"; check "a clear packet to the protected softwire is dropped" drops softwire_clear
+  check "east leaves" halted east
+  check "west notices" api wait 'sw[0]["state"] == "down"' 30
+  check "without its SA nothing leaves" refused in_ns "$IW" ping -c3 -i0.2 -W1 "$IEH"
+  check "and that is counted" drops sa_missing
+  east
+  check "when east is back, so is the softwire" api wait 'sw[0]["state"] == "up"' 70
+  check "ping again" waits 10 in_ns "$IW" ping -c3 -i0.2 -W1 "$IEH"
+  afbrs_stop
+}
