@@ -128,10 +128,14 @@ async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyho
         let _ = stop_tx.send(true);
     });
     tracing::info!(listeners = config.listeners.len(), ports = config.ports.len(), "softwired is up");
-    let driver = tokio::spawn(driver.run());
+    let mut driver = tokio::spawn(driver.run());
     tokio::select! {
-        ended = api => { ended??; }
-        ended = driver => { ended?; }
+        ended = api => {
+            ended??;
+            // Told to stop: peers hear of it before the workers do.
+            driver.await?;
+        }
+        ended = &mut driver => { ended?; }
     }
     tracing::info!("softwired is down");
     Ok(())

@@ -94,6 +94,8 @@ seen() { halt "dump-$1"; in_ns "$ROUTER" tcpdump -nr "$STATE/$1.pcap" "$2" 2>/de
 forge() { in_ns "$ROUTER" /usr/bin/python3 "$INTEROP/frames.py" ipip "$@"; }
 drops() { api wait "c['drop.$1'] > 0" 5; }
 
+told() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/west.log" | grep 'IKE SA down' | tail -1 | grep -q Deleted; }
+
 # the whole story of two AFBRs, for either family of the core
 mesh_case() {
   mesh_layout
@@ -126,7 +128,8 @@ mesh_protected() {
   check "REST shows the SA ($MODE)" api check 'sw[0]["esp"] and child[0]["mode"] == "'$MODE'"'
   forge "$E" "$W" "$IEH" "$IWH"; check "a clear packet to the protected softwire is dropped" drops softwire_clear
   check "east leaves" halted east
-  check "west notices" api wait 'sw[0]["state"] == "down"' 30
+  check "west is told" waits 3 told
+  check "and its softwire is down" api check 'sw[0]["state"] == "down"'
   check "without its SA nothing leaves" refused in_ns "$IW" ping -c3 -i0.2 -W1 "$IEH"
   check "and that is counted" drops sa_missing
   east
