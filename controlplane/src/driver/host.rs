@@ -50,6 +50,7 @@ impl HostStack {
         for (i, (port, mac)) in config.ports.iter().zip(macs).enumerate() {
             let tap = Arc::new(open(port, *mac, &netlink).await?);
             indices.push(tap.if_index()?);
+            super::host_routes::install(config, i, tap.if_index()?, &netlink).await?;
             tokio::spawn(read(PortId(i as u16), Arc::clone(&tap), port.mtu, frames_tx.clone()));
             taps.push(tap);
         }

@@ -5,6 +5,7 @@
 //! polled every millisecond; the protocols behind them count in tens of milliseconds.
 
 mod host;
+mod host_routes;
 
 use crate::config::Config;
 use crate::gateway::Gateway;

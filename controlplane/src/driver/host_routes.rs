@@ -1,0 +1,76 @@
+//! The way back for what Linux sends from an address of ours: the gateway's own connected and static routes, in a table
+//! that only packets with such a source use, so that the machine's management routes are neither used nor changed.
+//!
+//! ```text
+//!   ip rule:   from 192.0.2.1       lookup 7000      (one table per port)
+//!   table 7000: 192.0.2.0/24 dev sw-core;  0.0.0.0/0 via 192.0.2.254 dev sw-core
+//! ```
+//!
+//! The interface takes the routes along when it goes; a rule that is left over names an empty table.
+
+use crate::config::{Config, Port};
+use anyhow::Context;
+use ipnet::IpNet;
+use rtnetlink::packet_route::rule::RuleAction;
+use rtnetlink::{Handle, RouteMessageBuilder};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Table of the first port.
+const FIRST_TABLE: u32 = 7000;
+/// Before the main table (32766).
+const PRIORITY: u32 = 7000;
+
+/// Gives Linux the routes of port `number`, whose TAP has interface `index`.
+pub(super) async fn install(config: &Config, number: usize, index: u32, netlink: &Handle) -> anyhow::Result<()> {
+    let Some(port) = config.ports.get(number).filter(|p| p.vlan.is_none()) else { return Ok(()) };
+    let table = FIRST_TABLE + number as u32;
+    for net in &port.addresses {
+        rule(net.addr(), table, netlink).await.with_context(|| format!("rule for {}", net.addr()))?;
+        route(net.trunc(), None, (table, index), netlink).await.with_context(|| format!("route to {net}"))?;
+    }
+    for r in config.routes.iter().filter(|r| r.port == port.name && serves(port, &r.to)) {
+        route(r.to, r.via.first().copied(), (table, index), netlink)
+            .await
+            .with_context(|| format!("route to {}", r.to))?;
+    }
+    Ok(())
+}
+
+/// A family in which the port has no address has no packets of ours.
+fn serves(port: &Port, to: &IpNet) -> bool {
+    port.addresses.iter().any(|a| a.addr().is_ipv4() == to.addr().is_ipv4())
+}
+
+async fn rule(from: IpAddr, table: u32, netlink: &Handle) -> Result<(), rtnetlink::Error> {
+    let add = netlink.rule().add().table_id(table).priority(PRIORITY).action(RuleAction::ToTable).replace();
+    let done = match from {
+        IpAddr::V4(a) => add.v4().source_prefix(a, 32).execute().await,
+        IpAddr::V6(a) => add.v6().source_prefix(a, 128).execute().await,
+    };
+    done.or_else(exists)
+}
+
+async fn route(to: IpNet, via: Option<IpAddr>, at: (u32, u32), netlink: &Handle) -> Result<(), rtnetlink::Error> {
+    let (table, index) = at;
+    let message = match (to, via) {
+        (IpNet::V4(to), via) => {
+            let m = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len());
+            let m = m.output_interface(index).table_id(table);
+            if let Some(IpAddr::V4(via)) = via { m.gateway(via).onlink().build() } else { m.build() }
+        }
+        (IpNet::V6(to), via) => {
+            let m = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to.network(), to.prefix_len());
+            let m = m.output_interface(index).table_id(table);
+            if let Some(IpAddr::V6(via)) = via { m.gateway(via).onlink().build() } else { m.build() }
+        }
+    };
+    netlink.route().add(message).replace().execute().await.or_else(exists)
+}
+
+/// Left by an earlier run.
+fn exists(error: rtnetlink::Error) -> Result<(), rtnetlink::Error> {
+    match &error {
+        rtnetlink::Error::NetlinkError(m) if m.raw_code() == -17 => Ok(()),
+        _ => Err(error),
+    }
+}

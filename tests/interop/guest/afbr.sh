@@ -1,0 +1,15 @@
+#!/bin/bash
+# afbr.sh (in a guest) - Linux as an AFBR: ip6_tunnel or sit by the kernel, an island behind it, a web server in it.
+# usage: afbr.sh up OUTER-LOCAL OUTER-REMOTE ISLAND-ADDRESS/LEN FAR-PREFIX
+set -eu
+case $1 in
+up)
+  case $2 in
+    *:*) modprobe ip6_tunnel; ip -6 tunnel add sw0 mode ipip6 local "$2" remote "$3" encaplimit none ttl 64;;
+    *) modprobe sit; ip tunnel add sw0 mode sit local "$2" remote "$3" ttl 64;;
+  esac
+  ip link add island type dummy 2>/dev/null || { modprobe dummy; ip link show island >/dev/null 2>&1 || ip link add island type dummy; }
+  ip link set island up; ip link set sw0 up
+  case $4 in *:*) ip addr add "$4" dev island nodad; ip -6 route add "$5" dev sw0 src "${4%/*}";; *) ip addr add "$4" dev island; ip route add "$5" dev sw0 src "${4%/*}";; esac;;
+*) sed -n 2,3p "$0"; exit 2;;
+esac
