@@ -1,7 +1,8 @@
 # The commands of the project; each installs what it needs (as root, on Debian 12) and shows its progress.
 #
 #   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
-#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demo, interop with real peers
+#   make demo-mesh       two gateways join two IPv4 islands over an IPv6 core, encrypted (HOLD=1: stays up)
+#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, interop with real peers
 #   make bench           what a packet costs a worker, ESP out and in
 #   make build           softwired and softwire-initiator, release
 #   make lint            rustfmt and clippy, warnings are errors
@@ -11,7 +12,7 @@
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo test bench build lint unit interop fuzz reference clean setup setup-lab
+.PHONY: help demo demo-mesh test bench build lint unit interop fuzz reference clean setup setup-lab
 
 CASES ?=
 HOLD ?= 0
@@ -31,7 +32,10 @@ build: setup
 demo: setup-lab build
 	@HOLD=$(HOLD) tests/demo/demo.sh
 
-test: setup-lab lint unit demo interop
+demo-mesh: setup-lab build
+	@HOLD=$(HOLD) tests/demo/mesh.sh
+
+test: setup-lab lint unit demo demo-mesh interop
 
 lint: setup
 	cargo fmt --all --check
