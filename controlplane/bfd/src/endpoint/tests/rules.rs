@@ -1,124 +1,13 @@
-//! One session, and packets made by hand: RFC 5880, section 6.8.6 rule by rule, and the rules of RFC 5881 around it.
+//! RFC 5880, sections 6.8.1 to 6.8.7 rule by rule, and the rules of RFC 5881 around them.
 
+use super::bench::*;
 use crate::auth::{Auth, AuthType, Authenticator, Key};
 use crate::endpoint::*;
 use crate::packet::Diag;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::net::IpAddr;
 use std::time::Duration;
-
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
-const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
-const SINGLE: Meta = Meta { local: HERE, remote: THERE, ttl: 255, port: 3784 };
-const MULTI: Meta = Meta { local: HERE, remote: THERE, ttl: 57, port: 4784 };
-const PEER: u32 = 0x7070_7070;
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-fn endpoint() -> Endpoint {
-    Endpoint::new(Config::default(), Box::new(StdRng::seed_from_u64(1)))
-}
-
-fn config() -> SessionConfig {
-    SessionConfig { desired_min_tx: ms(100), required_min_rx: ms(100), ..SessionConfig::new(HERE, THERE) }
-}
-
-struct Bench {
-    now: Instant,
-    endpoint: Endpoint,
-    id: SessionId,
-}
-
-impl Bench {
-    fn new(config: SessionConfig) -> Self {
-        let (now, mut endpoint) = (Instant::now(), endpoint());
-        let id = endpoint.add(now, config).unwrap();
-        let mut bench = Self { now, endpoint, id };
-        bench.pass(Duration::ZERO);
-        bench
-    }
-
-    /// A session that the peer's packets have brought up, Poll Sequence included.
-    fn up() -> Self {
-        let mut bench = Self::new(config());
-        bench.accept(bench.packet(State::Down));
-        bench.accept(bench.packet(State::Up));
-        bench.accept(Packet { final_: true, ..bench.packet(State::Up) });
-        bench.accept(bench.packet(State::Up));
-        assert_eq!(bench.state(), State::Up);
-        assert_eq!(bench.endpoint.poll_event(), Some(Event::Up(bench.id)));
-        bench
-    }
-
-    fn packet(&self, state: State) -> Packet {
-        Packet {
-            diag: Diag::None,
-            state,
-            poll: false,
-            final_: false,
-            control_plane_independent: false,
-            demand: false,
-            detect_mult: 3,
-            my_discriminator: PEER,
-            your_discriminator: self.id.discriminator(),
-            desired_min_tx: 50_000,
-            required_min_rx: 50_000,
-            required_min_echo_rx: 0,
-        }
-    }
-
-    fn input(&mut self, meta: Meta, octets: &[u8]) -> Result<(), Discard> {
-        let before = self.endpoint.stats().clone();
-        self.endpoint.handle_input(self.now, meta, octets);
-        let stats = self.endpoint.stats();
-        let reasons: Vec<_> =
-            Discard::ALL.iter().filter(|r| stats.discarded(**r) == before.discarded(**r) + 1).copied().collect();
-        assert_eq!(stats.received - before.received + reasons.len() as u64, 1, "counted once");
-        reasons.first().map_or(Ok(()), |reason| Err(*reason))
-    }
-
-    fn give(&mut self, packet: Packet) -> Result<(), Discard> {
-        self.input(SINGLE, &packet.encode(&[]))
-    }
-
-    /// Gives a packet that is good; gives what was sent for it.
-    fn accept(&mut self, packet: Packet) -> Vec<Packet> {
-        assert_eq!(self.give(packet), Ok(()));
-        self.sent()
-    }
-
-    fn sent(&mut self) -> Vec<Packet> {
-        let sent = std::iter::from_fn(|| self.endpoint.poll_transmit());
-        sent.map(|t| Packet::decode(&t.bytes).unwrap().packet).collect()
-    }
-
-    /// Lets time pass; gives what was sent.
-    fn pass(&mut self, time: Duration) -> Vec<(Duration, Packet)> {
-        let (from, until) = (self.now, self.now + time);
-        let mut all = Vec::new();
-        while let Some(at) = self.endpoint.poll_timeout().filter(|at| *at <= until) {
-            self.now = at.max(self.now);
-            self.endpoint.handle_timeout(self.now);
-            let passed = self.now - from;
-            all.extend(self.sent().into_iter().map(|p| (passed, p)));
-        }
-        self.now = until;
-        all
-    }
-
-    fn info(&self) -> SessionInfo {
-        self.endpoint.session(self.id).unwrap()
-    }
-
-    fn state(&self) -> State {
-        self.info().state
-    }
-}
 
 #[test]
 fn packets_that_no_session_may_see() {
@@ -406,7 +295,30 @@ fn only_packets_that_count_hold_a_session_up() {
     let (_, last) = said.last().unwrap();
     assert_eq!((last.state, last.diag, last.your_discriminator), (State::Down, diag, 0));
     assert_eq!((last.desired_min_tx, last.poll, bench.info().detection_time), (1_000_000, false, None));
-    assert_eq!(bench.info().tx_interval, Some(ms(1000)), "the peer's Required Min RX is forgotten");
+}
+
+/// RFC 5880, section 6.8.18: so we may send at our own rate again, however seldom the peer wanted packets.
+#[test]
+fn a_silent_peer_no_longer_sets_our_rate() {
+    for required_min_rx in [0, 30_000_000] {
+        let mut bench = Bench::up();
+        bench.accept(Packet { required_min_rx, ..bench.packet(State::Up) });
+        let said = bench.pass(ms(5000));
+        assert_eq!(bench.info().tx_interval, Some(ms(1000)));
+        assert!(said.len() >= 5 && said.iter().all(|(_, p)| p.state == State::Down && !p.poll));
+    }
+}
+
+/// RFC 5880, section 6.8.3: new parameters go with the Final, they do not wait for a packet of their own.
+#[test]
+fn a_final_says_what_the_poll_has_changed() {
+    let mut bench = Bench::new(config());
+    bench.accept(bench.packet(State::Down));
+    let said = bench.accept(Packet { poll: true, ..bench.packet(State::Up) });
+    assert_eq!(said.len(), 1);
+    assert_eq!((said[0].final_, said[0].state, said[0].desired_min_tx), (true, State::Up, 100_000));
+    let said = bench.pass(ms(100));
+    assert!(!said.is_empty() && said.iter().all(|(_, p)| p.poll), "our own Poll follows");
 }
 
 #[test]
@@ -445,102 +357,6 @@ fn packets_keep_their_distance() {
         assert!(gaps.iter().all(|gap| (750..=most).contains(gap)), "{gaps:?}");
         assert!(gaps.iter().max() > gaps.iter().min(), "jitter");
     }
-}
-
-#[test]
-fn where_packets_go() {
-    let mut endpoint = endpoint();
-    let now = Instant::now();
-    let six = SessionConfig::new("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
-    for config in [config(), SessionConfig { multihop: true, ..config() }, six] {
-        let id = endpoint.add(now, config.clone()).unwrap();
-        endpoint.handle_timeout(now);
-        let t = endpoint.poll_transmit().unwrap();
-        assert_eq!((t.local, t.remote, t.ttl), (config.local, config.remote, 255));
-        assert_eq!(t.port, if config.multihop { 4784 } else { 3784 });
-        assert_eq!(t.source_port, endpoint.session(id).unwrap().source_port);
-        let packet = Packet::decode(&t.bytes).unwrap().packet;
-        assert_eq!(
-            (packet.state, packet.my_discriminator, packet.your_discriminator),
-            (State::Down, id.discriminator(), 0)
-        );
-    }
-}
-
-#[test]
-fn what_cannot_be_added() {
-    let mut endpoint =
-        Endpoint::new(Config { max_sessions: 2, ..Config::default() }, Box::new(StdRng::seed_from_u64(1)));
-    let now = Instant::now();
-    let mut add = |change: &dyn Fn(&mut SessionConfig)| {
-        let mut config = config();
-        change(&mut config);
-        endpoint.add(now, config).map(drop)
-    };
-    assert_eq!(add(&|c| c.remote = "2001:db8::1".parse().unwrap()), Err(SessionError::Addresses));
-    assert_eq!(add(&|c| c.remote = "224.0.0.1".parse().unwrap()), Err(SessionError::Addresses));
-    assert_eq!(add(&|c| c.local = "0.0.0.0".parse().unwrap()), Err(SessionError::Addresses));
-    assert_eq!(add(&|c| c.detect_mult = 0), Err(SessionError::DetectMult));
-    assert_eq!(add(&|c| c.desired_min_tx = ms(9)), Err(SessionError::Interval));
-    assert_eq!(add(&|c| c.required_min_rx = Duration::ZERO), Err(SessionError::Interval));
-    assert_eq!(add(&|c| c.required_min_rx = Duration::from_secs(4295)), Err(SessionError::Interval));
-    let keys = |keys| Some(Auth { auth_type: AuthType::KeyedSha1, keys });
-    assert_eq!(add(&|c| c.auth = keys(vec![Key::new(1, [0; 21])])), Err(SessionError::Keys));
-    assert_eq!(add(&|_| ()), Ok(()));
-    assert_eq!(add(&|_| ()), Err(SessionError::Duplicate));
-    assert_eq!(add(&|c| c.multihop = true), Ok(()));
-    assert_eq!(add(&|c| c.remote = ELSEWHERE), Err(SessionError::Full));
-}
-
-#[test]
-fn a_session_taken_away_says_so_and_goes() {
-    let mut bench = Bench::up();
-    bench.endpoint.remove(bench.now, bench.id).unwrap();
-    assert_eq!(bench.endpoint.poll_event(), None);
-    assert_eq!(bench.sent()[0].state, State::AdminDown);
-    for refused in [
-        bench.endpoint.remove(bench.now, bench.id),
-        bench.endpoint.set_enabled(bench.now, bench.id, true),
-        bench.endpoint.set_timing(bench.now, bench.id, config().timing()),
-    ] {
-        assert_eq!(refused, Err(SessionError::Unknown));
-    }
-    // The peer's Detection Time is three times our second.
-    let said = bench.pass(ms(2999));
-    assert!(said.len() >= 2 && said.iter().all(|(_, p)| p.state == State::AdminDown));
-    assert!(bench.endpoint.session(bench.id).is_some());
-    assert_eq!(bench.pass(ms(1)), []);
-    assert!(bench.endpoint.session(bench.id).is_none());
-    assert_eq!((bench.endpoint.poll_timeout(), bench.endpoint.ports.len(), bench.endpoint.paths.len()), (None, 0, 0));
-    assert_eq!(bench.endpoint.poll_event(), None);
-}
-
-#[test]
-fn a_session_may_come_back_before_its_farewell_is_over() {
-    let mut bench = Bench::up();
-    bench.endpoint.remove(bench.now, bench.id).unwrap();
-    let again = bench.endpoint.add(bench.now, config()).unwrap();
-    assert_ne!(again, bench.id);
-    assert_eq!(bench.endpoint.sessions().map(|s| s.id).collect::<Vec<_>>(), [again]);
-    // One that never heard of its peer has nobody to tell.
-    bench.endpoint.remove(bench.now, again).unwrap();
-    assert_eq!(bench.endpoint.sessions().count(), 0);
-}
-
-#[test]
-fn discriminators_and_source_ports_are_unique() {
-    let mut endpoint = endpoint();
-    let now = Instant::now();
-    let host = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
-    let ids: Vec<_> = (1..=16_384).map(|n| endpoint.add(now, SessionConfig::new(HERE, host(n))).unwrap()).collect();
-    assert_eq!(endpoint.add(now, config()), Err(SessionError::Full));
-    let ports: BTreeSet<_> = endpoint.sessions().map(|s| s.source_port).collect();
-    assert_eq!((ports.len(), ports.first(), ports.last()), (16_384, Some(&49_152), Some(&65_535)));
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 16_384);
-    let free = endpoint.session(ids[700]).unwrap().source_port;
-    endpoint.remove(now, ids[700]).unwrap();
-    let id = endpoint.add(now, config()).unwrap();
-    assert_eq!(endpoint.session(id).unwrap().source_port, free);
 }
 
 proptest! {
