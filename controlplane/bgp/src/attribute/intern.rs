@@ -39,6 +39,11 @@ impl Interner {
         self.sets.shrink_to(self.sweep_at);
     }
 
+    /// All sets.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Attributes>> {
+        self.sets.iter()
+    }
+
     /// How many sets there are.
     pub fn len(&self) -> usize {
         self.sets.len()

@@ -37,7 +37,7 @@ fn an_ip_in_ip_tunnel_with_all_it_can_say() {
     );
     let encap = decode(&bytes);
     let tunnel = Tunnel { endpoint: endpoint(), colors: vec![100, 101], protocols: vec![0x0800], ds: Some(0x2e) };
-    assert_eq!(encap.usable(NEXT_HOP), [tunnel.clone()]);
+    assert_eq!(encap.usable(NEXT_HOP), std::slice::from_ref(&tunnel));
     assert_eq!(encap.endpoints(NEXT_HOP).collect::<Vec<_>>(), [endpoint()]);
     assert_eq!(encoded(&encap), bytes);
     let mut attributes = Attributes::new(NextHop::from(NEXT_HOP));
