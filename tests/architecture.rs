@@ -20,6 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("l2tp", &["wire"]),
     ("ppp", &["wire"]),
     ("dhcp6", &["wire"]),
+    ("bgp", &["wire"]),
+    ("bfd", &["wire"]),
     ("controlplane", &["dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "wire"]),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
@@ -31,7 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &["dpdk-sys", "dpdk", "ipsec-mb-sys", "ipsec-mb"];
 
 /// Crates without sockets, clock or runtime.
-const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6"];
+const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6", "bgp", "bfd"];
 
 #[test]
 fn crates_import_only_what_the_design_allows() {

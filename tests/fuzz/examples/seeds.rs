@@ -115,11 +115,12 @@ fn packets() -> std::io::Result<()> {
 fn main() -> std::io::Result<()> {
     packets()?;
     // Conversations: the target, the codec its messages are for, choices, actions (after the link's two).
-    let talks: [(&str, &str, &[u8], &[u8]); 4] = [
+    let talks: [(&str, &str, &[u8], &[u8]); 5] = [
         ("ppp_link", "ppp", &[0, 1, 2, 3, 4], &[4, 2]),
         ("dhcp6_pair", "dhcp6", &[0, 3], &[2, 3]),
         ("l2tp_pair", "l2tp", &[0, 1, 3], &[6, 2, 8, 5]),
         ("ike_pair", "ike", &[0, 1, 2, 4], &[4, 5, 6, 7, 2, 12]),
+        ("bfd_pair", "bfd", &[0, 1, 2, 3], &[2, 4, 12, 7]),
     ];
     for (target, codec, choices, actions) in talks {
         for choice in choices {
@@ -140,6 +141,15 @@ fn main() -> std::io::Result<()> {
                 }
             }
         }
+    }
+    // Sessions that stay up while their owner changes something: no pause is as long as a Detection Time.
+    for (name, actions) in [("timing", [12, 9, 30]), ("admin", [2, 5, 4]), ("gone", [6, 6, 7])] {
+        let mut quick = script(2, 2, &[]);
+        for action in actions {
+            quick.extend(step(1, 7, 3, &[action]));
+            (0..4).for_each(|_| quick.extend(step(1, 7, 0, &[])));
+        }
+        write("bfd_pair", name, &quick)?;
     }
     write("config", "listeners", CONFIG.as_bytes())?;
     write("config", "empty", b"{}\n")

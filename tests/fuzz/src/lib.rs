@@ -10,6 +10,7 @@
 //! script ([`script`]) that both ends of a connection go through, with a clock that the script moves.
 #![forbid(unsafe_code)]
 
+mod bfd;
 mod config;
 mod dhcp6;
 mod esp;
@@ -34,6 +35,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("l2tp_pair", |data| drop(l2tp::pair(data))),
     ("ike", ike::codecs),
     ("ike_pair", |data| drop(ike::pair(data))),
+    ("bfd", bfd::codecs),
+    ("bfd_pair", |data| drop(bfd::pair(data))),
     ("config", config::text),
 ];
 
@@ -55,6 +58,7 @@ pub fn transcript(target: &str, data: &[u8]) -> Vec<Vec<u8>> {
         "dhcp6_pair" => dhcp6::pair(data),
         "l2tp_pair" => l2tp::pair(data),
         "ike_pair" => ike::pair(data),
+        "bfd_pair" => bfd::pair(data),
         _ => Vec::new(),
     }
 }

@@ -1,0 +1,4 @@
+mod bench;
+mod pair;
+mod rules;
+mod sessions;

@@ -1,0 +1,106 @@
+//! Timers: the ordered set of deadlines of all neighbours, jitter (RFC 4271, section 10) and back-off.
+
+use rand_core::Rng;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Deadlines, one for each key at most: the next is at hand and a change costs O(log n).
+#[derive(Debug)]
+pub(crate) struct Timers<K> {
+    set: BTreeSet<(Instant, K)>,
+}
+
+impl<K: Copy + Ord> Timers<K> {
+    pub fn new() -> Self {
+        Self { set: BTreeSet::new() }
+    }
+
+    /// Moves the deadline of `key` from `slot` to `at`.
+    pub fn set(&mut self, key: K, slot: &mut Option<Instant>, at: Option<Instant>) {
+        if *slot == at {
+            return;
+        }
+        if let Some(old) = slot.take() {
+            self.set.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            self.set.insert((at, key));
+        }
+        *slot = at;
+    }
+
+    /// The earliest deadline.
+    pub fn next(&self) -> Option<Instant> {
+        self.set.first().map(|(at, _)| *at)
+    }
+
+    /// A key whose deadline has passed. It stays in the set until its deadline is moved.
+    pub fn expired(&self, now: Instant) -> Option<K> {
+        self.set.first().filter(|(at, _)| *at <= now).map(|(_, key)| *key)
+    }
+}
+
+/// `time` multiplied by a random factor between 0.75 and 1.0 (RFC 4271, section 10).
+pub(crate) fn jitter(time: Duration, rng: &mut dyn Rng) -> Duration {
+    // 768..=1024 of 1024 parts.
+    let parts = 768 + rng.next_u32() % 257;
+    time.saturating_mul(parts) / 1024
+}
+
+/// A time that doubles with each failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub initial: Duration,
+    /// Never more than this.
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// The time to wait after `failures` of them; the first and none are the same.
+    pub fn after(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.initial.saturating_mul(1 << doublings).min(self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    #[test]
+    fn jitter_stays_between_three_quarters_and_one() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let times: Vec<_> = (0..2000).map(|_| jitter(Duration::from_secs(100), &mut rng)).collect();
+        assert!(times.iter().all(|t| (Duration::from_secs(75)..=Duration::from_secs(100)).contains(t)));
+        assert!(
+            times.iter().any(|t| *t < Duration::from_secs(77)) && times.iter().any(|t| *t > Duration::from_secs(98))
+        );
+    }
+
+    #[test]
+    fn back_off_doubles_up_to_its_maximum() {
+        let backoff = Backoff { initial: Duration::from_secs(2), max: Duration::from_secs(60) };
+        let seconds: Vec<_> = (0..8).map(|n| backoff.after(n).as_secs()).collect();
+        assert_eq!(seconds, [2, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(backoff.after(u32::MAX).as_secs(), 60);
+    }
+
+    #[test]
+    fn deadlines_come_in_order_and_move() {
+        let start = Instant::now();
+        let at = |n| Some(start + Duration::from_secs(n));
+        let mut timers = Timers::new();
+        let (mut a, mut b) = (None, None);
+        timers.set(1, &mut a, at(5));
+        timers.set(2, &mut b, at(3));
+        assert_eq!(timers.next(), at(3));
+        assert_eq!(timers.expired(start), None);
+        timers.set(2, &mut b, at(9));
+        assert_eq!(timers.expired(start + Duration::from_secs(5)), Some(1));
+        timers.set(1, &mut a, None);
+        assert_eq!((timers.next(), a, b), (at(9), None, at(9)));
+    }
+}
