@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dhcp6", &["wire"]),
     ("bgp", &["wire"]),
     ("bfd", &["wire"]),
-    ("controlplane", &["dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "wire"]),
+    ("controlplane", &["bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "wire"]),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("perf", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),

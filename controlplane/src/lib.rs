@@ -24,5 +24,6 @@ pub mod northbound;
 pub mod peer;
 pub mod pool;
 pub mod program;
+pub mod routing;
 pub mod spd;
 pub mod subscriber;

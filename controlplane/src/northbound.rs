@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::sync::{mpsc, oneshot};
 
 /// A subscriber with its softwire.
@@ -169,6 +169,38 @@ pub struct SoftwireInfo {
     pub out_octets: u64,
 }
 
+/// A BGP neighbour.
+#[derive(Clone, Debug, Serialize)]
+pub struct BgpNeighbourInfo {
+    /// Its address; the key of this resource.
+    pub address: IpAddr,
+    /// Its BGP Identifier, while the session is established.
+    pub router_id: Option<Ipv4Addr>,
+    /// State of the session (RFC 4271, section 8.2.2).
+    pub state: String,
+    /// Seconds since it is established.
+    pub seconds: Option<u64>,
+    /// How often it was established.
+    pub established: u64,
+    /// Messages received.
+    pub messages_in: u64,
+    /// Messages sent.
+    pub messages_out: u64,
+    /// Why the last session, or attempt at one, ended.
+    pub last_down: Option<String>,
+}
+
+/// A best path.
+#[derive(Clone, Debug, Serialize)]
+pub struct BgpRouteInfo {
+    /// The prefix.
+    pub prefix: String,
+    /// Next hop.
+    pub next_hop: IpAddr,
+    /// AFBRs that packets are encapsulated to; empty when they are forwarded as they are.
+    pub egresses: Vec<IpAddr>,
+}
+
 /// One line of the SPD.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpdInfo {
@@ -247,6 +279,10 @@ pub enum Query {
     ChildSas(oneshot::Sender<Vec<ChildSaInfo>>),
     /// All softwires of the mesh.
     Softwires(oneshot::Sender<Vec<SoftwireInfo>>),
+    /// All BGP neighbours.
+    BgpNeighbours(oneshot::Sender<Vec<BgpNeighbourInfo>>),
+    /// The best paths of BGP.
+    BgpRoutes(oneshot::Sender<Vec<BgpRouteInfo>>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
     /// Counters.

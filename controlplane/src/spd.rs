@@ -26,16 +26,19 @@ pub struct Named {
 }
 
 /// IP protocol numbers.
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ESP: u8 = 50;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const L2TP_PORT: u16 = 1701;
+const BGP_PORT: u16 = 179;
 
 /// The ordered SPD of `config`.
 pub fn build(config: &Config) -> Vec<Named> {
     let mut spd = Vec::new();
     mesh(config, &mut spd);
+    bgp(config, &mut spd);
     for l in &config.listeners {
         let here = |protocol, port| Selector {
             protocol,
@@ -80,6 +83,18 @@ fn mesh(config: &Config, spd: &mut Vec<Named>) {
         }
         let icmp = if address.is_ipv4() { ICMP } else { ICMPV6 };
         spd.push(named("icmp", here(icmp, PortRange::ANY), Action::Bypass));
+    }
+}
+
+// BGP's TCP connections, opened by either side.
+fn bgp(config: &Config, spd: &mut Vec<Named>) {
+    for n in config.bgp.iter().flat_map(|b| &b.neighbours) {
+        let remote = Some(IpPrefix::host(n.address));
+        let local = n.local.map(IpPrefix::host);
+        let rule = |local_port, remote_port| Selector { protocol: TCP, local, remote, local_port, remote_port };
+        let port = PortRange::one(BGP_PORT);
+        spd.push(named("bgp", rule(port, PortRange::ANY), Action::Bypass));
+        spd.push(named("bgp", rule(PortRange::ANY, port), Action::Bypass));
     }
 }
 

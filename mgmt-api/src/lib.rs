@@ -9,6 +9,7 @@
 //! | `GET /api/v1/ike-sas`, `POST /api/v1/ike-sas/PEER/rekey` | IKE SAs |
 //! | `GET /api/v1/child-sas`, `POST /api/v1/child-sas/SPI/rekey` | child SAs; `SPI` is the inbound one, hexadecimal |
 //! | `GET /api/v1/softwires` | softwires to other AFBRs |
+//! | `GET /api/v1/bgp/neighbours`, `GET /api/v1/bgp/routes` | BGP sessions; best paths and where they lead |
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
@@ -27,7 +28,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use controlplane::northbound::{
-    ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo, SpdInfo, StatusInfo, SubscriberInfo,
+    BgpNeighbourInfo, BgpRouteInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo, SpdInfo,
+    StatusInfo, SubscriberInfo,
 };
 use problem::Problem;
 use serde::Serialize;
@@ -46,6 +48,8 @@ pub fn router(northbound: Northbound) -> Router {
         .route("/child-sas", get(child_sas))
         .route("/child-sas/{spi}/rekey", post(rekey_child))
         .route("/softwires", get(softwires))
+        .route("/bgp/neighbours", get(bgp_neighbours))
+        .route("/bgp/routes", get(bgp_routes))
         .route("/tunnels", get(tunnels))
         .route("/sessions", get(sessions))
         .route("/spd", get(spd))
@@ -113,6 +117,14 @@ async fn ike_sas(State(n): State<Northbound>) -> Answer<Vec<IkeSaInfo>> {
 
 async fn rekey_ike(State(n): State<Northbound>, Path(peer): Path<u32>) -> Result<StatusCode, Problem> {
     done(ask(&n, |to| Query::RekeyIke(peer, to)).await?, &format!("IKE peer {peer}"))
+}
+
+async fn bgp_neighbours(State(n): State<Northbound>) -> Answer<Vec<BgpNeighbourInfo>> {
+    ask(&n, Query::BgpNeighbours).await.map(Json)
+}
+
+async fn bgp_routes(State(n): State<Northbound>) -> Answer<Vec<BgpRouteInfo>> {
+    ask(&n, Query::BgpRoutes).await.map(Json)
 }
 
 async fn softwires(State(n): State<Northbound>) -> Answer<Vec<SoftwireInfo>> {

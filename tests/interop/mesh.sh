@@ -42,6 +42,7 @@ mesh_layout() {
 #   MESH             more settings of the mesh;  MORE  more of the file
 afbr() {
   local name=$1 own=$2 router=$3 inside=$4 other=$5 behind=$6 peers=
+  local one="{ name: other, address: \"$other\", prefixes: [$behind] }"
   [ -z "${PROTECT:-}" ] || peers="{ name: other, id: $([ "$name" = west ] && echo east || echo west).example.net, auth: psk, psk: ${PSK_MESH:-mesh-key-0123456789}, softwire: $PROTECT, address: \"$other\" }"
   cat >"$STATE/$name.yaml" <<Y
 dataplane:
@@ -55,7 +56,7 @@ routes:
   - { to: "$DEFAULT", via: ["$router"], port: core }
 mesh:
   local: ["$own"]
-  afbrs: [{ name: other, address: "$other", prefixes: [$behind] }]
+  afbrs: [${AFBRS-$one}]
   profiles: [{ name: ${PROTECT:-none}, mode: ${MODE:-transport}, esp_proposals: [${ESP:-}] }]
   ${MESH:-}
 ike:

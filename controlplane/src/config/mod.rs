@@ -19,6 +19,7 @@
 //! Unknown keys are refused. What the requirements prohibit is refused with the requirement's id
 //! ([`validate`]). Every message names the path and the line.
 
+pub mod bgp;
 mod ike;
 mod locate;
 pub mod mesh;
@@ -26,6 +27,7 @@ mod secret;
 mod service;
 mod validate;
 
+pub use bgp::Bgp;
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use mesh::Mesh;
 pub use secret::Secret;
@@ -60,6 +62,9 @@ pub struct Config {
     /// Softwires to other AFBRs.
     #[serde(default)]
     pub mesh: Mesh,
+    /// BGP, which tells what lies behind which AFBR.
+    #[serde(default)]
+    pub bgp: Option<Bgp>,
     /// L2TP.
     #[serde(default)]
     pub l2tp: L2tp,

@@ -4,6 +4,7 @@
 //! to the rings, questions from the management plane, neighbours from netlink, and the host stack's TAPs. The rings are
 //! polled every millisecond; the protocols behind them count in tens of milliseconds.
 
+mod bgp;
 mod host;
 mod host_routes;
 
@@ -21,6 +22,8 @@ use tokio::sync::{mpsc, watch};
 const TICK: Duration = Duration::from_millis(1);
 /// Time a shutdown may take until peers have been told.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// Time that BGP's last words take through the kernel, the TAPs and the workers.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Where snapshot changes go; they are published together.
 pub type Publish = Box<dyn FnMut(Vec<SnapshotOp>) + Send>;
@@ -34,6 +37,7 @@ pub struct Driver {
     frames: mpsc::Receiver<(PortId, Vec<u8>)>,
     neighbours: mpsc::Receiver<Neighbour>,
     queries: mpsc::Receiver<Query>,
+    bgp: bgp::Connections,
     stop: watch::Receiver<bool>,
 }
 
@@ -49,7 +53,8 @@ impl Driver {
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let (host, frames, neighbours) = HostStack::new(config, macs).await?;
-        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, stop })
+        let bgp = bgp::Connections::new(config)?;
+        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, stop })
     }
 
     /// Runs until told to stop, then ends the softwires in order.
@@ -60,6 +65,7 @@ impl Driver {
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
+                Some(event) = self.bgp.next() => self.bgp.handle(Instant::now(), event, &mut self.gateway),
                 Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
                 Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
@@ -74,6 +80,7 @@ impl Driver {
             if self.gateway.poll_timeout().is_some_and(|t| t <= now) {
                 self.gateway.handle_timeout(now);
             }
+            self.bgp.act(now, &mut self.gateway);
             self.flush();
             while let Some((port, address)) = self.gateway.poll_unresolved() {
                 self.host.resolve(port, address).await;
@@ -81,7 +88,8 @@ impl Driver {
             while let Some(record) = self.gateway.poll_audit() {
                 record.log();
             }
-            if ending.is_some_and(|t| t <= now || self.gateway.is_idle()) {
+            let said = |end: Instant| !self.bgp.in_use() || end + FAREWELL <= now + SHUTDOWN;
+            if ending.is_some_and(|t| t <= now || self.gateway.is_idle() && said(t)) {
                 return;
             }
         }

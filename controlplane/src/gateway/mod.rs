@@ -26,6 +26,7 @@ use crate::mesh::Mesh;
 use crate::peer::Peer;
 use crate::pool::Allocator;
 use crate::program::{Output, Program};
+use crate::routing::Routing;
 use crate::subscriber::Subscriber;
 use crate::{ike_config, spd};
 use dataplane_api::{
@@ -81,6 +82,7 @@ pub struct Gateway {
     pools: Allocator,
     program: Program,
     mesh: Mesh,
+    routing: Option<Routing>,
     peers: HashMap<PeerId, Peer>,
     subscribers: HashMap<SessionId, Subscriber>,
     wakes: BTreeSet<(Instant, SessionId)>,
@@ -122,6 +124,7 @@ impl Gateway {
             aaa: Aaa::new(&config.subscribers),
             pools: Allocator::new(&config.pools, &config.subscribers, config.ppp.local_ipv4),
             mesh: Mesh::new(now, &config, &mut program),
+            routing: config.bgp.as_ref().map(|b| Routing::new(now, &config, b, StdRng::from_rng(&mut rng))),
             config,
             started: now,
             counters,
@@ -266,6 +269,9 @@ impl Gateway {
         if self.l2tp.poll_timeout().is_some_and(|t| t <= now) {
             self.l2tp.handle_timeout(now);
         }
+        if let Some(r) = self.routing.as_mut().filter(|r| r.poll_timeout().is_some_and(|t| t <= now)) {
+            r.handle_timeout(now);
+        }
         if self.mesh.poll_timeout().is_some_and(|t| t <= now) {
             self.mesh_timeout(now);
         }
@@ -296,7 +302,8 @@ impl Gateway {
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let later = self.later.first_key_value().map(|(k, _)| k.0);
         let wake = self.wakes.first().map(|w| w.0);
-        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later]
+        let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
+        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), bgp, wake, later]
             .into_iter()
             .flatten()
             .min()
@@ -332,6 +339,9 @@ impl Gateway {
 
     /// Ends all softwires in order, for an orderly shutdown; done when [`Self::is_idle`].
     pub fn close_all(&mut self, now: Instant) {
+        if let Some(routing) = &mut self.routing {
+            routing.shut_down(now);
+        }
         let ids: Vec<_> = self.subscribers.keys().copied().collect();
         for id in ids {
             self.disconnect(now, id, "shutdown");
@@ -342,6 +352,14 @@ impl Gateway {
             self.close_peer(now, peer);
         }
         self.pump(now);
+    }
+
+    /// BGP, for the driver that owns its connections; `None` where it is not configured. What comes of `change` is
+    /// carried on at once.
+    pub fn bgp<T>(&mut self, now: Instant, change: impl FnOnce(&mut Routing) -> T) -> Option<T> {
+        let result = change(self.routing.as_mut()?);
+        self.pump(now);
+        Some(result)
     }
 
     /// No peer and no subscriber is left.
@@ -362,6 +380,9 @@ impl Gateway {
             } else {
                 break;
             }
+        }
+        if let Some(routing) = &mut self.routing {
+            routing.pump(now, &mut self.mesh, &mut self.program);
         }
         while let Some(t) = self.ike.poll_transmit() {
             let how = Inject::Udp { peer: None, src: t.local, dst: t.remote, raw: t.keepalive };

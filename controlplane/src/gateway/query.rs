@@ -5,6 +5,7 @@ use crate::config::Protection;
 use crate::northbound::{
     ChildSaInfo, CountersInfo, IkeSaInfo, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo, TrafficInfo,
 };
+use crate::routing::Routing;
 use crate::spd;
 use crate::subscriber::{State, Subscriber};
 use dataplane_api::{Action, DropReason, IpPrefix, Mode, PeerId, PortRange, PuntClass, SessionId};
@@ -41,6 +42,12 @@ impl Gateway {
             }
             Query::ChildSas(to) => drop(to.send(self.child_sas(now))),
             Query::Softwires(to) => drop(to.send(self.softwires_info())),
+            Query::BgpNeighbours(to) => {
+                drop(to.send(self.routing.as_ref().map(|r| r.neighbours_info(now)).unwrap_or_default()));
+            }
+            Query::BgpRoutes(to) => {
+                drop(to.send(self.routing.as_ref().map(Routing::routes_info).unwrap_or_default()));
+            }
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }

@@ -1,0 +1,197 @@
+use super::*;
+use crate::program::Output;
+use bgp::attribute::ExtendedCommunity;
+use bgp::rib::PathKind;
+use bgp::speaker::ConnId;
+use rand::SeedableRng;
+
+const WEST: &str = "2001:db8:f1::1";
+const EAST: &str = "2001:db8:f2::1";
+
+fn ip(a: &str) -> IpAddr {
+    a.parse().unwrap()
+}
+
+/// A gateway in an IPv6 core with a neighbour on its link.
+fn config(router_id: &str, own: &str, other: &str, more: &str) -> Config {
+    let yaml = format!(
+        "ports:\n  - {{ name: core, device: d, zone: public, addresses: [\"{own}/64\"] }}\n\
+         \x20 - {{ name: island, device: e, zone: trusted, addresses: [10.1.0.1/24] }}\n\
+         routes: [{{ to: \"::/0\", via: [\"2001:db8:f1::ff\"], port: core }}]\n\
+         mesh: {{ local: [\"{own}\"] }}\n\
+         bgp: {{ asn: 65000, router_id: {router_id}, {more} neighbours: [{{ address: \"{other}\", asn: 65000 }}] }}\n"
+    );
+    Config::from_yaml("t", &yaml).unwrap_or_else(|e| panic!("{e}"))
+}
+
+struct Side {
+    address: SocketAddr,
+    routing: Routing,
+    mesh: Mesh,
+    program: Program,
+    conn: Option<ConnId>,
+}
+
+impl Side {
+    fn new(now: Instant, router_id: &str, own: &str, other: &str, more: &str) -> Self {
+        let config = config(router_id, own, other, more);
+        let mut program = Program::new(1, 16);
+        let mesh = Mesh::new(now, &config, &mut program);
+        let rng = StdRng::seed_from_u64(own.len() as u64);
+        let routing = Routing::new(now, &config, config.bgp.as_ref().unwrap(), rng);
+        Self { address: SocketAddr::new(ip(own), 179), routing, mesh, program, conn: None }
+    }
+
+    fn pump(&mut self, now: Instant) {
+        self.routing.pump(now, &mut self.mesh, &mut self.program);
+    }
+
+    fn ops(&mut self) -> Vec<SnapshotOp> {
+        let all = std::iter::from_fn(|| self.program.poll());
+        all.map(|o| if let Output::Snapshot(op) = o { op } else { panic!("{o:?}") }).collect()
+    }
+}
+
+/// Carries octets between two speakers until both are silent; the first connects.
+fn converge(now: &mut Instant, a: &mut Side, b: &mut Side) {
+    for _ in 0..100 {
+        let mut busy = false;
+        for side in [&mut *a, &mut *b] {
+            side.routing.handle_timeout(*now);
+            side.pump(*now);
+        }
+        while let Some(action) = a.routing.poll_action() {
+            if let Action::Connect { conn, .. } = action
+                && a.conn.is_none()
+            {
+                let local = SocketAddr::new(a.address.ip(), 40_000);
+                b.conn = b.routing.accepted(*now, b.address, local).ok();
+                if b.conn.is_some() {
+                    a.conn = Some(conn);
+                    a.routing.connected(*now, conn, local);
+                } else {
+                    a.routing.connect_failed(*now, conn);
+                }
+                busy = true;
+            }
+        }
+        // The other side's own attempts fail: one connection is enough.
+        while let Some(action) = b.routing.poll_action() {
+            if let Action::Connect { conn, .. } = action {
+                b.routing.connect_failed(*now, conn);
+            }
+        }
+        let (Some(ca), Some(cb)) = (a.conn, b.conn) else {
+            *now += std::time::Duration::from_secs(1);
+            continue;
+        };
+        while let Some(octets) = a.routing.poll_transmit(*now, ca) {
+            b.routing.received(*now, cb, &octets);
+            busy = true;
+        }
+        while let Some(octets) = b.routing.poll_transmit(*now, cb) {
+            a.routing.received(*now, ca, &octets);
+            busy = true;
+        }
+        a.pump(*now);
+        b.pump(*now);
+        if !busy {
+            return;
+        }
+    }
+    panic!("the speakers do not come to rest");
+}
+
+#[test]
+fn an_island_behind_an_afbr_is_reached_through_a_softwire_and_withdrawn() {
+    let mut now = Instant::now();
+    let mut west = Side::new(now, "1.1.1.1", WEST, EAST, "networks: [10.1.0.0/24],");
+    let mut east = Side::new(now, "2.2.2.2", EAST, WEST, "networks: [10.2.0.0/24],");
+    converge(&mut now, &mut west, &mut east);
+    let ops = west.ops();
+    let softwire = ops.iter().find_map(|op| if let SnapshotOp::SoftwireSet(s) = op { Some(*s) } else { None }).unwrap();
+    assert_eq!((softwire.local, softwire.remote), (ip(WEST), ip(EAST)));
+    let hop = NextHop::Softwire(softwire.id);
+    let routed =
+        |op: &SnapshotOp| matches!(op, SnapshotOp::RouteAdd(p, h) if p.to_string() == "10.2.0.0/24" && h == &[hop]);
+    assert!(ops.iter().any(routed), "{ops:?}");
+    let rows = west.routing.routes_info();
+    assert_eq!((rows.len(), &rows[0].egresses), (1, &vec![ip(EAST)]));
+    assert_eq!(west.routing.neighbours_info(now)[0].state, "Established");
+    // The session ends: so do route and softwire, in this order.
+    let conn = west.conn.unwrap();
+    west.routing.closed(now, conn);
+    west.pump(now);
+    let ops = west.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_), SnapshotOp::SoftwireDel(_)]), "{ops:?}");
+    assert!(west.routing.routes_info().is_empty());
+}
+
+#[test]
+fn an_offered_tunnel_says_where_it_ends() {
+    let mut now = Instant::now();
+    let mut west = Side::new(now, "1.1.1.1", WEST, EAST, "special_endpoints: true,");
+    let mut east = Side::new(now, "2.2.2.2", EAST, WEST, "networks: [10.2.0.0/24], tunnel: { color: 100 },");
+    converge(&mut now, &mut west, &mut east);
+    let rows = west.routing.routes_info();
+    assert_eq!((rows.len(), &rows[0].egresses), (1, &vec![ip(EAST)]));
+}
+
+fn path(next_hop: &str, tunnels: &[(&str, Option<u32>, Option<u16>)], asks: Option<u32>) -> BestPath {
+    let mut attributes = Attributes::new(BgpNextHop { address: ip(next_hop), link_local: None });
+    for (endpoint, color, protocol) in tunnels {
+        let tunnel = Tunnel {
+            colors: color.iter().copied().collect(),
+            protocols: protocol.iter().copied().collect(),
+            ..Tunnel::to(ip(endpoint))
+        };
+        tunnel.offer(&mut attributes);
+    }
+    attributes.extended_communities.extend(asks.map(ExtendedCommunity::from_color));
+    let next_hop = ip(next_hop);
+    BestPath { next_hop, attributes: Arc::new(attributes), source: Source::Local, kind: PathKind::Internal }
+}
+
+#[test]
+fn which_egress() {
+    let (a, b) = ("2001:db8:f2::a", "2001:db8:f2::b");
+    let both = [(a, Some(100), None), (b, Some(200), None)];
+    // No offer: the next hop of the other family is the egress, one of its own family is none (RFC 5565).
+    assert_eq!(egress(&path(EAST, &[], None), true), [ip(EAST)]);
+    assert_eq!(egress(&path(EAST, &[], None), false), [] as [IpAddr; 0]);
+    // An offer goes before it, whatever the next hop's family; the color asked for chooses (RFC 9012, section 8).
+    assert_eq!(egress(&path(EAST, &both, None), true), [ip(a), ip(b)]);
+    assert_eq!(egress(&path(EAST, &both, Some(200)), true), [ip(b)]);
+    assert_eq!(egress(&path("10.9.9.9", &both, Some(100)), true), [ip(a)]);
+    // No tunnel of that color: the provisioned default.
+    assert_eq!(egress(&path(EAST, &both, Some(300)), true), [ip(EAST)]);
+    // Other payloads must not be encapsulated (section 3.4.1).
+    assert_eq!(egress(&path(EAST, &[(a, None, Some(0x86dd))], None), true), [ip(EAST)]);
+}
+
+#[test]
+fn a_next_hop_of_the_same_family_is_a_router_on_a_port() {
+    let now = Instant::now();
+    let mut west = Side::new(now, "1.1.1.1", WEST, EAST, "");
+    let net: IpNet = "10.7.0.0/16".parse().unwrap();
+    let best = |next_hop: &str| {
+        let p = path(next_hop, &[], None);
+        vec![BestPath { source: Source::Neighbour(bgp::neighbour::NeighbourId(1)), ..p }]
+    };
+    west.routing.route(now, net, &best("10.1.0.9"), &mut west.mesh, &mut west.program);
+    let ops = west.ops();
+    let want = [NextHop::Via(PortId(1), ip("10.1.0.9"))];
+    assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(_, hops)] if hops == &want), "{ops:?}");
+    // It moves into the mesh, and back, and ends.
+    west.routing.route(now, net, &best(EAST), &mut west.mesh, &mut west.program);
+    let ops = west.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::SoftwireSet(_), SnapshotOp::RouteAdd(..)]), "{ops:?}");
+    west.routing.route(now, net, &best("10.1.0.9"), &mut west.mesh, &mut west.program);
+    let ops = west.ops();
+    let add = ops.iter().rposition(|op| matches!(op, SnapshotOp::RouteAdd(_, hops) if hops == &want));
+    let del = ops.iter().rposition(|op| matches!(op, SnapshotOp::RouteDel(_)));
+    assert!(add > del, "{ops:?}");
+    west.routing.route(now, net, &[], &mut west.mesh, &mut west.program);
+    let ops = west.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_)]), "{ops:?}");
+}
