@@ -103,6 +103,21 @@ pub enum Event {
     SendHoldTimerExpires = 29,
 }
 
+impl Event {
+    /// Whether a timer is the cause.
+    pub const fn is_timer(self) -> bool {
+        matches!(
+            self,
+            E::ConnectRetryTimerExpires
+                | E::HoldTimerExpires
+                | E::KeepaliveTimerExpires
+                | E::DelayOpenTimerExpires
+                | E::IdleHoldTimerExpires
+                | E::SendHoldTimerExpires
+        )
+    }
+}
+
 /// Session attributes and timers that the text makes decisions depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
@@ -153,7 +168,7 @@ pub enum Action {
     StartSendHoldTimer,
     /// Open a TCP connection to the peer.
     Connect,
-    /// Drop the TCP connection, or the attempt to open one.
+    /// Drop the TCP connection, or the attempt to open one, with its HoldTimer, KeepaliveTimer and SendHoldTimer.
     DropConnection,
     /// The event's TCP connection is a second one: track it until its OPEN (section 6.8).
     TrackConnection,

@@ -47,7 +47,10 @@ pub(crate) fn jitter(time: Duration, rng: &mut dyn Rng) -> Duration {
     time.saturating_mul(parts) / 1024
 }
 
-/// A time that doubles with each failure.
+/// What is tried again is not tried at once.
+const LEAST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// A time that doubles with each failure, of at least a tenth of a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// After the first failure.
@@ -60,7 +63,7 @@ impl Backoff {
     /// The time to wait after `failures` of them; the first and none are the same.
     pub fn after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
-        self.initial.saturating_mul(1 << doublings).min(self.max)
+        self.initial.saturating_mul(1 << doublings).min(self.max).max(LEAST_BACKOFF)
     }
 }
 
@@ -86,6 +89,7 @@ mod tests {
         let seconds: Vec<_> = (0..8).map(|n| backoff.after(n).as_secs()).collect();
         assert_eq!(seconds, [2, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.after(u32::MAX).as_secs(), 60);
+        assert_eq!(Backoff { initial: Duration::ZERO, max: Duration::ZERO }.after(3), LEAST_BACKOFF);
     }
 
     #[test]

@@ -198,6 +198,19 @@ fn messages_are_filled_and_hold_one_field_each() {
 }
 
 #[test]
+fn a_message_is_filled_to_the_last_octet() {
+    // 23 octets around 20 of attributes leave 4053: 1351 prefixes of 3
+    let prefix = |i: u32| IpNet::new(Ipv4Addr::from_bits(0x0a00_0000 + (i << 16)).into(), 16).unwrap();
+    let update = |count| {
+        let announced =
+            vec![Announcement { attributes: Arc::new(plain()), prefixes: (0..count).map(prefix).collect() }];
+        encode(Update { announced, ..Update::default() }, &ebgp())
+    };
+    assert_eq!(update(1351).iter().map(Vec::len).collect::<Vec<_>>(), [4096]);
+    assert_eq!(update(1352).iter().map(Vec::len).collect::<Vec<_>>(), [4096, 46]);
+}
+
+#[test]
 fn what_does_not_fit_is_withdrawn() {
     let mut attributes = plain();
     attributes.communities = vec![Community(1); 1100];

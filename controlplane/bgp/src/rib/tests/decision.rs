@@ -85,7 +85,14 @@ fn med_eliminates_whatever_the_order() {
 #[test]
 fn then_ebgp() {
     let routes = [route(1, &[65002]), route(2, &[65002])];
-    assert_eq!(winner([LOCAL_AS, 65002], routes), 2);
+    assert_eq!(winner([LOCAL_AS, 65002], routes.clone()), 2);
+    // though it is farther
+    let mut lab = Lab::with(&[(1, LOCAL_AS), (2, 65002)]);
+    lab.rib.set_next_hops(&[(ip("192.0.2.2"), Some(20))]);
+    for (n, route) in [1, 2].into_iter().zip(routes) {
+        lab.announce(n, P, route);
+    }
+    assert_eq!(lab.best(P), [2]);
 }
 
 #[test]

@@ -167,6 +167,10 @@ fn our_address_follows_the_session() {
     lab.rib.up(id(2), peer.clone());
     lab.rib.originate(net(P), Attributes::new(NextHop::from(ip("0.0.0.0"))));
     assert_eq!(lab.sent(2).unwrap().next_hop, NextHop { address: ip("2001:db8::9"), link_local });
+    // a configured address has no link-local one
+    lab.rib.set_peering(id(2), Peering { own_ipv4: Some(ip("2001:db8::5")), ..plain() });
+    assert_eq!(lab.sent(2).unwrap().next_hop, NextHop::from(ip("2001:db8::5")));
+    lab.rib.set_peering(id(2), plain());
     // without RFC 8950 there is no next hop for it
     Arc::make_mut(&mut peer.negotiated).extended_next_hop.clear();
     lab.rib.up(id(2), peer);
@@ -194,6 +198,20 @@ fn rfc8212_no_policy_no_routes() {
     assert!(through((65001, plain()), (LOCAL_AS, none), route(1, &[65001])).is_some());
     let export = policy(vec![], vec![], Verdict::Reject, Verdict::Accept);
     assert_eq!(through((65001, plain()), (65002, Peering { export, ..plain() }), route(1, &[65001])), None);
+}
+
+#[test]
+fn prefixes_with_the_same_attributes_may_fare_differently() {
+    let mut list = crate::policy::PrefixList::default();
+    list.add(net("10.2.0.0/16"), None);
+    let export = policy(vec![Match::Prefix(Arc::new(list))], vec![], Verdict::Accept, Verdict::Reject);
+    let mut lab = Lab::with(&[(1, 65001)]);
+    lab.peer(2, LOCAL_AS, Peering { export, ..plain() });
+    for prefix in [P, "10.2.0.0/16", "10.3.0.0/16"] {
+        lab.announce(1, prefix, route(1, &[65001]));
+    }
+    let update = lab.rib.poll_update(id(2), V4, 100).unwrap();
+    assert_eq!(update.announced.iter().flat_map(|a| a.prefixes.clone()).collect::<Vec<_>>(), [net("10.2.0.0/16")]);
 }
 
 #[test]

@@ -121,6 +121,16 @@ fn what_a_neighbour_said_goes_with_it() {
 }
 
 #[test]
+fn what_was_never_used_leaves_nothing_behind() {
+    let mut lab = Lab::with(&[(1, 65001)]);
+    lab.announce(1, P, route(1, &[65002]));
+    lab.announce(1, Q, route(1, &[65002]));
+    lab.withdraw(1, P);
+    lab.rib.down(id(1), &BTreeSet::new());
+    assert_eq!((lab.changes(), lab.rib.table.len()), (vec![], 0));
+}
+
+#[test]
 fn next_hops_are_let_go_with_the_last_route() {
     let mut lab = Lab::with(&[(1, 65001)]);
     lab.announce(1, P, route(55, &[65001]));
