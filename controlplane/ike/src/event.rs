@@ -87,8 +87,10 @@ pub enum ChildDownReason {
     Rekeyed,
     /// The peer does not know it any more.
     Lost,
-    /// It never came up: there was no `ChildUp`, and the SPI is 0 when none was taken. The IKE SA stays.
+    /// The first child SA never came up: there was no `ChildUp`, and the SPI is 0. The IKE SA stays.
     Refused(Failure),
+    /// The SPI was taken from the source and is free again: it was in no `ChildUp`, and the peer may not be up either.
+    Unused,
 }
 
 /// An event.
@@ -131,7 +133,7 @@ pub enum Event {
         /// Which.
         spi_in: u32,
     },
-    /// A child SA is gone. Packets under way may still arrive: keep the inbound half for a grace time.
+    /// A child SA is gone, or will not be. Packets under way may still arrive: keep the inbound half for a grace time.
     ChildDown {
         /// Whose.
         peer: PeerHandle,

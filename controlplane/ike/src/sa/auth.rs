@@ -35,7 +35,7 @@ pub(crate) struct AuthSent {
     pub channel: Channel,
     handshake: Handshake,
     pad: Arc<PadEntry>,
-    spi_in: u32,
+    pub spi_in: u32,
     int_auth: Vec<u8>,
 }
 
@@ -101,7 +101,6 @@ pub(crate) fn start(
 ) -> Result<State, Failure> {
     let prf = Prf::from_id(channel.suite.prf).ok_or(Failure::NoProposal)?;
     let peer = base.peer.ok_or(Failure::Resources("peer handle"))?;
-    let spi_in = (ctx.spis)(peer).ok_or(Failure::Resources("inbound SPIs"))?;
     let int_auth = handshake.int_auth.suffix(base.window.next_out());
     let id = pad.local_id.body();
     let signed = octets(prf, &channel, &handshake, true, &id, &int_auth);
@@ -131,6 +130,8 @@ pub(crate) fn start(
         prf,
         &handshake.signature_hashes,
     )?;
+    // Taken last: nothing fails between here and the state that owns it.
+    let spi_in = (ctx.spis)(peer).ok_or(Failure::Resources("inbound SPIs"))?;
     let ts_i = child::propose(&pad.child.local_ts, base.local.ip());
     let ts_r = child::propose(&pad.child.remote_ts, base.remote.ip());
     child::offer(&mut chain, &pad.child, spi_in, None, |_| (), (&ts_i, &ts_r), pad.child.mode);
@@ -151,7 +152,7 @@ impl AuthSent {
                     chain.notify(NotifyType::AUTHENTICATION_FAILED, &[]);
                     base.farewell(ctx, &mut channel, &chain);
                 }
-                ctx.effects.push(Effect::ChildRemoved { spi_in });
+                base.unused_spi(ctx, spi_in);
                 base.failed(ctx, None, failure);
                 State::Gone
             }
@@ -215,12 +216,13 @@ impl AuthSent {
                 established.children.push(child);
             }
             Err(failure) => {
-                // The responder may believe in a child SA whose answer we cannot accept: delete it.
-                let refused_by_us = body.error().is_none();
-                ctx.effects.push(Effect::ChildRemoved { spi_in });
-                child::refused(ctx, peer, spi_in, failure);
-                if refused_by_us {
-                    established.delete_unmade(base, ctx, spi_in);
+                child::refused(ctx, peer, failure);
+                if body.error().is_some() {
+                    base.unused_spi(ctx, spi_in);
+                } else {
+                    // The responder may believe in a child SA whose answer we cannot accept.
+                    established.delete_unmade(spi_in);
+                    established.pump(base, ctx);
                 }
             }
         }
@@ -340,7 +342,7 @@ fn accept(
         Ok(child) => established.children.push(child),
         Err(kind) => {
             chain.notify(kind, &[]);
-            child::refused(ctx, peer, 0, Failure::Notified(kind));
+            child::refused(ctx, peer, Failure::Notified(kind));
         }
     }
     base.answer(ctx, &mut established.channel, ExchangeType::IKE_AUTH, &chain);

@@ -285,8 +285,8 @@ impl Agreement {
 }
 
 /// Reports that the first child SA did not come about.
-pub(crate) fn refused(ctx: &mut Ctx<'_>, peer: PeerHandle, spi_in: u32, failure: Failure) {
-    ctx.events.push_back(Event::ChildDown { peer, spi_in, reason: ChildDownReason::Refused(failure) });
+pub(crate) fn refused(ctx: &mut Ctx<'_>, peer: PeerHandle, failure: Failure) {
+    ctx.events.push_back(Event::ChildDown { peer, spi_in: 0, reason: ChildDownReason::Refused(failure) });
 }
 
 /// A lifetime less up to a tenth at random, so that the ends rarely rekey at the same moment (section 2.8).

@@ -37,7 +37,8 @@ const MAX_RESTARTS: u8 = 3;
 #[derive(Debug)]
 pub(crate) struct RekeyChild {
     old: u32,
-    new: u32,
+    /// Our SPI.
+    pub new: u32,
     nonce: Vec<u8>,
     exchange: Option<(u16, KeyExchange)>,
     mode: Mode,
@@ -99,13 +100,12 @@ impl Established {
         if !self.children.iter().any(|c| c.spi_in == old) {
             return;
         }
-        let spare = self.spare_spi.take();
         let (Some(child), Some(peer)) = (self.child_mut(old), base.peer) else { return };
         let preferred = policy.esp_proposals.first().and_then(|p| p.ke.first().copied()).filter(|&id| id != ke::NONE);
         let method = retry.map(|(method, _)| method).or(preferred);
         let exchange = method.and_then(|id| Some((id, KeyExchange::initiate(KeMethod::from_id(id)?).ok()?)));
-        let new = spare.or_else(|| (ctx.spis)(peer));
-        let (Some(new), true) = (new, exchange.is_some() == method.is_some()) else {
+        let new = if exchange.is_some() == method.is_some() { (ctx.spis)(peer) } else { None };
+        let Some(new) = new else {
             child.busy = Busy::No;
             child.rekey_at = Some(ctx.now + ctx.policy.config.timers.retry);
             return;
@@ -135,7 +135,7 @@ impl Established {
     pub fn finish_rekey_child(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, rekey: RekeyChild, body: &Body<'_>) {
         let (old, new, rival) = (rekey.old, rekey.new, rekey.rival.is_some());
         if let Some(error) = body.error() {
-            self.spare_spi = Some(new);
+            base.unused_spi(ctx, new);
             if let Some(child) = self.child_mut(old).filter(|c| c.busy == Busy::Rekeying) {
                 child.busy = Busy::No;
             }
@@ -168,8 +168,7 @@ impl Established {
             }
             Err(_) => {
                 // The peer has a pair that we do not.
-                ctx.effects.push(Effect::ChildRemoved { spi_in: new });
-                self.queue_delete(new, ChildDownReason::Closed);
+                self.delete_unmade(new);
                 if let Some(child) = self.child_mut(old) {
                     child.busy = Busy::No;
                 }
@@ -333,9 +332,7 @@ impl Established {
     /// Moves child SAs and what is to be done about them to `sa`, which becomes the peer's current IKE SA.
     fn move_into(&mut self, ctx: &mut Ctx<'_>, mut sa: Box<Sa>) {
         if let State::Established(new) = &mut sa.state {
-            new.children = std::mem::take(&mut self.children);
-            new.spare_spi = self.spare_spi.take();
-            new.tasks = self.hand_over();
+            new.inherit(self.hand_over());
             new.pump(&mut sa.base, ctx);
         }
         self.expires_at = Some(ctx.now + ctx.policy.config.timers.half_open * 2);
@@ -424,7 +421,7 @@ impl Established {
         let nat = self.channel.nat;
         let accepted = child::accept(body, &pad.child, base, nat, true)?;
         let exchanged = accepted.suite.ke.map(|method| Self::respond_ke(body, method)).transpose()?;
-        let spi_in = self.spare_spi.take().or_else(|| (ctx.spis)(peer)).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
+        let spi_in = (ctx.spis)(peer).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
         let nr = ctx.nonce();
         accepted.answer_sa(chain, spi_in);
         chain.raw(PayloadType::NONCE, &nr);

@@ -52,6 +52,14 @@ pub(crate) struct Rival<Spi> {
     pub lowest_nonce: Vec<u8>,
 }
 
+/// What an IKE SA leaves to its successor.
+#[derive(Debug)]
+pub(crate) struct Estate {
+    pub children: Vec<ChildSa>,
+    pub unmade: Vec<u32>,
+    pub tasks: VecDeque<Task>,
+}
+
 /// An authenticated IKE SA.
 #[derive(Debug)]
 pub(crate) struct Established {
@@ -70,8 +78,8 @@ pub(crate) struct Established {
     pub superseded: bool,
     /// Made by the peer while our own rekey of that IKE SA is under way: it takes over if it is not deleted.
     pub inherits: Option<u64>,
-    /// An inbound SPI that was offered to no avail: the next child SA takes it.
-    pub spare_spi: Option<u32>,
+    /// Inbound SPIs of child SAs that the peer may have made and we have not; free when the peer has deleted them.
+    pub unmade: Vec<u32>,
     /// Why it is being closed.
     pub closing: Option<DownReason>,
 }
@@ -96,7 +104,7 @@ impl Established {
             rekey_at,
             superseded: false,
             inherits: None,
-            spare_spi: None,
+            unmade: Vec::new(),
             closing: None,
         }
     }
@@ -226,7 +234,9 @@ impl Established {
             self.down(base, ctx, reason);
             return State::Gone;
         }
-        self.request = Request::None;
+        if let Request::RekeyChild(rekey) = std::mem::replace(&mut self.request, Request::None) {
+            self.unmade.push(rekey.new);
+        }
         self.queue_close(DownReason::Failed(crate::error::Failure::Protocol("answer does not parse")));
         self.pump(base, ctx);
         State::Established(self)
@@ -246,6 +256,7 @@ impl Established {
         {
             self.succeed(base, ctx, rival.spi);
         }
+        self.release(base, ctx);
         if self.superseded {
             return;
         }
@@ -262,20 +273,37 @@ impl Established {
     /// Hands the child SAs to another IKE SA of the same peer.
     pub fn succeed(&mut self, base: &Base, ctx: &mut Ctx<'_>, to: u64) {
         if let (false, Some(peer)) = (self.superseded, base.peer) {
-            let children = std::mem::take(&mut self.children);
-            let tasks = self.hand_over();
-            ctx.effects.push(Effect::Succeed { peer, to, children, tasks });
+            let estate = Box::new(self.hand_over());
+            ctx.effects.push(Effect::Succeed { peer, to, estate });
             self.expires_at = Some(ctx.now + ctx.policy.config.timers.half_open * 2);
         }
     }
 
-    /// Marks this SA as replaced; gives the tasks that its successor takes over.
-    pub fn hand_over(&mut self) -> VecDeque<Task> {
+    /// Marks this SA as replaced; gives what its successor takes over.
+    pub fn hand_over(&mut self) -> Estate {
         self.superseded = true;
         self.rekey_at = None;
         let mut tasks = std::mem::take(&mut self.tasks);
         tasks.retain(|t| matches!(t, Task::RekeyChild(_) | Task::DeleteChild(..)));
-        tasks
+        Estate { children: std::mem::take(&mut self.children), unmade: std::mem::take(&mut self.unmade), tasks }
+    }
+
+    /// Takes over what its predecessor left.
+    pub fn inherit(&mut self, estate: Estate) {
+        self.children.extend(estate.children);
+        self.unmade.extend(estate.unmade);
+        self.tasks.extend(estate.tasks);
+    }
+
+    /// Gives back the inbound SPIs that are in no child SA.
+    pub fn release(&mut self, base: &Base, ctx: &mut Ctx<'_>) {
+        for spi_in in self.unmade.drain(..) {
+            base.unused_spi(ctx, spi_in);
+        }
+        if let Request::RekeyChild(rekey) = &self.request {
+            base.unused_spi(ctx, rekey.new);
+            self.request = Request::None;
+        }
     }
 
     /// Handles a deadline.

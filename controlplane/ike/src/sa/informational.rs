@@ -62,7 +62,13 @@ impl Established {
     /// Forgets a child SA and tells the owner.
     pub fn remove_child(&mut self, base: &Base, ctx: &mut Ctx<'_>, spi_in: u32, reason: ChildDownReason) {
         self.tasks.retain(|t| *t != Task::RekeyChild(spi_in));
-        let Some(at) = self.children.iter().position(|c| c.spi_in == spi_in) else { return };
+        let Some(at) = self.children.iter().position(|c| c.spi_in == spi_in) else {
+            if let Some(at) = self.unmade.iter().position(|&spi| spi == spi_in) {
+                self.unmade.swap_remove(at);
+                base.unused_spi(ctx, spi_in);
+            }
+            return;
+        };
         self.children.remove(at);
         if let Some(successor) = self.children.iter_mut().find(|c| c.replaces == Some(spi_in)) {
             successor.replaces = None;
@@ -73,10 +79,10 @@ impl Established {
         }
     }
 
-    /// Deletes a child SA that the peer made in IKE_AUTH and we could not.
-    pub fn delete_unmade(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, spi_in: u32) {
+    /// Deletes a child SA that the peer made and we could not.
+    pub fn delete_unmade(&mut self, spi_in: u32) {
+        self.unmade.push(spi_in);
         self.queue_delete(spi_in, ChildDownReason::Closed);
-        self.pump(base, ctx);
     }
 
     /// Sends the deletion of a child SA.

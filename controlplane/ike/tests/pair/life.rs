@@ -254,8 +254,7 @@ fn initial_contact_replaces_the_older_incarnation() {
     let mut net = Net::plain(1).up();
     net.check = false;
     // A crashed: it starts anew and remembers nothing.
-    net.ends[A] = endpoint(config(entry(A)), 99);
-    net.sides[A] = Side::default();
+    net.restart(A, config(entry(A)), 99);
     net.connect();
     net.run(5);
     let downs = net.sides[B].downs();

@@ -6,6 +6,7 @@ mod hostile;
 mod life;
 mod net;
 mod setup;
+mod spis;
 
 use net::{A, B, Net};
 
