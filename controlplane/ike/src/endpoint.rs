@@ -492,6 +492,11 @@ impl Endpoint {
                         s.succeed(&sa.base, ctx, to);
                     }
                 }),
+                Effect::Disinherit { from, to } => self.step(now, from, |sa, _| {
+                    if let State::Established(s) = &mut sa.state {
+                        s.rival_gone(to);
+                    }
+                }),
                 Effect::ChildAdded { spi_in, owner } => {
                     self.children.insert(spi_in, owner);
                 }

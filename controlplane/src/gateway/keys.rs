@@ -153,7 +153,7 @@ mod tests {
         Box::new(ike::Child {
             spi_in,
             spi_out: 256,
-            suite: ike::EspSuite { encr: (20, 128), integ: 0, esn: false, ke: None },
+            suite: ike::EspSuite { encr: (20, 128), integ: 0, esn: false, ke: None, addke1: None },
             mode: ike::Mode::Transport,
             inbound: key(),
             outbound: key(),

@@ -134,7 +134,7 @@ pub(crate) fn start(
     let spi_in = (ctx.spis)(peer).ok_or(Failure::Resources("inbound SPIs"))?;
     let ts_i = child::propose(&pad.child.local_ts, base.local.ip());
     let ts_r = child::propose(&pad.child.remote_ts, base.remote.ip());
-    child::offer(&mut chain, &pad.child, spi_in, None, |_| (), (&ts_i, &ts_r), pad.child.mode);
+    child::offer(&mut chain, &pad.child.esp_proposals, spi_in, None, |_| (), (&ts_i, &ts_r), pad.child.mode);
     base.request(ctx, &mut channel, ExchangeType::IKE_AUTH, &chain);
     Ok(State::AuthSent(Box::new(AuthSent { channel, handshake, pad, spi_in, int_auth })))
 }
@@ -202,7 +202,7 @@ impl AuthSent {
             Some(error) => Err(Failure::Notified(error.kind)),
             None => {
                 let nat = established.channel.nat;
-                child::conclude(body, &pad.child, base, nat, spi_in, pad.child.mode, false)
+                child::conclude(body, &pad.child, &pad.child.esp_proposals, base, nat, spi_in, pad.child.mode, false)
             }
         };
         match agreement {
@@ -366,7 +366,7 @@ fn first_child(
     chain: &mut Builder,
 ) -> Result<ChildSa, NotifyType> {
     let channel = &established.channel;
-    let accepted = child::accept(body, &pad.child, base, channel.nat, false)?;
+    let accepted = child::accept(body, &pad.child, &pad.child.esp_proposals, base, channel.nat, false)?;
     let spi_in = (ctx.spis)(peer).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
     accepted.answer_sa(chain, spi_in);
     accepted.answer_ts(chain);

@@ -2,11 +2,12 @@
 //!
 //! What is due (DPD, rekeying, deletions) becomes a [`Task`]; when no request is under way the next task makes one, and
 //! the [`Request`] remembers what its answer will mean. Requests of the peer are answered at once, by
-//! [`super::create_child`] and [`super::informational`].
+//! [`super::accept`], [`super::followup`] and [`super::informational`].
 
 use super::channel::Channel;
 use super::child::{Busy, ChildSa, shorten};
 use super::create_child::{RekeyChild, RekeyIke};
+use super::followup::{Awaited, Draft, Followup};
 use super::{Base, Ctx, Effect, Received, State};
 use crate::auth::Identity;
 use crate::config::PadEntry;
@@ -40,16 +41,10 @@ pub(crate) enum Request {
     Dpd,
     RekeyChild(Box<RekeyChild>),
     RekeyIke(Box<RekeyIke>),
+    /// The additional key exchange of a rekey of ours.
+    Followup(Box<Followup>),
     DeleteChild(u32, ChildDownReason),
     DeleteIke,
-}
-
-/// An SA that the peer made while our own rekey of the same SA is under way: the exchange with the lowest of the four
-/// nonces loses (RFC 7296, section 2.8.1).
-#[derive(Debug)]
-pub(crate) struct Rival<Spi> {
-    pub spi: Spi,
-    pub lowest_nonce: Vec<u8>,
 }
 
 /// What an IKE SA leaves to its successor.
@@ -78,6 +73,8 @@ pub(crate) struct Established {
     pub superseded: bool,
     /// Made by the peer while our own rekey of that IKE SA is under way: it takes over if it is not deleted.
     pub inherits: Option<u64>,
+    /// Rekeys of the peer whose additional key exchange is still to come.
+    pub awaited: Vec<Awaited>,
     /// Inbound SPIs of child SAs that the peer may have made and we have not; free when the peer has deleted them.
     pub unmade: Vec<u32>,
     /// Why it is being closed.
@@ -104,6 +101,7 @@ impl Established {
             rekey_at,
             superseded: false,
             inherits: None,
+            awaited: Vec::new(),
             unmade: Vec::new(),
             closing: None,
         }
@@ -122,7 +120,7 @@ impl Established {
             "closing"
         } else if self.superseded {
             "superseded"
-        } else if matches!(self.request, Request::RekeyIke(_)) {
+        } else if self.rekeys_ike() || self.awaits_ike() {
             "rekeying"
         } else {
             "established"
@@ -142,7 +140,7 @@ impl Established {
 
     /// Queues the rekey of a child SA, unless it is rekeyed or deleted already.
     pub fn queue_rekey(&mut self, spi_in: u32) {
-        let replaced = self.children.iter().any(|c| c.replaces == Some(spi_in));
+        let replaced = self.children.iter().any(|c| c.replaces == Some(spi_in)) || self.awaits_child(spi_in);
         if let Some(child) = self.child_mut(spi_in).filter(|c| c.busy == Busy::No && !replaced) {
             child.busy = Busy::Rekeying;
             child.rekey_at = None;
@@ -172,7 +170,11 @@ impl Established {
     /// Makes the next request when none is under way.
     pub fn pump(&mut self, base: &mut Base, ctx: &mut Ctx<'_>) {
         while base.window.pending.is_none() {
-            let Some(task) = self.tasks.pop_front() else { return };
+            // While the peer replaces this IKE SA, nothing is begun that its successor would have to finish.
+            let held = self.awaits_ike();
+            let ready = |task: &Task| !held || matches!(task, Task::Dpd | Task::DeleteIke);
+            let next = self.tasks.iter().position(ready).and_then(|at| self.tasks.remove(at));
+            let Some(task) = next else { return };
             match task {
                 Task::Dpd => {
                     base.request(ctx, &mut self.channel, ExchangeType::INFORMATIONAL, &Builder::new());
@@ -204,6 +206,11 @@ impl Established {
                 self.pump(base, ctx);
                 State::Established(self)
             }
+            ExchangeType::IKE_FOLLOWUP_KE => {
+                self.follow_up(base, ctx, &received.body);
+                self.pump(base, ctx);
+                State::Established(self)
+            }
             // Not an exchange of an established SA.
             _ => State::Established(self),
         }
@@ -216,6 +223,7 @@ impl Established {
             Request::None | Request::Dpd => {}
             Request::RekeyChild(rekey) => self.finish_rekey_child(base, ctx, *rekey, &received.body),
             Request::RekeyIke(rekey) => self.finish_rekey_ike(base, ctx, *rekey, &received.body),
+            Request::Followup(followup) => self.finish_followup(base, ctx, *followup, &received.body),
             Request::DeleteChild(spi_in, reason) => self.remove_child(base, ctx, spi_in, reason),
             Request::DeleteIke => {
                 let reason = self.closing.take().unwrap_or(DownReason::Closed);
@@ -234,9 +242,9 @@ impl Established {
             self.down(base, ctx, reason);
             return State::Gone;
         }
-        if let Request::RekeyChild(rekey) = std::mem::replace(&mut self.request, Request::None) {
-            self.unmade.push(rekey.new);
-        }
+        // The peer may have made a child SA; the SPI stays taken until this IKE SA is gone.
+        self.unmade.extend(self.offered_spi());
+        self.request = Request::None;
         self.queue_close(DownReason::Failed(crate::error::Failure::Protocol("answer does not parse")));
         self.pump(base, ctx);
         State::Established(self)
@@ -251,10 +259,11 @@ impl Established {
 
     /// Reports the end of this IKE SA, unless another one carries on. If the peer has made one meanwhile, that is it.
     pub fn down(&mut self, base: &Base, ctx: &mut Ctx<'_>, reason: DownReason) {
-        if let Request::RekeyIke(rekey) = &mut self.request
-            && let Some(rival) = rekey.rival.take()
-        {
-            self.succeed(base, ctx, rival.spi);
+        if let Some(spi) = self.rival_made() {
+            self.succeed(base, ctx, spi);
+        }
+        if let Some(from) = self.inherits.take() {
+            ctx.effects.push(Effect::Disinherit { from, to: base.spi });
         }
         self.release(base, ctx);
         if self.superseded {
@@ -275,7 +284,7 @@ impl Established {
         if let (false, Some(peer)) = (self.superseded, base.peer) {
             let estate = Box::new(self.hand_over());
             ctx.effects.push(Effect::Succeed { peer, to, estate });
-            self.expires_at = Some(ctx.now + ctx.policy.config.timers.half_open * 2);
+            self.expires_at = Some(ctx.now + ctx.policy.config.timers.patience());
         }
     }
 
@@ -300,9 +309,22 @@ impl Established {
         for spi_in in self.unmade.drain(..) {
             base.unused_spi(ctx, spi_in);
         }
-        if let Request::RekeyChild(rekey) = &self.request {
-            base.unused_spi(ctx, rekey.new);
+        if let Some(spi_in) = self.offered_spi() {
+            base.unused_spi(ctx, spi_in);
             self.request = Request::None;
+        }
+        self.drop_awaited(base, ctx, |_| true);
+    }
+
+    /// The inbound SPI in our request under way.
+    fn offered_spi(&self) -> Option<u32> {
+        match &self.request {
+            Request::RekeyChild(rekey) => Some(rekey.new),
+            Request::Followup(followup) => match &followup.draft {
+                Draft::Child(draft) => Some(draft.agreement.spi_in),
+                Draft::Ike(_) => None,
+            },
+            Request::None | Request::Dpd | Request::RekeyIke(_) | Request::DeleteChild(..) | Request::DeleteIke => None,
         }
     }
 
@@ -326,6 +348,7 @@ impl Established {
             self.rekey_at = None;
             self.queue(Task::RekeyIke);
         }
+        self.expire_awaited(base, ctx);
         let children = self.children.iter().filter(|c| due(c.rekey_at));
         for spi_in in children.map(|c| c.spi_in).collect::<Vec<_>>() {
             if let Some(child) = self.child_mut(spi_in) {
@@ -350,6 +373,6 @@ impl Established {
         let dpd = if idle && self.tasks.is_empty() { self.dpd_at() } else { None };
         let children = self.children.iter().filter_map(|c| c.rekey_at);
         let own = [self.keepalive_at, self.expires_at, self.rekey_at, dpd];
-        own.into_iter().flatten().chain(children).min()
+        own.into_iter().flatten().chain(children).chain(self.awaited.iter().map(|a| a.until)).min()
     }
 }

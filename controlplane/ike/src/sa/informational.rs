@@ -1,7 +1,7 @@
 //! INFORMATIONAL exchanges (RFC 7296, section 1.4): deletions, errors, and the empty request that asks for a sign of
 //! life. Deleting a child SA names the sender's inbound SPI; the answer names the other half.
 
-use super::child::Busy;
+use super::child::{Busy, ChildSa};
 use super::established::{Established, Request, Task};
 use super::{Base, Ctx, Effect, Received, State};
 use crate::error::Failure;
@@ -40,7 +40,8 @@ impl Established {
                 if busy != Busy::Deleting {
                     deleted.push(spi_in);
                 }
-                let successor = self.children.iter_mut().find(|c| c.replaces == Some(spi_in));
+                let stands = |c: &ChildSa| c.replaces == Some(spi_in) && c.busy != Busy::Deleting;
+                let successor = self.children.iter_mut().find(|c| stands(c));
                 let reason = if successor.is_some() { ChildDownReason::Rekeyed } else { ChildDownReason::Deleted };
                 if let (Some(successor), Some(peer)) = (successor, base.peer)
                     && !successor.selected

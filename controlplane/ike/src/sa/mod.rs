@@ -10,11 +10,13 @@
 //! half-made secret cannot outlive its exchange. Messages come here only when they are authentic (except in
 //! IKE_SA_INIT, which has no keys yet) and carry the message id that is due.
 
+pub(crate) mod accept;
 pub(crate) mod auth;
 pub(crate) mod channel;
 pub(crate) mod child;
 pub(crate) mod create_child;
 pub(crate) mod established;
+pub(crate) mod followup;
 pub(crate) mod informational;
 pub(crate) mod initial;
 pub(crate) mod intermediate;
@@ -52,6 +54,8 @@ pub(crate) enum Effect {
     Succeed { peer: PeerHandle, to: u64, estate: Box<established::Estate> },
     /// The IKE SA `to`, which the peer made while `from` was being rekeyed by us, takes over.
     Inherit { from: u64, to: u64 },
+    /// The IKE SA `to`, which waited to inherit from `from`, is gone.
+    Disinherit { from: u64, to: u64 },
     /// A peer's handle is free.
     PeerGone { peer: PeerHandle },
     /// A child SA belongs to this IKE SA now.

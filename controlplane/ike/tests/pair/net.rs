@@ -107,6 +107,8 @@ pub struct Net {
     pub jitter: Duration,
     pub nat: Option<Nat>,
     pub cut: bool,
+    /// Says of a datagram and its sender that it gets lost.
+    pub lose: fn(usize, &[u8]) -> bool,
     /// Octets of the largest protected message.
     pub largest: usize,
     /// Everything sent: (from, datagram).
@@ -177,6 +179,7 @@ impl Net {
             jitter: Duration::ZERO,
             nat: None,
             cut: false,
+            lose: |_, _| false,
             largest: 0,
             log: Vec::new(),
             keepalives: 0,
@@ -299,7 +302,7 @@ impl Net {
     }
 
     fn send(&mut self, side: usize, t: Transmit) {
-        if self.cut {
+        if self.cut || (self.lose)(side, &t.data) {
             return;
         }
         let copies = 1 + u32::from(self.rng.random_range(0..100) < self.duplicate);
