@@ -90,7 +90,8 @@ impl Endpoint {
         }
     }
 
-    /// Changes the configuration. SAs that are up keep the PAD entry they came up with.
+    /// Changes the configuration. SAs that are up keep the PAD entry they came up with; [`Self::recheck`] has new
+    /// revocation lists judge them.
     pub fn set_config(&mut self, config: Arc<Config>) {
         self.policy = Policy::new(config);
     }
@@ -134,7 +135,7 @@ impl Endpoint {
             if let State::Established(s) = &sa.state {
                 info.pad = Some(s.pad.name.clone());
                 info.local_id = Some(s.pad.local_id.clone());
-                info.remote_id = Some(Identity::clone(&s.remote_id));
+                info.remote_id = Some(Identity::clone(&s.remote.id));
                 info.suite = Some(s.channel.suite.to_string());
                 info.natt = s.channel.nat.any();
                 info.children = s.children.iter().map(|c| c.spi_in).collect();
@@ -171,6 +172,20 @@ impl Endpoint {
     }
 
     // --- calls of the owner ---
+
+    /// Judges the certificates of the peers that are up by the revocation lists of the configuration as it is now: those
+    /// of the PAD entry of the same name. `PeerDown` with [`DownReason::Revoked`] follows for whom a list names (H24).
+    /// To be called after [`Self::set_config`] with new lists; costs a path validation per peer.
+    pub fn recheck(&mut self, now: Instant) {
+        let current: Vec<u64> = self.peers.values().map(|record| record.spi).collect();
+        for spi in current {
+            self.step(now, spi, |sa, ctx| {
+                if let State::Established(s) = &mut sa.state {
+                    s.recheck(&mut sa.base, ctx);
+                }
+            });
+        }
+    }
 
     /// Starts to connect to the peer of a PAD entry, from port 500 to port 500 (or straight from and to 4500).
     pub fn initiate(

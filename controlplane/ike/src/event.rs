@@ -70,6 +70,8 @@ pub enum DownReason {
     Dead,
     /// The IKE SA's lifetime ended without a rekey.
     Expired,
+    /// Its certificate, or one that vouches for it, is revoked.
+    Revoked,
     /// It never came up, or broke the protocol.
     Failed(Failure),
     /// The same identity came back with INITIAL_CONTACT (RFC 7296, section 2.4); the new peer is named.

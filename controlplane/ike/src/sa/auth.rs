@@ -10,7 +10,7 @@
 
 use super::channel::Channel;
 use super::child::{self, ChildSa, Material, Terms};
-use super::established::Established;
+use super::established::{Established, Remote};
 use super::initial::InitReplied;
 use super::intermediate::Handshake;
 use super::{Base, Ctx, Effect, Received, State};
@@ -46,16 +46,16 @@ fn octets(prf: Prf, channel: &Channel, handshake: &Handshake, initiator: bool, i
     signed_octets(message, nonce, prf, channel.keys.authentication(initiator), id, int_auth)
 }
 
-/// Verifies the peer's proof.
+/// Verifies the peer's proof that it is `id`.
 fn check(
     ctx: &Ctx<'_>,
     pad: &PadEntry,
     prf: Prf,
     octets: &[u8],
     auth: AuthPayload<'_>,
-    id: &Identity,
-    certs: &[Vec<u8>],
-) -> Result<(), Failure> {
+    id: Identity,
+    certs: Vec<Vec<u8>>,
+) -> Result<Remote, Failure> {
     let now = match (&pad.remote_auth, ctx.unix) {
         (_, Some(now)) => now,
         (RemoteAuth::Psk(_), None) => UnixTime::since_unix_epoch(Duration::ZERO),
@@ -63,8 +63,10 @@ fn check(
         (RemoteAuth::Certificate(_), None) => return Err(Failure::Authentication("the time is not known".to_owned())),
     };
     pad.remote_auth
-        .verify(prf, octets, (auth.method, auth.data), id, certs, now)
-        .map_err(|error| Failure::Authentication(error.to_string()))
+        .verify(prf, octets, (auth.method, auth.data), &id, &certs, now)
+        .map_err(|error| Failure::Authentication(error.to_string()))?;
+    let chain = if matches!(pad.remote_auth, RemoteAuth::Certificate(_)) { certs.into() } else { Arc::default() };
+    Ok(Remote { id: Arc::new(id), chain })
 }
 
 fn certificates(body: &Body<'_>) -> Vec<Vec<u8>> {
@@ -159,8 +161,8 @@ impl AuthSent {
         }
     }
 
-    /// The identity the responder proved.
-    fn verify(&self, ctx: &Ctx<'_>, prf: Prf, body: &Body<'_>) -> Result<Identity, Failure> {
+    /// Who the responder has proved to be.
+    fn verify(&self, ctx: &Ctx<'_>, prf: Prf, body: &Body<'_>) -> Result<Remote, Failure> {
         let (Some(id_r), Some(auth)) = (body.id_r, body.auth) else {
             return Err(Failure::Protocol("incomplete IKE_AUTH answer"));
         };
@@ -169,8 +171,7 @@ impl AuthSent {
             return Err(Failure::UnknownIdentity);
         }
         let signed = octets(prf, &self.channel, &self.handshake, false, id_r, &self.int_auth);
-        check(ctx, &self.pad, prf, &signed, auth, &id, &certificates(body))?;
-        Ok(id)
+        check(ctx, &self.pad, prf, &signed, auth, id, certificates(body))
     }
 
     fn proceed(
@@ -191,13 +192,13 @@ impl AuthSent {
         let Some((prf, peer)) = Prf::from_id(self.channel.suite.prf).zip(base.peer) else {
             return Err((Failure::NoProposal, None));
         };
-        let id = match self.verify(ctx, prf, body) {
-            Ok(id) => Arc::new(id),
+        let remote = match self.verify(ctx, prf, body) {
+            Ok(remote) => remote,
             Err(failure) => return Err((failure, Some(Box::new(self.channel)))),
         };
         let Self { channel, handshake, pad, spi_in, .. } = *self;
-        up(base, ctx, peer, &pad, &id, &channel, false);
-        let mut established = Established::new(ctx, channel, Arc::clone(&pad), id);
+        up(base, ctx, peer, &pad, &remote.id, &channel, false);
+        let mut established = Established::new(ctx, channel, Arc::clone(&pad), remote);
         let agreement = match body.error() {
             Some(error) => Err(Failure::Notified(error.kind)),
             None => {
@@ -259,7 +260,7 @@ pub(crate) fn respond(mut state: InitReplied, base: &mut Base, ctx: &mut Ctx<'_>
     let body = &received.body;
     state.channel.forget_previous();
     match authenticate(&state, ctx, received) {
-        Ok((pad, id)) => accept(state, base, ctx, body, received.id, pad, Arc::new(id)),
+        Ok((pad, remote)) => accept(state, base, ctx, body, received.id, pad, remote),
         Err((kind, failure)) => {
             let mut chain = Builder::new();
             chain.notify(kind, &[]);
@@ -276,7 +277,7 @@ fn authenticate(
     state: &InitReplied,
     ctx: &Ctx<'_>,
     received: &Received<'_>,
-) -> Result<(Arc<PadEntry>, Identity), (NotifyType, Failure)> {
+) -> Result<(Arc<PadEntry>, Remote), (NotifyType, Failure)> {
     let body = &received.body;
     let refuse = |failure| (NotifyType::AUTHENTICATION_FAILED, failure);
     let Some(id_i) = body.id_i else {
@@ -301,8 +302,8 @@ fn authenticate(
             failure = Failure::NoProposal;
             continue;
         }
-        match check(ctx, pad, prf, &signed, auth, &id, &certs) {
-            Ok(()) => return Ok((Arc::clone(pad), id.clone())),
+        match check(ctx, pad, prf, &signed, auth, id.clone(), certs.clone()) {
+            Ok(remote) => return Ok((Arc::clone(pad), remote)),
             Err(error) => failure = error,
         }
     }
@@ -316,7 +317,7 @@ fn accept(
     body: &Body<'_>,
     message_id: u32,
     pad: Arc<PadEntry>,
-    id: Arc<Identity>,
+    remote: Remote,
 ) -> State {
     let Some((prf, peer)) = Prf::from_id(state.channel.suite.prf).zip(ctx.handles.take()) else {
         return State::InitReplied(Box::new(state));
@@ -331,13 +332,13 @@ fn accept(
         let mut chain = Builder::new();
         chain.notify(NotifyType::AUTHENTICATION_FAILED, &[]);
         base.answer(ctx, &mut state.channel, ExchangeType::IKE_AUTH, &chain);
-        base.failed(ctx, Some(Identity::clone(&id)), failure);
+        base.failed(ctx, Some(Identity::clone(&remote.id)), failure);
         return State::linger(ctx, state.channel);
     }
     base.peer = Some(peer);
-    up(base, ctx, peer, &pad, &id, &state.channel, body.has(NotifyType::INITIAL_CONTACT));
+    up(base, ctx, peer, &pad, &remote.id, &state.channel, body.has(NotifyType::INITIAL_CONTACT));
     let InitReplied { channel, handshake, .. } = state;
-    let mut established = Established::new(ctx, channel, Arc::clone(&pad), id);
+    let mut established = Established::new(ctx, channel, Arc::clone(&pad), remote);
     match first_child(&established, base, ctx, body, &pad, peer, prf, &handshake, &mut chain) {
         Ok(child) => established.children.push(child),
         Err(kind) => {

@@ -387,7 +387,7 @@ impl Established {
             deadline: None,
             origin: None,
         };
-        let established = Self::new(ctx, channel, self.pad.clone(), self.remote_id.clone());
+        let established = Self::new(ctx, channel, self.pad.clone(), self.remote.clone());
         Box::new(Sa { base, state: State::Established(Box::new(established)) })
     }
 

@@ -9,7 +9,7 @@ use super::child::{Busy, ChildSa, shorten};
 use super::create_child::{RekeyChild, RekeyIke};
 use super::followup::{Awaited, Draft, Followup};
 use super::{Base, Ctx, Effect, Received, State};
-use crate::auth::Identity;
+use crate::auth::{Identity, RemoteAuth};
 use crate::config::PadEntry;
 use crate::event::{ChildDownReason, DownReason, Event, Transmit};
 use crate::message::ExchangeType;
@@ -47,6 +47,13 @@ pub(crate) enum Request {
     DeleteIke,
 }
 
+/// Who the peer is, and the certificates that proved it; none with a pre-shared key.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    pub id: Arc<Identity>,
+    pub chain: Arc<[Vec<u8>]>,
+}
+
 /// What an IKE SA leaves to its successor.
 #[derive(Debug)]
 pub(crate) struct Estate {
@@ -60,7 +67,7 @@ pub(crate) struct Estate {
 pub(crate) struct Established {
     pub channel: Channel,
     pub pad: Arc<PadEntry>,
-    pub remote_id: Arc<Identity>,
+    pub remote: Remote,
     pub children: Vec<ChildSa>,
     pub request: Request,
     pub tasks: VecDeque<Task>,
@@ -85,14 +92,14 @@ pub(crate) struct Established {
 const GRACE: Duration = Duration::from_secs(300);
 
 impl Established {
-    pub fn new(ctx: &mut Ctx<'_>, channel: Channel, pad: Arc<PadEntry>, remote_id: Arc<Identity>) -> Self {
+    pub fn new(ctx: &mut Ctx<'_>, channel: Channel, pad: Arc<PadEntry>, remote: Remote) -> Self {
         let rekey_at = pad.ike_rekey_after.map(|after| ctx.now + shorten(ctx, after));
         let keepalive_at = channel.nat.local.then(|| ctx.now + ctx.policy.config.timers.keepalive);
         Self {
             channel,
             expires_at: pad.ike_rekey_after.map(|after| ctx.now + after + GRACE),
             pad,
-            remote_id,
+            remote,
             children: Vec::new(),
             request: Request::None,
             tasks: VecDeque::new(),
@@ -275,8 +282,26 @@ impl Established {
         }
         if let Some(peer) = base.peer {
             ctx.effects.push(Effect::PeerGone { peer });
-            ctx.events.push_back(Event::PeerDown { peer, reason, remote_id: Some(Identity::clone(&self.remote_id)) });
+            ctx.events.push_back(Event::PeerDown { peer, reason, remote_id: Some(Identity::clone(&self.remote.id)) });
         }
+    }
+
+    /// Judges the peer's certificates anew, by what the policy now has in place of the entry it came up with. A revoked
+    /// peer is down at once; its answer to the DELETE is not waited for (H24).
+    pub fn recheck(&mut self, base: &mut Base, ctx: &mut Ctx<'_>) {
+        let pad = ctx.policy.named(&self.pad.name).unwrap_or(&self.pad);
+        let (RemoteAuth::Certificate(trust), Some(now)) = (&pad.remote_auth, ctx.unix) else { return };
+        if self.superseded || self.remote.chain.is_empty() || !trust.revokes(&self.remote.chain, now) {
+            return;
+        }
+        // An IKE SA that its own rekey has made does not save it.
+        if let Some(rival) = self.rival_made() {
+            self.rival_gone(rival);
+        }
+        self.down(base, ctx, DownReason::Revoked);
+        base.peer = None;
+        self.queue_close(DownReason::Revoked);
+        self.pump(base, ctx);
     }
 
     /// Hands the child SAs to another IKE SA of the same peer.

@@ -9,7 +9,7 @@ use crate::message::Header;
 use crate::proposal::ke::ML_KEM_768;
 use crate::sa::channel::{Channel, Open};
 use crate::sa::child::{Busy, ChildSa};
-use crate::sa::established::Task;
+use crate::sa::established::{Remote, Task};
 use crate::sa::nat::Nat;
 use crate::sa::window::Window;
 use crate::sa::{Effect, Handles, Sa, SpiSource, State};
@@ -108,8 +108,8 @@ impl End {
                 busy: Busy::No,
             };
             let channel = Channel::new(suite, sk, keys, initiator, true, Nat::default());
-            let id = Arc::new(pad.local_id.clone());
-            let mut established = Established::new(ctx, channel, Arc::new(pad), id);
+            let remote = Remote { id: Arc::new(pad.local_id.clone()), chain: Arc::default() };
+            let mut established = Established::new(ctx, channel, Arc::new(pad), remote);
             established.children.push(child);
             sa.state = State::Established(Box::new(established));
         });

@@ -6,6 +6,7 @@ mod followup;
 mod hostile;
 mod life;
 mod net;
+mod revocation;
 mod setup;
 mod spis;
 
