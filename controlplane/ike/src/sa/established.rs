@@ -60,6 +60,8 @@ pub(crate) struct Estate {
     pub children: Vec<ChildSa>,
     pub unmade: Vec<u32>,
     pub tasks: VecDeque<Task>,
+    /// The owner has closed the peer.
+    pub closed: bool,
 }
 
 /// An authenticated IKE SA.
@@ -259,7 +261,7 @@ impl Established {
 
     /// The peer does not answer.
     pub fn dead(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>) -> State {
-        let reason = self.closing.take().unwrap_or(DownReason::Dead);
+        let reason = self.closing.clone().unwrap_or(DownReason::Dead);
         self.down(base, ctx, reason);
         State::Gone
     }
@@ -319,7 +321,8 @@ impl Established {
         self.rekey_at = None;
         let mut tasks = std::mem::take(&mut self.tasks);
         tasks.retain(|t| matches!(t, Task::RekeyChild(_) | Task::DeleteChild(..)));
-        Estate { children: std::mem::take(&mut self.children), unmade: std::mem::take(&mut self.unmade), tasks }
+        let closed = self.closing == Some(DownReason::Closed);
+        Estate { children: std::mem::take(&mut self.children), unmade: std::mem::take(&mut self.unmade), tasks, closed }
     }
 
     /// Takes over what its predecessor left.
@@ -327,6 +330,9 @@ impl Established {
         self.children.extend(estate.children);
         self.unmade.extend(estate.unmade);
         self.tasks.extend(estate.tasks);
+        if estate.closed {
+            self.queue_close(DownReason::Closed);
+        }
     }
 
     /// Gives back the inbound SPIs that are in no child SA.
