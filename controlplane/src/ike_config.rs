@@ -2,7 +2,7 @@
 
 use crate::config::mesh::Mode;
 use crate::config::{Config, Peer, PeerAuth};
-use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
+use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth, Trust};
 use ike::config::{TsAddress, TsPattern};
 use ike::{ChildPolicy, EspProposal, IkeProposal, PadEntry};
 use std::str::FromStr;
@@ -89,8 +89,9 @@ fn entry(
         PeerAuth::Certificate => {
             let ca = peer.ca.as_deref().ok_or_else(|| error(format!("{path}.ca"), "missing"))?;
             let crls = peer.crl.iter().map(|f| read(&format!("{path}.crl"), f)).collect::<Result<Vec<_>, _>>()?;
-            RemoteAuth::certificate(&read(&format!("{path}.ca"), ca)?, &crls)
-                .map_err(|e| error(format!("{path}.ca"), e))?
+            let trust = Trust::from_pem(&read(&format!("{path}.ca"), ca)?, &crls);
+            let trust = trust.map_err(|e| error(format!("{path}.ca"), e))?;
+            RemoteAuth::Certificate(Arc::new(trust.strict_crl(peer.strict_crl)))
         }
     };
     let local_auth = match peer.local_auth.unwrap_or(peer.auth) {

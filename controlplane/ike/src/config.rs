@@ -109,7 +109,8 @@ pub struct PadEntry {
     pub ike_rekey_after: Option<Duration>,
     /// Ask a silent peer for a sign of life after this time (RFC 7296, section 2.4). `None`: never.
     pub dpd_delay: Option<Duration>,
-    /// Add ML-KEM-768 to each proposal, where the peer has it too (RFC 9370).
+    /// Add ML-KEM-768 to each proposal, where the peer has it too (RFC 9370). In rekeys of the child SA it goes with a
+    /// key exchange, so it is offered only where [`EspProposal::ke`] puts one first.
     pub mlkem: bool,
     /// Claim to be behind a NAT, so that ESP is always carried in UDP.
     pub force_encap: bool,
@@ -126,11 +127,30 @@ impl PadEntry {
         plain.clone().filter(|p| p.addke1.is_empty()).map(hybrid).chain(plain).collect()
     }
 
+    /// The ESP proposals of a rekey, with the hybrid variants of those that can have a key exchange first.
+    pub fn rekey_esp_proposals(&self) -> Vec<EspProposal> {
+        let plain = self.child.esp_proposals.iter().cloned();
+        if !self.mlkem {
+            return plain.collect();
+        }
+        let hybrid = |mut p: EspProposal| {
+            p.ke.retain(|&id| id != ke::NONE);
+            EspProposal { addke1: vec![ke::ML_KEM_768], ..p }
+        };
+        let suited = plain.clone().filter(|p| p.addke1.is_empty()).map(hybrid).filter(|p| !p.ke.is_empty());
+        suited.chain(plain).collect()
+    }
+
     /// Whether a suite falls within the entry's proposals.
     pub fn allows(&self, suite: &IkeSuite) -> bool {
         self.proposals().iter().any(|p| p.allows(suite))
     }
 }
+
+/// Growth of the interval between retransmissions.
+pub(crate) const BACKOFF: f64 = 1.8;
+/// Share of the interval that is added at random, at most.
+pub(crate) const JITTER: f64 = 0.2;
 
 /// Retransmission and lifetimes.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +167,16 @@ pub struct Timers {
     pub linger: Duration,
     /// Pause after TEMPORARY_FAILURE.
     pub retry: Duration,
+}
+
+impl Timers {
+    /// How long a request is retransmitted before the peer is given up, at most. An IKE SA that has been replaced lasts
+    /// as long: until then a peer whose timers are like ours may still ask for the answer that made its successor.
+    pub(crate) fn patience(&self) -> Duration {
+        let backoff = f64::powi(BACKOFF, i32::try_from(self.tries.min(20)).unwrap_or(20));
+        let total = self.retransmit.mul_f64((backoff - 1.0) / (BACKOFF - 1.0) * (1.0 + JITTER));
+        total.max(self.half_open * 2)
+    }
 }
 
 impl Default for Timers {

@@ -11,13 +11,13 @@ use crate::auth::Identity;
 use crate::config::{Config, Policy};
 use crate::cookie::Cookies;
 use crate::error::{CallError, MessageError};
-use crate::event::{DownReason, Event, Meta, PeerHandle, Transmit};
+use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle, Transmit};
 use crate::info::{IkeSaInfo, Stats};
 use crate::message::{Body, ExchangeType, HEADER_LEN, Header};
 use crate::payload::notify::NotifyType;
 use crate::payload::{Builder, PayloadType};
 use crate::sa::child::ChildSa;
-use crate::sa::established::Task;
+use crate::sa::established::{Estate, Task};
 use crate::sa::initial::{self, Refusal};
 use crate::sa::{Ctx, Effect, Handles, Sa, SpiSource, State};
 use crate::timer::Timers;
@@ -66,9 +66,9 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint. `spi_source` gives an unused inbound SPI for a child SA of a peer; the SPI is free again with
-    /// `ChildDown`, `PeerDown`, or when a negotiation fails after it was taken (then no event names it, so a source
-    /// should recycle SPIs it never saw in a `ChildUp` after a while).
+    /// An endpoint. `spi_source` gives an unused inbound SPI for a child SA of a peer. Each SPI comes back exactly once:
+    /// in a `ChildDown` that names it, or, when it was in a `ChildUp` and in no `ChildDown`, with the `PeerDown` of its
+    /// peer.
     pub fn new(config: Arc<Config>, rng: Box<dyn CryptoRng + Send>, spi_source: SpiSource) -> Self {
         Self {
             policy: Policy::new(config),
@@ -90,7 +90,8 @@ impl Endpoint {
         }
     }
 
-    /// Changes the configuration. SAs that are up keep the PAD entry they came up with.
+    /// Changes the configuration. SAs that are up keep the PAD entry they came up with; [`Self::recheck`] has new
+    /// revocation lists judge them.
     pub fn set_config(&mut self, config: Arc<Config>) {
         self.policy = Policy::new(config);
     }
@@ -134,7 +135,7 @@ impl Endpoint {
             if let State::Established(s) = &sa.state {
                 info.pad = Some(s.pad.name.clone());
                 info.local_id = Some(s.pad.local_id.clone());
-                info.remote_id = Some(Identity::clone(&s.remote_id));
+                info.remote_id = Some(Identity::clone(&s.remote.id));
                 info.suite = Some(s.channel.suite.to_string());
                 info.natt = s.channel.nat.any();
                 info.children = s.children.iter().map(|c| c.spi_in).collect();
@@ -171,6 +172,20 @@ impl Endpoint {
     }
 
     // --- calls of the owner ---
+
+    /// Judges the certificates of the peers that are up by the revocation lists of the configuration as it is now: those
+    /// of the PAD entry of the same name. `PeerDown` with [`DownReason::Revoked`] follows for whom a list names (H24).
+    /// To be called after [`Self::set_config`] with new lists; costs a path validation per peer.
+    pub fn recheck(&mut self, now: Instant) {
+        let current: Vec<u64> = self.peers.values().map(|record| record.spi).collect();
+        for spi in current {
+            self.step(now, spi, |sa, ctx| {
+                if let State::Established(s) = &mut sa.state {
+                    s.recheck(&mut sa.base, ctx);
+                }
+            });
+        }
+    }
 
     /// Starts to connect to the peer of a PAD entry, from port 500 to port 500 (or straight from and to 4500).
     pub fn initiate(
@@ -219,6 +234,7 @@ impl Endpoint {
                 s.pump(&mut sa.base, ctx);
             }
             _ => {
+                sa.release(ctx);
                 ctx.effects.push(Effect::PeerGone { peer });
                 ctx.events.push_back(Event::PeerDown { peer, reason: DownReason::Closed, remote_id: None });
                 sa.state = State::Gone;
@@ -473,7 +489,7 @@ impl Endpoint {
                     let older = if initial_contact { std::mem::take(same) } else { Vec::new() };
                     same.push(peer);
                     for old in older.into_iter().filter(|old| *old != peer) {
-                        self.replaced(old, peer);
+                        self.replaced(now, old, peer);
                     }
                 }
                 Effect::Adopt { sa, current } => {
@@ -485,10 +501,15 @@ impl Endpoint {
                     }
                     self.insert(sa);
                 }
-                Effect::Succeed { peer, to, children, tasks } => self.succeed(now, peer, to, children, tasks),
+                Effect::Succeed { peer, to, estate } => self.succeed(now, peer, to, *estate),
                 Effect::Inherit { from, to } => self.step(now, from, |sa, ctx| {
                     if let State::Established(s) = &mut sa.state {
                         s.succeed(&sa.base, ctx, to);
+                    }
+                }),
+                Effect::Disinherit { from, to } => self.step(now, from, |sa, _| {
+                    if let State::Established(s) = &mut sa.state {
+                        s.rival_gone(to);
                     }
                 }),
                 Effect::ChildAdded { spi_in, owner } => {
@@ -508,26 +529,28 @@ impl Endpoint {
         }
     }
 
-    fn succeed(&mut self, now: Instant, peer: PeerHandle, to: u64, children: Vec<ChildSa>, tasks: VecDeque<Task>) {
+    fn succeed(&mut self, now: Instant, peer: PeerHandle, to: u64, estate: Estate) {
         let Some(State::Established(_)) = self.sas.get(&to).map(|sa| &sa.state) else {
             // The IKE SA that was to take over went first.
-            for child in &children {
+            for child in &estate.children {
                 self.children.remove(&child.spi_in);
+            }
+            for spi_in in estate.unmade {
+                self.events.push_back(Event::ChildDown { peer, spi_in, reason: ChildDownReason::Unused });
             }
             let remote_id = self.peers.get(&peer).and_then(|p| p.id.as_deref().cloned());
             self.peer_gone(peer);
             self.events.push_back(Event::PeerDown { peer, reason: DownReason::Deleted, remote_id });
             return;
         };
-        self.index(to, &children);
+        self.index(to, &estate.children);
         if let Some(record) = self.peers.get_mut(&peer) {
             record.spi = to;
         }
         self.step(now, to, |sa, ctx| {
             if let State::Established(s) = &mut sa.state {
                 s.take_over(ctx.now);
-                s.children.extend(children);
-                s.tasks.extend(tasks);
+                s.inherit(estate);
                 s.pump(&mut sa.base, ctx);
             }
         });
@@ -548,17 +571,17 @@ impl Endpoint {
 
     /// Section 2.4: INITIAL_CONTACT says that the peer has no other IKE SA with us; the ones we know are dropped without
     /// a word.
-    fn replaced(&mut self, old: PeerHandle, by: PeerHandle) {
+    fn replaced(&mut self, now: Instant, old: PeerHandle, by: PeerHandle) {
         let Some(record) = self.peers.get(&old) else { return };
         let remote_id = record.id.as_deref().cloned();
-        if let Some(sa) = self.sas.remove(&record.spi) {
+        self.step(now, record.spi, |sa, ctx| {
+            sa.release(ctx);
             if let State::Established(s) = &sa.state {
-                for child in &s.children {
-                    self.children.remove(&child.spi_in);
-                }
+                let gone = s.children.iter().map(|child| Effect::ChildRemoved { spi_in: child.spi_in });
+                ctx.effects.extend(gone);
             }
-            self.forget(sa);
-        }
+            sa.state = State::Gone;
+        });
         self.peer_gone(old);
         self.events.push_back(Event::PeerDown { peer: old, reason: DownReason::Replaced(by), remote_id });
     }

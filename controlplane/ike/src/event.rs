@@ -70,6 +70,8 @@ pub enum DownReason {
     Dead,
     /// The IKE SA's lifetime ended without a rekey.
     Expired,
+    /// Its certificate, or one that vouches for it, is revoked.
+    Revoked,
     /// It never came up, or broke the protocol.
     Failed(Failure),
     /// The same identity came back with INITIAL_CONTACT (RFC 7296, section 2.4); the new peer is named.
@@ -87,8 +89,10 @@ pub enum ChildDownReason {
     Rekeyed,
     /// The peer does not know it any more.
     Lost,
-    /// It never came up: there was no `ChildUp`, and the SPI is 0 when none was taken. The IKE SA stays.
+    /// The first child SA never came up: there was no `ChildUp`, and the SPI is 0. The IKE SA stays.
     Refused(Failure),
+    /// The SPI was taken from the source and is free again: it was in no `ChildUp`, and the peer may not be up either.
+    Unused,
 }
 
 /// An event.
@@ -131,7 +135,7 @@ pub enum Event {
         /// Which.
         spi_in: u32,
     },
-    /// A child SA is gone. Packets under way may still arrive: keep the inbound half for a grace time.
+    /// A child SA is gone, or will not be. Packets under way may still arrive: keep the inbound half for a grace time.
     ChildDown {
         /// Whose.
         peer: PeerHandle,

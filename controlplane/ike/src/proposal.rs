@@ -74,6 +74,8 @@ pub struct EspProposal {
     pub esn: Vec<bool>,
     /// Key exchange on rekey (perfect forward secrecy). Empty: none; [`ke::NONE`] in the list makes it optional.
     pub ke: Vec<u16>,
+    /// First additional key exchange on rekey (RFC 9370); empty for none.
+    pub addke1: Vec<u16>,
 }
 
 /// An IKE suite: one choice of each type.
@@ -102,6 +104,8 @@ pub struct EspSuite {
     pub esn: bool,
     /// Key exchange used for it.
     pub ke: Option<u16>,
+    /// Additional key exchange used for it.
+    pub addke1: Option<u16>,
 }
 
 fn is_aead(id: u16) -> bool {
@@ -223,6 +227,7 @@ impl Default for EspProposal {
             integ: vec![],
             esn: vec![true, false],
             ke: vec![ke::NONE, ke::CURVE25519, ke::ECP_256, ke::ECP_384, ke::MODP_2048],
+            addke1: vec![],
         }
     }
 }
@@ -264,6 +269,12 @@ impl EspProposal {
         if !self.ke.iter().all(|id| matches!(id, 0 | 14 | 19 | 20 | 31)) {
             return Err("unsupported key exchange method");
         }
+        if !self.addke1.iter().all(|id| matches!(*id, ke::NONE | ke::ML_KEM_768)) {
+            return Err("unsupported additional key exchange method");
+        }
+        if !self.addke1.is_empty() && (self.ke.is_empty() || self.ke.contains(&ke::NONE)) {
+            return Err("an additional key exchange needs a key exchange");
+        }
         Ok(())
     }
 
@@ -275,6 +286,7 @@ impl EspProposal {
         ];
         if with_ke {
             wanted.push(Wanted { kind: tt::KE, accepted: self.ke.iter().map(|&id| (id, 0)).collect() });
+            wanted.push(Wanted { kind: tt::ADDKE1, accepted: self.addke1.iter().map(|&id| (id, 0)).collect() });
         }
         wanted
     }
@@ -291,7 +303,7 @@ impl EspProposal {
     }
 
     /// Chooses from what the peer offers. `guess` is the method of its KE payload; `with_ke` is false in IKE_AUTH,
-    /// where a KE transform in the offer (some peers send it) is ignored.
+    /// where key exchange transforms in the offer (some peers send them) are ignored.
     pub fn choose(
         ours: &[Self],
         offered: &[Proposal],
@@ -303,7 +315,7 @@ impl EspProposal {
             offered.iter().filter(|o| o.protocol == PROTO_ESP).find_map(|o| {
                 let mut offer = o.clone();
                 if !with_ke {
-                    offer.transforms.retain(|t| t.kind != tt::KE);
+                    offer.transforms.retain(|t| t.kind != tt::KE && !(tt::ADDKE1..=tt::ADDKE7).contains(&t.kind));
                 }
                 let chosen = select(&offer, &wanted, guess)?;
                 Some((EspSuite::of(&chosen)?, Proposal { transforms: chosen, ..offer }))
@@ -318,7 +330,11 @@ impl EspProposal {
             Some(id) => self.ke.contains(&id),
             None => !with_ke || self.ke.is_empty() || self.ke.contains(&ke::NONE),
         };
-        self.encr.contains(&suite.encr) && integ && self.esn.contains(&suite.esn) && ke
+        let addke1 = match suite.addke1 {
+            Some(id) => self.addke1.contains(&id),
+            None => !with_ke || self.addke1.is_empty() || self.addke1.contains(&ke::NONE),
+        };
+        self.encr.contains(&suite.encr) && integ && self.esn.contains(&suite.esn) && ke && addke1
     }
 }
 
@@ -330,6 +346,7 @@ impl EspSuite {
             integ: pick(chosen, tt::INTEG).map_or(0, |t| t.id),
             esn: pick(chosen, tt::ESN).is_some_and(|t| t.id == 1),
             ke: pick(chosen, tt::KE).map(|t| t.id).filter(|&id| id != ke::NONE),
+            addke1: pick(chosen, tt::ADDKE1).map(|t| t.id).filter(|&id| id != ke::NONE),
         })
     }
 
@@ -459,7 +476,7 @@ impl FromStr for EspProposal {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut p = Self { encr: vec![], integ: vec![], esn: vec![], ke: vec![] };
+        let mut p = Self { encr: vec![], integ: vec![], esn: vec![], ke: vec![], addke1: vec![] };
         for word in text.split('-') {
             if let Some(encr) = lookup(ENCR_NAMES, word) {
                 p.encr.push(encr);
@@ -467,6 +484,8 @@ impl FromStr for EspProposal {
                 p.integ.push(integ);
             } else if word == "esn" || word == "noesn" {
                 p.esn.push(word == "esn");
+            } else if let Some(addke1) = lookup(ADDKE_NAMES, word) {
+                p.addke1.push(addke1);
             } else if let Some(ke) = lookup(KE_NAMES, word) {
                 p.ke.push(ke);
             } else {
@@ -504,68 +523,13 @@ impl fmt::Display for EspSuite {
         if let Some(ke) = self.ke {
             write!(f, "-{}", name(KE_NAMES, ke))?;
         }
+        if let Some(id) = self.addke1 {
+            write!(f, "-{}", name(ADDKE_NAMES, id))?;
+        }
         f.write_str(if self.esn { "-esn" } else { "-noesn" })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn notation_round_trips() {
-        for text in [
-            "aes256gcm16-prfsha384-x25519",
-            "aes128-sha256-prfsha256-modp2048",
-            "aes256gcm16-prfsha512-ecp384-ke1_mlkem768",
-        ] {
-            let p: IkeProposal = text.parse().unwrap();
-            let (suite, _) = IkeProposal::choose(std::slice::from_ref(&p), &[p.offer(1, &[])], None).unwrap();
-            assert_eq!(suite.to_string(), text);
-            assert!(p.allows(&suite));
-        }
-        for text in ["aes128gcm16-esn", "null-sha256-noesn", "aes256gmac-noesn", "aes128-sha1-ecp256-noesn"] {
-            let p: EspProposal = text.parse().unwrap();
-            let (suite, _) =
-                EspProposal::choose(std::slice::from_ref(&p), &[p.offer(1, 999, Some(19))], None, true).unwrap();
-            assert_eq!(suite.to_string(), text);
-            assert!(p.allows(&suite, true));
-        }
-    }
-
-    #[test]
-    fn policy_refuses_what_rfc_8221_and_8247_forbid() {
-        for text in [
-            "des-sha1-modp2048",
-            "aes256gcm16-sha256-prfsha256-x25519",
-            "aes256-prfsha256-x25519",
-            "aes256-sha256-modp1024",
-        ] {
-            assert!(text.parse::<IkeProposal>().is_err(), "{text}");
-        }
-        for text in ["null", "aes128gcm16-sha256", "aes128", "aes128gcm16-aes128-sha256"] {
-            assert!(text.parse::<EspProposal>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn our_order_wins_but_the_guessed_group_is_kept() {
-        let ours: IkeProposal = "aes256gcm16-aes128gcm16-prfsha256-x25519-ecp256".parse().unwrap();
-        let theirs: IkeProposal = "aes128gcm16-aes256gcm16-prfsha256-ecp256-x25519".parse().unwrap();
-        let (suite, _) = IkeProposal::choose(std::slice::from_ref(&ours), &[theirs.offer(1, &[])], Some(19)).unwrap();
-        assert_eq!((suite.encr.1, suite.ke), (256, 19));
-        let (suite, _) = IkeProposal::choose(&[ours], &[theirs.offer(1, &[])], Some(14)).unwrap();
-        assert_eq!(suite.ke, 31);
-    }
-
-    #[test]
-    fn an_unknown_transform_type_or_attribute_refuses_the_proposal() {
-        let p = EspProposal::default();
-        let mut offer = p.offer(1, 256, None);
-        offer.transforms.push(Transform::new(77, 3));
-        assert!(EspProposal::choose(std::slice::from_ref(&p), &[offer], None, false).is_none());
-        let mut offer = p.offer(1, 256, None);
-        offer.transforms.iter_mut().for_each(|t| t.unknown_attribute = t.kind == tt::ENCR);
-        assert!(EspProposal::choose(&[p], &[offer], None, false).is_none());
-    }
-}
+#[path = "proposal_tests.rs"]
+mod tests;

@@ -173,6 +173,10 @@ fn ike(c: &Config, p: &mut Problems) {
             PeerAuth::Certificate if peer.ca.is_none() => {
                 p.add(format!("{path}.ca"), "auth: certificate needs trust anchors")
             }
+            PeerAuth::Certificate if peer.strict_crl && peer.crl.is_empty() => p.add(
+                format!("{path}.crl"),
+                "strict_crl: true refuses every certificate without a revocation list, and none is named",
+            ),
             PeerAuth::Psk | PeerAuth::Certificate => {}
         }
         let local = peer.local_auth.unwrap_or(peer.auth);
@@ -385,6 +389,14 @@ subscribers:
         for e in [refused("psk, psk: correct-horse", "psk, psk: [correct-horse]"), refused("user: alice", "user: ''")] {
             assert!(!e.contains("wonderland"), "{e}");
         }
+    }
+
+    #[test]
+    fn strict_revocation_needs_a_list() {
+        let e = refused("auth: psk, psk: correct-horse", "auth: certificate, ca: ca.pem, strict_crl: true");
+        assert!(e.contains("ike.peers[0].crl"), "{e}");
+        let e = refused("auth: psk, psk: correct-horse", "auth: certificate, ca: c, crl: [c], strict_crl: true");
+        assert!(!e.contains("crl"), "{e}");
     }
 
     #[test]

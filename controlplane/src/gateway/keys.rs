@@ -38,6 +38,7 @@ impl Gateway {
                     }
                     Err(why) => {
                         self.control.child_refused += 1;
+                        self.program.allocation().free_spi(Spi(child.spi_in));
                         tracing::warn!(peer = peer.0.get(), why, "child SA refused");
                         self.close_peer(now, id);
                     }
@@ -50,14 +51,15 @@ impl Gateway {
                 }
                 self.mesh_selected(id);
             }
+            ChildDown { spi_in, reason: ike::ChildDownReason::Unused, .. } => {
+                self.program.allocation().free_spi(Spi(spi_in));
+            }
             ChildDown { peer, spi_in, .. } => {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
                 let worker = p.worker;
-                match p.child_down(id, spi_in, &mut self.program) {
-                    Some(spi) => self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi)),
-                    // It was refused before it was installed: only its SPI was taken.
-                    None => self.program.allocation().free_spi(Spi(spi_in)),
+                if let Some(spi) = p.child_down(id, spi_in, &mut self.program) {
+                    self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi));
                 }
                 if self.peers.get(&id).is_some_and(|p| p.children.is_empty()) {
                     self.mesh_lost(now, id);
@@ -109,5 +111,105 @@ impl Gateway {
                 self.audit.push_back(r);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use dataplane_api::{Counters, MacAddr, WorkerId};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// A gateway whose worker has room for one SA, and a peer that is up.
+    fn gateway() -> (Gateway, ike::PeerHandle) {
+        let text = "dataplane: { max_sessions: 1 }\n\
+                    ports: [{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }]\n\
+                    listeners: [{ name: l, address: 192.0.2.1 }]\n\
+                    ike: { identity: gw.example.net, peers: [{ name: p, id: p@example.net, auth: psk, psk: k }] }\n";
+        let config = Arc::new(Config::from_yaml("t", text).unwrap());
+        let counters = vec![Arc::new(Counters::new(1, 1))];
+        let mut g = Gateway::new(config, Instant::now(), &[MacAddr([2; 6])], counters, [7; 32]).unwrap();
+        let peer = ike::PeerHandle(std::num::NonZeroU32::MIN);
+        let address = ([192, 0, 2, 9], 500).into();
+        let id: ike::auth::Identity = "p@example.net".parse().unwrap();
+        let up = ike::Event::PeerUp {
+            peer,
+            pad: "p".into(),
+            local_id: id.clone(),
+            remote_id: id,
+            local: address,
+            remote: address,
+            natt: false,
+            initiator: false,
+            suite: String::new(),
+        };
+        g.ike_event(Instant::now(), up);
+        (g, peer)
+    }
+
+    fn draw(g: &Gateway) -> Option<u32> {
+        g.program.allocation().spi(WorkerId(0)).map(|spi| spi.0)
+    }
+
+    fn child(spi_in: u32, key: usize) -> Box<ike::Child> {
+        let key = || ike::ChildKey { encr: vec![0; key].into(), integ: Vec::new().into() };
+        let address = ([192, 0, 2, 9], 500).into();
+        Box::new(ike::Child {
+            spi_in,
+            spi_out: 256,
+            suite: ike::EspSuite { encr: (20, 128), integ: 0, esn: false, ke: None, addke1: None },
+            mode: ike::Mode::Transport,
+            inbound: key(),
+            outbound: key(),
+            local_ts: Vec::new(),
+            remote_ts: Vec::new(),
+            encap: false,
+            local: address,
+            remote: address,
+            replaces: None,
+        })
+    }
+
+    fn down(peer: ike::PeerHandle, spi_in: u32, reason: ike::ChildDownReason) -> ike::Event {
+        ike::Event::ChildDown { peer, spi_in, reason }
+    }
+
+    #[test]
+    fn an_unused_spi_is_free_whether_its_peer_is_up_or_not() {
+        let (mut g, peer) = gateway();
+        let other = ike::PeerHandle(std::num::NonZeroU32::MAX);
+        for peer in [peer, other] {
+            let spi = draw(&g).unwrap();
+            assert_eq!(draw(&g), None);
+            g.ike_event(Instant::now(), down(peer, spi, ike::ChildDownReason::Unused));
+        }
+        assert!(draw(&g).is_some() && draw(&g).is_none());
+    }
+
+    #[test]
+    fn a_child_that_goes_gives_its_spi_back_after_the_grace_time() {
+        let (mut g, peer) = gateway();
+        let spi = draw(&g).unwrap();
+        let now = Instant::now();
+        g.ike_event(now, ike::Event::ChildUp { peer, child: child(spi, 20), select: true });
+        g.ike_event(now, down(peer, spi, ike::ChildDownReason::Deleted));
+        assert_eq!(draw(&g), None);
+        g.handle_timeout(now + Duration::from_secs(60));
+        assert!(draw(&g).is_some() && draw(&g).is_none());
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_installed_gives_its_spi_back_once() {
+        let (mut g, peer) = gateway();
+        let spi = draw(&g).unwrap();
+        g.ike_event(Instant::now(), ike::Event::ChildUp { peer, child: child(spi, 3), select: true });
+        assert_eq!(g.control.child_refused, 1);
+        g.ike_event(Instant::now(), down(peer, spi, ike::ChildDownReason::Deleted));
+        let reason = ike::DownReason::Closed;
+        g.ike_event(Instant::now(), ike::Event::PeerDown { peer, reason, remote_id: None });
+        g.handle_timeout(Instant::now() + Duration::from_secs(60));
+        assert!(draw(&g).is_some() && draw(&g).is_none());
     }
 }

@@ -1,7 +1,8 @@
 //! Certificates: our chain and key, and the validation of a peer's.
 //!
 //! A peer's chain must lead to one of our anchors (RFC 5280, by webpki), be of the time, not be revoked by a list we have,
-//! have an extended key usage that IKE accepts (RFC 4945, section 5.1.3.12), and name the identity the peer claims (H22).
+//! have key usages that IKE accepts (RFC 4945, sections 5.1.3.2 and 5.1.3.12), and name the identity the peer claims
+//! (H22).
 
 use super::signature::{self, hash};
 use super::{AuthError, Identity, method};
@@ -140,6 +141,7 @@ impl Key {
 pub struct Trust {
     roots: Vec<CertificateDer<'static>>,
     crls: Vec<CertRevocationList<'static>>,
+    strict_crl: bool,
 }
 
 // RFC 4945, section 5.1.3.12: none, id-kp-ipsecIKE, anyExtendedKeyUsage; and what certificates of VPN peers usually have:
@@ -182,7 +184,13 @@ impl Trust {
                 lists.push(OwnedCertRevocationList::from_der(&der).map_err(|e| load("CRL", e))?.into());
             }
         }
-        Ok(Self { roots, crls: lists })
+        Ok(Self { roots, crls: lists, strict_crl: false })
+    }
+
+    /// What is to be thought of a certificate whose issuer has no list here, or one that is out of date. Strict: it is
+    /// refused. Otherwise it passes, unless a list, of whatever age, revokes it.
+    pub fn strict_crl(self, strict: bool) -> Self {
+        Self { strict_crl: strict, ..self }
     }
 
     /// Validates a chain for `id`; gives the peer's own certificate.
@@ -192,21 +200,41 @@ impl Trust {
         id: &Identity,
         now: UnixTime,
     ) -> Result<&'a [u8], AuthError> {
+        let own = self.verify(certs, now, self.strict_crl)?;
+        usable(own)?;
+        if names(own, id)? { Ok(own) } else { Err(AuthError::Identity(id.clone())) }
+    }
+
+    /// Whether a list revokes a certificate of the chain.
+    pub(crate) fn revokes(&self, certs: &[Vec<u8>], now: UnixTime) -> bool {
+        matches!(self.verify(certs, now, false), Err(AuthError::Revoked))
+    }
+
+    /// Verifies a chain; gives the certificate at its end.
+    fn verify<'a>(&self, certs: &'a [Vec<u8>], now: UnixTime, strict: bool) -> Result<&'a [u8], AuthError> {
         let (own, rest) = certs.split_first().ok_or_else(|| AuthError::Certificate("none was sent".into()))?;
         let der = CertificateDer::from(own.as_slice());
         let entity = EndEntityCert::try_from(&der).map_err(|e| AuthError::Certificate(e.to_string()))?;
         let anchors: Vec<_> = self.roots.iter().filter_map(|r| anchor_from_trusted_cert(r).ok()).collect();
         let intermediates: Vec<_> = rest.iter().map(|c| CertificateDer::from(c.as_slice())).collect();
         let lists: Vec<&CertRevocationList<'_>> = self.crls.iter().collect();
-        // Certificates of issuers without a list of ours pass: the operator decides by giving a list. A list that is out
-        // of date says nothing any more, and what it covers is refused.
-        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|b| {
-            b.with_status_policy(UnknownStatusPolicy::Allow).with_expiration_policy(ExpirationPolicy::Enforce).build()
-        });
+        let (status, expiration) = if strict {
+            (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce)
+        } else {
+            (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore)
+        };
+        let revocation = RevocationOptionsBuilder::new(&lists).ok();
+        let revocation = revocation.map(|b| b.with_status_policy(status).with_expiration_policy(expiration).build());
+        if strict && revocation.is_none() {
+            return Err(AuthError::Untrusted("there is no revocation list".to_owned()));
+        }
         entity
             .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &intermediates, now, IkeUsage, revocation, None)
-            .map_err(|e| AuthError::Untrusted(e.to_string()))?;
-        if names(own, id)? { Ok(own) } else { Err(AuthError::Identity(id.clone())) }
+            .map_err(|e| match e {
+                webpki::Error::CertRevoked => AuthError::Revoked,
+                other => AuthError::Untrusted(other.to_string()),
+            })?;
+        Ok(own)
     }
 
     /// SHA-1 of each anchor's SubjectPublicKeyInfo, for CERTREQ (RFC 7296, section 3.7).
@@ -216,6 +244,18 @@ impl Trust {
             Some(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, c.public_key().raw).as_ref().to_vec())
         };
         self.roots.iter().filter_map(spki).collect()
+    }
+}
+
+// RFC 4945, section 5.1.3.2: a key usage, where there is one, must allow signatures.
+fn usable(certificate: &[u8]) -> Result<(), AuthError> {
+    let refused = |e: String| AuthError::Certificate(e);
+    let (_, c) = X509Certificate::from_der(certificate).map_err(|e| refused(e.to_string()))?;
+    match c.key_usage().map_err(|e| refused(e.to_string()))? {
+        Some(usage) if !usage.value.digital_signature() && !usage.value.non_repudiation() => {
+            Err(AuthError::Untrusted("its key usage does not allow signatures".to_owned()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,9 +2,9 @@ use super::*;
 use crate::auth::{LocalAuth, RemoteAuth, signed_octets};
 use crate::crypto::Prf;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
-    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
-    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use std::time::Duration;
 
@@ -147,9 +147,55 @@ fn time_usage_and_revocation() {
     let pem = |until| crl(until).signed_by(&ca).unwrap().pem().unwrap().into_bytes();
     let good = leaf(&ca, &PKCS_ECDSA_P256_SHA256, |p| p.serial_number = Some(SerialNumber::from(vec![43])));
     let revoked = leaf(&ca, &PKCS_ECDSA_P256_SHA256, |_| {});
-    let remote = trust(&ca, &[pem(2030)]);
-    assert!(refused(&revoked, &remote) && !refused(&good, &remote));
-    assert!(refused(&good, &trust(&ca, &[pem(2025)])), "the list is out of date");
+    let judged = |l: &Leaf, lists: &[Vec<u8>], strict: bool| {
+        let trust = Trust::from_pem(ca.pem().as_bytes(), lists).unwrap().strict_crl(strict);
+        prove(l, &RemoteAuth::Certificate(trust.into()), "alice@example.net", &hash::OURS, &[])
+    };
+    let (current, stale, none) = ([pem(2030)], [pem(2025)], []);
+    let mut other = ca_params();
+    other.distinguished_name.push(DnType::CommonName, "another authority");
+    let other = CertifiedIssuer::self_signed(other, KeyPair::generate().unwrap()).unwrap();
+    let foreign = [crl(2030).signed_by(&other).unwrap().pem().unwrap().into_bytes()];
+    for strict in [false, true] {
+        assert_eq!(judged(&good, &current, strict), Ok(()));
+        assert_eq!(judged(&revoked, &current, strict), Err(AuthError::Revoked));
+        // A list that is out of date, none at all, and none of this issuer.
+        for lists in [&stale[..], &none, &foreign] {
+            let judgement = judged(&good, lists, strict);
+            let expected = if strict { matches!(judgement, Err(AuthError::Untrusted(_))) } else { judgement.is_ok() };
+            assert!(expected, "{strict} {judgement:?}");
+        }
+        // What an old list says still holds.
+        assert!(judged(&revoked, &stale, strict).is_err());
+    }
+    assert_eq!(judged(&revoked, &stale, false), Err(AuthError::Revoked));
+}
+
+#[test]
+fn a_key_that_is_not_for_signatures_proves_nothing() {
+    let ca = ca();
+    let usage = |u: &[KeyUsagePurpose]| {
+        let l = leaf(&ca, &PKCS_ECDSA_P256_SHA256, |p| p.key_usages = u.to_vec());
+        prove(&l, &trust(&ca, &[]), "alice@example.net", &hash::OURS, &[])
+    };
+    let (sign, commit) = (KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::ContentCommitment);
+    for good in [&[][..], &[sign], &[commit], &[KeyUsagePurpose::KeyAgreement, sign]] {
+        assert_eq!(usage(good), Ok(()), "{good:?}");
+    }
+    for bad in [KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyAgreement, KeyUsagePurpose::DataEncipherment] {
+        assert!(matches!(usage(&[bad]), Err(AuthError::Untrusted(_))), "{bad:?}");
+    }
+}
+
+// RFC 8247, section 3.2: method 1 is RSA with SHA-1.
+#[test]
+fn rsa_digital_signature_is_refused() {
+    let ca = ca();
+    let l = leaf(&ca, &PKCS_ECDSA_P256_SHA256, |_| {});
+    let local = LocalAuth::certificate(l.pem.as_bytes(), l.key.as_bytes()).unwrap();
+    let id = "alice@example.net".parse().unwrap();
+    let judgement = trust(&ca, &[]).verify(Prf::HmacSha256, b"octets", (1, &[0; 256]), &id, local.chain(), now());
+    assert_eq!(judgement, Err(AuthError::Method(1)));
 }
 
 #[test]

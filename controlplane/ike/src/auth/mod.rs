@@ -21,7 +21,9 @@ use rustls_pki_types::UnixTime;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// AUTH methods (IANA).
+/// AUTH methods (IANA). RSA Digital Signature (1) is not among them: its hash is not negotiated and is SHA-1 (RFC 7296,
+/// section 3.8), with which signatures MUST NOT be made (RFC 8247, section 3.2). A peer with an RSA key has to speak
+/// RFC 7427.
 pub mod method {
     /// Shared Key Message Integrity Code.
     pub const SHARED_KEY: u8 = 2;
@@ -51,7 +53,10 @@ pub enum AuthError {
     /// No certificate came, or it cannot be read.
     #[error("no usable certificate: {0}")]
     Certificate(String),
-    /// The chain does not lead to a trust anchor, or is expired or revoked.
+    /// A revocation list names a certificate of the chain.
+    #[error("certificate is revoked")]
+    Revoked,
+    /// The chain does not lead to a trust anchor, is expired, or is not for signatures.
     #[error("certificate is not trusted: {0}")]
     Untrusted(String),
     /// A valid certificate, but of somebody else (H22).

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   SKEYSEED = prf(Ni | Nr, g^ir)                          a new IKE SA
-//!            = prf(SK_d (old), g^ir | Ni | Nr)             a rekeyed one
+//!            = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | ...)  a rekeyed one, SK(1) of its additional key exchange
 //!            = prf(SK_d, SK(n) | Ni | Nr)                  after additional key exchange n
 //!   {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)
 //! ```
@@ -44,9 +44,7 @@ impl IkeKeys {
         (ni, nr): (&[u8], &[u8]),
         spis: (u64, u64),
     ) -> Self {
-        let (first, more) = shared.split_first().map_or((&[][..], &[][..]), |(f, m)| (*f, m));
-        let parts: Vec<&[u8]> = [first, ni, nr].into_iter().chain(more.iter().copied()).collect();
-        let seed = old.mac(&self.sk_d, &parts);
+        let seed = old.mac(&self.sk_d, &rekey_seed(shared, ni, nr));
         Self::expand(prf, suite, &seed, (ni, nr), spis)
     }
 
@@ -103,10 +101,16 @@ impl IkeKeys {
     }
 }
 
-/// `len` octets of KEYMAT for a child SA: prf+(SK_d, g^ir (new) | Ni | Nr) (RFC 7296, section 2.17). `shared` is empty
-/// without a key exchange of its own.
-pub fn child_keymat(prf: Prf, sk_d: &[u8], shared: &[u8], ni: &[u8], nr: &[u8], len: usize) -> Secret {
-    prf.plus(sk_d, &[shared, ni, nr], len)
+/// SK(0) | Ni | Nr | SK(1) | ...: of what a rekey derives from (RFC 9370, section 2.2.4).
+fn rekey_seed<'a>(shared: &[&'a [u8]], ni: &'a [u8], nr: &'a [u8]) -> Vec<&'a [u8]> {
+    let (first, more) = shared.split_first().map_or((&[][..], &[][..]), |(f, m)| (*f, m));
+    [first, ni, nr].into_iter().chain(more.iter().copied()).collect()
+}
+
+/// `len` octets of KEYMAT for a child SA: prf+(SK_d, SK(0) | Ni | Nr | SK(1) | ...) (RFC 7296, section 2.17; RFC 9370,
+/// section 2.2.4). `shared` are the shared secrets of its own key exchanges, in order; empty without.
+pub fn child_keymat(prf: Prf, sk_d: &[u8], shared: &[&[u8]], ni: &[u8], nr: &[u8], len: usize) -> Secret {
+    prf.plus(sk_d, &rekey_seed(shared, ni, nr), len)
 }
 
 #[cfg(test)]
@@ -131,6 +135,27 @@ mod tests {
         assert!(keys.protect(true).1.is_empty());
     }
 
+    // The same, of rekeys with an additional key exchange.
+    #[test]
+    fn rekeys_of_rfc_9370_against_another_implementation() {
+        let suite = SkSuite::from_ids(20, 128, 0).unwrap();
+        let old = IkeKeys::derive(Prf::HmacSha256, suite, &[0x42; 32], &[b'N'; 16], &[b'R'; 16], SPI_I, SPI_R);
+        let shared: [&[u8]; 2] = [&[0x43; 32], &[0x44; 32]];
+        let (ni, nr) = (&[b'n'; 16][..], &[b'r'; 16][..]);
+        let new = old.rekey(Prf::HmacSha256, (Prf::HmacSha256, suite), &shared, (ni, nr), (SPI_I, SPI_R));
+        assert_eq!(new.derivation(), hex!("b1d37b043f6193559d1c08741c84d15fb4af48c1f1faed462747ec77db0232ff"));
+        assert_eq!(new.protect(true).0, hex!("d558f8e2c3e136fd2018cd9d34a616946922e7bd"));
+        let keymat = |shared: &[&[u8]]| child_keymat(Prf::HmacSha256, old.derivation(), shared, ni, nr, 40);
+        assert_eq!(
+            keymat(&shared)[..],
+            hex!("86fc8d2935ffdcc07b5c85d718bf504940d0b1f83014e92266a7c6fa898e4157f3cd82855a1277f4")
+        );
+        assert_eq!(
+            keymat(&[])[..],
+            hex!("dcd6f49e16848ef805b8dde658ab18d2c870e39f95b4ab0d8bd8ba3d27ca29284f0bbc51032cdfd4")
+        );
+    }
+
     #[test]
     fn directions_and_generations_differ() {
         let suite = SkSuite::from_ids(12, 256, 12).unwrap();
@@ -144,6 +169,6 @@ mod tests {
         assert_eq!(rekeyed.derivation().len(), 32);
         let child = child_keymat(Prf::HmacSha384, first.derivation(), &[], ni, nr, 72);
         assert_eq!(child.len(), 72);
-        assert_ne!(child, child_keymat(Prf::HmacSha384, first.derivation(), &[5; 32], ni, nr, 72));
+        assert_ne!(child, child_keymat(Prf::HmacSha384, first.derivation(), &[&[5; 32]], ni, nr, 72));
     }
 }

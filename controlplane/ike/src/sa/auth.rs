@@ -10,7 +10,7 @@
 
 use super::channel::Channel;
 use super::child::{self, ChildSa, Material, Terms};
-use super::established::Established;
+use super::established::{Established, Remote};
 use super::initial::InitReplied;
 use super::intermediate::Handshake;
 use super::{Base, Ctx, Effect, Received, State};
@@ -35,7 +35,7 @@ pub(crate) struct AuthSent {
     pub channel: Channel,
     handshake: Handshake,
     pad: Arc<PadEntry>,
-    spi_in: u32,
+    pub spi_in: u32,
     int_auth: Vec<u8>,
 }
 
@@ -46,16 +46,16 @@ fn octets(prf: Prf, channel: &Channel, handshake: &Handshake, initiator: bool, i
     signed_octets(message, nonce, prf, channel.keys.authentication(initiator), id, int_auth)
 }
 
-/// Verifies the peer's proof.
+/// Verifies the peer's proof that it is `id`.
 fn check(
     ctx: &Ctx<'_>,
     pad: &PadEntry,
     prf: Prf,
     octets: &[u8],
     auth: AuthPayload<'_>,
-    id: &Identity,
-    certs: &[Vec<u8>],
-) -> Result<(), Failure> {
+    id: Identity,
+    certs: Vec<Vec<u8>>,
+) -> Result<Remote, Failure> {
     let now = match (&pad.remote_auth, ctx.unix) {
         (_, Some(now)) => now,
         (RemoteAuth::Psk(_), None) => UnixTime::since_unix_epoch(Duration::ZERO),
@@ -63,8 +63,10 @@ fn check(
         (RemoteAuth::Certificate(_), None) => return Err(Failure::Authentication("the time is not known".to_owned())),
     };
     pad.remote_auth
-        .verify(prf, octets, (auth.method, auth.data), id, certs, now)
-        .map_err(|error| Failure::Authentication(error.to_string()))
+        .verify(prf, octets, (auth.method, auth.data), &id, &certs, now)
+        .map_err(|error| Failure::Authentication(error.to_string()))?;
+    let chain = if matches!(pad.remote_auth, RemoteAuth::Certificate(_)) { certs.into() } else { Arc::default() };
+    Ok(Remote { id: Arc::new(id), chain })
 }
 
 fn certificates(body: &Body<'_>) -> Vec<Vec<u8>> {
@@ -101,7 +103,6 @@ pub(crate) fn start(
 ) -> Result<State, Failure> {
     let prf = Prf::from_id(channel.suite.prf).ok_or(Failure::NoProposal)?;
     let peer = base.peer.ok_or(Failure::Resources("peer handle"))?;
-    let spi_in = (ctx.spis)(peer).ok_or(Failure::Resources("inbound SPIs"))?;
     let int_auth = handshake.int_auth.suffix(base.window.next_out());
     let id = pad.local_id.body();
     let signed = octets(prf, &channel, &handshake, true, &id, &int_auth);
@@ -131,9 +132,11 @@ pub(crate) fn start(
         prf,
         &handshake.signature_hashes,
     )?;
+    // Taken last: nothing fails between here and the state that owns it.
+    let spi_in = (ctx.spis)(peer).ok_or(Failure::Resources("inbound SPIs"))?;
     let ts_i = child::propose(&pad.child.local_ts, base.local.ip());
     let ts_r = child::propose(&pad.child.remote_ts, base.remote.ip());
-    child::offer(&mut chain, &pad.child, spi_in, None, |_| (), (&ts_i, &ts_r), pad.child.mode);
+    child::offer(&mut chain, &pad.child.esp_proposals, spi_in, None, |_| (), (&ts_i, &ts_r), pad.child.mode);
     base.request(ctx, &mut channel, ExchangeType::IKE_AUTH, &chain);
     Ok(State::AuthSent(Box::new(AuthSent { channel, handshake, pad, spi_in, int_auth })))
 }
@@ -151,15 +154,15 @@ impl AuthSent {
                     chain.notify(NotifyType::AUTHENTICATION_FAILED, &[]);
                     base.farewell(ctx, &mut channel, &chain);
                 }
-                ctx.effects.push(Effect::ChildRemoved { spi_in });
+                base.unused_spi(ctx, spi_in);
                 base.failed(ctx, None, failure);
                 State::Gone
             }
         }
     }
 
-    /// The identity the responder proved.
-    fn verify(&self, ctx: &Ctx<'_>, prf: Prf, body: &Body<'_>) -> Result<Identity, Failure> {
+    /// Who the responder has proved to be.
+    fn verify(&self, ctx: &Ctx<'_>, prf: Prf, body: &Body<'_>) -> Result<Remote, Failure> {
         let (Some(id_r), Some(auth)) = (body.id_r, body.auth) else {
             return Err(Failure::Protocol("incomplete IKE_AUTH answer"));
         };
@@ -168,8 +171,7 @@ impl AuthSent {
             return Err(Failure::UnknownIdentity);
         }
         let signed = octets(prf, &self.channel, &self.handshake, false, id_r, &self.int_auth);
-        check(ctx, &self.pad, prf, &signed, auth, &id, &certificates(body))?;
-        Ok(id)
+        check(ctx, &self.pad, prf, &signed, auth, id, certificates(body))
     }
 
     fn proceed(
@@ -190,18 +192,18 @@ impl AuthSent {
         let Some((prf, peer)) = Prf::from_id(self.channel.suite.prf).zip(base.peer) else {
             return Err((Failure::NoProposal, None));
         };
-        let id = match self.verify(ctx, prf, body) {
-            Ok(id) => Arc::new(id),
+        let remote = match self.verify(ctx, prf, body) {
+            Ok(remote) => remote,
             Err(failure) => return Err((failure, Some(Box::new(self.channel)))),
         };
         let Self { channel, handshake, pad, spi_in, .. } = *self;
-        up(base, ctx, peer, &pad, &id, &channel, false);
-        let mut established = Established::new(ctx, channel, Arc::clone(&pad), id);
+        up(base, ctx, peer, &pad, &remote.id, &channel, false);
+        let mut established = Established::new(ctx, channel, Arc::clone(&pad), remote);
         let agreement = match body.error() {
             Some(error) => Err(Failure::Notified(error.kind)),
             None => {
                 let nat = established.channel.nat;
-                child::conclude(body, &pad.child, base, nat, spi_in, pad.child.mode, false)
+                child::conclude(body, &pad.child, &pad.child.esp_proposals, base, nat, spi_in, pad.child.mode, false)
             }
         };
         match agreement {
@@ -215,12 +217,13 @@ impl AuthSent {
                 established.children.push(child);
             }
             Err(failure) => {
-                // The responder may believe in a child SA whose answer we cannot accept: delete it.
-                let refused_by_us = body.error().is_none();
-                ctx.effects.push(Effect::ChildRemoved { spi_in });
-                child::refused(ctx, peer, spi_in, failure);
-                if refused_by_us {
-                    established.delete_unmade(base, ctx, spi_in);
+                child::refused(ctx, peer, failure);
+                if body.error().is_some() {
+                    base.unused_spi(ctx, spi_in);
+                } else {
+                    // The responder may believe in a child SA whose answer we cannot accept.
+                    established.delete_unmade(spi_in);
+                    established.pump(base, ctx);
                 }
             }
         }
@@ -257,7 +260,7 @@ pub(crate) fn respond(mut state: InitReplied, base: &mut Base, ctx: &mut Ctx<'_>
     let body = &received.body;
     state.channel.forget_previous();
     match authenticate(&state, ctx, received) {
-        Ok((pad, id)) => accept(state, base, ctx, body, received.id, pad, Arc::new(id)),
+        Ok((pad, remote)) => accept(state, base, ctx, body, received.id, pad, remote),
         Err((kind, failure)) => {
             let mut chain = Builder::new();
             chain.notify(kind, &[]);
@@ -274,7 +277,7 @@ fn authenticate(
     state: &InitReplied,
     ctx: &Ctx<'_>,
     received: &Received<'_>,
-) -> Result<(Arc<PadEntry>, Identity), (NotifyType, Failure)> {
+) -> Result<(Arc<PadEntry>, Remote), (NotifyType, Failure)> {
     let body = &received.body;
     let refuse = |failure| (NotifyType::AUTHENTICATION_FAILED, failure);
     let Some(id_i) = body.id_i else {
@@ -299,8 +302,8 @@ fn authenticate(
             failure = Failure::NoProposal;
             continue;
         }
-        match check(ctx, pad, prf, &signed, auth, &id, &certs) {
-            Ok(()) => return Ok((Arc::clone(pad), id.clone())),
+        match check(ctx, pad, prf, &signed, auth, id.clone(), certs.clone()) {
+            Ok(remote) => return Ok((Arc::clone(pad), remote)),
             Err(error) => failure = error,
         }
     }
@@ -314,7 +317,7 @@ fn accept(
     body: &Body<'_>,
     message_id: u32,
     pad: Arc<PadEntry>,
-    id: Arc<Identity>,
+    remote: Remote,
 ) -> State {
     let Some((prf, peer)) = Prf::from_id(state.channel.suite.prf).zip(ctx.handles.take()) else {
         return State::InitReplied(Box::new(state));
@@ -329,18 +332,18 @@ fn accept(
         let mut chain = Builder::new();
         chain.notify(NotifyType::AUTHENTICATION_FAILED, &[]);
         base.answer(ctx, &mut state.channel, ExchangeType::IKE_AUTH, &chain);
-        base.failed(ctx, Some(Identity::clone(&id)), failure);
+        base.failed(ctx, Some(Identity::clone(&remote.id)), failure);
         return State::linger(ctx, state.channel);
     }
     base.peer = Some(peer);
-    up(base, ctx, peer, &pad, &id, &state.channel, body.has(NotifyType::INITIAL_CONTACT));
+    up(base, ctx, peer, &pad, &remote.id, &state.channel, body.has(NotifyType::INITIAL_CONTACT));
     let InitReplied { channel, handshake, .. } = state;
-    let mut established = Established::new(ctx, channel, Arc::clone(&pad), id);
+    let mut established = Established::new(ctx, channel, Arc::clone(&pad), remote);
     match first_child(&established, base, ctx, body, &pad, peer, prf, &handshake, &mut chain) {
         Ok(child) => established.children.push(child),
         Err(kind) => {
             chain.notify(kind, &[]);
-            child::refused(ctx, peer, 0, Failure::Notified(kind));
+            child::refused(ctx, peer, Failure::Notified(kind));
         }
     }
     base.answer(ctx, &mut established.channel, ExchangeType::IKE_AUTH, &chain);
@@ -364,7 +367,7 @@ fn first_child(
     chain: &mut Builder,
 ) -> Result<ChildSa, NotifyType> {
     let channel = &established.channel;
-    let accepted = child::accept(body, &pad.child, base, channel.nat, false)?;
+    let accepted = child::accept(body, &pad.child, &pad.child.esp_proposals, base, channel.nat, false)?;
     let spi_in = (ctx.spis)(peer).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
     accepted.answer_sa(chain, spi_in);
     accepted.answer_ts(chain);

@@ -24,7 +24,7 @@ pub(crate) struct Channel {
     sk: SkSuite,
     /// All the SK_* keys.
     pub keys: IkeKeys,
-    /// The keys before an additional key exchange, which protect repetitions of its request.
+    /// A responder's keys before an additional key exchange, which protect repetitions of its request.
     previous: Option<IkeKeys>,
     /// We are the original initiator.
     pub initiator: bool,
@@ -78,10 +78,11 @@ impl Channel {
         self.sk
     }
 
-    /// New keys after an additional key exchange (RFC 9370, section 2.2.2). An IV counter never restarts under one key;
-    /// with new keys it could, but need not.
+    /// New keys after an additional key exchange (RFC 9370, section 2.2.2). Only the responder may see its request
+    /// again. An IV counter never restarts under one key; with new keys it could, but need not.
     pub fn rekeyed(&mut self, keys: IkeKeys) {
-        self.previous = Some(std::mem::replace(&mut self.keys, keys));
+        let previous = std::mem::replace(&mut self.keys, keys);
+        self.previous = (!self.initiator).then_some(previous);
     }
 
     /// The exchange after the one that changed the keys is there: nothing under the old ones comes any more.

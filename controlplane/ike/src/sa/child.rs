@@ -90,7 +90,7 @@ pub(crate) fn propose(patterns: &[TsPattern], outer: IpAddr) -> Vec<TrafficSelec
 /// Writes the SA and TS payloads of a request.
 pub(crate) fn offer(
     chain: &mut Builder,
-    policy: &ChildPolicy,
+    proposals: &[EspProposal],
     spi_in: u32,
     ke: Option<u16>,
     nonce_ke: impl FnOnce(&mut Builder),
@@ -100,7 +100,7 @@ pub(crate) fn offer(
     if mode == Mode::Transport {
         chain.notify(NotifyType::USE_TRANSPORT_MODE, &[]);
     }
-    let offers: Vec<_> = (1..=255).zip(&policy.esp_proposals).map(|(n, p)| p.offer(n, spi_in, ke)).collect();
+    let offers: Vec<_> = (1..=255).zip(proposals).map(|(n, p)| p.offer(n, spi_in, ke)).collect();
     chain.push(PayloadType::SA, |out| sa::emit(&offers, out));
     nonce_ke(chain);
     chain.push(PayloadType::TSI, |out| ts::emit(ts_i, out));
@@ -117,10 +117,12 @@ pub(crate) struct Accepted {
     peers: Side,
 }
 
-/// Judges a request for a child SA. `guess` is the method of its KE payload; without `with_ke` it is IKE_AUTH.
+/// Judges a request for a child SA by the policy, and by `proposals` in place of the policy's own. Without `with_ke` it
+/// is IKE_AUTH.
 pub(crate) fn accept(
     body: &Body<'_>,
     policy: &ChildPolicy,
+    proposals: &[EspProposal],
     base: &Base,
     nat: Nat,
     with_ke: bool,
@@ -136,7 +138,7 @@ pub(crate) fn accept(
     let mode = policy.mode;
     let guess = body.ke.map(|ke| ke.method);
     let (suite, chosen) =
-        EspProposal::choose(&policy.esp_proposals, offered, guess, with_ke).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
+        EspProposal::choose(proposals, offered, guess, with_ke).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
     let spi_out = chosen.esp_spi().ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
     let transport = mode == Mode::Transport;
     let seen_i = substitute(ts_i, transport && nat.remote, base.remote.ip());
@@ -150,8 +152,8 @@ pub(crate) fn accept(
 pub(crate) struct Material<'a> {
     pub prf: Prf,
     pub keys: &'a IkeKeys,
-    /// Result of a key exchange, empty without.
-    pub shared: &'a [u8],
+    /// Results of its own key exchanges, in order.
+    pub shared: &'a [&'a [u8]],
     pub ni: &'a [u8],
     pub nr: &'a [u8],
 }
@@ -191,6 +193,7 @@ pub(crate) struct Terms {
 }
 
 /// What both ends agreed on.
+#[derive(Debug)]
 pub(crate) struct Agreement {
     pub spi_in: u32,
     pub spi_out: u32,
@@ -202,10 +205,12 @@ pub(crate) struct Agreement {
     pub initiator: bool,
 }
 
-/// Checks the answer to our request for a child SA.
+/// Checks the answer to our request for a child SA with `proposals`.
+#[allow(clippy::too_many_arguments)] // one exchange's worth of context
 pub(crate) fn conclude(
     body: &Body<'_>,
     policy: &ChildPolicy,
+    proposals: &[EspProposal],
     base: &Base,
     nat: Nat,
     spi_in: u32,
@@ -217,8 +222,8 @@ pub(crate) fn conclude(
     };
     let [chosen] = &chosen[..] else { return Err(Failure::Protocol("not one proposal chosen")) };
     let guess = body.ke.map(|ke| ke.method);
-    let (suite, exact) = EspProposal::choose(&policy.esp_proposals, std::slice::from_ref(chosen), guess, with_ke)
-        .ok_or(Failure::NoProposal)?;
+    let (suite, exact) =
+        EspProposal::choose(proposals, std::slice::from_ref(chosen), guess, with_ke).ok_or(Failure::NoProposal)?;
     if with_ke && exact.transforms.len() != chosen.transforms.len() {
         return Err(Failure::NoProposal);
     }
@@ -285,8 +290,8 @@ impl Agreement {
 }
 
 /// Reports that the first child SA did not come about.
-pub(crate) fn refused(ctx: &mut Ctx<'_>, peer: PeerHandle, spi_in: u32, failure: Failure) {
-    ctx.events.push_back(Event::ChildDown { peer, spi_in, reason: ChildDownReason::Refused(failure) });
+pub(crate) fn refused(ctx: &mut Ctx<'_>, peer: PeerHandle, failure: Failure) {
+    ctx.events.push_back(Event::ChildDown { peer, spi_in: 0, reason: ChildDownReason::Refused(failure) });
 }
 
 /// A lifetime less up to a tenth at random, so that the ends rarely rekey at the same moment (section 2.8).

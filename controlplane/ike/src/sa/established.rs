@@ -2,13 +2,14 @@
 //!
 //! What is due (DPD, rekeying, deletions) becomes a [`Task`]; when no request is under way the next task makes one, and
 //! the [`Request`] remembers what its answer will mean. Requests of the peer are answered at once, by
-//! [`super::create_child`] and [`super::informational`].
+//! [`super::accept`], [`super::followup`] and [`super::informational`].
 
 use super::channel::Channel;
 use super::child::{Busy, ChildSa, shorten};
 use super::create_child::{RekeyChild, RekeyIke};
+use super::followup::{Awaited, Draft, Followup};
 use super::{Base, Ctx, Effect, Received, State};
-use crate::auth::Identity;
+use crate::auth::{Identity, RemoteAuth};
 use crate::config::PadEntry;
 use crate::event::{ChildDownReason, DownReason, Event, Transmit};
 use crate::message::ExchangeType;
@@ -40,16 +41,27 @@ pub(crate) enum Request {
     Dpd,
     RekeyChild(Box<RekeyChild>),
     RekeyIke(Box<RekeyIke>),
+    /// The additional key exchange of a rekey of ours.
+    Followup(Box<Followup>),
     DeleteChild(u32, ChildDownReason),
     DeleteIke,
 }
 
-/// An SA that the peer made while our own rekey of the same SA is under way: the exchange with the lowest of the four
-/// nonces loses (RFC 7296, section 2.8.1).
+/// Who the peer is, and the certificates that proved it; none with a pre-shared key.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    pub id: Arc<Identity>,
+    pub chain: Arc<[Vec<u8>]>,
+}
+
+/// What an IKE SA leaves to its successor.
 #[derive(Debug)]
-pub(crate) struct Rival<Spi> {
-    pub spi: Spi,
-    pub lowest_nonce: Vec<u8>,
+pub(crate) struct Estate {
+    pub children: Vec<ChildSa>,
+    pub unmade: Vec<u32>,
+    pub tasks: VecDeque<Task>,
+    /// The owner has closed the peer.
+    pub closed: bool,
 }
 
 /// An authenticated IKE SA.
@@ -57,7 +69,7 @@ pub(crate) struct Rival<Spi> {
 pub(crate) struct Established {
     pub channel: Channel,
     pub pad: Arc<PadEntry>,
-    pub remote_id: Arc<Identity>,
+    pub remote: Remote,
     pub children: Vec<ChildSa>,
     pub request: Request,
     pub tasks: VecDeque<Task>,
@@ -70,8 +82,10 @@ pub(crate) struct Established {
     pub superseded: bool,
     /// Made by the peer while our own rekey of that IKE SA is under way: it takes over if it is not deleted.
     pub inherits: Option<u64>,
-    /// An inbound SPI that was offered to no avail: the next child SA takes it.
-    pub spare_spi: Option<u32>,
+    /// Rekeys of the peer whose additional key exchange is still to come.
+    pub awaited: Vec<Awaited>,
+    /// Inbound SPIs of child SAs that the peer may have made and we have not; free when the peer has deleted them.
+    pub unmade: Vec<u32>,
     /// Why it is being closed.
     pub closing: Option<DownReason>,
 }
@@ -80,14 +94,14 @@ pub(crate) struct Established {
 const GRACE: Duration = Duration::from_secs(300);
 
 impl Established {
-    pub fn new(ctx: &mut Ctx<'_>, channel: Channel, pad: Arc<PadEntry>, remote_id: Arc<Identity>) -> Self {
+    pub fn new(ctx: &mut Ctx<'_>, channel: Channel, pad: Arc<PadEntry>, remote: Remote) -> Self {
         let rekey_at = pad.ike_rekey_after.map(|after| ctx.now + shorten(ctx, after));
         let keepalive_at = channel.nat.local.then(|| ctx.now + ctx.policy.config.timers.keepalive);
         Self {
             channel,
             expires_at: pad.ike_rekey_after.map(|after| ctx.now + after + GRACE),
             pad,
-            remote_id,
+            remote,
             children: Vec::new(),
             request: Request::None,
             tasks: VecDeque::new(),
@@ -96,7 +110,8 @@ impl Established {
             rekey_at,
             superseded: false,
             inherits: None,
-            spare_spi: None,
+            awaited: Vec::new(),
+            unmade: Vec::new(),
             closing: None,
         }
     }
@@ -114,7 +129,7 @@ impl Established {
             "closing"
         } else if self.superseded {
             "superseded"
-        } else if matches!(self.request, Request::RekeyIke(_)) {
+        } else if self.rekeys_ike() || self.awaits_ike() {
             "rekeying"
         } else {
             "established"
@@ -134,7 +149,7 @@ impl Established {
 
     /// Queues the rekey of a child SA, unless it is rekeyed or deleted already.
     pub fn queue_rekey(&mut self, spi_in: u32) {
-        let replaced = self.children.iter().any(|c| c.replaces == Some(spi_in));
+        let replaced = self.children.iter().any(|c| c.replaces == Some(spi_in)) || self.awaits_child(spi_in);
         if let Some(child) = self.child_mut(spi_in).filter(|c| c.busy == Busy::No && !replaced) {
             child.busy = Busy::Rekeying;
             child.rekey_at = None;
@@ -164,7 +179,11 @@ impl Established {
     /// Makes the next request when none is under way.
     pub fn pump(&mut self, base: &mut Base, ctx: &mut Ctx<'_>) {
         while base.window.pending.is_none() {
-            let Some(task) = self.tasks.pop_front() else { return };
+            // While the peer replaces this IKE SA, nothing is begun that its successor would have to finish.
+            let held = self.awaits_ike();
+            let ready = |task: &Task| !held || matches!(task, Task::Dpd | Task::DeleteIke);
+            let next = self.tasks.iter().position(ready).and_then(|at| self.tasks.remove(at));
+            let Some(task) = next else { return };
             match task {
                 Task::Dpd => {
                     base.request(ctx, &mut self.channel, ExchangeType::INFORMATIONAL, &Builder::new());
@@ -196,6 +215,11 @@ impl Established {
                 self.pump(base, ctx);
                 State::Established(self)
             }
+            ExchangeType::IKE_FOLLOWUP_KE => {
+                self.follow_up(base, ctx, &received.body);
+                self.pump(base, ctx);
+                State::Established(self)
+            }
             // Not an exchange of an established SA.
             _ => State::Established(self),
         }
@@ -208,6 +232,7 @@ impl Established {
             Request::None | Request::Dpd => {}
             Request::RekeyChild(rekey) => self.finish_rekey_child(base, ctx, *rekey, &received.body),
             Request::RekeyIke(rekey) => self.finish_rekey_ike(base, ctx, *rekey, &received.body),
+            Request::Followup(followup) => self.finish_followup(base, ctx, *followup, &received.body),
             Request::DeleteChild(spi_in, reason) => self.remove_child(base, ctx, spi_in, reason),
             Request::DeleteIke => {
                 let reason = self.closing.take().unwrap_or(DownReason::Closed);
@@ -226,6 +251,8 @@ impl Established {
             self.down(base, ctx, reason);
             return State::Gone;
         }
+        // The peer may have made a child SA; the SPI stays taken until this IKE SA is gone.
+        self.unmade.extend(self.offered_spi());
         self.request = Request::None;
         self.queue_close(DownReason::Failed(crate::error::Failure::Protocol("answer does not parse")));
         self.pump(base, ctx);
@@ -234,18 +261,20 @@ impl Established {
 
     /// The peer does not answer.
     pub fn dead(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>) -> State {
-        let reason = self.closing.take().unwrap_or(DownReason::Dead);
+        let reason = self.closing.clone().unwrap_or(DownReason::Dead);
         self.down(base, ctx, reason);
         State::Gone
     }
 
     /// Reports the end of this IKE SA, unless another one carries on. If the peer has made one meanwhile, that is it.
     pub fn down(&mut self, base: &Base, ctx: &mut Ctx<'_>, reason: DownReason) {
-        if let Request::RekeyIke(rekey) = &mut self.request
-            && let Some(rival) = rekey.rival.take()
-        {
-            self.succeed(base, ctx, rival.spi);
+        if let Some(spi) = self.rival_made() {
+            self.succeed(base, ctx, spi);
         }
+        if let Some(from) = self.inherits.take() {
+            ctx.effects.push(Effect::Disinherit { from, to: base.spi });
+        }
+        self.release(base, ctx);
         if self.superseded {
             return;
         }
@@ -255,27 +284,79 @@ impl Established {
         }
         if let Some(peer) = base.peer {
             ctx.effects.push(Effect::PeerGone { peer });
-            ctx.events.push_back(Event::PeerDown { peer, reason, remote_id: Some(Identity::clone(&self.remote_id)) });
+            ctx.events.push_back(Event::PeerDown { peer, reason, remote_id: Some(Identity::clone(&self.remote.id)) });
         }
+    }
+
+    /// Judges the peer's certificates anew, by what the policy now has in place of the entry it came up with. A revoked
+    /// peer is down at once; its answer to the DELETE is not waited for (H24).
+    pub fn recheck(&mut self, base: &mut Base, ctx: &mut Ctx<'_>) {
+        let pad = ctx.policy.named(&self.pad.name).unwrap_or(&self.pad);
+        let (RemoteAuth::Certificate(trust), Some(now)) = (&pad.remote_auth, ctx.unix) else { return };
+        if self.superseded || self.remote.chain.is_empty() || !trust.revokes(&self.remote.chain, now) {
+            return;
+        }
+        // An IKE SA that its own rekey has made does not save it.
+        if let Some(rival) = self.rival_made() {
+            self.rival_gone(rival);
+        }
+        self.down(base, ctx, DownReason::Revoked);
+        base.peer = None;
+        self.queue_close(DownReason::Revoked);
+        self.pump(base, ctx);
     }
 
     /// Hands the child SAs to another IKE SA of the same peer.
     pub fn succeed(&mut self, base: &Base, ctx: &mut Ctx<'_>, to: u64) {
         if let (false, Some(peer)) = (self.superseded, base.peer) {
-            let children = std::mem::take(&mut self.children);
-            let tasks = self.hand_over();
-            ctx.effects.push(Effect::Succeed { peer, to, children, tasks });
-            self.expires_at = Some(ctx.now + ctx.policy.config.timers.half_open * 2);
+            let estate = Box::new(self.hand_over());
+            ctx.effects.push(Effect::Succeed { peer, to, estate });
+            self.expires_at = Some(ctx.now + ctx.policy.config.timers.patience());
         }
     }
 
-    /// Marks this SA as replaced; gives the tasks that its successor takes over.
-    pub fn hand_over(&mut self) -> VecDeque<Task> {
+    /// Marks this SA as replaced; gives what its successor takes over.
+    pub fn hand_over(&mut self) -> Estate {
         self.superseded = true;
         self.rekey_at = None;
         let mut tasks = std::mem::take(&mut self.tasks);
         tasks.retain(|t| matches!(t, Task::RekeyChild(_) | Task::DeleteChild(..)));
-        tasks
+        let closed = self.closing == Some(DownReason::Closed);
+        Estate { children: std::mem::take(&mut self.children), unmade: std::mem::take(&mut self.unmade), tasks, closed }
+    }
+
+    /// Takes over what its predecessor left.
+    pub fn inherit(&mut self, estate: Estate) {
+        self.children.extend(estate.children);
+        self.unmade.extend(estate.unmade);
+        self.tasks.extend(estate.tasks);
+        if estate.closed {
+            self.queue_close(DownReason::Closed);
+        }
+    }
+
+    /// Gives back the inbound SPIs that are in no child SA.
+    pub fn release(&mut self, base: &Base, ctx: &mut Ctx<'_>) {
+        for spi_in in self.unmade.drain(..) {
+            base.unused_spi(ctx, spi_in);
+        }
+        if let Some(spi_in) = self.offered_spi() {
+            base.unused_spi(ctx, spi_in);
+            self.request = Request::None;
+        }
+        self.drop_awaited(base, ctx, |_| true);
+    }
+
+    /// The inbound SPI in our request under way.
+    fn offered_spi(&self) -> Option<u32> {
+        match &self.request {
+            Request::RekeyChild(rekey) => Some(rekey.new),
+            Request::Followup(followup) => match &followup.draft {
+                Draft::Child(draft) => Some(draft.agreement.spi_in),
+                Draft::Ike(_) => None,
+            },
+            Request::None | Request::Dpd | Request::RekeyIke(_) | Request::DeleteChild(..) | Request::DeleteIke => None,
+        }
     }
 
     /// Handles a deadline.
@@ -298,6 +379,7 @@ impl Established {
             self.rekey_at = None;
             self.queue(Task::RekeyIke);
         }
+        self.expire_awaited(base, ctx);
         let children = self.children.iter().filter(|c| due(c.rekey_at));
         for spi_in in children.map(|c| c.spi_in).collect::<Vec<_>>() {
             if let Some(child) = self.child_mut(spi_in) {
@@ -322,6 +404,6 @@ impl Established {
         let dpd = if idle && self.tasks.is_empty() { self.dpd_at() } else { None };
         let children = self.children.iter().filter_map(|c| c.rekey_at);
         let own = [self.keepalive_at, self.expires_at, self.rekey_at, dpd];
-        own.into_iter().flatten().chain(children).min()
+        own.into_iter().flatten().chain(children).chain(self.awaited.iter().map(|a| a.until)).min()
     }
 }

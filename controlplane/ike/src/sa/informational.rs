@@ -1,7 +1,7 @@
 //! INFORMATIONAL exchanges (RFC 7296, section 1.4): deletions, errors, and the empty request that asks for a sign of
 //! life. Deleting a child SA names the sender's inbound SPI; the answer names the other half.
 
-use super::child::Busy;
+use super::child::{Busy, ChildSa};
 use super::established::{Established, Request, Task};
 use super::{Base, Ctx, Effect, Received, State};
 use crate::error::Failure;
@@ -40,7 +40,8 @@ impl Established {
                 if busy != Busy::Deleting {
                     deleted.push(spi_in);
                 }
-                let successor = self.children.iter_mut().find(|c| c.replaces == Some(spi_in));
+                let stands = |c: &ChildSa| c.replaces == Some(spi_in) && c.busy != Busy::Deleting;
+                let successor = self.children.iter_mut().find(|c| stands(c));
                 let reason = if successor.is_some() { ChildDownReason::Rekeyed } else { ChildDownReason::Deleted };
                 if let (Some(successor), Some(peer)) = (successor, base.peer)
                     && !successor.selected
@@ -62,7 +63,13 @@ impl Established {
     /// Forgets a child SA and tells the owner.
     pub fn remove_child(&mut self, base: &Base, ctx: &mut Ctx<'_>, spi_in: u32, reason: ChildDownReason) {
         self.tasks.retain(|t| *t != Task::RekeyChild(spi_in));
-        let Some(at) = self.children.iter().position(|c| c.spi_in == spi_in) else { return };
+        let Some(at) = self.children.iter().position(|c| c.spi_in == spi_in) else {
+            if let Some(at) = self.unmade.iter().position(|&spi| spi == spi_in) {
+                self.unmade.swap_remove(at);
+                base.unused_spi(ctx, spi_in);
+            }
+            return;
+        };
         self.children.remove(at);
         if let Some(successor) = self.children.iter_mut().find(|c| c.replaces == Some(spi_in)) {
             successor.replaces = None;
@@ -73,10 +80,10 @@ impl Established {
         }
     }
 
-    /// Deletes a child SA that the peer made in IKE_AUTH and we could not.
-    pub fn delete_unmade(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, spi_in: u32) {
+    /// Deletes a child SA that the peer made and we could not.
+    pub fn delete_unmade(&mut self, spi_in: u32) {
+        self.unmade.push(spi_in);
         self.queue_delete(spi_in, ChildDownReason::Closed);
-        self.pump(base, ctx);
     }
 
     /// Sends the deletion of a child SA.

@@ -10,11 +10,13 @@
 //! half-made secret cannot outlive its exchange. Messages come here only when they are authentic (except in
 //! IKE_SA_INIT, which has no keys yet) and carry the message id that is due.
 
+pub(crate) mod accept;
 pub(crate) mod auth;
 pub(crate) mod channel;
 pub(crate) mod child;
 pub(crate) mod create_child;
 pub(crate) mod established;
+pub(crate) mod followup;
 pub(crate) mod informational;
 pub(crate) mod initial;
 pub(crate) mod intermediate;
@@ -24,7 +26,7 @@ pub(crate) mod window;
 use crate::auth::Identity;
 use crate::config::Policy;
 use crate::error::{Failure, MessageError};
-use crate::event::{DownReason, Event, Meta, PeerHandle, Transmit};
+use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle, Transmit};
 use crate::message::{Body, ExchangeType, Header};
 use crate::payload::Builder;
 use crate::payload::notify::NotifyType;
@@ -49,9 +51,11 @@ pub(crate) enum Effect {
     /// A rekeyed IKE SA joins the table; it becomes the peer's current one when `current`.
     Adopt { sa: Box<Sa>, current: bool },
     /// Child SAs, and what is to be done about them, move to another IKE SA of the same peer, which becomes its current.
-    Succeed { peer: PeerHandle, to: u64, children: Vec<child::ChildSa>, tasks: VecDeque<established::Task> },
+    Succeed { peer: PeerHandle, to: u64, estate: Box<established::Estate> },
     /// The IKE SA `to`, which the peer made while `from` was being rekeyed by us, takes over.
     Inherit { from: u64, to: u64 },
+    /// The IKE SA `to`, which waited to inherit from `from`, is gone.
+    Disinherit { from: u64, to: u64 },
     /// A peer's handle is free.
     PeerGone { peer: PeerHandle },
     /// A child SA belongs to this IKE SA now.
@@ -176,6 +180,13 @@ impl Base {
         self.window.answer(ctx, self.local, self.remote, datagrams);
     }
 
+    /// An inbound SPI that was taken from the source is in no child SA: it goes back.
+    pub fn unused_spi(&self, ctx: &mut Ctx<'_>, spi_in: u32) {
+        if let Some(peer) = self.peer {
+            ctx.events.push_back(Event::ChildDown { peer, spi_in, reason: ChildDownReason::Unused });
+        }
+    }
+
     /// Reports the end of an SA that was not authenticated yet.
     pub fn failed(&self, ctx: &mut Ctx<'_>, id: Option<Identity>, failure: Failure) {
         match self.peer {
@@ -233,6 +244,15 @@ impl State {
         }
     }
 
+    /// Gives back the inbound SPIs that are in no child SA: this IKE SA ends.
+    pub fn release(&mut self, base: &Base, ctx: &mut Ctx<'_>) {
+        match self {
+            Self::AuthSent(s) => base.unused_spi(ctx, s.spi_in),
+            Self::Established(s) => s.release(base, ctx),
+            Self::InitSent(_) | Self::InitReplied(_) | Self::IntermediateSent(_) | Self::Lingering(_) | Self::Gone => {}
+        }
+    }
+
     /// A name for the API.
     pub fn name(&self) -> &'static str {
         match self {
@@ -262,6 +282,11 @@ pub(crate) struct Sa {
 }
 
 impl Sa {
+    /// Gives back the inbound SPIs that are in no child SA.
+    pub fn release(&mut self, ctx: &mut Ctx<'_>) {
+        self.state.release(&self.base, ctx);
+    }
+
     /// Handles a message of a protected exchange addressed to this SA. False: it was not authentic or not due.
     pub fn handle(&mut self, ctx: &mut Ctx<'_>, meta: Meta, header: &Header, message: &[u8]) -> bool {
         let base = &mut self.base;
@@ -365,7 +390,8 @@ impl Sa {
         let state = std::mem::replace(&mut self.state, State::Gone);
         self.state = match state {
             State::Established(s) => s.broken(base, ctx),
-            State::IntermediateSent(_) | State::AuthSent(_) => {
+            mut state @ (State::IntermediateSent(_) | State::AuthSent(_)) => {
+                state.release(base, ctx);
                 base.failed(ctx, None, Failure::Protocol("answer does not parse"));
                 State::Gone
             }
@@ -379,7 +405,8 @@ impl Sa {
         let answering = base.window.retransmit(ctx, base.local, base.remote);
         let state = std::mem::replace(&mut self.state, State::Gone);
         self.state = match state {
-            State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_) if !answering => {
+            mut state @ (State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_)) if !answering => {
+                state.release(base, ctx);
                 base.failed(ctx, None, Failure::Timeout);
                 State::Gone
             }

@@ -4,7 +4,7 @@
 //! repeated request. So every exchange has one outcome at both ends, whatever the network does to the datagrams.
 
 use super::Ctx;
-use crate::config::Timers;
+use crate::config::{BACKOFF, JITTER, Timers};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl Window {
             ctx.send(local, remote, data.clone());
         }
         pending.sent += 1;
-        pending.interval = pending.interval.mul_f64(1.8);
+        pending.interval = pending.interval.mul_f64(BACKOFF);
         pending.next = ctx.now + jitter(ctx, pending.interval);
         true
     }
@@ -115,7 +115,7 @@ impl Window {
     }
 }
 
-/// Up to a fifth more, so that peers that failed together do not retry together.
+/// Somewhat more, so that peers that failed together do not retry together.
 fn jitter(ctx: &mut Ctx<'_>, interval: Duration) -> Duration {
-    interval.mul_f64(1.0 + f64::from(ctx.rng.next_u32()) / f64::from(u32::MAX) / 5.0)
+    interval.mul_f64(1.0 + f64::from(ctx.rng.next_u32()) / f64::from(u32::MAX) * JITTER)
 }

@@ -221,6 +221,36 @@ fn close_from_either_side() {
 }
 
 #[test]
+fn closing_while_the_ike_sa_is_rekeyed() {
+    for seed in 0..60 {
+        for (rekeyer, closer) in [(A, A), (A, B), (B, A), (B, B)] {
+            let mut net = if seed % 2 == 0 {
+                Net::plain(seed)
+            } else {
+                let [a, b] = [A, B].map(|side| config(PadEntry { mlkem: true, ..entry(side) }));
+                Net::new(a, b, seed)
+            }
+            .up();
+            net.check = false;
+            if seed >= 30 {
+                rekey_ike(&mut net, 1 - rekeyer);
+            }
+            rekey_ike(&mut net, rekeyer);
+            net.run_ms(seed % 8 * 7);
+            let peer = net.sides[closer].peer();
+            net.ends[closer].close(net.now, peer).unwrap();
+            net.run(400);
+            for (end, side) in net.ends.iter().zip(&net.sides) {
+                assert_eq!((side.downs().len(), end.sas().count()), (1, 0), "{seed} {rekeyer} {closer}");
+                assert!(end.poll_timeout().is_none());
+                side.no_spi_is_lost();
+            }
+            assert_eq!(net.sides[closer].downs(), [DownReason::Closed], "{seed} {rekeyer} {closer}");
+        }
+    }
+}
+
+#[test]
 fn both_close() {
     for seed in 0..20 {
         let mut net = Net::plain(seed).up();
@@ -254,8 +284,7 @@ fn initial_contact_replaces_the_older_incarnation() {
     let mut net = Net::plain(1).up();
     net.check = false;
     // A crashed: it starts anew and remembers nothing.
-    net.ends[A] = endpoint(config(entry(A)), 99);
-    net.sides[A] = Side::default();
+    net.restart(A, config(entry(A)), 99);
     net.connect();
     net.run(5);
     let downs = net.sides[B].downs();

@@ -2,10 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
+mod followup;
 mod hostile;
 mod life;
 mod net;
+mod revocation;
 mod setup;
+mod spis;
 
 use net::{A, B, Net};
 

@@ -8,21 +8,33 @@ use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
 use ike::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub const A: usize = 0;
 pub const B: usize = 1;
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The inbound SPIs of one side: every one that is drawn comes back once.
+#[derive(Default)]
+pub struct Spis {
+    pub drawn: u32,
+    /// Drawn and not back.
+    pub out: HashSet<u32>,
+    /// There are no more than this.
+    pub limit: Option<usize>,
+}
+
 #[derive(Default)]
 pub struct Side {
     pub events: Vec<Event>,
+    pub spis: Arc<Mutex<Spis>>,
     pub children: HashMap<u32, Child>,
+    pub owner: HashMap<u32, PeerHandle>,
     pub grace: HashMap<u32, (Child, Instant)>,
-    pub seen: std::collections::HashSet<u32>,
+    pub seen: HashSet<u32>,
     pub selected: HashMap<PeerHandle, u32>,
     pub peers: HashMap<PeerHandle, Identity>,
 }
@@ -52,6 +64,16 @@ impl Side {
     pub fn child(&self) -> Child {
         assert_eq!(self.children.len(), 1, "{:?}", self.children.keys());
         self.children.values().next().unwrap().clone()
+    }
+
+    fn give_back(&self, spi_in: u32) {
+        assert!(self.spis.lock().unwrap().out.remove(&spi_in), "{spi_in:x} came back twice");
+    }
+
+    /// SPIs that are drawn: those of the child SAs, and nothing else.
+    pub fn no_spi_is_lost(&self) {
+        let spis = self.spis.lock().unwrap();
+        assert_eq!(spis.out, self.children.keys().copied().collect(), "of {} drawn", spis.drawn);
     }
 
     pub fn peer_up(&self) -> (bool, String) {
@@ -85,6 +107,8 @@ pub struct Net {
     pub jitter: Duration,
     pub nat: Option<Nat>,
     pub cut: bool,
+    /// Says of a datagram and its sender that it gets lost.
+    pub lose: fn(usize, &[u8]) -> bool,
     /// Octets of the largest protected message.
     pub largest: usize,
     /// Everything sent: (from, datagram).
@@ -123,21 +147,28 @@ pub fn config(entry: PadEntry) -> Config {
     config
 }
 
-pub fn endpoint(config: Config, seed: u64) -> Endpoint {
-    let mut next = 0x1000_0000 * (seed as u32 % 8 + 1);
-    let spis = move |_| {
-        next += 1;
-        Some(next)
+fn endpoint(config: Config, seed: u64, side: &Side) -> Endpoint {
+    let spis = Arc::clone(&side.spis);
+    let source = move |_| {
+        let mut spis = spis.lock().unwrap();
+        if spis.limit.is_some_and(|limit| spis.out.len() >= limit) {
+            return None;
+        }
+        spis.drawn += 1;
+        let spi = 0x1000_0000 * (seed as u32 % 8 + 1) + spis.drawn;
+        spis.out.insert(spi);
+        Some(spi)
     };
-    Endpoint::new(Arc::new(config), Box::new(StdRng::seed_from_u64(seed)), Box::new(spis))
+    Endpoint::new(Arc::new(config), Box::new(StdRng::seed_from_u64(seed)), Box::new(source))
 }
 
 impl Net {
     pub fn new(a: Config, b: Config, seed: u64) -> Self {
         let start = Instant::now();
+        let sides: [Side; 2] = Default::default();
         Self {
-            ends: [endpoint(a, seed * 2), endpoint(b, seed * 2 + 1)],
-            sides: Default::default(),
+            ends: [endpoint(a, seed * 2, &sides[A]), endpoint(b, seed * 2 + 1, &sides[B])],
+            sides,
             start,
             now: start,
             queue: BTreeMap::new(),
@@ -148,6 +179,7 @@ impl Net {
             jitter: Duration::ZERO,
             nat: None,
             cut: false,
+            lose: |_, _| false,
             largest: 0,
             log: Vec::new(),
             keepalives: 0,
@@ -158,6 +190,12 @@ impl Net {
     /// Default ends, over a perfect link.
     pub fn plain(seed: u64) -> Self {
         Self::new(config(entry(A)), config(entry(B)), seed)
+    }
+
+    /// One side crashes and starts anew.
+    pub fn restart(&mut self, side: usize, config: Config, seed: u64) {
+        self.sides[side] = Side::default();
+        self.ends[side] = endpoint(config, seed, &self.sides[side]);
     }
 
     pub fn bad_link(&mut self) {
@@ -193,6 +231,7 @@ impl Net {
             assert_eq!(info[0].state, "established");
             assert_eq!(info[0].children.len(), 1);
         }
+        self.sides.iter().for_each(Side::no_spi_is_lost);
         let (a, b) = (self.ends[A].sas().next().unwrap(), self.ends[B].sas().next().unwrap());
         assert_eq!((a.spi_i, a.spi_r), (b.spi_i, b.spi_r));
     }
@@ -207,6 +246,8 @@ impl Net {
                 Event::ChildUp { peer, child, select } => {
                     assert!(s.peers.contains_key(peer));
                     s.seen.insert(child.spi_in);
+                    s.owner.insert(child.spi_in, *peer);
+                    assert!(s.spis.lock().unwrap().out.contains(&child.spi_in));
                     assert!(s.children.insert(child.spi_in, Child::clone(child)).is_none());
                     if *select {
                         s.selected.insert(*peer, child.spi_in);
@@ -216,8 +257,12 @@ impl Net {
                     assert!(s.children.contains_key(spi_in));
                     s.selected.insert(*peer, *spi_in);
                 }
-                Event::ChildDown { peer, spi_in, .. } => {
-                    if let Some(child) = s.children.remove(spi_in) {
+                Event::ChildDown { spi_in, reason: ChildDownReason::Refused(_), .. } => assert_eq!(*spi_in, 0),
+                Event::ChildDown { peer, spi_in, reason } => {
+                    s.give_back(*spi_in);
+                    let child = s.children.remove(spi_in);
+                    assert_eq!(child.is_none(), *reason == ChildDownReason::Unused);
+                    if let Some(child) = child {
                         s.grace.insert(*spi_in, (child, self.now + GRACE));
                         s.selected.retain(|p, spi| p != peer || spi != spi_in);
                     }
@@ -225,7 +270,11 @@ impl Net {
                 Event::PeerDown { peer, .. } => {
                     s.peers.remove(peer);
                     s.selected.remove(peer);
-                    s.children.clear();
+                    let own: Vec<u32> = s.children.keys().copied().filter(|spi| s.owner[spi] == *peer).collect();
+                    for spi_in in own {
+                        s.give_back(spi_in);
+                        s.children.remove(&spi_in);
+                    }
                 }
                 Event::PeerMoved { .. } | Event::AuthFailed { .. } => {}
             }
@@ -253,7 +302,7 @@ impl Net {
     }
 
     fn send(&mut self, side: usize, t: Transmit) {
-        if self.cut {
+        if self.cut || (self.lose)(side, &t.data) {
             return;
         }
         let copies = 1 + u32::from(self.rng.random_range(0..100) < self.duplicate);

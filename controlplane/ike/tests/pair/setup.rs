@@ -353,3 +353,18 @@ fn a_psk_for_many_is_refused() {
     let config = Config { pad: vec![Arc::new(e)], ..Config::default() };
     assert!(config.validate().unwrap_err().to_string().contains("H46"));
 }
+
+#[test]
+fn after_ml_kem_either_end_repeats_its_answers() {
+    for side in [A, B] {
+        let mut net = ends(|_, e| e.mlkem = true).up();
+        net.lose = |_, m| m[19] & 0x20 != 0;
+        let spi = net.sides[side].child().spi_in;
+        net.ends[side].rekey_child(net.now, spi).unwrap();
+        net.run(1);
+        net.lose = |_, _| false;
+        net.run(10);
+        net.settled();
+        assert_eq!(net.sides[side].child().replaces, Some(spi));
+    }
+}
