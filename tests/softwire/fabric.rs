@@ -171,7 +171,7 @@ impl Fabric {
             }
             self.core.extend(self.data_plane.sent(CORE));
             for packet in self.data_plane.sent(ACCESS) {
-                self.from_gateway(&packet);
+                self.towards_client(&packet);
             }
             while let Some(r) = self.gateway.poll_audit() {
                 self.audit.push(r);
@@ -285,7 +285,7 @@ impl Fabric {
         self.data_plane.receive(CORE, packet[packet.len() - 1] as usize % self.data_plane.workers(), packet);
     }
 
-    fn from_gateway(&mut self, packet: &[u8]) {
+    fn towards_client(&mut self, packet: &[u8]) {
         let h = ipv4::Ipv4::parse(packet).unwrap();
         assert!(h.checksum_ok() && !h.is_fragment());
         let to = IpAddr::V4(h.dst());

@@ -108,7 +108,7 @@ fn a_protected_softwire_passes_nothing_until_its_sa_is_up() {
     assert_eq!(b.last().protection, Protection::Esp(None));
     let want = Initiate { pad: "east".into(), local: ip("2001:db8:ff::1"), remote: ip("2001:db8:ff::9") };
     assert_eq!(b.mesh.poll_timeout(), Some(b.now));
-    assert_eq!(b.mesh.due(b.now), [want.clone()]);
+    assert_eq!(b.mesh.due(b.now), std::slice::from_ref(&want));
     b.mesh.initiated("east", peer(5));
     assert_eq!(b.mesh.poll_timeout(), None);
     let sa = (WorkerId(1), gcm(), false);
@@ -128,7 +128,7 @@ fn a_protected_softwire_passes_nothing_until_its_sa_is_up() {
         let at = b.mesh.poll_timeout().unwrap();
         pauses.push((at - b.now).as_secs());
         b.now = at;
-        assert_eq!(b.mesh.due(b.now), [want.clone()]);
+        assert_eq!(b.mesh.due(b.now), std::slice::from_ref(&want));
         b.mesh.initiated("east", peer(10 + n));
         b.mesh.unprotected(b.now, peer(10 + n), &mut b.program);
     }
