@@ -199,11 +199,13 @@ pub struct Limits {
     pub cookie_threshold: usize,
     /// Half-open IKE SAs from which on IKE_SA_INIT requests are dropped.
     pub max_half_open: usize,
+    /// INVALID_IKE_SPI answers per second to requests for IKE SAs that do not exist (section 2.21.4). 0: none.
+    pub invalid_spi_per_second: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { cookie_threshold: 512, max_half_open: 65_536 }
+        Self { cookie_threshold: 512, max_half_open: 65_536, invalid_spi_per_second: 100 }
     }
 }
 

@@ -15,11 +15,11 @@ use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle, Transmi
 use crate::info::{IkeSaInfo, Stats};
 use crate::message::{Body, ExchangeType, HEADER_LEN, Header};
 use crate::payload::notify::NotifyType;
-use crate::payload::{Builder, PayloadType};
 use crate::sa::child::ChildSa;
 use crate::sa::established::{Estate, Task};
 use crate::sa::initial::{self, Refusal};
 use crate::sa::{Ctx, Effect, Handles, Sa, SpiSource, State};
+use crate::stateless::{self, RateLimit};
 use crate::timer::Timers;
 use rand_core::CryptoRng;
 use rustls_pki_types::UnixTime;
@@ -50,6 +50,7 @@ pub struct Endpoint {
     peers: HashMap<PeerHandle, Peer>,
     identities: HashMap<Arc<Identity>, Vec<PeerHandle>>,
     cookies: Cookies,
+    invalid_spi: RateLimit,
     timers: Timers,
     events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
@@ -83,6 +84,7 @@ impl Endpoint {
             peers: HashMap::new(),
             identities: HashMap::new(),
             cookies: Cookies::default(),
+            invalid_spi: RateLimit::default(),
             timers: Timers::default(),
             events: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -308,6 +310,11 @@ impl Endpoint {
         });
         if !known {
             self.stats.unknown_spi += 1;
+            let per_second = self.policy.config.limits.invalid_spi_per_second;
+            if stateless::deserves_invalid_spi(&header) && self.invalid_spi.pass(now, per_second) {
+                self.stats.invalid_spi_sent += 1;
+                self.refuse(meta, &header, NotifyType::INVALID_IKE_SPI, &[]);
+            }
             return;
         }
         let mut accepted = false;
@@ -322,7 +329,7 @@ impl Endpoint {
         let request = message.get(19).is_some_and(|flags| flags & 0x20 == 0);
         let spi_i = message.first_chunk::<8>().map(|spi| u64::from_be_bytes(*spi));
         if let (true, Some(spi_i), true) = (request, spi_i, version > 2) {
-            self.refuse(meta, spi_i, NotifyType::INVALID_MAJOR_VERSION, &[]);
+            self.refuse(meta, &stateless::init(spi_i), NotifyType::INVALID_MAJOR_VERSION, &[]);
         }
     }
 
@@ -366,7 +373,7 @@ impl Endpoint {
             Ok(body) => body,
             Err(MessageError::UnsupportedCritical(kind)) => {
                 self.stats.init_refused += 1;
-                return self.refuse(meta, header.spi_i, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[kind.0]);
+                return self.refuse(meta, header, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[kind.0]);
             }
             Err(MessageError::Malformed(_) | MessageError::MajorVersion(_)) => {
                 self.stats.malformed += 1;
@@ -383,7 +390,7 @@ impl Endpoint {
             let Some(cookie) = body.notify(NotifyType::COOKIE) else {
                 self.stats.cookies_sent += 1;
                 let cookie = self.cookies.make(now, &mut *self.rng, request.0, request.1, request.2);
-                return self.refuse(meta, header.spi_i, NotifyType::COOKIE, &cookie);
+                return self.refuse(meta, header, NotifyType::COOKIE, &cookie);
             };
             if !self.cookies.check(now, &mut *self.rng, cookie.data, request) {
                 self.stats.cookies_wrong += 1;
@@ -403,26 +410,15 @@ impl Endpoint {
             }
             Err(Refusal(kind, data)) => {
                 self.stats.init_refused += 1;
-                self.refuse(meta, header.spi_i, kind, &data);
+                self.refuse(meta, header, kind, &data);
             }
         }
         self.apply(now, effects);
     }
 
-    /// Answers an IKE_SA_INIT request with a notification and keeps nothing.
-    fn refuse(&mut self, meta: Meta, spi_i: u64, kind: NotifyType, data: &[u8]) {
-        let mut chain = Builder::new();
-        chain.notify(kind, data);
-        let header = Header {
-            spi_i,
-            spi_r: 0,
-            next: PayloadType::NONE,
-            exchange: ExchangeType::IKE_SA_INIT,
-            from_initiator: false,
-            response: true,
-            message_id: 0,
-        };
-        let data = header.message(&chain);
+    /// Answers a request with a notification and keeps nothing.
+    fn refuse(&mut self, meta: Meta, request: &Header, kind: NotifyType, data: &[u8]) {
+        let data = stateless::answer(request, kind, data);
         self.transmits.push_back(Transmit { local: meta.local, remote: meta.remote, data, keepalive: false });
     }
 

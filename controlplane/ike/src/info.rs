@@ -12,6 +12,8 @@ pub struct Stats {
     pub malformed: u64,
     /// Messages for IKE SAs that do not exist.
     pub unknown_spi: u64,
+    /// Those answered with INVALID_IKE_SPI.
+    pub invalid_spi_sent: u64,
     /// Messages that failed the integrity check or are outside the window.
     pub refused: u64,
     /// Cookies demanded.

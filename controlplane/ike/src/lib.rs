@@ -17,7 +17,7 @@
 //! | [`config`] | the PAD: who may connect, how they prove it, what they may carry |
 //! | [`crypto`], [`auth`] | key exchange and schedule, message protection; identities and proofs |
 //! | `sa` | one IKE SA: its states and exchanges |
-//! | [`endpoint`] | the table of all IKE SAs, cookies, limits |
+//! | [`endpoint`], `stateless` | the table of all IKE SAs, cookies, limits; answers that need none |
 //! | [`fragment`] | RFC 7383 |
 
 #![forbid(unsafe_code)]
@@ -36,6 +36,7 @@ pub mod message;
 pub mod payload;
 pub mod proposal;
 mod sa;
+mod stateless;
 mod timer;
 
 pub use config::{ChildPolicy, Config, Limits, Mode, PadEntry, Timers, TsAddress, TsPattern};

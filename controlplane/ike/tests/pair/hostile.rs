@@ -80,6 +80,77 @@ fn an_unknown_version_is_told_ours() {
     assert_eq!((*from, answer[17], answer[answer.len() - 1]), (B, 0x20, 5));
 }
 
+/// A protected request with SPIs that nobody has.
+fn stray(flags: u8, next: u8) -> Vec<u8> {
+    let mut message = [[0x11; 8], [0x22; 8]].concat();
+    message.extend([next, 0x20, 37, flags, 0, 0, 0, 9]);
+    message.extend((28 + 40u32).to_be_bytes());
+    message.extend([0, 0, 0, 40]);
+    message.extend([7; 36]);
+    message
+}
+
+#[test]
+fn an_unknown_ike_spi_is_told() {
+    let mut b = config(entry(B));
+    b.limits.invalid_spi_per_second = 3;
+    let mut net = Net::new(config(entry(A)), b, 1).up();
+    let sent = net.log.len();
+    // Responses and notifications draw nothing.
+    for (flags, next) in [(0x20, 46), (0x28, 46), (0x08, 41), (0x00, 41), (0x28, 41)] {
+        net.inject(B, from_stranger(), &stray(flags, next));
+    }
+    assert_eq!(net.log.len(), sent);
+    for n in 1..=5 {
+        net.inject(B, from_stranger(), &stray(0x08, 46 + n % 2 * 7));
+        assert_eq!(net.log.len() - sent, usize::from(n).min(3));
+    }
+    let answer = net.log.last().unwrap().1.clone();
+    assert_eq!(answer[..16], stray(0, 0)[..16]);
+    assert_eq!(answer[16..], [41, 0x20, 37, 0x20, 0, 0, 0, 9, 0, 0, 0, 36, 0, 0, 0, 8, 0, 0, 0, 4]);
+    net.run(1);
+    net.inject(B, from_stranger(), &stray(0x00, 46));
+    assert_eq!((net.log.len() - sent, net.ends[B].stats().invalid_spi_sent), (4, 4));
+    assert_eq!((net.ends[B].half_open(), net.ends[B].sas().count()), (0, 1));
+    // An answer to nothing is not answered (the link takes them all to A).
+    net.run(1);
+    assert_eq!((net.log.len() - sent, net.ends[A].stats().unknown_spi), (4, 4));
+    unharmed(net);
+}
+
+#[test]
+fn being_told_of_an_unknown_ike_spi_changes_nothing() {
+    let mut net = Net::plain(1).up();
+    let spi = net.sides[A].child().spi_in;
+    net.ends[A].rekey_child(net.now, spi).unwrap();
+    net.cut = true;
+    net.flush();
+    // The answer to the request that is out, as an end would give it that has forgotten the IKE SA.
+    let mut told = net.log.last().unwrap().1[..28].to_vec();
+    (told[16], told[19], told[27]) = (41, 0x20, 36);
+    told[24..27].fill(0);
+    told.extend([0, 0, 0, 8, 0, 0, 0, 4]);
+    net.inject(A, from_peer(), &told);
+    net.cut = false;
+    net.run(10);
+    net.settled();
+    unharmed(net);
+}
+
+#[test]
+fn a_peer_that_crashed_is_given_up() {
+    // The answers to a dead peer's DPD are not believed: only silence ends the IKE SA.
+    let [a, b] =
+        [A, B].map(|side| config(PadEntry { dpd_delay: Some(std::time::Duration::from_secs(30)), ..entry(side) }));
+    let mut net = Net::new(a, b.clone(), 1).up();
+    net.check = false;
+    net.restart(B, b, 5);
+    net.run(60);
+    assert!(net.sides[A].downs().is_empty() && net.ends[B].stats().invalid_spi_sent > 0);
+    net.run(120);
+    assert_eq!(net.sides[A].downs(), [DownReason::Dead]);
+}
+
 #[test]
 fn a_forged_answer_from_elsewhere_does_not_stop_an_initiator() {
     let mut net = Net::plain(1);
