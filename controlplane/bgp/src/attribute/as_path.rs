@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A speaker of two octets writes [`AS_TRANS`] for an AS it cannot hold and passes AS4_PATH along, with which the
-//! path is made whole again ([`AsPath::merge`], RFC 6793, section 4.2.3). Confederations (RFC 5065) are not formed,
+//! path is made whole again (RFC 6793, section 4.2.3). Confederations (RFC 5065) are not formed,
 //! so their segments are as malformed as any unknown one.
 
 use crate::message::open::AS_TRANS;
