@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod bfd;
+mod bgp;
 mod config;
 mod dhcp6;
 mod esp;
@@ -37,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ike_pair", |data| drop(ike::pair(data))),
     ("bfd", bfd::codecs),
     ("bfd_pair", |data| drop(bfd::pair(data))),
+    ("bgp", bgp::codecs),
     ("config", config::text),
 ];
 
