@@ -103,7 +103,7 @@ fn entry(
         name: peer.name.clone(),
         remote: parse::<IdMatch>(&format!("{path}.id"), &peer.id)?,
         remote_auth,
-        local_id: parse::<Identity>("ike.identity", identity)?,
+        local_id: local_auth.spelled(parse::<Identity>("ike.identity", identity)?),
         local_auth,
         ike_proposals: proposals.to_vec(),
         child: child(config, peer, esp)?,
@@ -160,6 +160,23 @@ mod tests {
         assert_eq!(c.pad[0].local_id.to_string(), "gw.example.net");
         assert_eq!(c.pad[0].child.local_ts[0].ports, (1701, 1701));
         assert_eq!(c.pad[0].child.remote_ts[0].ports, (0, u16::MAX));
+    }
+
+    #[test]
+    fn distinguished_names() {
+        let text = |identity: &str, id: &str| {
+            format!(
+                "ports: [{{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }}]\n\
+                 listeners: [{{ name: l, address: 192.0.2.1 }}]\n\
+                 ike: {{ identity: \"{identity}\", peers: [{{ name: p, id: \"{id}\", auth: psk, psk: k }}] }}\n"
+            )
+        };
+        let built = |identity, id| build(&Config::from_yaml("t", &text(identity, id)).unwrap());
+        let c = built("CN=gw, O=Example", "CN=p, O=Example").unwrap();
+        assert_eq!(c.pad[0].local_id.to_string(), "CN=gw,O=Example");
+        assert_eq!(c.pad[0].remote, "CN=p,O=EXAMPLE".parse().unwrap());
+        let e = built("gw", "CN=p, Example").unwrap_err();
+        assert!(e.to_string().starts_with("ike.peers[0].id: \"CN=p, Example\""), "{e}");
     }
 
     #[test]

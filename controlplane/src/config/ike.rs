@@ -9,7 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ike {
-    /// Our IKE identity: a DNS name, `user@domain`, an address.
+    /// Our IKE identity: a DNS name, `user@domain`, an address, or a distinguished name as RFC 4514 writes it, which is
+    /// last component first: `CN=gw, O=Example`.
     pub identity: Option<String>,
     /// Our certificate, for peers that authenticate us by one.
     pub certificate: Option<Certificate>,
@@ -84,7 +85,7 @@ pub struct Certificate {
 pub struct Peer {
     /// Name in logs and status.
     pub name: String,
-    /// IKE identity; `*@domain`, `*.domain` or `*` only with certificates.
+    /// IKE identity, in the same forms; `*@domain`, `*.domain` or `*` only with certificates.
     pub id: String,
     /// How the peer proves it.
     pub auth: PeerAuth,

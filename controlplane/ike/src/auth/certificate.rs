@@ -5,7 +5,7 @@
 //! (H22).
 
 use super::signature::{self, hash};
-use super::{AuthError, Identity, method};
+use super::{AuthError, Dn, Identity, method};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::{digest, rsa, signature as lc};
 use rustls_pki_types::pem::PemObject;
@@ -59,6 +59,11 @@ impl Credential {
         let own = self.chain.first().map_or(&[][..], |c| c);
         signature::verify(own, kind, b"probe", &data)
             .map_err(|_| load("private key", "it does not belong to the certificate, or RSA has less than 2048 bits"))
+    }
+
+    /// The name in our certificate.
+    pub fn subject(&self) -> Option<Dn> {
+        subject(self.chain.first()?).ok()
     }
 
     /// The certificates, ours first.
@@ -247,6 +252,12 @@ impl Trust {
     }
 }
 
+fn subject(certificate: &[u8]) -> Result<Dn, AuthError> {
+    let refused = |e: String| AuthError::Certificate(e);
+    let (_, c) = X509Certificate::from_der(certificate).map_err(|e| refused(e.to_string()))?;
+    Dn::from_der(c.subject().as_raw()).map_err(|e| refused(e.to_string()))
+}
+
 // RFC 4945, section 5.1.3.2: a key usage, where there is one, must allow signatures.
 fn usable(certificate: &[u8]) -> Result<(), AuthError> {
     let refused = |e: String| AuthError::Certificate(e);
@@ -261,10 +272,10 @@ fn usable(certificate: &[u8]) -> Result<(), AuthError> {
 
 // Whether the certificate names the identity: a subjectAltName, or the subject itself for a DN.
 fn names(certificate: &[u8], id: &Identity) -> Result<bool, AuthError> {
-    let (_, c) = X509Certificate::from_der(certificate).map_err(|e| AuthError::Certificate(e.to_string()))?;
     if let Identity::Dn(dn) = id {
-        return Ok(c.subject().as_raw() == dn.as_slice());
+        return Ok(subject(certificate)? == *dn);
     }
+    let (_, c) = X509Certificate::from_der(certificate).map_err(|e| AuthError::Certificate(e.to_string()))?;
     let san = c.subject_alternative_name().map_err(|e| AuthError::Certificate(e.to_string()))?;
     let Some(san) = san else { return Ok(false) };
     Ok(san.value.general_names.iter().any(|name| match (name, id) {

@@ -209,3 +209,35 @@ fn files_that_do_not_go_together_are_refused() {
     let hashes = Trust::from_pem(ca.pem().as_bytes(), &[]).unwrap().authority_hashes();
     assert_eq!(hashes.iter().map(Vec::len).collect::<Vec<_>>(), [20]);
 }
+
+#[test]
+fn a_dn_is_the_subject_by_value() {
+    let ca = ca();
+    // strongSwan's own certificates have PrintableStrings, OpenSSL's UTF8Strings.
+    let subject = |printable: bool| {
+        leaf(&ca, &PKCS_ECDSA_P256_SHA256, move |p| {
+            let value = |text: &str| match printable {
+                true => rcgen::DnValue::PrintableString(text.try_into().unwrap()),
+                false => rcgen::DnValue::Utf8String(text.to_owned()),
+            };
+            p.distinguished_name = rcgen::DistinguishedName::new();
+            p.distinguished_name.push(DnType::OrganizationName, value("Example"));
+            p.distinguished_name.push(DnType::CommonName, value("gw"));
+        })
+    };
+    for printable in [false, true] {
+        let l = subject(printable);
+        assert_eq!(prove(&l, &trust(&ca, &[]), "CN=gw, O=Example", &hash::OURS, &[]), Ok(()));
+        for id in ["CN=gw2,O=Example", "CN=gw", "O=Example,CN=gw", "gw"] {
+            let judgement = prove(&l, &trust(&ca, &[]), id, &hash::OURS, &[]);
+            assert!(matches!(judgement, Err(AuthError::Identity(_))), "{id}");
+        }
+        // What goes on the wire are the certificate's octets.
+        let local = LocalAuth::certificate(l.pem.as_bytes(), l.key.as_bytes()).unwrap();
+        let own = local.spelled("CN=gw,O=Example".parse().unwrap());
+        let tag = if printable { 0x13 } else { 0x0c };
+        assert!(own.body().ends_with(&[tag, 2, b'g', b'w']), "{:x?}", own.body());
+        let other: Identity = "CN=other,O=Example".parse().unwrap();
+        assert_eq!(local.spelled(other.clone()).body(), other.body());
+    }
+}

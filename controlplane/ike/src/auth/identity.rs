@@ -1,5 +1,6 @@
 //! IKE identities (RFC 7296, section 3.5): the body of an ID payload is a type, three reserved octets and the data.
 
+use super::Dn;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -13,8 +14,8 @@ pub enum Identity {
     Fqdn(String),
     /// ID_RFC822_ADDR, the domain in lower case.
     Rfc822(String),
-    /// ID_DER_ASN1_DN: DER of an X.501 Name.
-    Dn(Vec<u8>),
+    /// ID_DER_ASN1_DN.
+    Dn(Dn),
     /// ID_KEY_ID: opaque octets.
     KeyId(Vec<u8>),
 }
@@ -22,7 +23,7 @@ pub enum Identity {
 /// An ID payload that names nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an identity: {0}")]
-pub struct BadIdentity(&'static str);
+pub struct BadIdentity(pub(super) &'static str);
 
 fn mail(text: &str) -> Option<String> {
     let (user, domain) = text.rsplit_once('@')?;
@@ -43,9 +44,9 @@ impl Identity {
             (1 | 5, _) => Err(BadIdentity("address of the wrong length")),
             (2, _) => Ok(Self::Fqdn(text()?.to_ascii_lowercase())),
             (3, _) => mail(text()?).map(Self::Rfc822).ok_or(BadIdentity("no @ in a mail address")),
-            (9, 1..) => Ok(Self::Dn(data.to_vec())),
+            (9, _) => Dn::from_der(data).map(Self::Dn),
             (11, 1..) => Ok(Self::KeyId(data.to_vec())),
-            (9 | 11, _) => Err(BadIdentity("empty")),
+            (11, _) => Err(BadIdentity("empty")),
             _ => Err(BadIdentity("unknown type")),
         }
     }
@@ -57,7 +58,7 @@ impl Identity {
             Self::Address(IpAddr::V6(a)) => (5, a.octets().to_vec()),
             Self::Fqdn(s) => (2, s.clone().into_bytes()),
             Self::Rfc822(s) => (3, s.clone().into_bytes()),
-            Self::Dn(d) => (9, d.clone()),
+            Self::Dn(d) => (9, d.der().to_vec()),
             Self::KeyId(d) => (11, d.clone()),
         };
         [&[kind, 0, 0, 0][..], &data].concat()
@@ -69,13 +70,7 @@ impl fmt::Display for Identity {
         match self {
             Self::Address(a) => a.fmt(f),
             Self::Fqdn(s) | Self::Rfc822(s) => f.write_str(s),
-            Self::Dn(der) => match x509_parser::prelude::FromDer::from_der(der) {
-                Ok((_, name)) => {
-                    let name: x509_parser::x509::X509Name<'_> = name;
-                    name.fmt(f)
-                }
-                Err(_) => f.write_str("(unreadable DN)"),
-            },
+            Self::Dn(d) => d.fmt(f),
             Self::KeyId(d) => {
                 f.write_str("keyid:")?;
                 d.iter().try_for_each(|b| write!(f, "{b:02x}"))
@@ -84,7 +79,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Reads an address, a `user@domain`, `keyid:` with hexadecimal digits, or a domain name.
+/// Reads an address, a distinguished name (RFC 4514), a `user@domain`, `keyid:` with hexadecimal digits, or a domain name.
 impl FromStr for Identity {
     type Err = BadIdentity;
 
@@ -102,6 +97,13 @@ impl FromStr for Identity {
             }
             let octet = |i| u8::from_str_radix(&hex[i..i + 2], 16).map_err(|_| bad);
             return (0..hex.len()).step_by(2).map(octet).collect::<Result<_, _>>().map(Self::KeyId);
+        }
+        // A mail address may have a = in it, a distinguished name an @; neither happens.
+        if text.contains('=') {
+            match text.parse() {
+                Err(_) if text.contains('@') => {}
+                dn => return dn.map(Self::Dn),
+            }
         }
         let kind = if text.contains('@') { 3 } else { 2 };
         Self::parse(&[&[kind, 0, 0, 0], text.as_bytes()].concat())
@@ -166,6 +168,12 @@ mod tests {
             assert_eq!((id.body(), id.to_string()), (body, text.to_owned()));
             assert_eq!(Identity::parse(&id.body()), Ok(id));
         }
+        let dn: Identity = "CN=gw, O=Example".parse().unwrap();
+        assert_eq!((dn.body()[0], dn.to_string()), (9, "CN=gw,O=Example".to_owned()));
+        assert_eq!(Identity::parse(&dn.body()), Ok(dn.clone()));
+        assert!("CN=gw,O=Example".parse::<IdMatch>().unwrap().matches(&dn));
+        assert!(matches!("a=b@example.net".parse(), Ok(Identity::Rfc822(_))));
+        assert!("CN=gw,X".parse::<Identity>().is_err() && Identity::parse(&[9, 0, 0, 0, 0x30]).is_err());
         assert_eq!("2001:db8::1".parse::<Identity>().unwrap().body()[0], 5);
         for bad in ["", "a b", "@x", "x@", "keyid:", "keyid:1", "keyid:zz"] {
             assert!(bad.parse::<Identity>().is_err(), "{bad}");

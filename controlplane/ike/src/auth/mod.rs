@@ -10,10 +10,12 @@
 //! it claims: a pre-shared key belongs to one identity, and a certificate must name it (H22).
 
 pub mod certificate;
+pub mod dn;
 pub mod identity;
 pub mod signature;
 
 pub use certificate::{Credential, Trust};
+pub use dn::Dn;
 pub use identity::{IdMatch, Identity};
 
 use crate::crypto::{Prf, Secret};
@@ -127,6 +129,16 @@ impl LocalAuth {
         match self {
             Self::Psk(secret) => Ok((method::SHARED_KEY, psk(prf, secret, octets).to_vec())),
             Self::Certificate(c) => c.sign(octets, hashes),
+        }
+    }
+
+    /// `id` in the octets of our certificate, when it is the name in it: peers that compare octets then find it there.
+    pub fn spelled(&self, id: Identity) -> Identity {
+        match (self, id) {
+            (Self::Certificate(c), Identity::Dn(dn)) => {
+                Identity::Dn(c.subject().filter(|subject| *subject == dn).unwrap_or(dn))
+            }
+            (Self::Psk(_) | Self::Certificate(_), id) => id,
         }
     }
 

@@ -368,3 +368,16 @@ fn after_ml_kem_either_end_repeats_its_answers() {
         assert_eq!(net.sides[side].child().replaces, Some(spi));
     }
 }
+
+#[test]
+fn distinguished_names() {
+    // The client's configuration spells the gateway's name in another way than the gateway does.
+    let net = ends(|side, e| {
+        let names = ["CN=client, O=Example", "CN=gateway, O=Example"];
+        let seen = ["CN=Client,O=Example", "CN=gateway,O=example"];
+        e.local_id = names[side].parse().unwrap();
+        e.remote = seen[1 - side].parse().unwrap();
+    })
+    .up();
+    assert_eq!(net.sides[B].peers.values().next().unwrap().to_string(), "CN=client,O=Example");
+}
