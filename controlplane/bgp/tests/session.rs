@@ -7,9 +7,13 @@ mod common;
 use bgp::fsm::State;
 use bgp::message::{Message, Notification, Role};
 use bgp::neighbour::{Backoff, ListenRange, NeighbourConfig, RemoteAs};
-use bgp::speaker::{DownReason, Event, Warning};
-use common::{SECOND, Sim, address, external, internal, net};
-use std::time::Duration;
+use bgp::speaker::{DownReason, Event, Speaker, Warning};
+use common::raw::{Raw, open};
+use common::{SECOND, Sim, address, external, internal, net, speaker_config};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -72,6 +76,69 @@ fn collisions_leave_one_connection() {
     assert!(collided > 20, "only {collided} collisions");
     // A KEEPALIVE may pass before the better connection comes, on a link that is this bad.
     assert!(flaps <= 8, "{flaps}");
+}
+
+/// Our connection has got as far as our OPEN when the peer's OPEN comes on the one that it opened: the identifiers
+/// decide at once (RFC 4271, section 6.8).
+#[test]
+fn of_two_connections_the_one_of_the_higher_identifier_stays() {
+    for (peer, incoming_stays) in [(2, true), (0, false)] {
+        let now = Instant::now();
+        // The speaker is 10.0.0.2, its neighbour 10.0.0.3 or 10.0.0.1.
+        let mut speaker = Speaker::new(now, speaker_config(1, 65000), Box::new(StdRng::seed_from_u64(1)));
+        let id = speaker.set_neighbour(now, address(peer), internal());
+        let Some(Event::Connect(ours)) = speaker.poll_event() else { panic!() };
+        speaker.connected(now, ours.conn, SocketAddr::new(address(1), 40_000));
+        while speaker.poll_transmit(now, ours.conn).is_some() {}
+        let mut raw = Raw::connect(&mut speaker, now, peer);
+        raw.listen(&mut speaker, now);
+        let mut octets = Vec::new();
+        Message::Open(open(65000, peer)).encode(&raw.negotiated, &mut octets);
+        speaker.received(now, raw.conn, &octets);
+        let events = raw.listen(&mut speaker, now);
+        let closed: Vec<_> =
+            events.iter().filter_map(|e| if let Event::Close { conn, .. } = e { Some(*conn) } else { None }).collect();
+        assert_eq!(closed, [if incoming_stays { ours.conn } else { raw.conn }]);
+        let state = speaker.neighbour(id).unwrap().state;
+        assert_eq!(state, if incoming_stays { State::OpenConfirm } else { State::OpenSent });
+        assert_eq!(raw.notification().is_some(), !incoming_stays);
+        if incoming_stays {
+            raw.say(&mut speaker, now, &Message::KeepAlive);
+            assert_eq!(speaker.neighbour(id).unwrap().state, State::Established);
+        }
+    }
+}
+
+/// What has gone wrong before is forgotten with a session that lasts.
+#[test]
+fn a_stable_session_ends_the_back_off() {
+    let mut sim = Sim::pair(1, [65000; 2], [internal(), NeighbourConfig { passive: true, ..internal() }]);
+    let last_attempts = |sim: &mut Sim| {
+        sim.nodes[0].events.clear();
+        sim.reset(0, 1);
+        sim.run(5 * SECOND);
+        sim.nodes[0].events.iter().filter(|event| matches!(event, Event::Connect(_))).count()
+    };
+    sim.partition(0, 1);
+    sim.run(MINUTE * 10);
+    sim.heal(0, 1);
+    sim.bring_up(0, 1);
+    sim.nodes[0].events.clear();
+    sim.partition(0, 1);
+    sim.reset(0, 1);
+    sim.run(30 * SECOND);
+    let attempts = sim.nodes[0].events.iter().filter(|event| matches!(event, Event::Connect(_))).count();
+    assert!(attempts >= 3, "{attempts}: the ConnectRetryTimer starts anew");
+    sim.heal(0, 1);
+    sim.bring_up(0, 1);
+    for _ in 0..8 {
+        sim.reset(0, 1);
+        sim.bring_up(0, 1);
+    }
+    assert_eq!(last_attempts(&mut sim), 0, "held in Idle");
+    sim.bring_up(0, 1);
+    sim.run(MINUTE * 10);
+    assert!(last_attempts(&mut sim) >= 1);
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! One connection to a neighbour: the state machine's actions carried out, its timers, and the octets in and out.
 //!
-//! A neighbour has one [`Session`] as long as it is enabled, and a second one while connections of both sides, or an old
+//! A neighbour has one `Session` as long as it is enabled, and a second one while connections of both sides, or an old
 //! and a new one, compete. What outlives a connection (routes, back-off, graceful restart) is the
 //! [`speaker`](crate::speaker)'s.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`framing`] | messages out of the octet stream |
-//! | [`open`] | our OPEN, and what the peer's must be like |
-//! | [`collision`] | which of two connections stays |
-//! | [`timers`] | the timers of a connection |
-//! | [`graceful`] | helping a peer to restart |
-//! | [`refresh`] | route refresh, either way |
-//! | [`limit`] | maximum of prefixes |
+//! | `framing` | messages out of the octet stream |
+//! | `open` | our OPEN, and what the peer's must be like |
+//! | `collision` | which of two connections stays |
+//! | `timers` | the timers of a connection |
+//! | `graceful` | helping a peer to restart |
+//! | `refresh` | route refresh, either way |
+//! | `limit` | maximum of prefixes |
 
 pub(crate) mod collision;
 pub(crate) mod framing;
