@@ -4,3 +4,6 @@
 
 pub mod session;
 pub mod tunnel;
+
+#[cfg(test)]
+mod tests;
