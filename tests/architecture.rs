@@ -16,12 +16,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ipsec-mb", &["ipsec-mb-sys"]),
     ("esp", &["dataplane-api", "ipsec-mb", "wire"]),
     ("dataplane", &["dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
-    ("ike", &["wire"]),
-    ("l2tp", &["wire"]),
+    ("timers", &[]),
+    ("ike", &["timers", "wire"]),
+    ("l2tp", &["timers", "wire"]),
     ("ppp", &["wire"]),
     ("dhcp6", &["wire"]),
-    ("bgp", &["wire"]),
-    ("bfd", &["wire"]),
+    ("bgp", &["timers", "wire"]),
+    ("bfd", &["timers", "wire"]),
     ("controlplane", &["bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "wire"]),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
@@ -33,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &["dpdk-sys", "dpdk", "ipsec-mb-sys", "ipsec-mb"];
 
 /// Crates without sockets, clock or runtime.
-const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6", "bgp", "bfd"];
+const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6", "bgp", "bfd", "timers"];
 
 #[test]
 fn crates_import_only_what_the_design_allows() {

@@ -125,6 +125,30 @@ fn a_spoofed_source_is_dropped() {
     assert!(f.core.is_empty());
 }
 
+// H29, H33, H34: only where the administrator writes so; without authentication and ESP, but logged and filtered.
+#[test]
+fn an_anonymous_listener_keeps_filter_and_log() {
+    let clear = yaml(1, "").replace("name: secure,", "name: open, protection: none, anonymous: true,");
+    let mut f = Fabric::new(&clear, 0.0);
+    let mut anonymous = client(0);
+    anonymous.ike = None;
+    f.add(anonymous);
+    assert!(f.run(30 * SECOND, |f| complete(f, 0)), "{:?} {:?}", f.clients[0].events, f.drops());
+    let own = address6(&f, 0).unwrap();
+    let far: Ipv6Addr = SERVER.parse().unwrap();
+    f.clients[0].initiator.handle_inner(f.now, &packet(own, far, b"up"));
+    f.clients[0].initiator.handle_inner(f.now, &packet("2001:db8:bad::1".parse().unwrap(), far, b"spoof"));
+    f.run(SECOND, |_| false);
+    assert_eq!(f.core.len(), 1);
+    assert_eq!(f.drops().get("inner_source"), Some(&1));
+    let accept = f.audit.iter().find(|r| r.verb == Verb::Accept).unwrap();
+    assert_eq!((accept.reason.as_str(), accept.user.as_deref(), accept.ike_id.as_deref()), ("anonymous", None, None));
+    assert!(!accept.inner.is_empty() && accept.outer.is_some());
+    f.clients[0].initiator.close(f.now);
+    f.run(30 * SECOND, |f| f.gateway.is_idle());
+    assert!(f.audit.iter().any(|r| r.verb == Verb::Teardown));
+}
+
 #[test]
 fn a_wrong_psk_and_a_wrong_chap_secret_are_refused_and_disturb_nobody() {
     let mut f = Fabric::new(&yaml(3, ""), 0.0);

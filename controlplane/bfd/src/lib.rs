@@ -39,7 +39,6 @@ pub mod fsm;
 pub mod negotiation;
 pub mod packet;
 mod session;
-mod timer;
 
 pub use auth::{Auth, AuthType, Key};
 pub use config::{Config, SessionConfig, Timing};

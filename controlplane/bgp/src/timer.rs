@@ -1,44 +1,7 @@
-//! Timers: the ordered set of deadlines of all neighbours, jitter (RFC 4271, section 10) and back-off.
+//! Jitter (RFC 4271, section 10) and back-off.
 
 use rand_core::Rng;
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
-
-/// Deadlines, one for each key at most: the next is at hand and a change costs O(log n).
-#[derive(Debug)]
-pub(crate) struct Timers<K> {
-    set: BTreeSet<(Instant, K)>,
-}
-
-impl<K: Copy + Ord> Timers<K> {
-    pub fn new() -> Self {
-        Self { set: BTreeSet::new() }
-    }
-
-    /// Moves the deadline of `key` from `slot` to `at`.
-    pub fn set(&mut self, key: K, slot: &mut Option<Instant>, at: Option<Instant>) {
-        if *slot == at {
-            return;
-        }
-        if let Some(old) = slot.take() {
-            self.set.remove(&(old, key));
-        }
-        if let Some(at) = at {
-            self.set.insert((at, key));
-        }
-        *slot = at;
-    }
-
-    /// The earliest deadline.
-    pub fn next(&self) -> Option<Instant> {
-        self.set.first().map(|(at, _)| *at)
-    }
-
-    /// A key whose deadline has passed. It stays in the set until its deadline is moved.
-    pub fn expired(&self, now: Instant) -> Option<K> {
-        self.set.first().filter(|(at, _)| *at <= now).map(|(_, key)| *key)
-    }
-}
+use std::time::Duration;
 
 /// `time` multiplied by a random factor between 0.75 and 1.0 (RFC 4271, section 10).
 pub(crate) fn jitter(time: Duration, rng: &mut dyn Rng) -> Duration {
@@ -90,21 +53,5 @@ mod tests {
         assert_eq!(seconds, [2, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.after(u32::MAX).as_secs(), 60);
         assert_eq!(Backoff { initial: Duration::ZERO, max: Duration::ZERO }.after(3), LEAST_BACKOFF);
-    }
-
-    #[test]
-    fn deadlines_come_in_order_and_move() {
-        let start = Instant::now();
-        let at = |n| Some(start + Duration::from_secs(n));
-        let mut timers = Timers::new();
-        let (mut a, mut b) = (None, None);
-        timers.set(1, &mut a, at(5));
-        timers.set(2, &mut b, at(3));
-        assert_eq!(timers.next(), at(3));
-        assert_eq!(timers.expired(start), None);
-        timers.set(2, &mut b, at(9));
-        assert_eq!(timers.expired(start + Duration::from_secs(5)), Some(1));
-        timers.set(1, &mut a, None);
-        assert_eq!((timers.next(), a, b), (at(9), None, at(9)));
     }
 }

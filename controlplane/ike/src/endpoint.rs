@@ -20,13 +20,13 @@ use crate::sa::established::{Estate, Task};
 use crate::sa::initial::{self, Refusal};
 use crate::sa::{Ctx, Effect, Handles, Sa, SpiSource, State};
 use crate::stateless::{self, RateLimit};
-use crate::timer::Timers;
 use rand_core::CryptoRng;
 use rustls_pki_types::UnixTime;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use timers::Timers;
 
 #[derive(Debug)]
 struct Peer {
@@ -51,7 +51,7 @@ pub struct Endpoint {
     identities: HashMap<Arc<Identity>, Vec<PeerHandle>>,
     cookies: Cookies,
     invalid_spi: RateLimit,
-    timers: Timers,
+    timers: Timers<u64>,
     events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
     stats: Stats,
@@ -164,11 +164,8 @@ impl Endpoint {
     /// Handles what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         // Each SA once: what it leaves due is for the next call.
-        let due: Vec<u64> = std::iter::from_fn(|| self.timers.expired(now)).collect();
+        let due: Vec<u64> = self.timers.due(now).collect();
         for spi in due {
-            if let Some(sa) = self.sas.get_mut(&spi) {
-                sa.base.deadline = None;
-            }
             self.step(now, spi, |sa, ctx| sa.timeout(ctx));
         }
     }

@@ -37,7 +37,6 @@ pub mod payload;
 pub mod proposal;
 mod sa;
 mod stateless;
-mod timer;
 
 pub use config::{ChildPolicy, Config, Limits, Mode, PadEntry, Timers, TsAddress, TsPattern};
 pub use endpoint::Endpoint;

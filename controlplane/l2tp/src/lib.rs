@@ -35,7 +35,6 @@ pub mod error;
 pub mod fsm;
 pub mod message;
 pub mod reliable;
-mod timer;
 
 pub use config::{Config, PortChange, Secret};
 pub use endpoint::{Endpoint, Event, IdSource, Meta, SessionUp, Stats, Transmit, TunnelInfo};

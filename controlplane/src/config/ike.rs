@@ -98,8 +98,8 @@ pub struct Peer {
     /// Certificate revocation lists (PEM files).
     #[serde(default)]
     pub crl: Vec<String>,
-    /// A certificate is refused when no list of its issuer is there or the list is out of date. Otherwise such a
-    /// certificate passes; what a list revokes is refused in any case.
+    /// A certificate is refused when no list of its issuer is there. What a list revokes is refused in any case, and so is
+    /// everybody under a list that is out of date.
     #[serde(default)]
     pub strict_crl: bool,
     /// We prove ourselves by our certificate to a peer that uses a PSK, or by the PSK as well.

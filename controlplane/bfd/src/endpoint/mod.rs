@@ -20,12 +20,12 @@ use crate::error::{Discard, SessionError};
 use crate::fsm::State;
 use crate::packet::{Packet, Received};
 use crate::session::{Context, Path, Session};
-use crate::timer::Timers;
 use crate::{MULTIHOP_PORT, SINGLE_HOP_PORT};
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 use std::time::Instant;
+use timers::Timers;
 
 const FIRST_SOURCE_PORT: u16 = 49_152;
 /// Source ports that there are.
@@ -39,7 +39,7 @@ pub struct Endpoint {
     paths: BTreeMap<Path, SessionId>,
     ports: BTreeSet<u16>,
     last_port: u16,
-    timers: Timers,
+    timers: Timers<SessionId>,
     events: VecDeque<Event>,
     out: VecDeque<Transmit>,
     stats: Stats,

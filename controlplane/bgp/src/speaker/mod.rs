@@ -35,7 +35,6 @@ use crate::attribute::Attributes;
 use crate::message::{Family, Notification};
 use crate::neighbour::{ListenRange, NeighbourConfig, NeighbourId, TcpOptions};
 use crate::rib::{Path, Rib, RibConfig, Source, Vrp};
-use crate::timer::Timers;
 use deferral::Deferral;
 use env::Env;
 use ipnet::IpNet;
@@ -44,6 +43,7 @@ use rand_core::Rng;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
+use timers::Timers;
 
 /// Configuration of a [`Speaker`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Speaker {
             ranges: BTreeMap::new(),
             last_id: 0,
             rib,
-            timers: Timers::new(),
+            timers: Timers::default(),
             conns: Conns::default(),
             deferral,
             converging: BTreeSet::new(),

@@ -192,8 +192,8 @@ impl Trust {
         Ok(Self { roots, crls: lists, strict_crl: false })
     }
 
-    /// What is to be thought of a certificate whose issuer has no list here, or one that is out of date. Strict: it is
-    /// refused. Otherwise it passes, unless a list, of whatever age, revokes it.
+    /// What is to be thought of a certificate whose issuer has no list here. Strict: it is refused. A list that is out of
+    /// date vouches for nobody in any case.
     pub fn strict_crl(self, strict: bool) -> Self {
         Self { strict_crl: strict, ..self }
     }
@@ -205,32 +205,33 @@ impl Trust {
         id: &Identity,
         now: UnixTime,
     ) -> Result<&'a [u8], AuthError> {
-        let own = self.verify(certs, now, self.strict_crl)?;
+        let own = self.verify(certs, now, ExpirationPolicy::Enforce)?;
         usable(own)?;
         if names(own, id)? { Ok(own) } else { Err(AuthError::Identity(id.clone())) }
     }
 
-    /// Whether a list revokes a certificate of the chain.
+    /// Whether a list, of whatever age, revokes a certificate of the chain.
     pub(crate) fn revokes(&self, certs: &[Vec<u8>], now: UnixTime) -> bool {
-        matches!(self.verify(certs, now, false), Err(AuthError::Revoked))
+        matches!(self.verify(certs, now, ExpirationPolicy::Ignore), Err(AuthError::Revoked))
     }
 
     /// Verifies a chain; gives the certificate at its end.
-    fn verify<'a>(&self, certs: &'a [Vec<u8>], now: UnixTime, strict: bool) -> Result<&'a [u8], AuthError> {
+    fn verify<'a>(
+        &self,
+        certs: &'a [Vec<u8>],
+        now: UnixTime,
+        expiration: ExpirationPolicy,
+    ) -> Result<&'a [u8], AuthError> {
         let (own, rest) = certs.split_first().ok_or_else(|| AuthError::Certificate("none was sent".into()))?;
         let der = CertificateDer::from(own.as_slice());
         let entity = EndEntityCert::try_from(&der).map_err(|e| AuthError::Certificate(e.to_string()))?;
         let anchors: Vec<_> = self.roots.iter().filter_map(|r| anchor_from_trusted_cert(r).ok()).collect();
         let intermediates: Vec<_> = rest.iter().map(|c| CertificateDer::from(c.as_slice())).collect();
         let lists: Vec<&CertRevocationList<'_>> = self.crls.iter().collect();
-        let (status, expiration) = if strict {
-            (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce)
-        } else {
-            (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore)
-        };
+        let status = if self.strict_crl { UnknownStatusPolicy::Deny } else { UnknownStatusPolicy::Allow };
         let revocation = RevocationOptionsBuilder::new(&lists).ok();
         let revocation = revocation.map(|b| b.with_status_policy(status).with_expiration_policy(expiration).build());
-        if strict && revocation.is_none() {
+        if self.strict_crl && revocation.is_none() {
             return Err(AuthError::Untrusted("there is no revocation list".to_owned()));
         }
         entity

@@ -20,16 +20,6 @@ fn hybrid(seed: u64, change: impl Fn(usize, &mut PadEntry)) -> Net {
     Net::new(a, b, seed)
 }
 
-fn rekey_child(net: &mut Net, side: usize) {
-    let spi = *net.sides[side].selected.values().next().unwrap();
-    net.ends[side].rekey_child(net.now, spi).unwrap();
-}
-
-fn rekey_ike(net: &mut Net, side: usize) {
-    let peer = net.sides[side].peer();
-    net.ends[side].rekey_ike(net.now, peer).unwrap();
-}
-
 /// Different IKE_FOLLOWUP_KE requests of each side: message ids of one IKE SA.
 fn followups(net: &Net) -> [usize; 2] {
     [A, B].map(|side| {
@@ -242,21 +232,7 @@ fn simultaneous_rekeys_of_which_one_is_hybrid() {
 fn everything_at_once() {
     for seed in 0..120 {
         let mut net = hybrid(seed, |_, _| ()).up();
-        net.bad_link();
-        for round in 0..6 {
-            for side in [A, B] {
-                match (seed >> (round % 6) ^ side as u64) % 3 {
-                    0 => rekey_child(&mut net, side),
-                    1 => rekey_ike(&mut net, side),
-                    _ => {
-                        rekey_ike(&mut net, side);
-                        rekey_child(&mut net, side);
-                    }
-                }
-            }
-            net.run_ms(100 + seed * 37 % 3000);
-        }
-        net.run(1000);
+        rekey_everything(&mut net, seed);
         clean(&mut net);
     }
 }

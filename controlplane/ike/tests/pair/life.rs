@@ -4,16 +4,6 @@ use super::net::*;
 use ike::*;
 use std::time::Duration;
 
-fn rekey_child(net: &mut Net, side: usize) {
-    let spi = *net.sides[side].selected.values().next().unwrap();
-    net.ends[side].rekey_child(net.now, spi).unwrap();
-}
-
-fn rekey_ike(net: &mut Net, side: usize) {
-    let peer = net.sides[side].peer();
-    net.ends[side].rekey_ike(net.now, peer).unwrap();
-}
-
 /// No SAs are left over but one IKE SA and its timers.
 fn clean(net: &mut Net) {
     net.run(200);
@@ -133,22 +123,7 @@ fn everything_at_once() {
             c
         });
         let mut net = Net::new(a, b, seed).up();
-        net.bad_link();
-        for round in 0..6 {
-            for side in [A, B] {
-                match (seed >> (round % 6) ^ side as u64) % 3 {
-                    0 => rekey_child(&mut net, side),
-                    1 => rekey_ike(&mut net, side),
-                    _ => {
-                        rekey_ike(&mut net, side);
-                        rekey_child(&mut net, side);
-                    }
-                }
-            }
-            net.run_ms(100 + seed * 37 % 3000);
-        }
-        net.run(1000);
-        (net.loss, net.duplicate) = (0, 0);
+        rekey_everything(&mut net, seed);
         clean(&mut net);
     }
 }

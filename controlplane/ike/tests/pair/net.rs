@@ -390,3 +390,35 @@ impl Net {
         self.flush();
     }
 }
+
+/// Rekeys a side's child SA.
+pub fn rekey_child(net: &mut Net, side: usize) {
+    let spi = *net.sides[side].selected.values().next().unwrap();
+    net.ends[side].rekey_child(net.now, spi).unwrap();
+}
+
+/// Rekeys the IKE SA from a side.
+pub fn rekey_ike(net: &mut Net, side: usize) {
+    let peer = net.sides[side].peer();
+    net.ends[side].rekey_ike(net.now, peer).unwrap();
+}
+
+/// Rekeys of both kinds from both sides, again and again, over a bad link.
+pub fn rekey_everything(net: &mut Net, seed: u64) {
+    net.bad_link();
+    for round in 0..6 {
+        for side in [A, B] {
+            match (seed >> (round % 6) ^ side as u64) % 3 {
+                0 => rekey_child(net, side),
+                1 => rekey_ike(net, side),
+                _ => {
+                    rekey_ike(net, side);
+                    rekey_child(net, side);
+                }
+            }
+        }
+        net.run_ms(100 + seed * 37 % 3000);
+    }
+    net.run(1000);
+    (net.loss, net.duplicate) = (0, 0);
+}

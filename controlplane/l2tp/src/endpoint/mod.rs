@@ -20,13 +20,13 @@ use crate::error::{Cause, ConnectError, DownReason, Refused, code};
 use crate::fsm::tunnel::State;
 use crate::message::{Header, Kind, Message, MessageType, parse_body};
 use crate::reliable::{Arrival, retransmission_time};
-use crate::timer::Timers;
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use timers::Timers;
 use tunnel::{Context, Tunnel};
 
 /// Gives tunnel and session ids, tunnel in the upper half, neither half 0, for a tunnel of a binding.
@@ -61,7 +61,7 @@ pub struct Endpoint {
     ids: IdSource,
     tunnels: BTreeMap<u32, Tunnel>,
     peers: BTreeMap<(Peer, u16), u32>,
-    timers: Timers,
+    timers: Timers<u32>,
     half_open: usize,
     events: VecDeque<Event>,
     out: VecDeque<Outgoing>,
