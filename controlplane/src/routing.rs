@@ -14,10 +14,10 @@ use crate::mesh::Mesh;
 use crate::northbound::{BgpNeighbourInfo, BgpRouteInfo};
 use crate::program::Program;
 use bgp::attribute::{Attributes, NextHop as BgpNextHop};
-use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs, TcpOptions};
+use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs};
 use bgp::policy::{Policy, Verdict};
 use bgp::rib::{BestPath, Peering, Source, Tracking};
-use bgp::speaker::{ConnId, Event, NeighbourView, Refused, Speaker, SpeakerConfig};
+use bgp::speaker::{ConnId, Event, NeighbourView, Speaker, SpeakerConfig};
 use bgp::tunnel::Tunnel;
 use dataplane_api::{IpPrefix, NextHop, PortId, SnapshotOp};
 use ipnet::IpNet;
@@ -38,8 +38,6 @@ pub enum Action {
         local: Option<IpAddr>,
         /// To.
         remote: SocketAddr,
-        /// Socket options.
-        tcp: TcpOptions,
     },
     /// Ask for something to send.
     Transmit(ConnId),
@@ -57,7 +55,8 @@ struct Igp {
 
 /// See the module.
 pub struct Routing {
-    speaker: Speaker,
+    /// The speaker; what the driver does with it is carried on by [`Self::pump`].
+    pub speaker: Speaker,
     igp: Vec<Igp>,
     actions: VecDeque<Action>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
@@ -99,12 +98,7 @@ impl Routing {
         while let Some(event) = self.speaker.poll_event() {
             match event {
                 Event::Connect(c) => {
-                    self.actions.push_back(Action::Connect {
-                        conn: c.conn,
-                        local: c.local,
-                        remote: c.remote,
-                        tcp: c.tcp,
-                    });
+                    self.actions.push_back(Action::Connect { conn: c.conn, local: c.local, remote: c.remote });
                 }
                 Event::Close { conn, last } => self.actions.push_back(Action::Close(conn, last)),
                 Event::Transmit { conn } => self.actions.push_back(Action::Transmit(conn)),
@@ -166,46 +160,6 @@ impl Routing {
     /// The next thing to do about a connection.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// See [`Speaker::connected`].
-    pub fn connected(&mut self, now: Instant, conn: ConnId, local: SocketAddr) {
-        self.speaker.connected(now, conn, local);
-    }
-
-    /// See [`Speaker::connect_failed`].
-    pub fn connect_failed(&mut self, now: Instant, conn: ConnId) {
-        self.speaker.connect_failed(now, conn);
-    }
-
-    /// See [`Speaker::accepted`].
-    pub fn accepted(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr) -> Result<ConnId, Refused> {
-        self.speaker.accepted(now, local, remote)
-    }
-
-    /// See [`Speaker::received`].
-    pub fn received(&mut self, now: Instant, conn: ConnId, octets: &[u8]) {
-        self.speaker.received(now, conn, octets);
-    }
-
-    /// See [`Speaker::poll_transmit`].
-    pub fn poll_transmit(&mut self, now: Instant, conn: ConnId) -> Option<Vec<u8>> {
-        self.speaker.poll_transmit(now, conn)
-    }
-
-    /// See [`Speaker::closed`].
-    pub fn closed(&mut self, now: Instant, conn: ConnId) {
-        self.speaker.closed(now, conn);
-    }
-
-    /// See [`Speaker::handle_timeout`].
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.speaker.handle_timeout(now);
-    }
-
-    /// See [`Speaker::poll_timeout`].
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.speaker.poll_timeout()
     }
 
     /// Neighbours, for the management plane.
@@ -286,7 +240,6 @@ fn neighbour(config: &Config, bgp: &Bgp, n: &settings::Neighbour) -> NeighbourCo
         martian_endpoints: bgp.special_endpoints,
         // Forwarding does not survive a restart of ours: neighbours must not wait for it.
         graceful_restart: Some(GracefulRestart { helper_only: true, ..GracefulRestart::default() }),
-        tcp: TcpOptions { gtsm_hops: n.gtsm_hops, ..TcpOptions::default() },
         peering: Peering {
             import: policy(n.import),
             export: policy(n.export),

@@ -71,9 +71,6 @@ pub struct Neighbour {
     /// Hold time in seconds.
     #[serde(default = "hold")]
     pub hold_time: u16,
-    /// GTSM (RFC 5082): at most this many hops away.
-    #[serde(default)]
-    pub gtsm_hops: Option<u8>,
 }
 
 fn hold() -> u16 {

@@ -44,6 +44,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     listeners(c, &mut p);
     ike(c, &mut p);
     mesh(c, &mut p);
+    bgp(c, &mut p);
     service(c, &mut p);
     subscribers(c, &mut p);
     p.0
@@ -263,6 +264,49 @@ fn mesh(c: &Config, p: &mut Problems) {
     }
 }
 
+fn bgp(c: &Config, p: &mut Problems) {
+    let Some(b) = &c.bgp else { return };
+    if b.asn == 0 {
+        p.add("bgp.asn", "AS 0 belongs to nobody (RFC 7607)");
+    }
+    if b.router_id.is_unspecified() {
+        p.add("bgp.router_id", "0.0.0.0 is no BGP Identifier (RFC 6286)");
+    }
+    if !(1..=64).contains(&b.max_paths) {
+        p.add("bgp.max_paths", "between 1 and 64");
+    }
+    if b.tunnel.is_some() && c.mesh.local.is_empty() {
+        p.add("bgp.tunnel", "there is no end to offer: mesh.local is empty");
+    }
+    let mut seen = HashSet::new();
+    for (i, n) in b.neighbours.iter().enumerate() {
+        let path = format!("bgp.neighbours[{i}]");
+        if !seen.insert(n.address) {
+            p.add(format!("{path}.address"), format!("{} is another neighbour", n.address));
+        }
+        if c.port_of(n.address).is_some() {
+            p.add(format!("{path}.address"), format!("{} is ours", n.address));
+        }
+        if n.asn == 0 {
+            p.add(format!("{path}.asn"), "AS 0 belongs to nobody (RFC 7607)");
+        }
+        if matches!(n.hold_time, 1 | 2) {
+            p.add(format!("{path}.hold_time"), "0, or at least 3 seconds (RFC 4271, section 4.2)");
+        }
+        if n.client && n.asn != b.asn {
+            p.add(format!("{path}.client"), "only an internal neighbour is a client (RFC 4456)");
+        }
+        if let Some(local) = n.local {
+            if c.port_of(local).is_none() {
+                p.add(format!("{path}.local"), format!("no port has the address {local}"));
+            }
+            if local.is_ipv4() != n.address.is_ipv4() {
+                p.add(format!("{path}.local"), format!("{local} is of another family than {}", n.address));
+            }
+        }
+    }
+}
+
 fn service(c: &Config, p: &mut Problems) {
     if c.l2tp.challenge && c.l2tp.secret.is_none() {
         p.add("l2tp.secret", "challenge: true needs the tunnel secret");
@@ -402,5 +446,76 @@ subscribers:
     #[test]
     fn listener_needs_a_port_address() {
         assert!(refused("address: 192.0.2.1 }", "address: 192.0.2.9 }").contains("no port has"));
+    }
+
+    const MESH: &str = r#"
+ports:
+  - { name: core, device: "net_null0", zone: public, addresses: ["2001:db8:f1::1/64"] }
+mesh:
+  local: ["2001:db8:f1::1"]
+  profiles: [{ name: secret }]
+  afbrs: [{ name: east, address: "2001:db8:f2::1", prefixes: [10.2.0.0/16] }]
+ike:
+  identity: west
+  peers: [{ name: east, id: east, auth: psk, psk: k, softwire: secret, address: "2001:db8:f2::1" }]
+bgp: { asn: 65000, router_id: 1.1.1.1, neighbours: [{ address: "2001:db8:f2::1", asn: 65000, hold_time: 9 }] }
+"#;
+
+    fn accepted(text: &str) {
+        Config::from_yaml("test.yaml", text).map(|_| ()).unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    fn complaint(from: &str, to: &str) -> String {
+        assert!(MESH.contains(from), "test is out of date: {from}");
+        match Config::from_yaml("test.yaml", &MESH.replacen(from, to, 1)) {
+            Ok(_) => panic!("accepted: {to}"),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_a_mesh_must_not_be() {
+        accepted(MESH);
+        accepted(&MESH.replace("local: [", "require_ipsec: true\n  local: ["));
+        for (from, to, want) in [
+            ("local: [\"2001:db8:f1::1\"]", "local: [\"2001:db8:f1::2\"]", "no port has the address"),
+            ("local: [\"2001:db8:f1::1\"]", "local: [192.0.2.1]", "no address of the family"),
+            ("local:", "hop_limit: 0\n  local:", "mesh.hop_limit"),
+            ("local:", "dscp: 64\n  local:", "mesh.dscp"),
+            ("[{ name: secret }]", "[{ name: secret }, { name: secret }]", "mesh.profiles[1].name"),
+            ("address: \"2001:db8:f2::1\", prefixes", "address: \"2001:db8:f1::1\", prefixes", "is ours"),
+            ("softwire: secret", "softwire: other", "mesh.profiles has no"),
+            ("softwire: secret, ", "", "go together"),
+            (", address: \"2001:db8:f2::1\" }]\nbgp", " }]\nbgp", "go together"),
+        ] {
+            let e = complaint(from, to);
+            assert!(e.contains(want) && e.contains("test.yaml:"), "{to}: {e}");
+        }
+        // M2: a protection that is demanded is not there in part.
+        let clear = MESH.replace(", softwire: secret, address: \"2001:db8:f2::1\"", "");
+        let clear = clear.replace("local: [", "require_ipsec: true\n  local: [");
+        let e = Config::from_yaml("test.yaml", &clear).map(|_| ()).unwrap_err().to_string();
+        assert!(e.contains("M2") && e.contains("mesh.afbrs[0].address"), "{e}");
+    }
+
+    #[test]
+    fn what_bgp_must_not_be() {
+        for (from, to, want) in [
+            ("asn: 65000, router", "asn: 0, router", "bgp.asn"),
+            ("1.1.1.1", "0.0.0.0", "bgp.router_id"),
+            ("router_id", "max_paths: 0, router_id", "bgp.max_paths"),
+            ("hold_time: 9", "hold_time: 2", "hold_time"),
+            ("asn: 65000, hold", "asn: 0, hold", "bgp.neighbours[0].asn"),
+            ("asn: 65000, hold", "asn: 65001, client: true, hold", "only an internal neighbour"),
+            ("hold_time: 9", "local: 192.0.2.1", "of another family"),
+            ("hold_time: 9", "local: \"2001:db8:f1::2\"", "no port has the address"),
+            ("{ address: \"2001:db8:f2::1\", asn", "{ address: \"2001:db8:f1::1\", asn", "is ours"),
+            ("hold_time: 9 }", "hold_time: 9 }, { address: \"2001:db8:f2::1\", asn: 65000 }", "is another neighbour"),
+        ] {
+            let e = complaint(from, to);
+            assert!(e.contains(want) && e.contains("test.yaml:"), "{to}: {e}");
+        }
+        let without = MESH.replace("router_id:", "tunnel: {}, router_id:");
+        accepted(&without);
     }
 }

@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::routing::Action;
 use anyhow::Context;
-use bgp::neighbour::TcpOptions;
 use bgp::speaker::ConnId;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -94,20 +93,20 @@ impl Connections {
                 match stream.local_addr() {
                     Ok(local) => {
                         self.open(conn, stream);
-                        gateway.bgp(now, |r| r.connected(now, conn, local));
+                        gateway.bgp(now, |r| r.speaker.connected(now, conn, local));
                     }
-                    Err(_) => drop(gateway.bgp(now, |r| r.connect_failed(now, conn))),
+                    Err(_) => drop(gateway.bgp(now, |r| r.speaker.connect_failed(now, conn))),
                 }
             }
             Event::Failed(conn) => {
                 if self.connecting.remove(&conn).is_some() {
-                    gateway.bgp(now, |r| r.connect_failed(now, conn));
+                    gateway.bgp(now, |r| r.speaker.connect_failed(now, conn));
                 }
             }
             Event::Accepted(stream) => self.accepted(now, stream, gateway),
             Event::Received(conn, octets) => {
                 if self.open.contains_key(&conn) {
-                    gateway.bgp(now, |r| r.received(now, conn, &octets));
+                    gateway.bgp(now, |r| r.speaker.received(now, conn, &octets));
                 }
             }
             Event::Drained(conn) => {
@@ -118,7 +117,7 @@ impl Connections {
             Event::Closed(conn) => {
                 if let Some(c) = self.open.remove(&conn) {
                     c.reader.abort();
-                    gateway.bgp(now, |r| r.closed(now, conn));
+                    gateway.bgp(now, |r| r.speaker.closed(now, conn));
                 }
             }
         }
@@ -127,7 +126,7 @@ impl Connections {
     fn accepted(&mut self, now: Instant, stream: TcpStream, gateway: &mut Gateway) {
         let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
-        match gateway.bgp(now, |r| r.accepted(now, canonical(local), canonical(remote))) {
+        match gateway.bgp(now, |r| r.speaker.accepted(now, canonical(local), canonical(remote))) {
             Some(Ok(conn)) => self.open(conn, stream),
             Some(Err(refused)) => tracing::debug!(%remote, %refused, "BGP connection refused"),
             None => {}
@@ -148,8 +147,8 @@ impl Connections {
     pub(super) fn act(&mut self, now: Instant, gateway: &mut Gateway) {
         while let Some(Some(action)) = gateway.bgp(now, |r| r.poll_action()) {
             match action {
-                Action::Connect { conn, local, remote, tcp } => {
-                    let task = tokio::spawn(connect(conn, local, remote, tcp, self.tell.clone()));
+                Action::Connect { conn, local, remote } => {
+                    let task = tokio::spawn(connect(conn, local, remote, self.tell.clone()));
                     self.connecting.insert(conn, task.abort_handle());
                 }
                 Action::Transmit(conn) => {
@@ -170,7 +169,7 @@ impl Connections {
             }
         }
         for (&conn, c) in self.open.iter_mut().filter(|(_, c)| c.wanted && !c.busy) {
-            match gateway.bgp(now, |r| r.poll_transmit(now, conn)).flatten() {
+            match gateway.bgp(now, |r| r.speaker.poll_transmit(now, conn)).flatten() {
                 Some(octets) => c.busy = c.write.try_send(octets).is_ok(),
                 None => c.wanted = false,
             }
@@ -204,8 +203,8 @@ async fn accept(listener: TcpListener, tell: mpsc::Sender<Event>) {
     }
 }
 
-async fn connect(conn: ConnId, local: Option<IpAddr>, remote: SocketAddr, tcp: TcpOptions, tell: mpsc::Sender<Event>) {
-    let event = match try_connect(local, remote, &tcp).await {
+async fn connect(conn: ConnId, local: Option<IpAddr>, remote: SocketAddr, tell: mpsc::Sender<Event>) {
+    let event = match try_connect(local, remote).await {
         Ok(stream) => Event::Connected(conn, stream),
         Err(error) => {
             tracing::debug!(%remote, %error, "BGP connection failed");
@@ -215,15 +214,9 @@ async fn connect(conn: ConnId, local: Option<IpAddr>, remote: SocketAddr, tcp: T
     let _ = tell.send(event).await;
 }
 
-async fn try_connect(local: Option<IpAddr>, remote: SocketAddr, tcp: &TcpOptions) -> std::io::Result<TcpStream> {
+async fn try_connect(local: Option<IpAddr>, remote: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    if let Some(ttl) = tcp.gtsm_hops.map(|_| 255).or(tcp.ttl.map(u32::from)) {
-        match remote {
-            SocketAddr::V4(_) => socket.set_ttl_v4(ttl)?,
-            SocketAddr::V6(_) => socket.set_unicast_hops_v6(ttl)?,
-        }
-    }
     if let Some(local) = local {
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }

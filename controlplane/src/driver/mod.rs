@@ -61,7 +61,7 @@ impl Driver {
     pub async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut ending: Option<Instant> = None;
+        let mut stopped: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -69,10 +69,10 @@ impl Driver {
                 Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
                 Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
-                _ = self.stop.changed(), if ending.is_none() => {
+                _ = self.stop.changed(), if stopped.is_none() => {
                     let now = Instant::now();
                     self.gateway.close_all(now);
-                    ending = Some(now + SHUTDOWN);
+                    stopped = Some(now);
                 }
             }
             let now = Instant::now();
@@ -88,8 +88,8 @@ impl Driver {
             while let Some(record) = self.gateway.poll_audit() {
                 record.log();
             }
-            let said = |end: Instant| !self.bgp.in_use() || end + FAREWELL <= now + SHUTDOWN;
-            if ending.is_some_and(|t| t <= now || self.gateway.is_idle() && said(t)) {
+            let least = if self.bgp.in_use() { FAREWELL } else { Duration::ZERO };
+            if stopped.map(|t| now - t).is_some_and(|d| d >= SHUTDOWN || self.gateway.is_idle() && d >= least) {
                 return;
             }
         }

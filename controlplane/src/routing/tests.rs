@@ -57,7 +57,7 @@ fn converge(now: &mut Instant, a: &mut Side, b: &mut Side) {
     for _ in 0..100 {
         let mut busy = false;
         for side in [&mut *a, &mut *b] {
-            side.routing.handle_timeout(*now);
+            side.routing.speaker.handle_timeout(*now);
             side.pump(*now);
         }
         while let Some(action) = a.routing.poll_action() {
@@ -65,12 +65,12 @@ fn converge(now: &mut Instant, a: &mut Side, b: &mut Side) {
                 && a.conn.is_none()
             {
                 let local = SocketAddr::new(a.address.ip(), 40_000);
-                b.conn = b.routing.accepted(*now, b.address, local).ok();
+                b.conn = b.routing.speaker.accepted(*now, b.address, local).ok();
                 if b.conn.is_some() {
                     a.conn = Some(conn);
-                    a.routing.connected(*now, conn, local);
+                    a.routing.speaker.connected(*now, conn, local);
                 } else {
-                    a.routing.connect_failed(*now, conn);
+                    a.routing.speaker.connect_failed(*now, conn);
                 }
                 busy = true;
             }
@@ -78,19 +78,19 @@ fn converge(now: &mut Instant, a: &mut Side, b: &mut Side) {
         // The other side's own attempts fail: one connection is enough.
         while let Some(action) = b.routing.poll_action() {
             if let Action::Connect { conn, .. } = action {
-                b.routing.connect_failed(*now, conn);
+                b.routing.speaker.connect_failed(*now, conn);
             }
         }
         let (Some(ca), Some(cb)) = (a.conn, b.conn) else {
             *now += std::time::Duration::from_secs(1);
             continue;
         };
-        while let Some(octets) = a.routing.poll_transmit(*now, ca) {
-            b.routing.received(*now, cb, &octets);
+        while let Some(octets) = a.routing.speaker.poll_transmit(*now, ca) {
+            b.routing.speaker.received(*now, cb, &octets);
             busy = true;
         }
-        while let Some(octets) = b.routing.poll_transmit(*now, cb) {
-            a.routing.received(*now, ca, &octets);
+        while let Some(octets) = b.routing.speaker.poll_transmit(*now, cb) {
+            a.routing.speaker.received(*now, ca, &octets);
             busy = true;
         }
         a.pump(*now);
@@ -120,7 +120,7 @@ fn an_island_behind_an_afbr_is_reached_through_a_softwire_and_withdrawn() {
     assert_eq!(west.routing.neighbours_info(now)[0].state, "Established");
     // The session ends: so do route and softwire, in this order.
     let conn = west.conn.unwrap();
-    west.routing.closed(now, conn);
+    west.routing.speaker.closed(now, conn);
     west.pump(now);
     let ops = west.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_), SnapshotOp::SoftwireDel(_)]), "{ops:?}");
