@@ -98,7 +98,11 @@ fn entry(
         PeerAuth::Psk => LocalAuth::psk(psk()?.bytes()),
         PeerAuth::Certificate => own.cloned().ok_or_else(|| error("ike.certificate", "missing"))?,
     };
-    let identity = k.identity.as_deref().ok_or_else(|| error("ike.identity", "missing"))?;
+    let profile = peer.softwire.as_deref().and_then(|name| config.mesh.profile(name));
+    let identity = match profile.and_then(|f| f.identity.as_deref()) {
+        Some(identity) => identity,
+        None => k.identity.as_deref().ok_or_else(|| error("ike.identity", "missing"))?,
+    };
     Ok(PadEntry {
         name: peer.name.clone(),
         remote: parse::<IdMatch>(&format!("{path}.id"), &peer.id)?,
@@ -114,28 +118,39 @@ fn entry(
     })
 }
 
-/// What a peer's child SA carries: L2TP of a softwire initiator (H52), or IP in IP of an AFBR (M26).
+/// What a peer's child SA carries: L2TP of a softwire initiator (H52), or IP in IP and BGP of an AFBR (M17, M26).
 fn child(config: &Config, peer: &Peer, esp: &[EspProposal]) -> Result<ChildPolicy, Error> {
-    let rekey_after = Some(config.ike.child_rekey);
-    let Some(name) = &peer.softwire else {
-        return Ok(ChildPolicy { esp_proposals: esp.to_vec(), rekey_after, ..ChildPolicy::l2tp(true) });
+    let profile = match &peer.softwire {
+        Some(name) => {
+            let found = config.mesh.profile(name);
+            Some(found.ok_or_else(|| error("mesh.profiles", format!("no \"{name}\"")))?)
+        }
+        None => None,
     };
-    let profile = config.mesh.profile(name).ok_or_else(|| error("mesh.profiles", format!("no \"{name}\"")))?;
-    let path = format!("mesh.profiles.{name}.esp_proposals");
-    let mut esp_proposals = list(&path, &profile.esp_proposals, Vec::new)?;
+    let rekey_after = Some(profile.and_then(|f| f.rekey).unwrap_or(config.ike.child_rekey));
+    let mut esp_proposals = match profile {
+        Some(f) => list(&format!("mesh.profiles.{}.esp_proposals", f.name), &f.esp_proposals, Vec::new)?,
+        None => Vec::new(),
+    };
     if esp_proposals.is_empty() {
         esp_proposals = esp.to_vec();
     }
     let pattern = |protocol, addresses| TsPattern { protocol, ports: (0, u16::MAX), addresses };
-    let (mode, ts) = match profile.mode {
-        Mode::Transport => {
-            (ike::Mode::Transport, vec![pattern(IPIP, TsAddress::Endpoint), pattern(IPV6, TsAddress::Endpoint)])
-        }
-        Mode::Tunnel => (ike::Mode::Tunnel, vec![pattern(0, TsAddress::Any)]),
+    let protocols: &[u8] = match (profile, peer.bgp) {
+        (None, false) => return Ok(ChildPolicy { esp_proposals, rekey_after, ..ChildPolicy::l2tp(true) }),
+        (None, true) => &[TCP],
+        (Some(_), false) => &[IPIP, IPV6],
+        (Some(_), true) => &[IPIP, IPV6, TCP],
+    };
+    let (mode, ts) = match profile.map(|f| f.mode) {
+        Some(Mode::Tunnel) => (ike::Mode::Tunnel, vec![pattern(0, TsAddress::Any)]),
+        _ => (ike::Mode::Transport, protocols.iter().map(|p| pattern(*p, TsAddress::Endpoint)).collect()),
     };
     Ok(ChildPolicy { mode, esp_proposals, local_ts: ts.clone(), remote_ts: ts, rekey_after })
 }
 
+/// BGP's, whichever side's port is 179.
+const TCP: u8 = 6;
 /// IPv4 and IPv6 in IP.
 const IPIP: u8 = 4;
 const IPV6: u8 = 41;

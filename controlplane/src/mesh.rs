@@ -1,64 +1,57 @@
 //! Softwires of the mesh: which there are, what protects them, and what is routed into them (RFC 5565).
 //!
 //! ```text
-//!   prefix ──► egress AFBRs ──► softwire (our end, its end) ──► SnapshotOp: softwire, route
-//!                                   ▲            ▲
-//!                  IKE: SA up, down ┘            └ path MTU from the core
+//!   prefix ──► egresses: AFBR, color ──► softwire (our end, its end, guard) ──► SnapshotOp: softwire, route
+//!                                             ▲            ▲
+//!                            IKE: SA up, down ┘            └ path MTU from the core
 //! ```
 //!
-//! A softwire exists as long as a prefix is routed into it, and for an AFBR that is configured, always. One whose end
-//! is the `address` of an entry of `ike.peers` is protected: it passes nothing until that peer's SA is up. The SA is
-//! brought up at start and again, with growing pauses, whenever it is lost.
+//! The softwires to an AFBR exist as long as a prefix is routed to it, and for an AFBR that is configured, always. There
+//! is one for each entry of `ike.peers` that has its `address` and a profile, and unless one of those covers all, one in
+//! the clear. A route takes the first whose color and prefixes fit (M23). A protected softwire passes nothing until its
+//! SA is up: see `guard`.
+
+mod guard;
 
 use crate::config::{Config, mesh as settings};
 use crate::peer::payload_mtu;
 use crate::program::Program;
 use dataplane_api::softwire::{MAX_SOFTWIRES, Protection};
-use dataplane_api::{EspSuite, IpPrefix, NextHop, PeerId, SnapshotOp, Softwire, SoftwireId, WorkerId};
+use dataplane_api::{EspSuite, IpPrefix, NextHop, PeerId, SnapshotOp, Softwire, SoftwireId};
+use guard::Guard;
+pub use guard::{Initiate, Sa};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// First pause before another attempt at an SA; it doubles up to [`LAST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LAST_PAUSE: Duration = Duration::from_secs(60);
-
-/// A request to bring up an IKE SA.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Initiate {
-    /// PAD entry.
-    pub pad: String,
-    /// Our address.
-    pub local: IpAddr,
-    /// The AFBR's.
-    pub remote: IpAddr,
+/// Where a route leaves the mesh: an AFBR, and the color by which the route asks for a tunnel to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Egress {
+    /// The AFBR's end of the softwire.
+    pub endpoint: IpAddr,
+    /// Color (RFC 9012, section 4.3).
+    pub color: Option<u32>,
 }
 
-/// The security association behind a softwire.
+/// An AFBR that something is routed to.
 #[derive(Debug)]
-struct Guard {
-    pad: String,
-    /// We bring it up.
-    initiate: bool,
-    /// When to try next; `None` while one is up or on its way.
-    retry: Option<Instant>,
-    pause: Duration,
-    /// Peer on its way up, or up.
-    peer: Option<PeerId>,
-    /// Its child SA: worker, algorithms, UDP encapsulation.
-    up: Option<(WorkerId, EspSuite, bool)>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    softwire: Softwire,
+struct Far {
     /// What the port carries.
     link: u16,
     /// When a path MTU that was told is forgotten.
     forget: Option<Instant>,
-    guard: Option<Guard>,
-    /// Prefixes routed into it, and one for being configured.
+    /// In the order of the configuration, the one in the clear last.
+    wires: Vec<Wire>,
+    /// Prefixes routed to it, and one for being configured.
     users: usize,
+}
+
+#[derive(Debug)]
+struct Wire {
+    softwire: Softwire,
+    /// Index of its guard.
+    guard: Option<usize>,
 }
 
 /// What is shown of a softwire.
@@ -68,6 +61,8 @@ pub struct View<'a> {
     pub softwire: Softwire,
     /// PAD entry that protects it.
     pub pad: Option<&'a str>,
+    /// Its profile.
+    pub profile: Option<&'a str>,
     /// Algorithms of the SA that is up.
     pub suite: Option<EspSuite>,
 }
@@ -77,9 +72,9 @@ pub struct View<'a> {
 pub struct Mesh {
     settings: settings::Mesh,
     links: HashMap<IpAddr, u16>,
-    guards: HashMap<IpAddr, (String, bool)>,
-    entries: BTreeMap<IpAddr, Entry>,
-    routes: BTreeMap<IpPrefix, Vec<IpAddr>>,
+    guards: Vec<Guard>,
+    fars: BTreeMap<IpAddr, Far>,
+    routes: BTreeMap<IpPrefix, Vec<Egress>>,
     free: Vec<SoftwireId>,
     fresh: u16,
 }
@@ -89,26 +84,22 @@ impl Mesh {
     pub fn new(now: Instant, config: &Config, program: &mut Program) -> Self {
         let m = &config.mesh;
         let link = |a: &IpAddr| Some((*a, config.port_of(*a)?.1.mtu));
-        let guard = |p: &crate::config::Peer| {
-            let (address, profile) = (p.address?, m.profile(p.softwire.as_deref()?)?);
-            let lower = m.local_for(address).is_some_and(|local| local < address);
-            Some((address, (p.name.clone(), profile.initiate.unwrap_or(lower))))
-        };
         let mut mesh = Self {
             settings: m.clone(),
             links: m.local.iter().filter_map(link).collect(),
-            guards: config.ike.peers.iter().filter_map(guard).collect(),
-            entries: BTreeMap::new(),
+            guards: config.ike.peers.iter().filter_map(|p| Guard::new(config, p)).collect(),
+            fars: BTreeMap::new(),
             routes: BTreeMap::new(),
             free: Vec::new(),
             fresh: 0,
         };
-        let mut routes: BTreeMap<IpPrefix, Vec<IpAddr>> = BTreeMap::new();
+        mesh.guards.iter_mut().for_each(|g| g.need(now, false));
+        let mut routes: BTreeMap<IpPrefix, Vec<Egress>> = BTreeMap::new();
         for afbr in &m.afbrs {
             mesh.take(now, afbr.address, program);
             for net in &afbr.prefixes {
                 if let Some(prefix) = IpPrefix::new(net.network(), net.prefix_len()) {
-                    routes.entry(prefix).or_default().push(afbr.address);
+                    routes.entry(prefix).or_default().push(Egress { endpoint: afbr.address, color: None });
                 }
             }
         }
@@ -120,195 +111,220 @@ impl Mesh {
 
     /// Routes `prefix` into the softwires to `egresses`; `false` when there can be none to any of them (no end of ours in
     /// that family, IPsec required and not configured, too many): the prefix is unreachable then.
-    pub fn route(&mut self, now: Instant, prefix: IpPrefix, egresses: &[IpAddr], program: &mut Program) -> bool {
+    pub fn route(&mut self, now: Instant, prefix: IpPrefix, egresses: &[Egress], program: &mut Program) -> bool {
         let mut hops = Vec::new();
         let mut taken = Vec::new();
-        for &egress in egresses {
-            if let Some(id) = self.take(now, egress, program) {
-                hops.push(NextHop::Softwire(id));
-                taken.push(egress);
+        for egress in egresses {
+            if self.take(now, egress.endpoint, program) {
+                taken.push(*egress);
+                hops.extend(self.select(prefix, egress).map(NextHop::Softwire));
             }
         }
+        hops.dedup();
         let feasible = !hops.is_empty();
         let hops = if feasible { hops } else { vec![NextHop::Unreachable] };
         program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
         if let Some(old) = self.routes.insert(prefix, taken) {
-            self.release(&old, program);
+            self.release(now, &old, program);
         }
         feasible
     }
 
     /// Takes back the route of `prefix`.
-    pub fn unroute(&mut self, prefix: IpPrefix, program: &mut Program) {
+    pub fn unroute(&mut self, now: Instant, prefix: IpPrefix, program: &mut Program) {
         if let Some(old) = self.routes.remove(&prefix) {
             program.snapshot(SnapshotOp::RouteDel(prefix));
-            self.release(&old, program);
+            self.release(now, &old, program);
         }
     }
 
-    /// One more user of the softwire to `remote`.
-    fn take(&mut self, now: Instant, remote: IpAddr, program: &mut Program) -> Option<SoftwireId> {
-        if let Some(entry) = self.entries.get_mut(&remote) {
-            entry.users += 1;
-            return Some(entry.softwire.id);
-        }
-        let local = self.settings.local_for(remote)?;
-        let &link = self.links.get(&local)?;
-        let guard = self.guards.get(&remote).map(|(pad, initiate)| Guard {
-            pad: pad.clone(),
-            initiate: *initiate,
-            retry: initiate.then_some(now),
-            pause: FIRST_PAUSE,
-            peer: None,
-            up: None,
-        });
-        if guard.is_none() && self.settings.require_ipsec {
-            return None;
-        }
-        let id = self.free.pop().or_else(|| {
-            let fresh = (usize::from(self.fresh) < MAX_SOFTWIRES).then_some(SoftwireId(self.fresh));
-            self.fresh += u16::from(fresh.is_some());
-            fresh
-        })?;
-        let softwire = Softwire {
-            id,
-            local,
-            remote,
-            mtu: 0,
-            path_mtu: link,
-            hop_limit: self.settings.hop_limit,
-            dscp: self.settings.dscp,
-            too_big: self.settings.too_big,
-            protection: if guard.is_some() { Protection::Esp(None) } else { Protection::Clear },
-            strict: self.settings.strict,
-        };
-        let mut entry = Entry { softwire, link, forget: None, guard, users: 1 };
-        entry.publish(program);
-        self.entries.insert(remote, entry);
-        Some(id)
+    /// The softwire for a route.
+    fn select(&self, prefix: IpPrefix, egress: &Egress) -> Option<SoftwireId> {
+        let net = IpNet::new(prefix.address(), prefix.len()).ok()?;
+        let wires = &self.fars.get(&egress.endpoint)?.wires;
+        let covers =
+            |w: &&Wire| w.guard.is_none_or(|i| self.guards.get(i).is_some_and(|g| g.covers(&net, egress.color)));
+        wires.iter().find(covers).map(|w| w.softwire.id)
     }
 
-    fn release(&mut self, remotes: &[IpAddr], program: &mut Program) {
-        for remote in remotes {
-            let Some(entry) = self.entries.get_mut(remote) else { continue };
-            entry.users -= 1;
-            if entry.users == 0
-                && let Some(entry) = self.entries.remove(remote)
-            {
-                program.snapshot(SnapshotOp::SoftwireDel(entry.softwire.id));
-                self.free.push(entry.softwire.id);
+    /// One more user of the softwires to `remote`; `false` when there can be none.
+    fn take(&mut self, now: Instant, remote: IpAddr, program: &mut Program) -> bool {
+        if let Some(far) = self.fars.get_mut(&remote) {
+            far.users += 1;
+            return true;
+        }
+        let Some(local) = self.settings.local_for(remote) else { return false };
+        let Some(&link) = self.links.get(&local) else { return false };
+        let of_remote = |(i, g): (usize, &Guard)| (g.remote == remote && g.profile.is_some()).then_some(i);
+        let mut guards: Vec<_> = self.guards.iter().enumerate().filter_map(of_remote).map(Some).collect();
+        let all = guards.iter().flatten().any(|i| self.guards.get(*i).is_some_and(Guard::covers_all));
+        if !all && !self.settings.require_ipsec {
+            guards.push(None);
+        }
+        if guards.is_empty() || guards.len() > self.free.len() + MAX_SOFTWIRES - usize::from(self.fresh) {
+            return false;
+        }
+        let alone = guards.len() == 1;
+        let mut far = Far { link, forget: None, wires: Vec::new(), users: 1 };
+        for guard in guards {
+            let id = self.free.pop().unwrap_or_else(|| {
+                self.fresh += 1;
+                SoftwireId(self.fresh - 1)
+            });
+            let softwire = Softwire {
+                id,
+                local,
+                remote,
+                mtu: 0,
+                path_mtu: link,
+                hop_limit: self.settings.hop_limit,
+                dscp: self.settings.dscp,
+                too_big: self.settings.too_big,
+                protection: if guard.is_some() { Protection::Esp(None) } else { Protection::Clear },
+                // What is protected must not come in the clear from beside.
+                strict: self.settings.strict || guard.is_none() && !alone,
+            };
+            if let Some(guard) = guard.and_then(|i| self.guards.get_mut(i)) {
+                guard.need(now, true);
+            }
+            far.wires.push(Wire { softwire, guard });
+        }
+        far.wires.iter_mut().for_each(|w| w.publish(&self.guards, program));
+        self.fars.insert(remote, far);
+        true
+    }
+
+    fn release(&mut self, now: Instant, egresses: &[Egress], program: &mut Program) {
+        for Egress { endpoint, .. } in egresses {
+            let Some(far) = self.fars.get_mut(endpoint) else { continue };
+            far.users -= 1;
+            if far.users > 0 {
+                continue;
+            }
+            for wire in self.fars.remove(endpoint).into_iter().flat_map(|far| far.wires) {
+                program.snapshot(SnapshotOp::SoftwireDel(wire.softwire.id));
+                self.free.push(wire.softwire.id);
+                if let Some(guard) = wire.guard.and_then(|i| self.guards.get_mut(i)) {
+                    guard.need(now, false);
+                }
             }
         }
     }
 
     /// SAs that are to be brought up now. Tell the outcome by [`Self::initiated`].
     pub fn due(&mut self, now: Instant) -> Vec<Initiate> {
-        let mut due = Vec::new();
-        for entry in self.entries.values_mut() {
-            if let Some(guard) = entry.guard.as_mut().filter(|g| g.retry.is_some_and(|t| t <= now)) {
-                guard.retry = Some(now + guard.pause);
-                guard.pause = (guard.pause * 2).min(LAST_PAUSE);
-                let (local, remote) = (entry.softwire.local, entry.softwire.remote);
-                due.push(Initiate { pad: guard.pad.clone(), local, remote });
-            }
+        self.guards.iter_mut().filter_map(|g| g.due(now)).collect()
+    }
+
+    /// A packet was to go into a softwire whose SA is not up.
+    pub fn wanted(&mut self, now: Instant, id: SoftwireId) {
+        let wires = self.fars.values().flat_map(|far| &far.wires);
+        let guard = wires.filter(|w| w.softwire.id == id).find_map(|w| w.guard);
+        if let Some(guard) = guard.and_then(|i| self.guards.get_mut(i)) {
+            guard.want(now);
         }
-        due
     }
 
     /// An attempt is under way: `PeerUp` or `PeerDown` will follow.
     pub fn initiated(&mut self, pad: &str, peer: PeerId) {
-        if let Some((_, guard)) = self.guarded(pad) {
-            (guard.retry, guard.peer) = (None, Some(peer));
+        if let Some(guard) = self.guards.iter_mut().find(|g| g.pad == pad) {
+            guard.initiated(peer);
         }
     }
 
     /// The child SA of an AFBR is up, or another one is selected. `remote` is the other end as IKE knows it.
-    pub fn protected(
-        &mut self,
-        pad: &str,
-        remote: IpAddr,
-        peer: PeerId,
-        (worker, suite, encap): (WorkerId, EspSuite, bool),
-        program: &mut Program,
-    ) {
-        let Some((softwire, guard)) = self.guarded(pad) else { return };
-        if softwire.remote != remote {
-            tracing::warn!(pad, %remote, expected = %softwire.remote, "SA of an AFBR from another address: not used");
+    pub fn protected(&mut self, pad: &str, remote: IpAddr, peer: PeerId, sa: Sa, program: &mut Program) {
+        let Some((i, guard)) = self.guards.iter_mut().enumerate().find(|(_, g)| g.pad == pad) else { return };
+        if guard.remote != remote {
+            tracing::warn!(pad, %remote, expected = %guard.remote, "SA of an AFBR from another address: not used");
             return;
         }
-        (guard.peer, guard.up, guard.retry, guard.pause) =
-            (Some(peer), Some((worker, suite, encap)), None, FIRST_PAUSE);
-        softwire.protection = Protection::Esp(Some((peer, worker)));
-        let remote = softwire.remote;
-        if let Some(entry) = self.entries.get_mut(&remote) {
-            entry.publish(program);
-        }
+        guard.protect(peer, sa);
+        self.publish(i, program);
     }
 
     /// A peer is gone, or has no child SA any more.
     pub fn unprotected(&mut self, now: Instant, peer: PeerId, program: &mut Program) {
-        for entry in self.entries.values_mut() {
-            let Some(guard) = entry.guard.as_mut().filter(|g| g.peer == Some(peer)) else { continue };
-            (guard.peer, guard.up) = (None, None);
-            guard.retry = guard.initiate.then_some(now + guard.pause);
-            guard.pause = (guard.pause * 2).min(LAST_PAUSE);
-            entry.softwire.protection = Protection::Esp(None);
-            entry.publish(program);
+        if let Some((i, guard)) = self.guards.iter_mut().enumerate().find(|(_, g)| g.peer == Some(peer)) {
+            guard.lose(now);
+            self.publish(i, program);
         }
     }
 
-    fn guarded(&mut self, pad: &str) -> Option<(&mut Softwire, &mut Guard)> {
-        let mut all = self.entries.values_mut().filter_map(|e| Some((&mut e.softwire, e.guard.as_mut()?)));
-        all.find(|(_, g)| g.pad == pad)
+    /// What a guard protects has changed.
+    fn publish(&mut self, i: usize, program: &mut Program) {
+        let Some(guard) = self.guards.get(i) else { return };
+        if guard.bgp {
+            let owner = guard.peer.zip(guard.up).map(|(peer, (worker, ..))| (peer, worker));
+            program.snapshot(SnapshotOp::HostPeer(guard.remote, owner));
+        }
+        let wires = self.fars.get_mut(&guard.remote).into_iter().flat_map(|far| &mut far.wires);
+        for wire in wires.filter(|w| w.guard == Some(i)) {
+            wire.publish(&self.guards, program);
+        }
     }
 
     /// A router on the path told its MTU.
     pub fn path_mtu(&mut self, now: Instant, id: SoftwireId, mtu: u16, program: &mut Program) {
         let age = self.settings.path_mtu_age;
-        if let Some(entry) = self.entries.values_mut().find(|e| e.softwire.id == id && mtu < e.softwire.path_mtu) {
-            tracing::info!(remote = %entry.softwire.remote, mtu, "path MTU of a softwire");
-            entry.softwire.path_mtu = mtu;
-            entry.forget = Some(now + age);
-            entry.publish(program);
+        let news = |far: &&mut Far| far.wires.iter().any(|w| w.softwire.id == id && mtu < w.softwire.path_mtu);
+        if let Some(far) = self.fars.values_mut().find(news) {
+            far.forget = Some(now + age);
+            far.set_path_mtu(mtu, &self.guards, program);
         }
     }
 
     /// When to call [`Self::handle_timeout`] and [`Self::due`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let each = |e: &Entry| [e.forget, e.guard.as_ref().and_then(|g| g.retry)];
-        self.entries.values().flat_map(each).flatten().min()
+        let forget = self.fars.values().filter_map(|far| far.forget);
+        forget.chain(self.guards.iter().filter_map(Guard::deadline)).min()
     }
 
     /// Forgets path MTUs of old.
     pub fn handle_timeout(&mut self, now: Instant, program: &mut Program) {
-        for entry in self.entries.values_mut() {
-            if entry.forget.is_some_and(|t| t <= now) {
-                entry.forget = None;
-                entry.softwire.path_mtu = entry.link;
-                entry.publish(program);
-            }
+        for far in self.fars.values_mut().filter(|far| far.forget.is_some_and(|t| t <= now)) {
+            far.forget = None;
+            far.set_path_mtu(far.link, &self.guards, program);
         }
     }
 
     /// Every softwire.
     pub fn softwires(&self) -> impl Iterator<Item = View<'_>> {
-        self.entries.values().map(|e| View {
-            softwire: e.softwire,
-            pad: e.guard.as_ref().map(|g| g.pad.as_str()),
-            suite: e.guard.as_ref().and_then(|g| g.up).map(|(_, suite, _)| suite),
+        self.fars.values().flat_map(|far| &far.wires).map(|w| {
+            let guard = w.guard.and_then(|i| self.guards.get(i));
+            View {
+                softwire: w.softwire,
+                pad: guard.map(|g| g.pad.as_str()),
+                profile: guard.and_then(|g| g.profile.as_deref()),
+                suite: guard.and_then(|g| g.up).map(|(_, suite, _)| suite),
+            }
         })
     }
 
-    /// Prefixes and the AFBRs they are routed to.
-    pub fn routes(&self) -> impl Iterator<Item = (IpPrefix, &[IpAddr])> {
-        self.routes.iter().map(|(p, v)| (*p, v.as_slice()))
+    /// Prefixes and the softwires that they are routed into.
+    pub fn routes(&self) -> impl Iterator<Item = (IpPrefix, impl Iterator<Item = SoftwireId>)> {
+        self.routes.iter().map(|(p, egresses)| (*p, egresses.iter().filter_map(|e| self.select(*p, e))))
     }
 }
 
-impl Entry {
-    fn publish(&mut self, program: &mut Program) {
-        let up = self.guard.as_ref().and_then(|g| g.up);
-        let (suite, encap) = up.map_or((None, false), |(_, suite, encap)| (Some(suite), encap));
+impl Far {
+    fn set_path_mtu(&mut self, mtu: u16, guards: &[Guard], program: &mut Program) {
+        for wire in &mut self.wires {
+            tracing::info!(remote = %wire.softwire.remote, mtu, "path MTU of a softwire");
+            wire.softwire.path_mtu = mtu;
+            wire.publish(guards, program);
+        }
+    }
+}
+
+impl Wire {
+    fn publish(&mut self, guards: &[Guard], program: &mut Program) {
+        let guard = self.guard.and_then(|i| guards.get(i));
+        let up = guard.and_then(|g| g.peer.zip(g.up));
+        let (suite, encap) = up.map_or((None, false), |(_, (_, suite, encap))| (Some(suite), encap));
+        if guard.is_some() {
+            self.softwire.protection = Protection::Esp(up.map(|(peer, (worker, ..))| (peer, worker)));
+        }
         self.softwire.mtu = payload_mtu(self.softwire.path_mtu, self.softwire.remote.is_ipv6(), encap, suite);
         program.snapshot(SnapshotOp::SoftwireSet(self.softwire));
     }

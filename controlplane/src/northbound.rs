@@ -147,6 +147,8 @@ pub struct SoftwireInfo {
     pub state: &'static str,
     /// PAD entry that protects it; absent when nothing does.
     pub peer: Option<String>,
+    /// Its profile.
+    pub profile: Option<String>,
     /// Algorithms of the SA in use.
     pub esp: Option<String>,
     /// Largest inner packet.
@@ -157,7 +159,7 @@ pub struct SoftwireInfo {
     pub too_big: &'static str,
     /// Inner sources are checked against the routes (M9).
     pub strict: bool,
-    /// What is routed into it.
+    /// What is routed into it, the first hundred.
     pub prefixes: Vec<String>,
     /// Packets decapsulated.
     pub in_packets: u64,

@@ -4,7 +4,7 @@
 //! are turned into table changes before IKE's packets are taken, and a packet never overtakes a change.
 //! An inbound SA that was replaced still receives for the grace time, so that a rekey loses nothing.
 
-use crate::config::Ike as IkeSettings;
+use crate::config::Config;
 use crate::program::Program;
 use dataplane_api::{
     EspKey, EspSuite, IpPrefix, Lifetime, Limits, Mode, PeerId, PortRange, SaIn, SaOut, SaOutId, Selector, Spi,
@@ -90,7 +90,7 @@ fn selector(child: &ike::Child) -> Selector {
         let net = matches!(child.mode, ike::Mode::Transport).then(|| IpPrefix::host(outer));
         match ts {
             [t] => (t.protocol, net, PortRange { first: t.ports.0, last: t.ports.1 }),
-            // IPv4 and IPv6 in IP: `decap` takes nothing else, and no session belongs to an AFBR.
+            // IPv4 and IPv6 in IP, BGP: `decap` knows the softwires, and the host stack gets what the SPD PROTECTs.
             _ => (0, net, PortRange::ANY),
         }
     };
@@ -106,7 +106,7 @@ impl Peer {
         now: Instant,
         id: PeerId,
         child: &ike::Child,
-        settings: &IkeSettings,
+        config: &Config,
         program: &mut Program,
     ) -> Result<(), &'static str> {
         let esn = child.suite.esn;
@@ -121,7 +121,12 @@ impl Peer {
             ike::Mode::Tunnel => Mode::Tunnel,
         };
         let selector = selector(child);
-        let soft = Limits { packets: settings.child_rekey_packets, octets: settings.child_rekey_octets };
+        let entry = config.ike.peers.iter().find(|p| p.name == self.pad);
+        let profile = entry.and_then(|p| config.mesh.profile(p.softwire.as_deref()?));
+        let soft = Limits {
+            packets: profile.and_then(|f| f.rekey_packets).unwrap_or(config.ike.child_rekey_packets),
+            octets: profile.and_then(|f| f.rekey_octets).unwrap_or(config.ike.child_rekey_octets),
+        };
         let hard = Limits { packets: soft.packets * 2, octets: soft.octets * 2 };
         let lifetime = Lifetime { soft, hard };
         let (local, remote) = (child.local.ip(), child.remote.ip());
@@ -132,7 +137,7 @@ impl Peer {
             suite,
             key: key_in,
             esn,
-            replay_window: settings.replay_window,
+            replay_window: profile.and_then(|f| f.replay_window).unwrap_or(config.ike.replay_window),
             mode,
             local,
             remote,

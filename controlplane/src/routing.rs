@@ -10,15 +10,15 @@
 //! it asks. Without an offer, a next hop of the other family is itself the egress: the provisioned default.
 
 use crate::config::{Bgp, Config, bgp as settings};
-use crate::mesh::Mesh;
+use crate::mesh::{Egress, Mesh};
 use crate::northbound::{BgpNeighbourInfo, BgpRouteInfo};
 use crate::program::Program;
-use bgp::attribute::{Attributes, NextHop as BgpNextHop};
+use bgp::attribute::{Attributes, ExtendedCommunity, NextHop as BgpNextHop};
 use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs};
 use bgp::policy::{Policy, Verdict};
 use bgp::rib::{BestPath, Peering, Source, Tracking};
 use bgp::speaker::{ConnId, Event, NeighbourView, Speaker, SpeakerConfig};
-use bgp::tunnel::Tunnel;
+use bgp::tunnel::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Tunnel, TunnelEncap};
 use dataplane_api::{IpPrefix, NextHop, PortId, SnapshotOp};
 use ipnet::IpNet;
 use rand::rngs::StdRng;
@@ -60,7 +60,7 @@ pub struct Routing {
     igp: Vec<Igp>,
     actions: VecDeque<Action>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
-    programmed: BTreeMap<IpPrefix, (IpAddr, Vec<IpAddr>)>,
+    programmed: BTreeMap<IpPrefix, (IpAddr, Vec<Egress>)>,
 }
 
 impl Routing {
@@ -141,7 +141,7 @@ impl Routing {
         routers.dedup();
         let before = self.programmed.remove(&prefix);
         if egresses.is_empty() && before.as_ref().is_some_and(|(_, egresses)| !egresses.is_empty()) {
-            mesh.unroute(prefix, program);
+            mesh.unroute(now, prefix, program);
         }
         let Some(first) = best.first().filter(|_| !egresses.is_empty() || !routers.is_empty()) else {
             if before.is_some_and(|(_, egresses)| egresses.is_empty()) {
@@ -179,10 +179,10 @@ impl Routing {
 
     /// Best paths, for the management plane.
     pub fn routes_info(&self) -> Vec<BgpRouteInfo> {
-        let row = |(prefix, (next_hop, egresses)): (&IpPrefix, &(IpAddr, Vec<IpAddr>))| BgpRouteInfo {
+        let row = |(prefix, (next_hop, egresses)): (&IpPrefix, &(IpAddr, Vec<Egress>))| BgpRouteInfo {
             prefix: prefix.to_string(),
             next_hop: *next_hop,
-            egresses: egresses.clone(),
+            egresses: egresses.iter().map(|e| e.endpoint).collect(),
         };
         self.programmed.iter().map(row).collect()
     }
@@ -196,17 +196,20 @@ impl Routing {
     }
 }
 
-/// The egress endpoints of the tunnels that a path offers or implies.
-fn egress(path: &BestPath, v4: bool) -> Vec<IpAddr> {
+/// Where the tunnels that a path offers or implies end, and the color by which it asked for each.
+fn egress(path: &BestPath, v4: bool) -> Vec<Egress> {
     let offered = Tunnel::offered(&path.attributes);
     let asked: Vec<u32> = path.attributes.colors().collect();
-    let ethertype = if v4 { 0x0800 } else { 0x86dd };
-    let carries = |t: &&Tunnel| t.carries(ethertype) && (asked.is_empty() || t.matches(asked.iter().copied()));
-    let tunnels: Vec<IpAddr> = offered.iter().filter(carries).map(|t| t.endpoint).collect();
+    let ethertype = if v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+    let suited = offered.iter().filter(|t| t.carries(ethertype)).filter_map(|t| {
+        let color = asked.iter().copied().find(|color| t.matches(std::iter::once(*color)));
+        (asked.is_empty() || color.is_some()).then_some(Egress { endpoint: t.endpoint, color })
+    });
+    let tunnels: Vec<Egress> = suited.collect();
     match path.next_hop.is_ipv4() == v4 {
         _ if !tunnels.is_empty() => tunnels,
         true => Vec::new(),
-        false => vec![path.next_hop],
+        false => vec![Egress { endpoint: path.next_hop, color: asked.first().copied() }],
     }
 }
 
@@ -234,7 +237,7 @@ fn neighbour(config: &Config, bgp: &Bgp, n: &settings::Neighbour) -> NeighbourCo
     // IPv4 islands over an IPv6 core: our next hop is our end of the softwire, whatever the session's address is.
     let end = of_family(n.address.is_ipv4()).filter(|_| internal);
     NeighbourConfig {
-        local: n.local.or_else(|| local(config, n.address)),
+        local: local(config, n.address),
         passive: n.passive,
         hold_time: n.hold_time,
         martian_endpoints: bgp.special_endpoints,
@@ -252,8 +255,12 @@ fn neighbour(config: &Config, bgp: &Bgp, n: &settings::Neighbour) -> NeighbourCo
     }
 }
 
-/// Our address on the way to a neighbour.
-fn local(config: &Config, neighbour: IpAddr) -> Option<IpAddr> {
+/// Our end of the session with a neighbour: as configured, or our address on the way to it.
+pub fn local(config: &Config, neighbour: IpAddr) -> Option<IpAddr> {
+    let known = config.bgp.iter().flat_map(|b| &b.neighbours).find(|n| n.address == neighbour);
+    if let Some(local) = known.and_then(|n| n.local) {
+        return Some(local);
+    }
     let all = igp(config);
     let found = all.iter().filter(|r| r.to.contains(&neighbour)).max_by_key(|r| r.to.prefix_len())?;
     let port = config.ports.get(usize::from(found.port.0))?;
@@ -264,9 +271,16 @@ fn local(config: &Config, neighbour: IpAddr) -> Option<IpAddr> {
 fn own(config: &Config, bgp: &Bgp, net: &IpNet) -> Attributes {
     let unspecified: IpAddr = if net.addr().is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
     let mut attributes = Attributes::new(BgpNextHop { address: unspecified, link_local: None });
-    let end = config.mesh.local.iter().copied().find(|a| a.is_ipv4() != net.addr().is_ipv4());
-    if let (Some(tunnel), Some(end)) = (&bgp.tunnel, end) {
+    let Some(end) = config.mesh.local.iter().copied().find(|a| a.is_ipv4() != net.addr().is_ipv4()) else {
+        return attributes;
+    };
+    for tunnel in &bgp.tunnels {
         Tunnel { colors: tunnel.color.into_iter().collect(), ..Tunnel::to(end) }.offer(&mut attributes);
+        if let Some(old) = tunnel.rfc5566 {
+            TunnelEncap::offer_unread(old.tunnel_type(), end, &mut attributes);
+        }
+        let asks = tunnel.prefixes.iter().any(|p| p.contains(net));
+        attributes.extended_communities.extend(tunnel.color.filter(|_| asks).map(ExtendedCommunity::from_color));
     }
     attributes
 }

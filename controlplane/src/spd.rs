@@ -13,7 +13,9 @@
 //! On the outer IPv6 side neighbour discovery is ICMPv6 too; ARP is not IP and not subject to the SPD.
 
 use crate::config::{Config, Protection};
+use crate::routing;
 use dataplane_api::{Action, IpPrefix, PolicyRule, PortRange, Selector, Softwire, softwire};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A rule with the name under which it is shown.
@@ -67,16 +69,20 @@ pub fn build(config: &Config) -> Vec<Named> {
     spd
 }
 
-// M26: IP in IP is decided by the softwire it belongs to, see `softwires`; here stands what brings softwires up.
+// M26: IP in IP is decided by the softwire it belongs to, see `softwires`; here stands what brings softwires and protected
+// BGP sessions up.
 fn mesh(config: &Config, spd: &mut Vec<Named>) {
-    for &address in config.mesh.local.iter().filter(|a| config.listener(**a).is_none()) {
+    let bgp = config.bgp.iter().flat_map(|b| &b.neighbours).filter(|n| config.carrier(n.address).is_some());
+    let ends: BTreeSet<IpAddr> =
+        config.mesh.local.iter().copied().chain(bgp.filter_map(|n| routing::local(config, n.address))).collect();
+    for address in ends.into_iter().filter(|a| config.listener(*a).is_none()) {
         let here = |protocol, port| Selector {
             protocol,
             local: Some(IpPrefix::host(address)),
             local_port: port,
             ..Selector::ANY
         };
-        if config.ike.peers.iter().any(|p| p.softwire.is_some()) {
+        if config.ike.peers.iter().any(|p| p.address.is_some()) {
             spd.push(named("esp", here(ESP, PortRange::ANY), Action::Bypass));
             spd.push(named("ike", here(UDP, PortRange::one(500)), Action::Bypass));
             spd.push(named("ike-natt", here(UDP, PortRange::one(4500)), Action::Bypass));
@@ -86,15 +92,16 @@ fn mesh(config: &Config, spd: &mut Vec<Named>) {
     }
 }
 
-// BGP's TCP connections, opened by either side.
+// BGP's TCP connections, opened by either side; inside ESP where a peer's SA carries them (M17).
 fn bgp(config: &Config, spd: &mut Vec<Named>) {
     for n in config.bgp.iter().flat_map(|b| &b.neighbours) {
         let remote = Some(IpPrefix::host(n.address));
         let local = n.local.map(IpPrefix::host);
         let rule = |local_port, remote_port| Selector { protocol: TCP, local, remote, local_port, remote_port };
         let port = PortRange::one(BGP_PORT);
-        spd.push(named("bgp", rule(port, PortRange::ANY), Action::Bypass));
-        spd.push(named("bgp", rule(PortRange::ANY, port), Action::Bypass));
+        let action = if config.carrier(n.address).is_some() { Action::Protect } else { Action::Bypass };
+        spd.push(named("bgp", rule(port, PortRange::ANY), action));
+        spd.push(named("bgp", rule(PortRange::ANY, port), action));
     }
 }
 

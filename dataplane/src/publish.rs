@@ -13,7 +13,9 @@
 use crate::fib::{Fibs, Groups, NO_ROUTE, SessionWord};
 use crate::softwire::Softwires;
 use arc_swap::ArcSwap;
-use dataplane_api::{IpPrefix, MacAddr, NextHop, PolicyRule, PortConfig, PortId, SnapshotOp, SoftwireId, Zone};
+use dataplane_api::{
+    IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SnapshotOp, SoftwireId, WorkerId, Zone,
+};
 use dpdk::fib::{Fib4, Fib6};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -33,6 +35,9 @@ pub struct Port {
 
 /// Ethernet addresses of neighbours. The host stack bounds their number, and with it what a chosen collision can cost.
 pub type Neighbours = HashMap<(PortId, IpAddr), MacAddr, BuildHasherDefault<Multiply>>;
+
+/// See [`SnapshotOp::HostPeer`]: addresses from the configuration.
+pub type HostPeers = HashMap<IpAddr, (PeerId, WorkerId), BuildHasherDefault<Multiply>>;
 
 /// A hash of few instructions, looked up once for each packet sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,6 +98,8 @@ pub struct Snapshot {
     pub softwires: Arc<Softwires>,
     /// The SPD, in order.
     pub policy: Arc<[PolicyRule]>,
+    /// Peers that protect what the host stack says to an address, and the workers that own their SAs.
+    pub host_peers: Arc<HostPeers>,
 }
 
 impl Snapshot {
@@ -229,6 +236,7 @@ impl Publisher {
             neighbours: Arc::default(),
             softwires: Arc::default(),
             policy: Arc::new([]),
+            host_peers: Arc::default(),
         };
         Ok(Self {
             shared: Arc::new(ArcSwap::from_pointee(first)),
@@ -269,6 +277,7 @@ impl Publisher {
             neighbours: Arc::clone(&current.neighbours),
             softwires: Arc::clone(&current.softwires),
             policy: Arc::clone(&current.policy),
+            host_peers: Arc::clone(&current.host_peers),
         };
         let is_route = |op: &SnapshotOp| matches!(op, SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_));
         let mut errors = Vec::new();
@@ -307,6 +316,10 @@ impl Publisher {
                     }
                 }
                 SnapshotOp::SoftwireDel(id) => Arc::make_mut(&mut next.softwires).delete(*id),
+                SnapshotOp::HostPeer(address, Some(peer)) => {
+                    Arc::make_mut(&mut next.host_peers).insert(*address, *peer);
+                }
+                SnapshotOp::HostPeer(address, None) => drop(Arc::make_mut(&mut next.host_peers).remove(address)),
                 SnapshotOp::Policy(rules) => next.policy = rules.as_slice().into(),
                 SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_) => {}
             }

@@ -7,25 +7,37 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 
-/// Softwires by number, and by the addresses of their ends. Only we choose the ends, so that nobody can make them
-/// collide.
+/// Softwires by number, and by the addresses of their ends, where the few with the same ends are a chain. Only we
+/// choose the ends, so that nobody can make them collide.
 #[derive(Clone, Debug, Default)]
 pub struct Softwires {
-    table: Vec<Option<Softwire>>,
+    table: Vec<Option<Link>>,
     by_ends: HashMap<(IpAddr, IpAddr), SoftwireId, BuildHasherDefault<Multiply>>,
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    softwire: Softwire,
+    next: Option<SoftwireId>,
 }
 
 impl Softwires {
     /// By number.
     #[inline]
     pub fn get(&self, id: SoftwireId) -> Option<&Softwire> {
+        self.link(id).map(|link| &link.softwire)
+    }
+
+    #[inline]
+    fn link(&self, id: SoftwireId) -> Option<&Link> {
         self.table.get(usize::from(id.0))?.as_ref()
     }
 
     /// By our address and the other AFBR's.
     #[inline]
-    pub fn between(&self, local: IpAddr, remote: IpAddr) -> Option<&Softwire> {
-        self.get(*self.by_ends.get(&(local, remote))?)
+    pub fn between(&self, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = &Softwire> {
+        let first = self.by_ends.get(&(local, remote)).and_then(|id| self.link(*id));
+        std::iter::successors(first, |link| self.link(link.next?)).map(|link| &link.softwire)
     }
 
     /// Whether there are none.
@@ -34,27 +46,32 @@ impl Softwires {
         self.by_ends.is_empty()
     }
 
-    /// Adds or replaces one; `false` when the number is too large, the ends are of two families, or another softwire
-    /// has them.
+    /// Adds or replaces one; `false` when the number is too large or the ends are of two families.
     pub fn set(&mut self, softwire: Softwire) -> bool {
         let (n, ends) = (usize::from(softwire.id.0), (softwire.local, softwire.remote));
-        let taken = self.by_ends.get(&ends).is_some_and(|id| *id != softwire.id);
-        if n >= MAX_SOFTWIRES || taken || ends.0.is_ipv4() != ends.1.is_ipv4() {
+        if n >= MAX_SOFTWIRES || ends.0.is_ipv4() != ends.1.is_ipv4() {
             return false;
         }
         self.delete(softwire.id);
         if self.table.len() <= n {
             self.table.resize(n + 1, None);
         }
-        self.table[n] = Some(softwire);
-        self.by_ends.insert(ends, softwire.id);
+        let next = self.by_ends.insert(ends, softwire.id);
+        self.table[n] = Some(Link { softwire, next });
         true
     }
 
     /// Removes one.
     pub fn delete(&mut self, id: SoftwireId) {
-        if let Some(old) = self.table.get_mut(usize::from(id.0)).and_then(Option::take) {
-            self.by_ends.remove(&(old.local, old.remote));
+        let Some(old) = self.table.get_mut(usize::from(id.0)).and_then(Option::take) else { return };
+        let ends = (old.softwire.local, old.softwire.remote);
+        if self.by_ends.get(&ends) == Some(&id) {
+            match old.next {
+                Some(next) => self.by_ends.insert(ends, next),
+                None => self.by_ends.remove(&ends),
+            };
+        } else if let Some(before) = self.table.iter_mut().flatten().find(|link| link.next == Some(id)) {
+            before.next = old.next;
         }
     }
 }
@@ -80,18 +97,34 @@ mod tests {
     }
 
     #[test]
-    fn found_by_number_and_by_ends_and_only_once() {
+    fn found_by_number_and_by_ends() {
         let mut s = Softwires::default();
         assert!(s.set(softwire(7, "2001:db8::1", "2001:db8::2")));
-        assert!(!s.set(softwire(8, "2001:db8::1", "2001:db8::2")), "ends taken");
         assert!(!s.set(softwire(8, "2001:db8::1", "192.0.2.2")), "two families");
         assert!(!s.set(softwire(MAX_SOFTWIRES as u16, "192.0.2.1", "192.0.2.2")), "beyond the table");
-        let ip = |a: &str| a.parse::<IpAddr>().unwrap();
-        assert_eq!(s.between(ip("2001:db8::1"), ip("2001:db8::2")).map(|s| s.id), Some(SoftwireId(7)));
+        assert_eq!(between(&s, "2001:db8::2"), [7]);
         // The other end moves: the old ends name nothing any more.
         assert!(s.set(softwire(7, "2001:db8::1", "2001:db8::3")));
-        assert!(s.between(ip("2001:db8::1"), ip("2001:db8::2")).is_none());
+        assert_eq!((between(&s, "2001:db8::2"), between(&s, "2001:db8::3")), (vec![], vec![7]));
         s.delete(SoftwireId(7));
         assert!(s.is_empty() && s.get(SoftwireId(7)).is_none());
+    }
+
+    #[test]
+    fn several_have_the_same_ends() {
+        let mut s = Softwires::default();
+        for id in [1, 2, 3, 2, 4] {
+            assert!(s.set(softwire(id, "2001:db8::1", "2001:db8::2")));
+        }
+        assert_eq!(between(&s, "2001:db8::2"), [4, 2, 3, 1]);
+        for (gone, left) in [(2, vec![4, 3, 1]), (4, vec![3, 1]), (1, vec![3]), (1, vec![3]), (3, vec![])] {
+            s.delete(SoftwireId(gone));
+            assert_eq!(between(&s, "2001:db8::2"), left);
+        }
+        assert!(s.is_empty());
+    }
+
+    fn between(s: &Softwires, remote: &str) -> Vec<u16> {
+        s.between("2001:db8::1".parse().unwrap(), remote.parse().unwrap()).map(|s| s.id.0).collect()
     }
 }

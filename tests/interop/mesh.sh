@@ -39,6 +39,7 @@ mesh_layout() {
 }
 # afbr NAME OWN ROUTER ISLAND-ADDRESS OTHER OTHER-PREFIXES: starts softwired in namespace $NS.
 #   PROTECT=PROFILE  protects the softwire; MODE=transport|tunnel, ESP= proposals
+#   PROFILES, PEERS  the mesh's profiles and the PAD in its place;  ROUTES  more routes, a line each
 #   MESH             more settings of the mesh;  MORE  more of the file
 afbr() {
   local name=$1 own=$2 router=$3 inside=$4 other=$5 behind=$6 peers=
@@ -54,14 +55,15 @@ ports:
   - { name: island, device: "net_af_packet1,iface=g1", zone: trusted, addresses: ["$inside/$IL"] }
 routes:
   - { to: "$DEFAULT", via: ["$router"], port: core }
+${ROUTES:-}
 mesh:
   local: ["$own"]
   afbrs: [${AFBRS-$one}]
-  profiles: [{ name: ${PROTECT:-none}, mode: ${MODE:-transport}, esp_proposals: [${ESP:-}] }]
+  profiles: [${PROFILES-"{ name: ${PROTECT:-none}, mode: ${MODE:-transport}, esp_proposals: [${ESP:-}] }"}]
   ${MESH:-}
 ike:
   identity: $name.example.net
-  peers: [$peers]
+  peers: [${PEERS-$peers}]
   dpd: ${DPD:-5s}
   dead_after: ${DEAD:-5s}
   ${IKE_MORE:-}

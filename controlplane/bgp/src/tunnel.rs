@@ -137,6 +137,14 @@ impl TunnelEncap {
         self.ip_in_ip(next_hop).map(|(_, endpoint)| endpoint)
     }
 
+    /// Adds a tunnel of a type that is not read here, such as those of RFC 5566, to what a route of our own offers.
+    pub fn offer_unread(tunnel_type: u16, endpoint: IpAddr, attributes: &mut Attributes) {
+        let mut value = Vec::new();
+        SubTlv::egress_endpoint(endpoint).encode(&mut value);
+        let encap = attributes.tunnel_encap.get_or_insert_with(|| Self { tlvs: Vec::new() });
+        encap.tlvs.push(Tlv::Unrecognized { tunnel_type, value });
+    }
+
     fn ip_in_ip(&self, next_hop: IpAddr) -> impl Iterator<Item = (&[SubTlv], IpAddr)> + '_ {
         self.tlvs.iter().filter_map(move |tlv| match tlv {
             Tlv::Recognized { tunnel_type: IP_IN_IP, sub_tlvs } => {

@@ -21,9 +21,9 @@ pub struct Bgp {
     /// Prefixes of our islands that we originate.
     #[serde(default)]
     pub networks: Vec<IpNet>,
-    /// Offer an IP-in-IP tunnel to `mesh.local` with what we originate (RFC 9012), with this color if any.
+    /// IP-in-IP tunnels to `mesh.local` that we offer with what we originate (RFC 9012).
     #[serde(default)]
-    pub tunnel: Option<Tunnel>,
+    pub tunnels: Vec<Tunnel>,
     /// Take tunnel endpoints out of special-purpose blocks (documentation, private use), which RFC 9012, section 3.1
     /// refuses: for laboratories and private cores.
     #[serde(default)]
@@ -37,12 +37,36 @@ fn paths() -> usize {
     8
 }
 
-/// The tunnel that we offer.
+/// A tunnel that we offer.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tunnel {
     /// Its color.
     pub color: Option<u32>,
+    /// What we originate within these prefixes asks for the color (RFC 9012, section 4.3).
+    pub prefixes: Vec<IpNet>,
+    /// Offer it by a TLV of RFC 5566 as well, for AFBRs that are older than RFC 9012, which deprecates these.
+    pub rfc5566: Option<Rfc5566>,
+}
+
+/// Tunnel types of RFC 5566, section 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rfc5566 {
+    /// IPsec in tunnel mode.
+    Tunnel,
+    /// IP in IP with IPsec in transport mode.
+    Transport,
+}
+
+impl Rfc5566 {
+    /// The number of the type.
+    pub fn tunnel_type(self) -> u16 {
+        match self {
+            Self::Tunnel => 4,
+            Self::Transport => 5,
+        }
+    }
 }
 
 /// A neighbour.

@@ -1,6 +1,7 @@
 //! IKE settings: our identity, the peers (the PAD, RFC 4301, section 4.4.3), lifetimes, algorithms.
 
 use super::{Secret, span};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -108,9 +109,19 @@ pub struct Peer {
     /// It is an AFBR: the profile in `mesh.profiles` that protects the softwire to it.
     #[serde(default)]
     pub softwire: Option<String>,
-    /// The AFBR's end of the softwire.
+    /// The AFBR's end of the softwire, and of the BGP session.
     #[serde(default)]
     pub address: Option<IpAddr>,
+    /// The profile is for routes that ask for this color (RFC 9012, section 4.3) only.
+    #[serde(default)]
+    pub color: Option<u32>,
+    /// The profile is for routes within these prefixes only; for all where empty. Of several entries with the same
+    /// `address`, the first that fits a route protects it.
+    #[serde(default)]
+    pub prefixes: Vec<IpNet>,
+    /// The BGP session with `address` is carried in ESP, too.
+    #[serde(default)]
+    pub bgp: bool,
 }
 
 /// Authentication in IKE.

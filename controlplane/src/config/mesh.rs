@@ -73,9 +73,36 @@ pub struct Profile {
     /// In order of preference, among them `null-sha256` and `aes128gmac`; `ike.esp_proposals` where empty.
     #[serde(default)]
     pub esp_proposals: Vec<String>,
-    /// Whether we bring the SA up; where absent, the AFBR with the lower address does.
+    /// When we bring the SA up; where absent, the AFBR with the lower address does at start.
     #[serde(default)]
-    pub initiate: Option<bool>,
+    pub start: Option<Start>,
+    /// Our IKE identity; `ike.identity` where absent.
+    #[serde(default)]
+    pub identity: Option<String>,
+    /// Child SAs are rekeyed after this time; `ike.child_rekey` where absent.
+    #[serde(default, with = "optional_span")]
+    pub rekey: Option<Duration>,
+    /// ... after this many packets; `ike.child_rekey_packets` where absent.
+    #[serde(default)]
+    pub rekey_packets: Option<u64>,
+    /// ... after this many octets; `ike.child_rekey_octets` where absent.
+    #[serde(default)]
+    pub rekey_octets: Option<u64>,
+    /// Replay window in packets; `ike.replay_window` where absent.
+    #[serde(default)]
+    pub replay_window: Option<u16>,
+}
+
+/// When we bring an SA up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// As soon as something is routed to the AFBR, and again whenever it is lost.
+    AtStart,
+    /// When there is a packet for it.
+    OnDemand,
+    /// Never: the other AFBR does.
+    Respond,
 }
 
 /// ESP mode of a softwire.
@@ -98,6 +125,23 @@ impl Mesh {
     /// A profile.
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().find(|p| p.name == name)
+    }
+}
+
+mod optional_span {
+    use super::super::span;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    #[derive(Deserialize, Serialize)]
+    struct Span(#[serde(with = "span")] Duration);
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Span>::deserialize(d)?.map(|s| s.0))
+    }
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        value.map(Span).serialize(s)
     }
 }
 

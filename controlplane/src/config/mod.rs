@@ -292,6 +292,11 @@ impl Config {
         self.ports.iter().enumerate().find(|(_, p)| p.addresses.iter().any(|n| n.addr() == address))
     }
 
+    /// The entry of the PAD whose SA carries the BGP session with `neighbour`.
+    pub fn carrier(&self, neighbour: IpAddr) -> Option<&Peer> {
+        self.ike.peers.iter().find(|p| p.bgp && p.address == Some(neighbour))
+    }
+
     /// The listener at `address`.
     pub fn listener(&self, address: IpAddr) -> Option<&Listener> {
         self.listeners.iter().find(|l| l.address == address)

@@ -2,11 +2,13 @@
 //! message naming its requirement: H33/H34 (anonymous), H36/H37 (PPP and tunnel authentication in the clear
 //! on a public network), H46 (group pre-shared keys).
 
-use super::{Config, PeerAuth, Protection, Subscriber};
+use super::mesh::Mode;
+use super::{Config, Peer, PeerAuth, Protection, Subscriber};
 use dataplane_api::Zone;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,14 +145,22 @@ fn listeners(c: &Config, p: &mut Problems) {
     }
 }
 
+const WINDOW: &str = "64, 128, 256, 512, 1024, 2048 or 4096 packets (H21)";
+
+fn is_window(packets: u16) -> bool {
+    (64..=4096).contains(&packets) && packets.is_power_of_two()
+}
+
+/// Shortest time between rekeys that leaves room for retransmissions.
+const LEAST_REKEY: Duration = Duration::from_secs(10);
+
 fn ike(c: &Config, p: &mut Problems) {
     let k = &c.ike;
     if !k.peers.is_empty() && k.identity.is_none() {
         p.add("ike.identity", "our own IKE identity is missing");
     }
-    let window = k.replay_window;
-    if !(64..=4096).contains(&window) || !window.is_power_of_two() {
-        p.add("ike.replay_window", "64, 128, 256, 512, 1024, 2048 or 4096 packets (H21)");
+    if !is_window(k.replay_window) {
+        p.add("ike.replay_window", WINDOW);
     }
     let mut names = HashSet::new();
     let mut ids = HashSet::new();
@@ -159,7 +169,9 @@ fn ike(c: &Config, p: &mut Problems) {
         if !names.insert(&peer.name) {
             p.add(format!("{path}.name"), format!("\"{}\" is taken by another peer", peer.name));
         }
-        if !ids.insert(&peer.id) {
+        // One AFBR may have several entries, each for another identity of ours.
+        let own = peer.softwire.as_deref().and_then(|f| c.mesh.profile(f)).and_then(|f| f.identity.as_ref());
+        if !ids.insert((&peer.id, own)) {
             p.add(format!("{path}.id"), format!("\"{}\" is the identity of another peer", peer.id));
         }
         match peer.auth {
@@ -225,6 +237,12 @@ fn mesh(c: &Config, p: &mut Problems) {
         if !names.insert(&f.name) {
             p.add(format!("mesh.profiles[{i}].name"), format!("\"{}\" is taken by another profile", f.name));
         }
+        if f.replay_window.is_some_and(|w| !is_window(w)) {
+            p.add(format!("mesh.profiles[{i}].replay_window"), WINDOW);
+        }
+        if f.rekey.is_some_and(|t| t < LEAST_REKEY) {
+            p.add(format!("mesh.profiles[{i}].rekey"), "at least 10 seconds");
+        }
     }
     let end = |p: &mut Problems, path: String, address: IpAddr| {
         if m.local_for(address).is_none() {
@@ -245,23 +263,46 @@ fn mesh(c: &Config, p: &mut Problems) {
             p.add(path, "mesh.require_ipsec, but no entry of ike.peers has this address (M2)");
         }
     }
-    let mut protected = HashSet::new();
     for (i, q) in c.ike.peers.iter().enumerate() {
-        let path = format!("ike.peers[{i}]");
-        match (&q.softwire, q.address) {
-            (None, None) => {}
-            (Some(profile), Some(address)) => {
-                if m.profile(profile).is_none() {
-                    p.add(format!("{path}.softwire"), format!("mesh.profiles has no \"{profile}\""));
-                }
-                if !protected.insert(address) {
-                    p.add(format!("{path}.address"), format!("{address} belongs to another peer"));
-                }
-                end(p, format!("{path}.address"), address);
-            }
-            _ => p.add(format!("{path}.softwire"), "softwire and address go together"),
+        afbr(c, &format!("ike.peers[{i}]"), q, &c.ike.peers[..i], p);
+        if let Some(address) = q.address.filter(|_| q.softwire.is_some()) {
+            end(p, format!("ike.peers[{i}].address"), address);
         }
     }
+}
+
+/// An entry of the PAD as an AFBR; `before` are the entries before it.
+fn afbr(c: &Config, path: &str, q: &Peer, before: &[Peer], p: &mut Problems) {
+    if q.address.is_some() != (q.softwire.is_some() || q.bgp) {
+        p.add(format!("{path}.address"), "address and softwire or bgp go together");
+    }
+    if q.softwire.is_none() && (q.color.is_some() || !q.prefixes.is_empty()) {
+        p.add(format!("{path}.softwire"), "color and prefixes say which routes a profile is for, and there is none");
+    }
+    let profile = q.softwire.as_deref().map(|name| (name, c.mesh.profile(name)));
+    if let Some((name, None)) = profile {
+        p.add(format!("{path}.softwire"), format!("mesh.profiles has no \"{name}\""));
+    }
+    if q.bgp && profile.is_some_and(|(_, f)| f.is_some_and(|f| f.mode == Mode::Tunnel)) {
+        p.add(format!("{path}.bgp"), "BGP needs a profile in transport mode");
+    }
+    if q.bgp && !c.bgp.iter().flat_map(|b| &b.neighbours).any(|n| Some(n.address) == q.address) {
+        p.add(format!("{path}.bgp"), "no BGP neighbour has this address");
+    }
+    let same = |other: &&Peer| q.address.is_some() && other.address == q.address;
+    if q.bgp && before.iter().filter(same).any(|other| other.bgp) {
+        p.add(format!("{path}.bgp"), "another entry carries BGP with this address");
+    }
+    if q.softwire.is_some() && before.iter().filter(same).any(|o| o.softwire.is_some() && covers_all(o)) {
+        p.add(
+            format!("{path}.address"),
+            "an entry before this one, without color and prefixes, covers all of its routes",
+        );
+    }
+}
+
+fn covers_all(q: &Peer) -> bool {
+    q.color.is_none() && q.prefixes.is_empty()
 }
 
 fn bgp(c: &Config, p: &mut Problems) {
@@ -275,8 +316,16 @@ fn bgp(c: &Config, p: &mut Problems) {
     if !(1..=64).contains(&b.max_paths) {
         p.add("bgp.max_paths", "between 1 and 64");
     }
-    if b.tunnel.is_some() && c.mesh.local.is_empty() {
-        p.add("bgp.tunnel", "there is no end to offer: mesh.local is empty");
+    if !b.tunnels.is_empty() && c.mesh.local.is_empty() {
+        p.add("bgp.tunnels", "there is no end to offer: mesh.local is empty");
+    }
+    for (i, t) in b.tunnels.iter().enumerate() {
+        if b.tunnels[..i].iter().any(|other| other.color == t.color) {
+            p.add(format!("bgp.tunnels[{i}].color"), "another tunnel has it, or none has one either");
+        }
+        if t.color.is_none() && !t.prefixes.is_empty() {
+            p.add(format!("bgp.tunnels[{i}].prefixes"), "there is no color to ask for");
+        }
     }
     let mut seen = HashSet::new();
     for (i, n) in b.neighbours.iter().enumerate() {
@@ -487,10 +536,35 @@ bgp: { asn: 65000, router_id: 1.1.1.1, neighbours: [{ address: "2001:db8:f2::1",
             ("softwire: secret", "softwire: other", "mesh.profiles has no"),
             ("softwire: secret, ", "", "go together"),
             (", address: \"2001:db8:f2::1\" }]\nbgp", " }]\nbgp", "go together"),
+            ("softwire: secret,", "bgp: true, color: 7,", "there is none"),
+            ("{ name: secret }", "{ name: secret, replay_window: 65 }", "mesh.profiles[0].replay_window"),
+            ("{ name: secret }", "{ name: secret, rekey: 1s }", "mesh.profiles[0].rekey"),
         ] {
             let e = complaint(from, to);
             assert!(e.contains(want) && e.contains("test.yaml:"), "{to}: {e}");
         }
+        let second = |more: &str| {
+            format!(
+                "softwire: secret, address: \"2001:db8:f2::1\", bgp: true }}, {{ name: e2, id: e2, auth: psk, psk: k2, {more}"
+            )
+        };
+        for (more, want) in [
+            ("softwire: secret", "ike.peers[1].address: an entry before this one"),
+            ("bgp: true", "ike.peers[1].bgp: another entry"),
+        ] {
+            let e = complaint("softwire: secret", &second(more));
+            assert!(e.contains(want), "{e}");
+        }
+        let tunnel = MESH
+            .replace("{ name: secret }", "{ name: secret, mode: tunnel }")
+            .replace("softwire:", "bgp: true, softwire:");
+        let e = Config::from_yaml("test.yaml", &tunnel).map(|_| ()).unwrap_err().to_string();
+        assert!(e.contains("ike.peers[0].bgp: BGP needs a profile in transport mode"), "{e}");
+        let lonely = MESH
+            .replace("softwire: secret", "softwire: secret, bgp: true")
+            .replace("neighbours: [{ address: \"2001:db8:f2::1\"", "neighbours: [{ address: \"2001:db8:f2::2\"");
+        let e = Config::from_yaml("test.yaml", &lonely).map(|_| ()).unwrap_err().to_string();
+        assert!(e.contains("ike.peers[0].bgp: no BGP neighbour"), "{e}");
         // M2: a protection that is demanded is not there in part.
         let clear = MESH.replace(", softwire: secret, address: \"2001:db8:f2::1\"", "");
         let clear = clear.replace("local: [", "require_ipsec: true\n  local: [");
@@ -515,7 +589,14 @@ bgp: { asn: 65000, router_id: 1.1.1.1, neighbours: [{ address: "2001:db8:f2::1",
             let e = complaint(from, to);
             assert!(e.contains(want) && e.contains("test.yaml:"), "{to}: {e}");
         }
-        let without = MESH.replace("router_id:", "tunnel: {}, router_id:");
+        for (tunnels, want) in [
+            ("[{ color: 7 }, { color: 7 }]", "bgp.tunnels[1].color"),
+            ("[{ prefixes: [10.0.0.0/8] }]", "bgp.tunnels[0].prefixes"),
+        ] {
+            let e = complaint("router_id:", &format!("tunnels: {tunnels}, router_id:"));
+            assert!(e.contains(want), "{e}");
+        }
+        let without = MESH.replace("router_id:", "tunnels: [{}], router_id:");
         accepted(&without);
     }
 }

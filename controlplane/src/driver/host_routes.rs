@@ -9,8 +9,11 @@
 //! The interface takes the routes along when it goes; a rule that is left over names an empty table.
 
 use crate::config::{Config, Port};
+use crate::peer::payload_mtu;
 use anyhow::Context;
+use dataplane_api::{Cipher, EspSuite, Integrity};
 use ipnet::IpNet;
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric};
 use rtnetlink::packet_route::rule::RuleAction;
 use rtnetlink::{Handle, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,14 +29,31 @@ pub(super) async fn install(config: &Config, number: usize, index: u32, netlink:
     let table = FIRST_TABLE + number as u32;
     for net in &port.addresses {
         rule(net.addr(), table, netlink).await.with_context(|| format!("rule for {}", net.addr()))?;
-        route(net.trunc(), None, (table, index), netlink).await.with_context(|| format!("route to {net}"))?;
+        route(net.trunc(), None, None, (table, index), netlink).await.with_context(|| format!("route to {net}"))?;
     }
     for r in config.routes.iter().filter(|r| r.port == port.name && serves(port, &r.to)) {
-        route(r.to, r.via.first().copied(), (table, index), netlink)
+        route(r.to, r.via.first().copied(), None, (table, index), netlink)
             .await
             .with_context(|| format!("route to {}", r.to))?;
     }
+    // BGP inside ESP: TCP is to leave room for what `esp_out` adds.
+    for neighbour in config.ike.peers.iter().filter(|p| p.bgp).filter_map(|p| p.address) {
+        let Some((via, _)) = way(config, port, neighbour) else { continue };
+        let header = if neighbour.is_ipv6() { 40 } else { 20 };
+        let largest = EspSuite::new(Cipher::AesCbc256, Integrity::HmacSha256_128);
+        let mtu = header + payload_mtu(port.mtu, neighbour.is_ipv6(), true, largest);
+        route(neighbour.into(), via, Some(mtu.into()), (table, index), netlink)
+            .await
+            .with_context(|| format!("route to {neighbour}"))?;
+    }
     Ok(())
+}
+
+/// The router on the way to an address by this port, and the length of the prefix that says so.
+fn way(config: &Config, port: &Port, to: IpAddr) -> Option<(Option<IpAddr>, u8)> {
+    let connected = port.addresses.iter().filter(|n| n.contains(&to)).map(|n| (None, n.prefix_len()));
+    let fixed = config.routes.iter().filter(|r| r.port == port.name && r.to.contains(&to));
+    connected.chain(fixed.map(|r| (r.via.first().copied(), r.to.prefix_len()))).max_by_key(|w| w.1)
 }
 
 /// A family in which the port has no address has no packets of ours.
@@ -50,9 +70,15 @@ async fn rule(from: IpAddr, table: u32, netlink: &Handle) -> Result<(), rtnetlin
     done.or_else(exists)
 }
 
-async fn route(to: IpNet, via: Option<IpAddr>, at: (u32, u32), netlink: &Handle) -> Result<(), rtnetlink::Error> {
+async fn route(
+    to: IpNet,
+    via: Option<IpAddr>,
+    mtu: Option<u32>,
+    at: (u32, u32),
+    netlink: &Handle,
+) -> Result<(), rtnetlink::Error> {
     let (table, index) = at;
-    let message = match (to, via) {
+    let mut message = match (to, via) {
         (IpNet::V4(to), via) => {
             let m = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len());
             let m = m.output_interface(index).table_id(table);
@@ -64,6 +90,7 @@ async fn route(to: IpNet, via: Option<IpAddr>, at: (u32, u32), netlink: &Handle)
             if let Some(IpAddr::V6(via)) = via { m.gateway(via).onlink().build() } else { m.build() }
         }
     };
+    message.attributes.extend(mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
     netlink.route().add(message).replace().execute().await.or_else(exists)
 }
 

@@ -22,7 +22,7 @@ impl Gateway {
             ChildUp { peer, child, select } => {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
-                match p.child_up(now, id, &child, &self.config.ike, &mut self.program) {
+                match p.child_up(now, id, &child, &self.config, &mut self.program) {
                     Ok(()) => {
                         tracing::info!(
                             peer = peer.0.get(),

@@ -4,10 +4,13 @@ use super::Gateway;
 use crate::mesh::View;
 use crate::northbound::SoftwireInfo;
 use dataplane_api::softwire::{Protection, TooBig};
-use dataplane_api::{PeerId, SoftwireCounters};
+use dataplane_api::{PeerId, SoftwireCounters, SoftwireId};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+/// Most prefixes that are shown of a softwire.
+const PREFIXES: usize = 100;
 /// IKE's port (RFC 7296, section 2).
 const IKE: u16 = 500;
 
@@ -38,15 +41,24 @@ impl Gateway {
     }
 
     pub(super) fn softwires_info(&self) -> Vec<SoftwireInfo> {
-        self.mesh.softwires().map(|v| self.softwire_info(&v)).collect()
+        let mut prefixes: HashMap<SoftwireId, Vec<String>> = HashMap::new();
+        for (prefix, ids) in self.mesh.routes() {
+            for id in ids {
+                let some = prefixes.entry(id).or_default();
+                if some.len() < PREFIXES {
+                    some.push(prefix.to_string());
+                }
+            }
+        }
+        let row = |v: View<'_>| self.softwire_info(&v, prefixes.remove(&v.softwire.id).unwrap_or_default());
+        self.mesh.softwires().map(row).collect()
     }
 
-    fn softwire_info(&self, view: &View<'_>) -> SoftwireInfo {
+    fn softwire_info(&self, view: &View<'_>, prefixes: Vec<String>) -> SoftwireInfo {
         let s = &view.softwire;
         let sum = |of: fn(&SoftwireCounters) -> u64| {
             self.counters.iter().filter_map(|c| c.softwires.get(usize::from(s.id.0))).map(of).sum()
         };
-        let prefixes = self.mesh.routes().filter(|(_, egresses)| egresses.contains(&s.remote));
         SoftwireInfo {
             id: s.id.0,
             name: self.config.mesh.afbrs.iter().find(|a| a.address == s.remote).map(|a| a.name.clone()),
@@ -54,12 +66,13 @@ impl Gateway {
             remote: s.remote,
             state: if s.protection == Protection::Esp(None) { "down" } else { "up" },
             peer: view.pad.map(str::to_owned),
+            profile: view.profile.map(str::to_owned),
             esp: view.suite.map(|suite| suite.to_string()),
             mtu: s.mtu,
             path_mtu: s.path_mtu,
             too_big: if s.too_big == TooBig::Inner { "inner" } else { "outer" },
             strict: s.strict,
-            prefixes: prefixes.map(|(p, _)| p.to_string()).collect(),
+            prefixes,
             in_packets: sum(|c| c.received[0].get()),
             in_octets: sum(|c| c.received[1].get()),
             out_packets: sum(|c| c.sent[0].get()),

@@ -243,6 +243,7 @@ impl Gateway {
             WorkerEvent::SaInUsed(spi, _) => self.ike.child_used(now, spi.0),
             WorkerEvent::PeerMoved(peer, remote) => self.ike.peer_moved(now, ike::PeerHandle(peer.0), remote),
             WorkerEvent::PathMtu(id, mtu) => self.mesh.path_mtu(now, id, mtu, &mut self.program),
+            WorkerEvent::SoftwireWanted(id) => self.mesh.wanted(now, id),
             WorkerEvent::NeighbourMiss(port, address) => self.unresolved.push_back((port, address)),
         }
         self.pump(now);

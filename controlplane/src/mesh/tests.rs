@@ -1,13 +1,15 @@
 use super::*;
 use crate::program::Output;
-use dataplane_api::{Cipher, Integrity};
+use dataplane_api::{Cipher, Integrity, WorkerId};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 fn config(more: &str, peers: &str) -> Config {
     let yaml = format!(
         "ports: [{{ name: core, device: d, zone: public, addresses: [192.0.2.1/24, \"2001:db8:ff::1/64\"] }}]\n\
          mesh: {{ local: [192.0.2.1, \"2001:db8:ff::1\"], {more}\n\
-           profiles: [{{ name: secret }}, {{ name: passive, initiate: false }}],\n\
+           profiles: [{{ name: secret }}, {{ name: passive, start: respond }}, {{ name: gold, identity: gw-gold }},\n\
+             {{ name: lazy, start: on_demand }}],\n\
            afbrs: [{{ name: east, address: \"2001:db8:ff::9\", prefixes: [10.2.0.0/16] }}] }}\n\
          ike: {{ identity: gw, peers: [{peers}] }}\n"
     );
@@ -22,6 +24,10 @@ fn ip(a: &str) -> IpAddr {
 
 fn prefix(a: &str, len: u8) -> IpPrefix {
     IpPrefix::new(ip(a), len).unwrap()
+}
+
+fn to(endpoint: IpAddr) -> Egress {
+    Egress { endpoint, color: None }
 }
 
 struct Bench {
@@ -73,7 +79,7 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
     let mut b = Bench::new("", "");
     b.ops();
     let (p, west, north) = (prefix("10.3.0.0", 16), ip("2001:db8:ff::a"), ip("192.0.2.7"));
-    assert!(b.mesh.route(b.now, p, &[west, north], &mut b.program));
+    assert!(b.mesh.route(b.now, p, &[to(west), to(north)], &mut b.program));
     let ops = b.ops();
     let [SnapshotOp::SoftwireSet(w), SnapshotOp::SoftwireSet(n), SnapshotOp::RouteAdd(_, hops)] = &ops[..] else {
         panic!("{ops:?}")
@@ -81,15 +87,15 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
     assert_eq!((n.local, n.mtu), (ip("192.0.2.1"), 1480));
     assert_eq!(hops, &[NextHop::Softwire(w.id), NextHop::Softwire(n.id)]);
     // The route goes to one of them only: the other's softwire goes, after the route.
-    assert!(b.mesh.route(b.now, p, &[north], &mut b.program));
+    assert!(b.mesh.route(b.now, p, &[to(north)], &mut b.program));
     let ops = b.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(..), SnapshotOp::SoftwireDel(id)] if *id == w.id), "{ops:?}");
-    b.mesh.unroute(p, &mut b.program);
+    b.mesh.unroute(b.now, p, &mut b.program);
     let ops = b.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_), SnapshotOp::SoftwireDel(id)] if *id == n.id), "{ops:?}");
     // The configured one stays, and numbers are used again.
     assert_eq!(b.mesh.softwires().count(), 1);
-    b.mesh.route(b.now, p, &[west], &mut b.program);
+    b.mesh.route(b.now, p, &[to(west)], &mut b.program);
     assert!([w.id, n.id].contains(&b.last().id));
 }
 
@@ -97,7 +103,7 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
 fn an_egress_that_cannot_be_reached_makes_the_prefix_unreachable() {
     let mut b = Bench::new("require_ipsec: true,", EAST);
     b.ops();
-    assert!(!b.mesh.route(b.now, prefix("10.3.0.0", 16), &[ip("2001:db8:ff::a")], &mut b.program));
+    assert!(!b.mesh.route(b.now, prefix("10.3.0.0", 16), &[to(ip("2001:db8:ff::a"))], &mut b.program));
     let ops = b.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(_, hops)] if hops == &[NextHop::Unreachable]), "{ops:?}");
 }
@@ -141,7 +147,7 @@ fn the_lower_address_initiates_unless_told_otherwise() {
     assert_eq!(Bench::new("", &passive).mesh.poll_timeout(), None);
     let lower = EAST.replace("2001:db8:ff::9", "2001:db8:ff::");
     let mut b = Bench::new("", &lower);
-    b.mesh.route(b.now, prefix("10.3.0.0", 16), &[ip("2001:db8:ff::")], &mut b.program);
+    b.mesh.route(b.now, prefix("10.3.0.0", 16), &[to(ip("2001:db8:ff::"))], &mut b.program);
     assert_eq!(b.mesh.due(b.now), []);
     assert_eq!(b.last().protection, Protection::Esp(None));
 }
@@ -160,4 +166,95 @@ fn a_path_mtu_is_believed_for_a_while() {
     b.mesh.handle_timeout(at, &mut b.program);
     assert_eq!(b.last().mtu, 1460);
     assert_eq!(b.mesh.poll_timeout(), None);
+}
+
+/// The softwire that a route goes into, with its protection.
+fn routed(b: &mut Bench, net: IpPrefix, color: Option<u32>) -> (SoftwireId, Option<String>) {
+    let egress = Egress { endpoint: ip("2001:db8:ff::9"), color };
+    assert!(b.mesh.route(b.now, net, &[egress], &mut b.program));
+    let hop = b.ops().into_iter().find_map(|op| match op {
+        SnapshotOp::RouteAdd(p, hops) if p == net => Some(hops),
+        _ => None,
+    });
+    let [NextHop::Softwire(id)] = hop.unwrap()[..] else { panic!() };
+    let view = b.mesh.softwires().find(|v| v.softwire.id == id).unwrap();
+    (id, view.pad.map(str::to_owned))
+}
+
+// M23: which SA protects a route is decided by its color and its prefix.
+#[test]
+fn color_and_prefix_choose_the_profile() {
+    let entry = |name: &str, more: &str| {
+        format!("{{ name: {name}, id: {name}, auth: psk, psk: {name}, address: \"2001:db8:ff::9\", {more} }}")
+    };
+    let gold = entry("gold", "softwire: gold, color: 100");
+    let secret = entry("secret", "softwire: secret, prefixes: [10.7.0.0/16]");
+    let peers = format!("{gold}, {secret}");
+    let mut b = Bench::new("strict: false,", &peers);
+    let strict: Vec<_> = b.mesh.softwires().map(|v| (v.pad.is_some(), v.softwire.strict)).collect();
+    assert_eq!(
+        strict,
+        [(true, false), (true, false), (false, true)],
+        "what is in the clear must not be beside the point"
+    );
+    let pad = |b: &mut Bench, net, color| routed(b, net, color).1;
+    assert_eq!(pad(&mut b, prefix("10.3.0.0", 16), Some(100)).as_deref(), Some("gold"));
+    assert_eq!(pad(&mut b, prefix("10.7.1.0", 24), Some(100)).as_deref(), Some("gold"), "the first that fits");
+    assert_eq!(pad(&mut b, prefix("10.7.1.0", 24), None).as_deref(), Some("secret"));
+    assert_eq!(pad(&mut b, prefix("10.0.0.0", 8), Some(200)), None);
+    // Each is brought up by itself.
+    let pads: Vec<_> = b.mesh.due(b.now).into_iter().map(|i| i.pad).collect();
+    assert_eq!(pads, ["gold", "secret"]);
+    b.mesh.protected("secret", ip("2001:db8:ff::9"), peer(3), (WorkerId(0), gcm(), false), &mut b.program);
+    let s = b.last();
+    assert_eq!(s.protection, Protection::Esp(Some((peer(3), WorkerId(0)))));
+    assert_eq!(s.id, routed(&mut b, prefix("10.7.2.0", 24), None).0);
+    // Where everything must be protected there is no softwire for the rest.
+    let mut b = Bench::new("require_ipsec: true,", &peers);
+    b.ops();
+    let egress = Egress { endpoint: ip("2001:db8:ff::9"), color: Some(7) };
+    assert!(!b.mesh.route(b.now, prefix("10.0.0.0", 8), &[egress], &mut b.program));
+    assert_eq!(b.mesh.softwires().count(), 2);
+}
+
+#[test]
+fn on_demand_waits_for_a_packet_and_does_not_hurry() {
+    let mut b = Bench::new("", &EAST.replace("secret", "lazy"));
+    let id = b.last().id;
+    assert_eq!(b.mesh.poll_timeout(), None);
+    b.mesh.wanted(b.now, SoftwireId(999));
+    assert_eq!(b.mesh.poll_timeout(), None);
+    b.mesh.wanted(b.now, id);
+    assert_eq!(b.mesh.due(b.now).len(), 1);
+    b.mesh.initiated("east", peer(1));
+    b.mesh.wanted(b.now, id);
+    assert_eq!(b.mesh.poll_timeout(), None, "on its way");
+    b.mesh.unprotected(b.now, peer(1), &mut b.program);
+    assert_eq!(b.mesh.poll_timeout(), None, "nobody asks");
+    b.mesh.wanted(b.now, id);
+    let pause = b.mesh.poll_timeout().unwrap() - b.now;
+    assert!(pause >= Duration::from_secs(2), "{pause:?}");
+}
+
+#[test]
+fn an_sa_that_carries_bgp_is_known_to_the_host_stack() {
+    let yaml = "ports: [{ name: core, device: d, zone: public, addresses: [\"2001:db8:ff::1/64\"] }]\n\
+                mesh: { local: [\"2001:db8:ff::1\"] }\n\
+                ike: { identity: gw, peers: [{ name: rr, id: rr, auth: psk, psk: k, address: \"2001:db8:ff::9\", bgp: true }] }\n\
+                bgp: { asn: 65000, router_id: 1.1.1.1, neighbours: [{ address: \"2001:db8:ff::9\", asn: 65000 }] }\n";
+    let config = Config::from_yaml("t", yaml).unwrap_or_else(|e| panic!("{e}"));
+    let (now, mut program) = (Instant::now(), Program::new(1, 16));
+    let mesh = Mesh::new(now, &config, &mut program);
+    let mut b = Bench { now, program, mesh };
+    let want = Initiate { pad: "rr".into(), local: ip("2001:db8:ff::1"), remote: ip("2001:db8:ff::9") };
+    assert_eq!(b.mesh.due(now), [want]);
+    b.mesh.initiated("rr", peer(4));
+    b.mesh.protected("rr", ip("2001:db8:ff::9"), peer(4), (WorkerId(0), gcm(), false), &mut b.program);
+    let known = |ops: &[SnapshotOp], want| {
+        assert!(matches!(ops, [SnapshotOp::HostPeer(a, p)] if *a == ip("2001:db8:ff::9") && *p == want), "{ops:?}");
+    };
+    known(&b.ops(), Some((peer(4), WorkerId(0))));
+    b.mesh.unprotected(now, peer(4), &mut b.program);
+    known(&b.ops(), None);
+    assert!(b.mesh.poll_timeout().is_some(), "again");
 }

@@ -131,7 +131,7 @@ fn an_island_behind_an_afbr_is_reached_through_a_softwire_and_withdrawn() {
 fn an_offered_tunnel_says_where_it_ends() {
     let mut now = Instant::now();
     let mut west = Side::new(now, "1.1.1.1", WEST, EAST, "special_endpoints: true,");
-    let mut east = Side::new(now, "2.2.2.2", EAST, WEST, "networks: [10.2.0.0/24], tunnel: { color: 100 },");
+    let mut east = Side::new(now, "2.2.2.2", EAST, WEST, "networks: [10.2.0.0/24], tunnels: [{ color: 100 }],");
     converge(&mut now, &mut west, &mut east);
     let rows = west.routing.routes_info();
     assert_eq!((rows.len(), &rows[0].egresses), (1, &vec![ip(EAST)]));
@@ -155,18 +155,20 @@ fn path(next_hop: &str, tunnels: &[(&str, Option<u32>, Option<u16>)], asks: Opti
 #[test]
 fn which_egress() {
     let (a, b) = ("2001:db8:f2::a", "2001:db8:f2::b");
+    let to = |endpoint, color| Egress { endpoint: ip(endpoint), color };
     let both = [(a, Some(100), None), (b, Some(200), None)];
     // No offer: the next hop of the other family is the egress, one of its own family is none (RFC 5565).
-    assert_eq!(egress(&path(EAST, &[], None), true), [ip(EAST)]);
-    assert_eq!(egress(&path(EAST, &[], None), false), [] as [IpAddr; 0]);
+    assert_eq!(egress(&path(EAST, &[], None), true), [to(EAST, None)]);
+    assert_eq!(egress(&path(EAST, &[], Some(7)), true), [to(EAST, Some(7))]);
+    assert_eq!(egress(&path(EAST, &[], None), false), []);
     // An offer goes before it, whatever the next hop's family; the color asked for chooses (RFC 9012, section 8).
-    assert_eq!(egress(&path(EAST, &both, None), true), [ip(a), ip(b)]);
-    assert_eq!(egress(&path(EAST, &both, Some(200)), true), [ip(b)]);
-    assert_eq!(egress(&path("10.9.9.9", &both, Some(100)), true), [ip(a)]);
+    assert_eq!(egress(&path(EAST, &both, None), true), [to(a, None), to(b, None)]);
+    assert_eq!(egress(&path(EAST, &both, Some(200)), true), [to(b, Some(200))]);
+    assert_eq!(egress(&path("10.9.9.9", &both, Some(100)), true), [to(a, Some(100))]);
     // No tunnel of that color: the provisioned default.
-    assert_eq!(egress(&path(EAST, &both, Some(300)), true), [ip(EAST)]);
+    assert_eq!(egress(&path(EAST, &both, Some(300)), true), [to(EAST, Some(300))]);
     // Other payloads must not be encapsulated (section 3.4.1).
-    assert_eq!(egress(&path(EAST, &[(a, None, Some(0x86dd))], None), true), [ip(EAST)]);
+    assert_eq!(egress(&path(EAST, &[(a, None, Some(0x86dd))], None), true), [to(EAST, None)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SaIn, SaOut, SaOutId, Session, SessionId,
-    Softwire, SoftwireId, Spi,
+    Softwire, SoftwireId, Spi, WorkerId,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -60,6 +60,9 @@ pub enum SnapshotOp {
     SoftwireSet(Softwire),
     /// Removes a softwire.
     SoftwireDel(SoftwireId),
+    /// Who receives, inside ESP, what the host stack sends to this address where the SPD says PROTECT, and alone may
+    /// send it from there; `None` as long as there is no SA: nothing passes then.
+    HostPeer(IpAddr, Option<(PeerId, WorkerId)>),
     /// Replaces the SPD.
     Policy(Vec<PolicyRule>),
 }
@@ -81,6 +84,8 @@ pub enum WorkerEvent {
     PeerMoved(PeerId, SocketAddr),
     /// A router on a softwire's path says that it carries outer packets of at most so many octets.
     PathMtu(SoftwireId, u16),
+    /// A packet was to go into a softwire whose SA is not up.
+    SoftwireWanted(SoftwireId),
     /// A packet needs a neighbour that is not resolved: the host stack is to ask for it.
     NeighbourMiss(PortId, IpAddr),
 }

@@ -31,7 +31,8 @@ pub enum Protection {
     Esp(Option<(PeerId, WorkerId)>),
 }
 
-/// One softwire. Its ends are of one family and differ from those of every other one.
+/// One softwire. Its ends are of one family. Softwires with the same ends differ in their peers; one of them may be
+/// in the clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Softwire {
     /// Its number.
@@ -52,6 +53,7 @@ pub struct Softwire {
     pub too_big: TooBig,
     /// Protection of the data.
     pub protection: Protection,
-    /// Accept only inner sources that are routed back into this softwire (M9).
+    /// Accept only inner sources that are routed back to the same AFBR, and to where nothing protects it if the packet was
+    /// not protected either (M9).
     pub strict: bool,
 }

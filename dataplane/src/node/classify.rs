@@ -202,7 +202,7 @@ fn path_mtu(ctx: &mut Ctx, packet: &Packet) {
         return;
     }
     let Some((mtu, src, dst)) = icmp::too_big(packet.payload(), packet.is_v6()) else { return };
-    let news = ctx.snapshot.softwires.between(src, dst).filter(|s| mtu < s.path_mtu).map(|s| s.id);
+    let news = ctx.snapshot.softwires.between(src, dst).find(|s| mtu < s.path_mtu).map(|s| s.id);
     if let Some(id) = news
         && spd::inbound(&ctx.snapshot.policy, packet).is_ok()
         && ctx.limiter.path_mtu(ctx.now)
@@ -211,12 +211,14 @@ fn path_mtu(ctx: &mut Ctx, packet: &Packet) {
     }
 }
 
-/// `next`, if the SPD lets a packet of the public zone pass in the clear (H1, H50).
+/// `next`, if the SPD lets a packet pass in the clear (H1, H50). In the trusted zone that is all but what is to be
+/// PROTECTed.
 fn guarded(ctx: &Ctx, packet: &Packet, next: Next) -> Next {
-    if packet.meta.origin == Origin::Trusted {
-        return next;
+    match spd::inbound(&ctx.snapshot.policy, packet) {
+        Ok(()) => next,
+        Err(DropReason::SpdDiscard) if packet.meta.origin == Origin::Trusted => next,
+        Err(reason) => Next::Drop(reason),
     }
-    spd::inbound(&ctx.snapshot.policy, packet).map_or_else(Next::Drop, |()| next)
 }
 
 /// Destinations that mean every router or host on the link, and us among them.

@@ -1,7 +1,7 @@
 //! Out of a softwire of the mesh: checks the outer header and takes it off (RFC 2473, RFC 4213, RFC 5565).
 //!
 //! A packet must come from the other end of a known softwire, under the right SA where the softwire is protected, and
-//! where `strict` is set, its inner source must be routed back into the same softwire (M9). Congestion that the core
+//! where `strict` is set, its inner source must be routed back to the same AFBR (M9). Congestion that the core
 //! has marked goes on inside (RFC 6040, section 4.2).
 
 use crate::fib::{self, Address};
@@ -9,7 +9,7 @@ use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
 use crate::node::classify::is_martian;
 use crate::publish::Snapshot;
 use dataplane_api::softwire::Protection;
-use dataplane_api::{DropReason, NextHop, SoftwireId};
+use dataplane_api::{DropReason, NextHop, Softwire, SoftwireId};
 use std::sync::Arc;
 use wire::ip::{self, Ip};
 use wire::ipv4;
@@ -31,7 +31,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
         fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Source);
         for (packet, state) in input.packets().iter().zip(&mut state) {
             if let Ok((id, true)) = *state
-                && !snapshot.groups.contains(packet.meta.next_hop, NextHop::Softwire(id))
+                && !is_behind(&snapshot, packet, id)
             {
                 *state = Err(DropReason::SoftwireSource);
             }
@@ -51,15 +51,32 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
     }
 }
 
+/// Whether the inner source, whose route was looked up, is behind the AFBR of a softwire. What an SA of its protected
+/// may be routed into any softwire to it; what came in the clear, only into this one.
+fn is_behind(snapshot: &Snapshot, packet: &Packet, id: SoftwireId) -> bool {
+    let routed = |id| snapshot.groups.contains(packet.meta.next_hop, NextHop::Softwire(id));
+    let others = snapshot.softwires.get(id).filter(|_| packet.meta.peer.is_some());
+    let ends = others.map(|s| (s.local, s.remote));
+    routed(id) || ends.is_some_and(|(local, remote)| snapshot.softwires.between(local, remote).any(|s| routed(s.id)))
+}
+
+/// The softwire that a packet came through: that of the peer whose SA protected it, else one that needs none.
+fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet) -> Result<&'a Softwire, DropReason> {
+    let (src, dst) = packet.addresses();
+    let mut found = Err(DropReason::SoftwireUnknown);
+    for softwire in snapshot.softwires.between(dst, src) {
+        match softwire.protection {
+            Protection::Esp(Some((peer, _))) if packet.meta.peer == Some(peer) => return Ok(softwire),
+            Protection::Clear => found = Ok(softwire),
+            Protection::Esp(_) => found = found.map_err(|_| DropReason::SoftwireClear),
+        }
+    }
+    found
+}
+
 /// Checks both headers; afterwards the packet is the inner one.
 fn admit(snapshot: &Snapshot, packet: &mut Packet) -> Admitted {
-    let (src, dst) = packet.addresses();
-    let softwire = snapshot.softwires.between(dst, src).ok_or(DropReason::SoftwireUnknown)?;
-    match softwire.protection {
-        Protection::Clear => {}
-        Protection::Esp(Some((peer, _))) if packet.meta.peer == Some(peer) => {}
-        Protection::Esp(_) => return Err(DropReason::SoftwireClear),
-    }
+    let softwire = softwire(snapshot, packet)?;
     let outer_ecn = ecn(packet.ip());
     let inner = packet.payload();
     let version = if packet.meta.proto == ip::IPV6 { 6 } else { 4 };

@@ -4,7 +4,8 @@
 //! the form that a softwire of the mesh has negotiated: see `esp_in`.
 
 use crate::lane::{Ctx, Lane, Packet};
-use dataplane_api::{DropReason, PuntClass};
+use crate::node::spd;
+use dataplane_api::{Action, DropReason, PuntClass};
 use wire::{ethernet, ip};
 
 /// Drains `input`.
@@ -23,8 +24,15 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
     }
 }
 
-/// For the host stack: with an Ethernet header again, as the TAP wants it.
+/// For the host stack: with an Ethernet header again, as the TAP wants it. What an SA of several selectors lets through
+/// is for the host only where the SPD says PROTECT, and from the peer that is to protect it (RFC 4301, section 5.2).
 fn host(ctx: &mut Ctx, mut packet: Packet) {
+    let (remote, local) = packet.sockets();
+    let protect = spd::action(&ctx.snapshot.policy, packet.meta.proto, local, remote) == Action::Protect;
+    let peer = ctx.snapshot.host_peers.get(&remote.ip()).map(|p| p.0);
+    if !protect || peer.is_none() || peer != packet.meta.peer {
+        return ctx.drop(packet, DropReason::EspSelector);
+    }
     let ethertype = if packet.is_v6() { ethernet::IPV6 } else { ethernet::IPV4 };
     let Some((mac, vlan)) = ctx.snapshot.port(packet.meta.port).map(|p| (p.config.mac.0, p.config.vlan)) else {
         return ctx.drop(packet, DropReason::NoListener);

@@ -13,7 +13,7 @@ use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{fragment, icmp};
 use crate::session::Sessions;
 use dataplane_api::softwire::{Protection, TooBig};
-use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, WorkerId};
+use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, WorkerEvent, WorkerId};
 use std::net::IpAddr;
 use std::sync::Arc;
 use wire::icmp::ErrorKind;
@@ -42,6 +42,9 @@ pub fn run(
             Protection::Esp(Some(owner)) => Some(owner),
             // Never in the clear.
             Protection::Esp(None) => {
+                if ctx.limiter.softwire(ctx.now) {
+                    ctx.event(WorkerEvent::SoftwireWanted(softwire.id));
+                }
                 ctx.drop(packet, DropReason::SaMissing);
                 continue;
             }

@@ -188,7 +188,7 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
             return Err(DropReason::EspSelector);
         }
         let (src, dst) = packet.addresses();
-        if ctx.snapshot.softwires.between(dst, src).is_some() {
+        if ctx.snapshot.softwires.between(dst, src).next().is_some() {
             // The same octets as IP in IP in transport mode: `decap` looks at both headers.
             trim(packet, start + len);
             strip(packet, start, len, next)?;

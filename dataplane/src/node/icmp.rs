@@ -18,12 +18,13 @@ use wire::{ipv4, ipv6};
 /// Hop limit of what we send.
 pub const HOP_LIMIT: u8 = 64;
 
-/// ICMP errors, neighbour requests and path MTUs per second.
+/// ICMP errors, neighbour requests, path MTUs and softwires asked for per second.
 #[derive(Clone, Copy, Debug)]
 pub struct IcmpLimiter {
     errors: Bucket,
     neighbours: Bucket,
     path_mtus: Bucket,
+    softwires: Bucket,
 }
 
 impl IcmpLimiter {
@@ -33,12 +34,18 @@ impl IcmpLimiter {
             errors: Bucket::new(1000, 200, now),
             neighbours: Bucket::new(100, 50, now),
             path_mtus: Bucket::new(100, 50, now),
+            softwires: Bucket::new(100, 50, now),
         }
     }
 
     /// Whether another path MTU may be told.
     pub fn path_mtu(&mut self, now: Instant) -> bool {
         self.path_mtus.take(now)
+    }
+
+    /// Whether another softwire may be asked for.
+    pub fn softwire(&mut self, now: Instant) -> bool {
+        self.softwires.take(now)
     }
 
     /// Whether another neighbour may be asked for.

@@ -3,11 +3,11 @@
 //! A message waits until the table changes it depends on are applied (`after`), and holds those behind it: order is
 //! what the control plane asked for. Buffers go back; nothing is freed here.
 
-use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta};
+use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta, Stage};
 use crate::node::classify::{IKE, MARKER, NATT};
 use crate::node::{l2tp_out, output, spd};
 use crate::session::Sessions;
-use dataplane_api::{DropReason, Inject, InjectMsg, PeerId, PortId, SessionId, Zone};
+use dataplane_api::{Action, DropReason, Inject, InjectMsg, PeerId, PortId, SessionId, WorkerId, Zone};
 use rtrb::{Consumer, Producer};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,10 +35,7 @@ pub fn run(
         let made = match how {
             Inject::Udp { peer, src, dst, raw } => datagram(ctx, peer, src, dst, raw, &data),
             Inject::Ppp(id) => frame(ctx, sessions, id, &data),
-            Inject::Frame(port) => {
-                host(ctx, port, &data);
-                None
-            }
+            Inject::Frame(port) => host(ctx, port, &data),
         };
         if let Some(packet) = made {
             ctx.push(if packet.meta.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
@@ -111,24 +108,37 @@ fn frame(ctx: &mut Ctx, sessions: &mut Sessions, id: SessionId, data: &[u8]) -> 
     l2tp_out::encapsulate(ctx, hot, packet, u16::from_be_bytes([*high, *low]))
 }
 
-/// A frame of the host stack: the SPD applies on public ports. ARP is not IP, and neighbour discovery is what makes
-/// the link work at all.
-fn host(ctx: &mut Ctx, port: PortId, data: &[u8]) {
-    let Some(mbuf) = buffer(ctx, data) else { return };
+/// A frame of the host stack: the SPD applies on public ports. What it says to PROTECT is given back as an IP packet for
+/// `esp_out`; the rest leaves by the port.
+fn host(ctx: &mut Ctx, port: PortId, data: &[u8]) -> Option<Packet> {
+    let mbuf = buffer(ctx, data)?;
     let mut packet = Packet { mbuf, meta: PacketMeta::new(port, 0, Origin::Local) };
-    match permitted(ctx, port, &mut packet) {
-        Ok(()) => output::queue(ctx, packet, port),
+    match protector(ctx, port, &mut packet) {
+        Ok(None) => output::queue(ctx, packet, port),
+        Ok(Some((peer, worker))) if packet.mbuf.adj(usize::from(packet.meta.l3)) => {
+            (packet.meta.l3, packet.meta.l4) = (0, packet.meta.l4 - packet.meta.l3);
+            packet.meta.peer = Some(peer);
+            if worker == ctx.id {
+                return Some(packet);
+            }
+            ctx.hand_off(worker, packet, Stage::EspOut);
+        }
+        Ok(Some(_)) => ctx.drop(packet, DropReason::Truncated),
         Err(reason) => ctx.drop(packet, reason),
     }
+    None
 }
 
-fn permitted(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<(), DropReason> {
+/// Who is to receive a frame's packet inside ESP; `None`: it may leave as it is. ARP is not IP, and neighbour discovery
+/// is what makes the link work at all. On a trusted port, all that is not to be PROTECTed may leave.
+fn protector(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<Option<(PeerId, WorkerId)>, DropReason> {
     let eth = Ethernet::parse(packet.mbuf.data()).map_err(|_| DropReason::Truncated)?;
-    if ctx.snapshot.zone(port) == Zone::Trusted || eth.ethertype == ethernet::ARP {
-        return Ok(());
+    let trusted = ctx.snapshot.zone(port) == Zone::Trusted;
+    if eth.ethertype == ethernet::ARP {
+        return Ok(None);
     }
     if !matches!(eth.ethertype, ethernet::IPV4 | ethernet::IPV6) {
-        return Err(DropReason::UnknownEthertype);
+        return if trusted { Ok(None) } else { Err(DropReason::UnknownEthertype) };
     }
     packet.meta.l3 = eth.len as u16;
     let h = Ip::parse(packet.ip()).map_err(|_| DropReason::Malformed)?;
@@ -142,12 +152,25 @@ fn permitted(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<(), DropRea
         && h.ttl == 255
         && packet.payload().first().is_some_and(|k| (icmp::ROUTER_SOLICITATION..=137).contains(k));
     if discovery {
-        return Ok(());
+        return Ok(None);
     }
     // The host stack must not speak for IKE or L2TP, whatever the rules say about those ports.
-    let (src, _) = packet.sockets();
-    if h.protocol == ip::UDP && matches!(src.port(), IKE | NATT | wire::l2tp::PORT) {
+    let (src, dst) = packet.sockets();
+    if !trusted && h.protocol == ip::UDP && matches!(src.port(), IKE | NATT | wire::l2tp::PORT) {
         return Err(DropReason::SpdDiscard);
     }
-    spd::outbound(&ctx.snapshot.policy, packet)
+    match spd::action(&ctx.snapshot.policy, h.protocol, src, dst) {
+        Action::Bypass => Ok(None),
+        Action::Discard if trusted => Ok(None),
+        Action::Discard => Err(DropReason::SpdDiscard),
+        // ESP goes around whole packets whose header has no extensions: see `esp_out`.
+        Action::Protect if h.fragment.is_some() || !is_plain(packet) => Err(DropReason::SpdClear),
+        Action::Protect => ctx.snapshot.host_peers.get(&dst.ip()).map_or(Err(DropReason::SaMissing), |p| Ok(Some(*p))),
+    }
+}
+
+/// No options or extension headers.
+fn is_plain(packet: &Packet) -> bool {
+    let header = if packet.is_v6() { ipv6::HEADER } else { ipv4::HEADER };
+    usize::from(packet.meta.l4 - packet.meta.l3) == header
 }

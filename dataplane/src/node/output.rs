@@ -71,7 +71,7 @@ fn is_clear_softwire(ctx: &Ctx, packet: &Packet) -> bool {
         return false;
     }
     let (src, dst) = packet.addresses();
-    ctx.snapshot.softwires.between(src, dst).is_some_and(|s| s.protection == Protection::Clear)
+    ctx.snapshot.softwires.between(src, dst).any(|s| s.protection == Protection::Clear)
 }
 
 fn fit(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr, mtu: u16) {

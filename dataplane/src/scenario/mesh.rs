@@ -4,19 +4,17 @@
 //!   10.2.0.0/16, 2001:db8:b2::/48 ── AFBR .9 ══ core ══ port 0 │ worker │ port 1 ── 10.1.0.0/16, 2001:db8:b1::/48
 //! ```
 
-use super::esp::{Form, THEIRS, gcm, slot, spi};
 use super::packets::*;
 use super::*;
 use dataplane_api::softwire::{Protection, TooBig};
-use dataplane_api::{Mode, SaIn, SaOut, SaOutId, Softwire, SoftwireId, Spi, WorkerEvent};
-use ipsec_mb::Manager;
+use dataplane_api::{Softwire, SoftwireId, WorkerEvent};
 use wire::{ethernet, ip as proto, ipv4, ipv6};
 
-const SIX: SoftwireId = SoftwireId(1);
+pub const SIX: SoftwireId = SoftwireId(1);
 const FOUR: SoftwireId = SoftwireId(2);
 
 /// The softwire over IPv6 or over IPv4.
-fn softwire(id: SoftwireId) -> Softwire {
+pub fn softwire(id: SoftwireId) -> Softwire {
     let v6 = id == SIX;
     let (local, remote) = if v6 { ("2001:db8:ff::1", "2001:db8:ff::9") } else { ("192.0.2.1", "192.0.2.9") };
     Softwire {
@@ -34,7 +32,7 @@ fn softwire(id: SoftwireId) -> Softwire {
 }
 
 /// IPv4 islands over the IPv6 softwire, IPv6 islands over the IPv4 one; the SPD says nothing of IP in IP.
-fn mesh(workers: usize) -> Bench {
+pub fn mesh(workers: usize) -> Bench {
     let mut b = Bench::with(workers, Action::Protect, 64);
     let rule = |protocol, action| PolicyRule { selector: Selector { protocol, ..Selector::ANY }, action };
     b.publish(&[
@@ -47,7 +45,7 @@ fn mesh(workers: usize) -> Bench {
     b
 }
 
-fn v4(len: usize) -> Vec<u8> {
+pub fn v4(len: usize) -> Vec<u8> {
     datagram("10.1.0.1", "10.2.0.1", (1000, 2000), &vec![7; len])
 }
 
@@ -56,13 +54,13 @@ fn v6(len: usize) -> Vec<u8> {
 }
 
 /// What the other AFBR sends.
-fn from_afbr(id: SoftwireId, inner: &[u8]) -> Vec<u8> {
+pub fn from_afbr(id: SoftwireId, inner: &[u8]) -> Vec<u8> {
     let s = softwire(id);
     let protocol = if inner[0] >> 4 == 6 { proto::IPV6 } else { proto::IPIP };
     frame(0, &packet(&s.remote.to_string(), &s.local.to_string(), protocol, 64, inner))
 }
 
-fn back4() -> Vec<u8> {
+pub fn back4() -> Vec<u8> {
     datagram("10.2.0.1", "10.1.0.1", (2000, 1000), b"back")
 }
 
@@ -245,100 +243,4 @@ fn a_lower_path_mtu_is_told_once_it_is_news() {
     let other = packet("2001:db8:ff::1", "2001:db8:ff::66", proto::IPIP, 64, &v4(100));
     assert_eq!(tell(1400, &other), None, "not of a softwire");
     assert_eq!(tell(1400, &quote[..20]), None, "cut short");
-}
-
-/// The other AFBR's ends of the SAs.
-struct Far {
-    manager: Manager,
-    seal: ::esp::SaOut,
-    open: ::esp::SaIn,
-}
-
-/// Protects the softwire over IPv6 by SAs of worker `owner`.
-fn protect(b: &mut Bench, owner: u8, mode: Mode) -> Far {
-    let form = Form { v6: true, ..gcm() };
-    let at = |s: Slot| Slot::new(WorkerId(owner), s.index() as u32, 1).unwrap();
-    let selector = match mode {
-        Mode::Transport => Selector { protocol: proto::IPIP, ..Selector::ANY },
-        Mode::Tunnel => {
-            Selector { local: Some(prefix("10.1.0.0/16")), remote: Some(prefix("10.2.0.0/16")), ..Selector::ANY }
-        }
-    };
-    let sa_in = SaIn { mode, selector, spi: Spi::from_slot(at(spi(4).slot().unwrap())), ..form.sa_in(spi(4), peer()) };
-    let sa_out = SaOut { mode, selector, ..form.sa_out(SaOutId(at(slot(4))), peer()) };
-    let manager = Manager::new().unwrap();
-    let (local, remote) = (sa_in.remote, sa_in.local);
-    let seal =
-        SaOut { spi: sa_in.spi.0, key: sa_in.key.clone(), local, remote, selector: Selector::ANY, ..sa_out.clone() };
-    let open =
-        SaIn { spi: Spi(THEIRS), key: sa_out.key.clone(), local, remote, selector: Selector::ANY, ..sa_in.clone() };
-    let seal = ::esp::SaOut::new(&manager, &seal).unwrap();
-    let open = ::esp::SaIn::new(&manager, &open).unwrap();
-    let n = usize::from(owner);
-    b.op(n, TableOp::SaInAdd(sa_in));
-    let id = sa_out.id;
-    b.op(n, TableOp::SaOutAdd(sa_out));
-    b.op(n, TableOp::PeerSelect { peer: peer(), sa: Some(id) });
-    let protection = Protection::Esp(Some((peer(), WorkerId(owner))));
-    b.publish(&[SnapshotOp::SoftwireSet(Softwire { protection, strict: true, ..softwire(SIX) })]);
-    Far { manager, seal, open }
-}
-
-impl Far {
-    fn send(&mut self, inner: &[u8]) -> Vec<u8> {
-        let mut data = inner.to_vec();
-        ::esp::seal(&mut self.manager, &mut self.seal, proto::IPIP, &mut data).unwrap();
-        frame(0, &packet("2001:db8:ff::9", "2001:db8:ff::1", proto::ESP, 64, &data))
-    }
-
-    fn receive(&mut self, f: &[u8]) -> Vec<u8> {
-        let outer = ipv6::Ipv6::parse(&f[14..]).unwrap();
-        assert_eq!((outer.dst().into(), outer.next_header()), (ip("2001:db8:ff::9"), proto::ESP));
-        let mut data = outer.payload().to_vec();
-        let opened = ::esp::open(&mut self.manager, &mut self.open, &mut data).unwrap();
-        assert_eq!(opened.next_header, proto::IPIP);
-        data
-    }
-}
-
-#[test]
-fn protected_softwires_in_both_modes() {
-    for mode in [Mode::Transport, Mode::Tunnel] {
-        let mut b = mesh(1);
-        let mut far = protect(&mut b, 0, mode);
-        let inner = far.receive(&b.one_through(1, &frame(1, &v4(300)), 0));
-        assert_eq!((inner[8], &inner[20..]), (63, &v4(300)[20..]), "{mode:?}");
-        let f = far.send(&back4());
-        assert_eq!(to_core(&b.one_through(0, &f, 1))[20..], back4()[20..], "{mode:?}");
-        b.refused(0, &f, DropReason::EspReplay);
-        // In the clear, or with a source that is not the other side's.
-        b.refused(0, &from_afbr(SIX, &back4()), DropReason::SoftwireClear);
-        let spoofed = datagram("10.3.0.1", "10.1.0.1", (1, 2), b"x");
-        let reason = if mode == Mode::Tunnel { DropReason::EspSelector } else { DropReason::SoftwireSource };
-        b.refused(0, &far.send(&spoofed), reason);
-        // Selectors are kept outwards too.
-        b.publish(&[SnapshotOp::RouteAdd(prefix("10.9.0.0/16"), vec![NextHop::Softwire(SIX)])]);
-        if mode == Mode::Tunnel {
-            let outside = datagram("10.1.0.1", "10.9.0.1", (1, 2), b"x");
-            b.refused(1, &frame(1, &outside), DropReason::EspSelector);
-        }
-        // Without SAs nothing leaves, and certainly not in the clear.
-        b.op(0, TableOp::PeerSelect { peer: peer(), sa: None });
-        b.refused(1, &frame(1, &v4(1)), DropReason::SaMissing);
-        let down = Softwire { protection: Protection::Esp(None), ..softwire(SIX) };
-        b.publish(&[SnapshotOp::SoftwireSet(down)]);
-        b.refused(1, &frame(1, &v4(1)), DropReason::SaMissing);
-        b.refused(0, &far.send(&back4()), DropReason::SoftwireClear);
-    }
-}
-
-#[test]
-fn the_owner_of_the_sa_protects_what_another_worker_encapsulated() {
-    let mut b = mesh(2);
-    let mut far = protect(&mut b, 1, Mode::Transport);
-    let inner = far.receive(&b.one_through(1, &frame(1, &v4(300)), 0));
-    assert_eq!(inner[20..], v4(300)[20..]);
-    let f = far.send(&back4());
-    b.one_through(0, &f, 1);
-    assert_eq!(b.handles[0].counters.worker.handed_out.get(), 2);
 }

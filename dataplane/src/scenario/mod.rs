@@ -13,6 +13,7 @@ mod garbage;
 mod l2tp;
 mod mesh;
 mod packets;
+mod protected;
 mod punt;
 mod threads;
 
