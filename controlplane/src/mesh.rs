@@ -57,8 +57,10 @@ struct Entry {
     /// When a path MTU that was told is forgotten.
     forget: Option<Instant>,
     guard: Option<Guard>,
-    /// Prefixes routed into it, and one for being configured.
+    /// Prefixes routed into it, and one each for being configured and held.
     users: usize,
+    /// Kept though nothing is routed into it, so that it can be found alive again.
+    held: bool,
 }
 
 /// What is shown of a softwire.
@@ -82,6 +84,10 @@ pub struct Mesh {
     routes: BTreeMap<IpPrefix, Vec<IpAddr>>,
     free: Vec<SoftwireId>,
     fresh: u16,
+    /// A softwire has come or gone.
+    changed: bool,
+    /// Some that are held may be let go.
+    unsettled: bool,
 }
 
 impl Mesh {
@@ -102,6 +108,8 @@ impl Mesh {
             routes: BTreeMap::new(),
             free: Vec::new(),
             fresh: 0,
+            changed: false,
+            unsettled: false,
         };
         let mut routes: BTreeMap<IpPrefix, Vec<IpAddr>> = BTreeMap::new();
         for afbr in &m.afbrs {
@@ -181,9 +189,12 @@ impl Mesh {
             too_big: self.settings.too_big,
             protection: if guard.is_some() { Protection::Esp(None) } else { Protection::Clear },
             strict: self.settings.strict,
+            bfd: self.settings.bfd.is_some(),
+            dead: false,
         };
-        let mut entry = Entry { softwire, link, forget: None, guard, users: 1 };
+        let mut entry = Entry { softwire, link, forget: None, guard, users: 1, held: false };
         entry.publish(program);
+        self.changed = true;
         self.entries.insert(remote, entry);
         Some(id)
     }
@@ -195,10 +206,53 @@ impl Mesh {
             if entry.users == 0
                 && let Some(entry) = self.entries.remove(remote)
             {
+                self.changed = true;
                 program.snapshot(SnapshotOp::SoftwireDel(entry.softwire.id));
                 self.free.push(entry.softwire.id);
             }
         }
+    }
+
+    /// The AFBR at the other end cannot be reached, or can again. Meanwhile the data plane leaves the softwire out of
+    /// routes; it is held, whatever BGP makes of the routes, until it is found alive and the routes have [settled].
+    ///
+    /// [settled]: Self::settle
+    pub fn set_dead(&mut self, remote: IpAddr, dead: bool, program: &mut Program) {
+        let Some(entry) = self.entries.get_mut(&remote).filter(|e| e.softwire.dead != dead) else { return };
+        entry.softwire.dead = dead;
+        if dead && !entry.held {
+            entry.held = true;
+            entry.users += 1;
+        }
+        self.unsettled |= !dead;
+        entry.publish(program);
+    }
+
+    /// Nothing leads to a dead AFBR any more: its softwire need not be held if nothing else needs it; says whether so.
+    pub fn bury(&mut self, remote: IpAddr) -> bool {
+        let Some(entry) = self.entries.get_mut(&remote) else { return true };
+        let unused = entry.held && entry.users == 1;
+        entry.softwire.dead &= !unused;
+        self.unsettled |= unused;
+        unused
+    }
+
+    /// Lets go of softwires that were held and are alive, once what is to be routed into them is.
+    pub fn settle(&mut self, program: &mut Program) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        let mut alive = Vec::new();
+        for (remote, entry) in self.entries.iter_mut().filter(|(_, e)| e.held && !e.softwire.dead) {
+            entry.held = false;
+            alive.push(*remote);
+        }
+        self.release(&alive, program);
+    }
+
+    /// Whether a softwire has come or gone since this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// SAs that are to be brought up now. Tell the outcome by [`Self::initiated`].

@@ -1,10 +1,10 @@
-//! Packets from the control plane: IKE and L2TP messages, PPP frames, frames of the host stack.
+//! Packets from the control plane: IKE, L2TP and BFD messages, PPP frames, frames of the host stack.
 //!
 //! A message waits until the table changes it depends on are applied (`after`), and holds those behind it: order is
 //! what the control plane asked for. Buffers go back; nothing is freed here.
 
 use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta};
-use crate::node::classify::{IKE, MARKER, NATT};
+use crate::node::classify::{BFD, BFD_MULTIHOP, IKE, MARKER, NATT};
 use crate::node::{l2tp_out, output, spd};
 use crate::session::Sessions;
 use dataplane_api::{DropReason, Inject, InjectMsg, PeerId, PortId, SessionId, Zone};
@@ -33,7 +33,7 @@ pub fn run(
         let Ok(InjectMsg { how, mut data, .. }) = ring.pop() else { break };
         ctx.counters.worker.injected.add(1);
         let made = match how {
-            Inject::Udp { peer, src, dst, raw } => datagram(ctx, peer, src, dst, raw, &data),
+            Inject::Udp { peer, src, dst, raw, ttl } => datagram(ctx, peer, (src, dst), raw, ttl, &data),
             Inject::Ppp(id) => frame(ctx, sessions, id, &data),
             Inject::Frame(port) => {
                 host(ctx, port, &data);
@@ -63,9 +63,9 @@ fn buffer(ctx: &Ctx, data: &[u8]) -> Option<dpdk::Mbuf> {
 fn datagram(
     ctx: &mut Ctx,
     peer: Option<PeerId>,
-    src: SocketAddr,
-    dst: SocketAddr,
+    (src, dst): (SocketAddr, SocketAddr),
     raw: bool,
+    ttl: u8,
     data: &[u8],
 ) -> Option<Packet> {
     let mbuf = buffer(ctx, data)?;
@@ -80,10 +80,9 @@ fn datagram(
         true
     }) && l2tp_out::udp_ip(
         packet.mbuf.data_mut(),
-        src.ip(),
-        dst.ip(),
+        (src.ip(), dst.ip()),
         (src.port(), dst.port()),
-        id,
+        (id, ttl),
         peer.is_some(),
     );
     packet.meta.l4 = ip_len as u16;
@@ -144,9 +143,10 @@ fn permitted(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<(), DropRea
     if discovery {
         return Ok(());
     }
-    // The host stack must not speak for IKE or L2TP, whatever the rules say about those ports.
-    let (src, _) = packet.sockets();
-    if h.protocol == ip::UDP && matches!(src.port(), IKE | NATT | wire::l2tp::PORT) {
+    // The host stack must not speak for IKE, L2TP or BFD, whatever the rules say about those ports.
+    let (src, dst) = packet.sockets();
+    let ours = matches!(src.port(), IKE | NATT | wire::l2tp::PORT) || matches!(dst.port(), BFD | BFD_MULTIHOP);
+    if h.protocol == ip::UDP && ours {
         return Err(DropReason::SpdDiscard);
     }
     spd::outbound(&ctx.snapshot.policy, packet)

@@ -30,6 +30,8 @@ fn softwire(id: SoftwireId) -> Softwire {
         too_big: TooBig::Inner,
         protection: Protection::Clear,
         strict: false,
+        bfd: false,
+        dead: false,
     }
 }
 
