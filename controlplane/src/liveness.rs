@@ -14,7 +14,7 @@ use crate::config::bfd::Profile;
 use crate::config::{Config, bgp::Neighbour};
 use crate::northbound::BfdInfo;
 use crate::routing;
-use bfd::{Auth, AuthType, Discard, Endpoint, Event, Key, Meta, SessionConfig, SessionId, State, Transmit};
+use bfd::{Auth, AuthType, Diag, Discard, Endpoint, Event, Key, Meta, SessionConfig, SessionId, State, Transmit};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -101,8 +101,7 @@ impl Liveness {
     /// The softwires that there are now, by their ends.
     pub fn watch(&mut self, now: Instant, softwires: impl Iterator<Item = (IpAddr, IpAddr)>) {
         let Some(profile) = self.profile.clone() else { return };
-        let wanted: BTreeSet<Path> =
-            softwires.map(|(local, remote)| Path { local, remote, multihop: true }).collect();
+        let wanted: BTreeSet<Path> = softwires.map(|(local, remote)| Path { local, remote, multihop: true }).collect();
         let gone: Vec<Path> =
             self.sessions.iter().filter(|(p, s)| s.softwire && !wanted.contains(p)).map(|(p, _)| *p).collect();
         for path in gone {
@@ -184,9 +183,9 @@ impl Liveness {
                     self.judge(path, true);
                 }
                 Event::Down { diag, remote_admin, .. } => {
-                    let why = diag.name();
+                    let (why, ours) = (diag.name(), diag == Diag::AdministrativelyDown);
                     tracing::info!(remote = %path.remote, multihop = path.multihop, why, remote_admin, "BFD session down");
-                    self.judge(path, remote_admin);
+                    self.judge(path, remote_admin || ours);
                 }
             }
         }

@@ -29,8 +29,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use controlplane::northbound::{
-    BfdInfo, BgpNeighbourInfo, BgpRouteInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo, SpdInfo,
-    StatusInfo, SubscriberInfo,
+    BfdInfo, BgpNeighbourInfo, BgpRouteInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo,
+    SpdInfo, StatusInfo, SubscriberInfo,
 };
 use problem::Problem;
 use serde::Serialize;

@@ -151,6 +151,7 @@ impl Gateway {
             rng,
         };
         gateway.publish(macs);
+        gateway.pump(now);
         Ok(gateway)
     }
 

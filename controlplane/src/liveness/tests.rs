@@ -378,7 +378,8 @@ fn the_spd_knows_the_sessions() {
         "ports: [{{ name: core, device: d, zone: public, addresses: [\"{WEST}/64\"] }}]\nmesh: {{ local: [\"{WEST}\"], bfd: fast {yaml}"
     );
     let config = Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}"));
-    let rules: Vec<_> = crate::spd::build(&config).into_iter().filter(|n| n.name == "bfd").map(|n| n.rule.selector).collect();
+    let rules: Vec<_> =
+        crate::spd::build(&config).into_iter().filter(|n| n.name == "bfd").map(|n| n.rule.selector).collect();
     let remotes: Vec<_> = rules.iter().map(|s| (s.remote.unwrap().address(), s.local_port.first, s.protocol)).collect();
     assert_eq!(remotes, [(ip(EAST), 3784, 17), (ip(THIRD), 3784, 17)]);
     assert!(rules.iter().all(|s| s.local == Some(dataplane_api::IpPrefix::host(ip(WEST)))));

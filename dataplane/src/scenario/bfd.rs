@@ -112,10 +112,7 @@ fn a_flood_of_ike_leaves_bfd_its_tokens() {
 fn injected_bfd_has_the_ttl_it_is_given_and_needs_no_rule() {
     let mut b = bench(None);
     b.publish(&[SnapshotOp::Policy(vec![PolicyRule { selector: Selector::ANY, action: Action::Discard }])]);
-    for (src, dst) in [
-        ("192.0.2.1:49152", "192.0.2.9:3784"),
-        ("[2001:db8:ff::1]:49153", "[2001:db8:ff::9]:4784"),
-    ] {
+    for (src, dst) in [("192.0.2.1:49152", "192.0.2.9:3784"), ("[2001:db8:ff::1]:49153", "[2001:db8:ff::9]:4784")] {
         let how = Inject::Udp { peer: None, src: src.parse().unwrap(), dst: dst.parse().unwrap(), raw: true, ttl: 255 };
         b.inject(how, CONTROL);
         b.poll();
@@ -145,10 +142,10 @@ fn a_dead_softwire_is_left_out_of_every_route_by_one_change() {
         SnapshotOp::RouteAdd(prefix("10.3.0.0/16"), vec![one]),
     ]);
     let send = |b: &mut Bench, to: &str| {
-        let mut seen = Vec::new();
+        let mut seen: Vec<IpAddr> = Vec::new();
         for port in 0..32 {
             let out = b.through(1, &frame(1, &datagram("10.1.0.1", to, (port, 9), b"x")));
-            seen.extend(out[0].iter().map(|f| ipv6::Ipv6::parse(&f[14..]).unwrap().dst().into()));
+            seen.extend(out[0].iter().map(|f| IpAddr::from(ipv6::Ipv6::parse(&f[14..]).unwrap().dst())));
         }
         seen.sort_unstable();
         seen.dedup();

@@ -129,7 +129,7 @@ talk "three again"
 state() { echo "next(n['state'] for n in bgp if n['address'] == '$RR')"; }
 admin() { vty rr "$FAR" bfdd "configure terminal" bfd "profile fast" "$1"; }
 admin shutdown
-check "FRR takes its sessions down" api wait 'any(s["remote"] == "'$RR'" and s["remote_state"] == "admin-down" for s in bfd)' 10
+check "FRR takes its sessions down" api wait 'any(s["remote"] == "'$RR'" and s["state"] != "up" and s["downs"] == 1 for s in bfd)' 10
 check "which ends nothing" eval 'sleep 1; api check "$(state) == \"Established\" and not any(s[\"failed\"] for s in bfd)"'
 admin "no shutdown"
 check "and up again" api wait 'all(s["state"] == "up" for s in bfd)' 20
