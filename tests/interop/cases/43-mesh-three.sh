@@ -96,8 +96,8 @@ talk() {
 talk "three AFBRs"
 
 # ---- an AFBR dies ----------------------------------------------------------------------------------------------
-# outage: the longest silence between two answers of ping, in milliseconds
-outage() { awk -F'[][]' '/bytes from/ { if (last && $2 - last > most) most = $2 - last; last = $2 } END { printf "%d\n", most * 1000 }' "$1"; }
+# silence FILE: the longest time between two of its lines, which begin with seconds, in milliseconds
+silence() { tr -d '[' <"$1" | awk '/ICMP echo|bytes from/ { if (last && $1 - last > most) most = $1 - last; last = $1 } END { printf "%d\n", most * 1000 }'; }
 dies() { # NAME ADDRESS OTHER-ADDRESS
   local killed moved=0 ms
   api when 'any(r["prefix"] == "'$IEN'" and r["egresses"] == ["'$3'"] for r in rib)' 10 >"$STATE/moved" & moved=$!
@@ -112,11 +112,13 @@ sent() { api value "next(s['out_packets'] for s in sw if s['remote'] == '$1')"; 
 was=$(sent "$E"); in_ns "$IW" ping -c10 -i0.05 -W1 "$HOST" >/dev/null
 [ $(( $(sent "$E") - was )) -ge 10 ] && USED=east GONE=$E LEFT=$T || USED=third GONE=$T LEFT=$E
 say "     the flow goes through $USED"
+spawn arrivals "$IE" tcpdump -lnni any -tt "icmp[0] == 8 and dst host $HOST"; sleep 1
 spawn ping "$IW" ping -D -i0.02 -W1 "$HOST"; sleep 2
 dies "$USED" "$GONE" "$LEFT"
-sleep 3; kill -INT "${PID[ping]}"; sleep 0.5; cp "$LOGS/ping.log" "$LOGS/ping-death.log"
-ms=$(outage "$LOGS/ping-death.log"); say "     longest silence of a ping every 20 ms: $ms ms"
+sleep 3; halt ping INT; halt arrivals INT
+ms=$(silence "$LOGS/arrivals.log"); say "     a packet every 20 ms: none reached the island for $ms ms"
 check "the island is away for less than a second" [ "$ms" -gt 0 -a "$ms" -lt 1000 ]
+say "     with the way back, which FRR on the island moves: no answer for $(silence "$LOGS/ping.log") ms"
 check "REST names the dead AFBR" api check 'any(s["remote"] == "'$GONE'" and s["failed"] and s["state"] != "up" for s in bfd)'
 check "its BGP session ended by BFD" api check 'any(n["address"] == "'$GONE'" and n["state"] != "Established" for n in bgp)'
 talk "two AFBRs"
