@@ -6,7 +6,8 @@
 //!                  IKE: SA up, down ┘            └ path MTU from the core
 //! ```
 //!
-//! A softwire exists as long as a prefix is routed into it, and for an AFBR that is configured, always. One whose end
+//! A softwire exists as long as a prefix is routed into it, and for an AFBR that is configured, always; one that BFD has
+//! found dead is held until it is alive again. One whose end
 //! is the `address` of an entry of `ike.peers` is protected: it passes nothing until that peer's SA is up. The SA is
 //! brought up at start and again, with growing pauses, whenever it is lost.
 

@@ -82,6 +82,14 @@ fn sessions_are_punted_with_their_ttl_and_nobody_else_is() {
     let mut wrong = bfd("192.0.2.9", "192.0.2.1", 3784, 255);
     wrong[50] ^= 1;
     b.refused(0, &wrong, DropReason::Malformed);
+    // BFD goes beside ESP, not inside: the SA may be what is yet to come.
+    let SnapshotOp::SoftwireSet(s) = softwire(1, "2001:db8:ff::9", false) else { panic!("no softwire") };
+    b.publish(&[SnapshotOp::SoftwireSet(Softwire { protection: Protection::Esp(None), ..s })]);
+    b.through(0, &bfd("2001:db8:ff::9", "2001:db8:ff::1", 4784, 63));
+    assert_eq!(b.punts().len(), 1);
+    b.publish(&[SnapshotOp::SoftwireSet(Softwire { bfd: false, ..s })]);
+    b.refused(0, &bfd("2001:db8:ff::9", "2001:db8:ff::1", 4784, 63), DropReason::SpdDiscard);
+    b.publish(&[SnapshotOp::SoftwireSet(s)]);
     // The softwire goes, and with it the leave to speak.
     b.publish(&[SnapshotOp::SoftwireDel(SoftwireId(1))]);
     b.refused(0, &bfd("2001:db8:ff::9", "2001:db8:ff::1", 4784, 63), DropReason::SpdDiscard);

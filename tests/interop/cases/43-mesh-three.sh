@@ -56,20 +56,23 @@ F
 # ---- the gateways ----------------------------------------------------------------------------------------------
 both() { # ROUTER-ID NETWORKS OTHER OTHER [NEIGHBOUR]: iBGP with the other AFBRs and FRR
   cat <<Y
-bfd: { profiles: [{ name: fast, transmit_interval: 250ms, receive_interval: 250ms, detect_multiplier: 3 }] }
+bfd:
+  profiles:   # FRR has no keys
+    - { name: fast, transmit_interval: 250ms, receive_interval: 250ms, detect_multiplier: 3 }
+    - { name: keyed, transmit_interval: 250ms, receive_interval: 250ms, keys: [{ id: 7, secret: bfd-key-0123456789 }] }
 bgp:
   asn: 65000
   router_id: $1
   networks: [$2]
   neighbours:
-    - { address: "$3", asn: 65000, bfd: fast }
-    - { address: "$4", asn: 65000, bfd: fast }
+    - { address: "$3", asn: 65000, bfd: keyed }
+    - { address: "$4", asn: 65000, bfd: keyed }
     - { address: "$RR", asn: 65000, bfd: fast }
     ${5:-}
 Y
 }
 ce() { echo "- { address: $1, asn: 65020, export: accept, bfd: fast }"; }
-AFBRS= MESH="bfd: fast"
+AFBRS= MESH="bfd: keyed"
 start_west() { MORE=$(both 1.1.1.1 "$IWN" "$E" "$T") west; }
 start_east() { ROUTES="- { to: $IEN, via: [$IEH], port: island }" MORE=$(both 2.2.2.2 "$IEN" "$W" "$T" "$(ce "$IEH")") east; }
 start_third() { ROUTES="- { to: $IEN, via: [10.23.0.2], port: island }" MORE=$(both 3.3.3.3 "$IEN" "$W" "$E" "$(ce 10.23.0.2)") third; }
@@ -82,6 +85,7 @@ must "east: four of them" up api_east 4
 must "third: four of them" up api_third 4
 must "the island lies behind east and third" api wait "$BOTH" 30
 check "softwires and neighbours share sessions over several hops" api check 'all(s["multihop"] and s["neighbour"] for s in bfd) and sum(s["softwire"] for s in bfd) == 2 and all(s["bfd"] == "up" for s in sw)'
+check "those of AFBRs by key" api check 'all(s["authenticated"] == s["softwire"] for s in bfd)'
 check "the CE's session is over one hop" api_east check 'any(s["remote"] == "'$IEH'" and not s["multihop"] and not s["softwire"] for s in bfd)'
 check "detection takes 750 ms" api check 'all(s["detection_time_ms"] == 750 for s in bfd)'
 check "FRR beyond the core sees three sessions over several hops up" waits 10 frr_up rr "$FAR" 3
