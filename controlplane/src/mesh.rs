@@ -7,9 +7,9 @@
 //! ```
 //!
 //! A softwire exists as long as a prefix is routed into it, and for an AFBR that is configured, always; one that BFD has
-//! found dead is held until it is alive again. One whose end
-//! is the `address` of an entry of `ike.peers` is protected: it passes nothing until that peer's SA is up. The SA is
-//! brought up at start and again, with growing pauses, whenever it is lost.
+//! found dead is held until it is alive again. One whose end is the `address` of an entry of `ike.peers` is protected: it
+//! passes nothing until that peer's SA is up. The SA is brought up at start and again, with growing pauses, whenever it
+//! is lost.
 
 use crate::config::{Config, mesh as settings};
 use crate::peer::payload_mtu;
