@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dhcp6", &["wire"]),
     ("bgp", &["timers", "wire"]),
     ("bfd", &["timers", "wire"]),
-    ("controlplane", &["bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "wire"]),
+    ("controlplane", &["bfd", "bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "wire"]),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("perf", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),

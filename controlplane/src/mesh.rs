@@ -6,8 +6,8 @@
 //!                            IKE: SA up, down ┘            └ path MTU from the core
 //! ```
 //!
-//! The softwires to an AFBR exist as long as a prefix is routed to it, and for an AFBR that is configured, always. There
-//! is one for each entry of `ike.peers` that has its `address` and a profile, and unless one of those covers all, one in
+//! The softwires to an AFBR exist as long as a prefix is routed to it, and for an AFBR that is configured, always; those to
+//! one that BFD has found dead are held until it is alive again. There is one for each entry of `ike.peers` that has its `address` and a profile, and unless one of those covers all, one in
 //! the clear. A route takes the first whose color and prefixes fit (M23). A protected softwire passes nothing until its
 //! SA is up: see `guard`.
 
@@ -43,8 +43,12 @@ struct Far {
     forget: Option<Instant>,
     /// In the order of the configuration, the one in the clear last.
     wires: Vec<Wire>,
-    /// Prefixes routed to it, and one for being configured.
+    /// Prefixes routed to it, and one each for being configured and held.
     users: usize,
+    /// BFD has found it dead.
+    dead: bool,
+    /// Kept though nothing is routed to it, so that it can be found alive again.
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +81,10 @@ pub struct Mesh {
     routes: BTreeMap<IpPrefix, Vec<Egress>>,
     free: Vec<SoftwireId>,
     fresh: u16,
+    /// An AFBR has come or gone.
+    changed: bool,
+    /// Some that are held may be let go.
+    unsettled: bool,
 }
 
 impl Mesh {
@@ -92,8 +100,10 @@ impl Mesh {
             routes: BTreeMap::new(),
             free: Vec::new(),
             fresh: 0,
+            changed: false,
+            unsettled: false,
         };
-        mesh.guards.iter_mut().for_each(|g| g.need(now, false));
+        mesh.guards.iter_mut().filter(|g| g.bgp).for_each(|g| g.need(now));
         let mut routes: BTreeMap<IpPrefix, Vec<Egress>> = BTreeMap::new();
         for afbr in &m.afbrs {
             mesh.take(now, afbr.address, program);
@@ -125,16 +135,16 @@ impl Mesh {
         let hops = if feasible { hops } else { vec![NextHop::Unreachable] };
         program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
         if let Some(old) = self.routes.insert(prefix, taken) {
-            self.release(now, &old, program);
+            self.release(old.iter().map(|e| e.endpoint), program);
         }
         feasible
     }
 
     /// Takes back the route of `prefix`.
-    pub fn unroute(&mut self, now: Instant, prefix: IpPrefix, program: &mut Program) {
+    pub fn unroute(&mut self, prefix: IpPrefix, program: &mut Program) {
         if let Some(old) = self.routes.remove(&prefix) {
             program.snapshot(SnapshotOp::RouteDel(prefix));
-            self.release(now, &old, program);
+            self.release(old.iter().map(|e| e.endpoint), program);
         }
     }
 
@@ -165,7 +175,7 @@ impl Mesh {
             return false;
         }
         let alone = guards.len() == 1;
-        let mut far = Far { link, forget: None, wires: Vec::new(), users: 1 };
+        let mut far = Far { link, forget: None, wires: Vec::new(), users: 1, dead: false, held: false };
         for guard in guards {
             let id = self.free.pop().unwrap_or_else(|| {
                 self.fresh += 1;
@@ -183,32 +193,81 @@ impl Mesh {
                 protection: if guard.is_some() { Protection::Esp(None) } else { Protection::Clear },
                 // What is protected must not come in the clear from beside.
                 strict: self.settings.strict || guard.is_none() && !alone,
+                bfd: self.settings.bfd.is_some(),
+                dead: false,
             };
             if let Some(guard) = guard.and_then(|i| self.guards.get_mut(i)) {
-                guard.need(now, true);
+                guard.need(now);
             }
             far.wires.push(Wire { softwire, guard });
         }
         far.wires.iter_mut().for_each(|w| w.publish(&self.guards, program));
         self.fars.insert(remote, far);
+        self.changed = true;
         true
     }
 
-    fn release(&mut self, now: Instant, egresses: &[Egress], program: &mut Program) {
-        for Egress { endpoint, .. } in egresses {
-            let Some(far) = self.fars.get_mut(endpoint) else { continue };
+    fn release(&mut self, remotes: impl IntoIterator<Item = IpAddr>, program: &mut Program) {
+        for remote in remotes {
+            let Some(far) = self.fars.get_mut(&remote) else { continue };
             far.users -= 1;
             if far.users > 0 {
                 continue;
             }
-            for wire in self.fars.remove(endpoint).into_iter().flat_map(|far| far.wires) {
+            self.changed = true;
+            for wire in self.fars.remove(&remote).into_iter().flat_map(|far| far.wires) {
                 program.snapshot(SnapshotOp::SoftwireDel(wire.softwire.id));
                 self.free.push(wire.softwire.id);
                 if let Some(guard) = wire.guard.and_then(|i| self.guards.get_mut(i)) {
-                    guard.need(now, false);
+                    guard.release();
                 }
             }
         }
+    }
+
+    /// An AFBR cannot be reached, or can again. Meanwhile the data plane leaves the softwires to it out of routes; they are
+    /// held, whatever BGP makes of the routes, until it is found alive and the routes have [settled].
+    ///
+    /// [settled]: Self::settle
+    pub fn set_dead(&mut self, remote: IpAddr, dead: bool, program: &mut Program) {
+        let Some(far) = self.fars.get_mut(&remote).filter(|far| far.dead != dead) else { return };
+        far.dead = dead;
+        if dead && !far.held {
+            far.held = true;
+            far.users += 1;
+        }
+        self.unsettled |= !dead;
+        for wire in &mut far.wires {
+            wire.softwire.dead = dead;
+            wire.publish(&self.guards, program);
+        }
+    }
+
+    /// Nothing leads to a dead AFBR any more: its softwires need not be held if nothing else needs them; says whether so.
+    pub fn bury(&mut self, remote: IpAddr) -> bool {
+        let Some(far) = self.fars.get_mut(&remote) else { return true };
+        let unused = far.held && far.users == 1;
+        far.dead &= !unused;
+        self.unsettled |= unused;
+        unused
+    }
+
+    /// Lets go of softwires that were held and are alive, once what is to be routed into them is.
+    pub fn settle(&mut self, program: &mut Program) {
+        if !std::mem::take(&mut self.unsettled) {
+            return;
+        }
+        let mut alive = Vec::new();
+        for (remote, far) in self.fars.iter_mut().filter(|(_, far)| far.held && !far.dead) {
+            far.held = false;
+            alive.push(*remote);
+        }
+        self.release(alive, program);
+    }
+
+    /// Whether an AFBR has come or gone since this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// SAs that are to be brought up now. Tell the outcome by [`Self::initiated`].

@@ -143,8 +143,10 @@ pub struct SoftwireInfo {
     pub local: IpAddr,
     /// The AFBR's end.
     pub remote: IpAddr,
-    /// `up`, or `down` as long as its SA is.
+    /// `up`, or `down` as long as its SA is, or the path as BFD sees it.
     pub state: &'static str,
+    /// State of its BFD session, where there is one.
+    pub bfd: Option<&'static str>,
     /// PAD entry that protects it; absent when nothing does.
     pub peer: Option<String>,
     /// Its profile.
@@ -218,6 +220,49 @@ pub struct SpdInfo {
     pub action: String,
 }
 
+/// A BFD session.
+#[derive(Clone, Debug, Serialize)]
+pub struct BfdInfo {
+    /// Our address.
+    pub local: IpAddr,
+    /// The peer's.
+    pub remote: IpAddr,
+    /// RFC 5883, over several hops, rather than RFC 5881.
+    pub multihop: bool,
+    /// A BGP neighbour depends on it.
+    pub neighbour: bool,
+    /// A softwire depends on it.
+    pub softwire: bool,
+    /// `admin-down`, `down`, `init`, `up`.
+    pub state: &'static str,
+    /// Why it went down last.
+    pub diagnostic: &'static str,
+    /// As the peer last said.
+    pub remote_state: &'static str,
+    /// As the peer last said.
+    pub remote_diagnostic: &'static str,
+    /// It was up and is not: what depends on it is held down.
+    pub failed: bool,
+    /// Seconds since it has its state.
+    pub seconds: u64,
+    /// Between our packets, before jitter; absent where the peer wants none.
+    pub transmit_interval_ms: Option<u64>,
+    /// Silence that takes the session down; absent while the peer is not heard.
+    pub detection_time_ms: Option<u64>,
+    /// Packets of ours that the peer must miss.
+    pub detect_multiplier: u8,
+    /// By keyed SHA1.
+    pub authenticated: bool,
+    /// Valid packets in.
+    pub packets_in: u64,
+    /// Packets out.
+    pub packets_out: u64,
+    /// Times it came up.
+    pub ups: u64,
+    /// Times it was up and went down.
+    pub downs: u64,
+}
+
 /// Status of the whole gateway.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusInfo {
@@ -285,6 +330,8 @@ pub enum Query {
     BgpNeighbours(oneshot::Sender<Vec<BgpNeighbourInfo>>),
     /// The best paths of BGP.
     BgpRoutes(oneshot::Sender<Vec<BgpRouteInfo>>),
+    /// All BFD sessions.
+    Bfd(oneshot::Sender<Vec<BfdInfo>>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
     /// Counters.

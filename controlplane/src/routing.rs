@@ -22,7 +22,7 @@ use bgp::tunnel::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Tunnel, TunnelEncap};
 use dataplane_api::{IpPrefix, NextHop, PortId, SnapshotOp};
 use ipnet::IpNet;
 use rand::rngs::StdRng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,7 +61,14 @@ pub struct Routing {
     actions: VecDeque<Action>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
     programmed: BTreeMap<IpPrefix, (IpAddr, Vec<Egress>)>,
+    /// Egress AFBRs that BFD has found dead.
+    dead: BTreeSet<IpAddr>,
+    /// When [`Self::pump`] left something for its next turn.
+    backlog: Option<Instant>,
 }
+
+/// Events carried in one turn: a million routes must not keep BFD and IKE waiting.
+const TURN: usize = 2048;
 
 impl Routing {
     /// With the neighbours and networks that are configured.
@@ -77,7 +84,14 @@ impl Routing {
             },
             Box::new(rng),
         );
-        let mut routing = Self { speaker, igp: igp(config), actions: VecDeque::new(), programmed: BTreeMap::new() };
+        let mut routing = Self {
+            speaker,
+            igp: igp(config),
+            actions: VecDeque::new(),
+            programmed: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            backlog: None,
+        };
         for n in &bgp.neighbours {
             routing.speaker.set_neighbour(now, n.address, neighbour(config, bgp, n));
         }
@@ -93,9 +107,39 @@ impl Routing {
         Some(NextHop::Via(found.port, found.via.unwrap_or(address)))
     }
 
-    /// Carries events where they belong.
-    pub fn pump(&mut self, now: Instant, mesh: &mut Mesh, program: &mut Program) {
-        while let Some(event) = self.speaker.poll_event() {
+    /// How far a next hop or an egress is.
+    fn metric(&self, address: IpAddr) -> Option<u32> {
+        self.resolve(address).filter(|_| !self.dead.contains(&address)).map(|_| 0)
+    }
+
+    /// An egress AFBR cannot be reached, or can again: paths that end there are not used meanwhile.
+    pub fn egress_changed(&mut self, now: Instant, address: IpAddr, usable: bool) {
+        let changed = if usable { self.dead.remove(&address) } else { self.dead.insert(address) };
+        if changed {
+            self.speaker.next_hop_changed(now, address, self.metric(address));
+        }
+    }
+
+    /// The path to a neighbour has failed: its session ends, and its routes with it.
+    pub fn neighbour_lost(&mut self, now: Instant, address: IpAddr) {
+        if let Some(id) = self.speaker.neighbour_at(address) {
+            self.speaker.bfd_down(now, id);
+        }
+    }
+
+    /// When the speaker's timers are due, or the rest of the events.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.speaker.poll_timeout().into_iter().chain(self.backlog).min()
+    }
+
+    /// Carries events where they belong, so many at a time. `false`: there are more.
+    pub fn pump(&mut self, now: Instant, mesh: &mut Mesh, program: &mut Program) -> bool {
+        self.backlog = Some(now);
+        for _ in 0..TURN {
+            let Some(event) = self.speaker.poll_event() else {
+                self.backlog = None;
+                break;
+            };
             match event {
                 Event::Connect(c) => {
                     self.actions.push_back(Action::Connect { conn: c.conn, local: c.local, remote: c.remote });
@@ -115,13 +159,18 @@ impl Routing {
                     tracing::warn!(neighbour = ?address, ?warning, "BGP");
                 }
                 Event::NextHop(Tracking::Start(address)) => {
-                    let metric = self.resolve(address).map(|_| 0);
-                    self.speaker.next_hop_changed(now, address, metric);
+                    self.speaker.next_hop_changed(now, address, self.metric(address));
                 }
-                Event::NextHop(Tracking::Stop(_)) | Event::Converged { .. } => {}
+                Event::NextHop(Tracking::Stop(address)) => {
+                    if self.dead.contains(&address) && mesh.bury(address) {
+                        self.dead.remove(&address);
+                    }
+                }
+                Event::Converged { .. } => {}
                 Event::Route(change) => self.route(now, change.prefix, &change.best, mesh, program),
             }
         }
+        self.backlog.is_none()
     }
 
     fn route(&mut self, now: Instant, net: IpNet, best: &[BestPath], mesh: &mut Mesh, program: &mut Program) {
@@ -141,7 +190,7 @@ impl Routing {
         routers.dedup();
         let before = self.programmed.remove(&prefix);
         if egresses.is_empty() && before.as_ref().is_some_and(|(_, egresses)| !egresses.is_empty()) {
-            mesh.unroute(now, prefix, program);
+            mesh.unroute(prefix, program);
         }
         let Some(first) = best.first().filter(|_| !egresses.is_empty() || !routers.is_empty()) else {
             if before.is_some_and(|(_, egresses)| egresses.is_empty()) {

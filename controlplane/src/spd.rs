@@ -13,6 +13,7 @@
 //! On the outer IPv6 side neighbour discovery is ICMPv6 too; ARP is not IP and not subject to the SPD.
 
 use crate::config::{Config, Protection};
+use crate::liveness;
 use crate::routing;
 use dataplane_api::{Action, IpPrefix, PolicyRule, PortRange, Selector, Softwire, softwire};
 use std::collections::BTreeSet;
@@ -41,6 +42,7 @@ pub fn build(config: &Config) -> Vec<Named> {
     let mut spd = Vec::new();
     mesh(config, &mut spd);
     bgp(config, &mut spd);
+    bfd(config, &mut spd);
     for l in &config.listeners {
         let here = |protocol, port| Selector {
             protocol,
@@ -105,13 +107,31 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
     }
 }
 
-/// The rules that softwires stand for: both encapsulations, protected where the softwire is.
+// BFD from neighbours whose paths are watched. Ours to them needs no rule: only sessions make it.
+fn bfd(config: &Config, spd: &mut Vec<Named>) {
+    for n in config.bgp.iter().flat_map(|b| &b.neighbours).filter(|n| n.bfd.is_some()) {
+        let Some(path) = liveness::path(config, n) else { continue };
+        let port = if path.multihop { bfd::MULTIHOP_PORT } else { bfd::SINGLE_HOP_PORT };
+        spd.push(session(path.local, path.remote, port));
+    }
+}
+
+fn session(local: IpAddr, remote: IpAddr, port: u16) -> Named {
+    let (local, remote) = (Some(IpPrefix::host(local)), Some(IpPrefix::host(remote)));
+    let local_port = PortRange::one(port);
+    named("bfd", Selector { protocol: UDP, local, remote, local_port, ..Selector::ANY }, Action::Bypass)
+}
+
+/// The rules that softwires stand for: both encapsulations, protected where the softwire is, and BFD between its ends.
 pub fn softwires<'a>(softwires: impl Iterator<Item = &'a Softwire> + 'a) -> impl Iterator<Item = Named> + 'a {
     softwires.flat_map(|s| {
         let action = if s.protection == softwire::Protection::Clear { Action::Bypass } else { Action::Protect };
         let (local, remote) = (Some(IpPrefix::host(s.local)), Some(IpPrefix::host(s.remote)));
+        let bfd = s.bfd.then(|| session(s.local, s.remote, bfd::MULTIHOP_PORT));
         [("ipv4-in-ip", 4), ("ipv6-in-ip", 41)]
             .map(|(name, protocol)| named(name, Selector { protocol, local, remote, ..Selector::ANY }, action))
+            .into_iter()
+            .chain(bfd)
     })
 }
 

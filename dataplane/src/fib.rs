@@ -10,6 +10,7 @@
 
 use crate::lane::{LANE, Lane, Packet};
 use crate::publish::Snapshot;
+use crate::softwire::Softwires;
 use dataplane_api::{NextHop, SessionId, WorkerId};
 use dpdk::fib::{Fib4, Fib6};
 
@@ -73,12 +74,21 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Group `n` gets the n-th set of next hops.
-    pub fn new<'a>(sets: impl Iterator<Item = &'a [NextHop]>) -> Self {
+    /// Group `n` gets the n-th set of next hops, less the softwires that are dead; a set of nothing else is
+    /// unreachable. So an AFBR that is lost costs one change, however many prefixes lie behind it.
+    pub fn new<'a>(sets: impl Iterator<Item = &'a [NextHop]>, softwires: &Softwires) -> Self {
+        let usable = |hop: &&NextHop| match hop {
+            NextHop::Softwire(id) => softwires.get(*id).is_none_or(|s| !s.dead),
+            _ => true,
+        };
         let mut groups = Self::default();
         for set in sets {
-            groups.ranges.push((groups.hops.len() as u32, set.len() as u32));
-            groups.hops.extend_from_slice(set);
+            let first = groups.hops.len();
+            groups.hops.extend(set.iter().filter(usable));
+            if groups.hops.len() == first && !set.is_empty() {
+                groups.hops.push(NextHop::Unreachable);
+            }
+            groups.ranges.push((first as u32, (groups.hops.len() - first) as u32));
         }
         groups
     }

@@ -232,7 +232,7 @@ impl Publisher {
             ports: vec![None; ports].into(),
             ours: Arc::new([]),
             fibs: pair('l')?,
-            groups: Arc::new(Groups::new(std::iter::once(&[][..]))),
+            groups: Arc::new(Groups::new(std::iter::once(&[][..]), &Softwires::default())),
             neighbours: Arc::default(),
             softwires: Arc::default(),
             policy: Arc::new([]),
@@ -294,10 +294,10 @@ impl Publisher {
                 }
             }
             next.fibs = Arc::clone(&self.standby);
-            next.groups = Arc::new(Groups::new(self.sets.sets.iter().map(|s| s.0.as_slice())));
             self.standby = Arc::clone(&current.fibs);
         }
         let mut neighbours_changed = false;
+        let mut groups_changed = ops.iter().any(is_route);
         for op in ops {
             match op {
                 SnapshotOp::Port(p) => match self.ports.get_mut(usize::from(p.port.0)) {
@@ -311,11 +311,15 @@ impl Publisher {
                     neighbours_changed |= self.neighbours.remove(&(*port, *address)).is_some();
                 }
                 SnapshotOp::SoftwireSet(s) => {
+                    groups_changed |= next.softwires.get(s.id).is_some_and(|old| old.dead) != s.dead;
                     if !Arc::make_mut(&mut next.softwires).set(*s) {
                         errors.push(PublishError::Softwire(s.id));
                     }
                 }
-                SnapshotOp::SoftwireDel(id) => Arc::make_mut(&mut next.softwires).delete(*id),
+                SnapshotOp::SoftwireDel(id) => {
+                    groups_changed |= next.softwires.get(*id).is_some_and(|old| old.dead);
+                    Arc::make_mut(&mut next.softwires).delete(*id);
+                }
                 SnapshotOp::HostPeer(address, Some(peer)) => {
                     Arc::make_mut(&mut next.host_peers).insert(*address, *peer);
                 }
@@ -323,6 +327,9 @@ impl Publisher {
                 SnapshotOp::Policy(rules) => next.policy = rules.as_slice().into(),
                 SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_) => {}
             }
+        }
+        if groups_changed {
+            next.groups = Arc::new(Groups::new(self.sets.sets.iter().map(|s| s.0.as_slice()), &next.softwires));
         }
         if ops.iter().any(|op| matches!(op, SnapshotOp::Port(_))) {
             next.ports = self.ports.as_slice().into();

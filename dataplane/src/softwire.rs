@@ -93,6 +93,8 @@ mod tests {
             too_big: TooBig::Inner,
             protection: Protection::Clear,
             strict: false,
+            bfd: false,
+            dead: false,
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `GET /api/v1/child-sas`, `POST /api/v1/child-sas/SPI/rekey` | child SAs; `SPI` is the inbound one, hexadecimal |
 //! | `GET /api/v1/softwires` | softwires to other AFBRs |
 //! | `GET /api/v1/bgp/neighbours`, `GET /api/v1/bgp/routes` | BGP sessions; best paths and where they lead |
+//! | `GET /api/v1/bfd` | BFD sessions |
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
@@ -28,8 +29,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use controlplane::northbound::{
-    BgpNeighbourInfo, BgpRouteInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo, SpdInfo,
-    StatusInfo, SubscriberInfo,
+    BfdInfo, BgpNeighbourInfo, BgpRouteInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo,
+    SpdInfo, StatusInfo, SubscriberInfo,
 };
 use problem::Problem;
 use serde::Serialize;
@@ -50,6 +51,7 @@ pub fn router(northbound: Northbound) -> Router {
         .route("/softwires", get(softwires))
         .route("/bgp/neighbours", get(bgp_neighbours))
         .route("/bgp/routes", get(bgp_routes))
+        .route("/bfd", get(bfd))
         .route("/tunnels", get(tunnels))
         .route("/sessions", get(sessions))
         .route("/spd", get(spd))
@@ -125,6 +127,10 @@ async fn bgp_neighbours(State(n): State<Northbound>) -> Answer<Vec<BgpNeighbourI
 
 async fn bgp_routes(State(n): State<Northbound>) -> Answer<Vec<BgpRouteInfo>> {
     ask(&n, Query::BgpRoutes).await.map(Json)
+}
+
+async fn bfd(State(n): State<Northbound>) -> Answer<Vec<BfdInfo>> {
+    ask(&n, Query::Bfd).await.map(Json)
 }
 
 async fn softwires(State(n): State<Northbound>) -> Answer<Vec<SoftwireInfo>> {

@@ -4,9 +4,10 @@
 usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py check 'EXPRESSION'            must be true now
        gw.py value 'EXPRESSION'            prints it
+       gw.py when 'EXPRESSION' [SECONDS]   looks every 10 ms; prints the milliseconds since the epoch when it was true
        gw.py disconnect ID | rekey-child SPI | rekey-ike PEER
        gw.py show                          a report for people
-In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), rib (lists), c (all workers' and the control plane's counters summed by
+In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), rib, bfd (sessions) (lists), c (all workers' and the control plane's counters summed by
 name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}).   API=http://host:port
 """
 import collections
@@ -30,7 +31,7 @@ def request(path, method="GET"):
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "rib": "/bgp/routes"}
+    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "rib": "/bgp/routes", "bfd": "/bfd"}
 
     def __missing__(self, name):
         if name in self.PATHS:
@@ -100,6 +101,14 @@ def main(argv):
             names = Gateway()
             for name in ("subs", "ike", "child", "c"):
                 print(name, json.dumps({k: v for k, v in names[name].items() if v} if name == "c" else names[name]))
+        return 1
+    if command == "when":
+        end = time.time() + float(argv[2])
+        while time.time() < end:
+            if evaluate(argv[1]):
+                print(int(time.time() * 1000))
+                return 0
+            time.sleep(0.01)
         return 1
     if command == "disconnect":
         request(f"{V1}/subscribers/{argv[1]}", "DELETE")

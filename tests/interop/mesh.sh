@@ -39,8 +39,9 @@ mesh_layout() {
 }
 # afbr NAME OWN ROUTER ISLAND-ADDRESS OTHER OTHER-PREFIXES: starts softwired in namespace $NS.
 #   PROTECT=PROFILE  protects the softwire; MODE=transport|tunnel, ESP= proposals
-#   PROFILES, PEERS  the mesh's profiles and the PAD in its place;  ROUTES  more routes, a line each
+#   PROFILES, PEERS  the mesh's profiles and the PAD in its place
 #   MESH             more settings of the mesh;  MORE  more of the file
+#   ROUTES           more routes, a line each
 afbr() {
   local name=$1 own=$2 router=$3 inside=$4 other=$5 behind=$6 peers=
   local one="{ name: other, address: \"$other\", prefixes: [$behind] }"
@@ -55,7 +56,7 @@ ports:
   - { name: island, device: "net_af_packet1,iface=g1", zone: trusted, addresses: ["$inside/$IL"] }
 routes:
   - { to: "$DEFAULT", via: ["$router"], port: core }
-${ROUTES:-}
+  ${ROUTES:-}
 mesh:
   local: ["$own"]
   afbrs: [${AFBRS-$one}]
@@ -73,6 +74,15 @@ Y
   must "softwired accepts the configuration of $name" in_ns "$NS" "$BIN/softwired" check -c "$STATE/$name.yaml"
   spawn "$name" "$NS" "$BIN/softwired" -c "$STATE/$name.yaml"
 }
+# a third AFBR, behind which lies the eastern island too:  ... r2 $ROUTER ── g0 $THIRD g1 ── i1 $IE
+THIRD=$PFX-third T=2001:db8:f3::1 RT=2001:db8:f3::ff
+layout_third() { # ADDRESS GATEWAY of the link to the island
+  netns "$THIRD"; veth "$THIRD" g0 "$ROUTER" r2; address "$ROUTER" r2 "$RT/$L"
+  veth "$THIRD" g1 "$IE" i1; address "$IE" i1 "$1/$IL"; ITA=$2
+  quiet "$THIRD" g0 g1
+}
+third() { NS=$THIRD CPU=${CPU_THIRD:-$CPU_VM} afbr third "$T" "$RT" "$ITA" "$W" "\"$IWN\""; }
+api_third() { in_ns "$THIRD" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
 west() { NS=$WEST afbr west "$W" "$RW" "$IWA" "$E" "\"$IEN\""; }
 east() { NS=$EAST CPU=${CPU_EAST:-$CPU_VM} afbr east "$E" "$RE" "$IEA" "$W" "\"$IWN\""; }
 api_east() { in_ns "$EAST" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }

@@ -18,6 +18,8 @@ for prefix in "$@"; do for script in cases/"$prefix"*.sh; do
   echo "== $name: $(sed -n '2s/^# //p' "$script")"
   timeout -k 30 "${CASE_SECONDS:-300}" bash "$script" </dev/null > >(tee "$LOGS/$name.log") 2>&1 & CHILD=$!
   wait "$CHILD"; status=$?; CHILD=
+  # tee may lag behind
+  for _ in $(seq 30); do grep -qE '^[0-9]+ passed, [0-9]+ failed' "$LOGS/$name.log" && break; sleep 0.1; done
   wait; result=$(grep -oE '^[0-9]+ passed, [0-9]+ failed' "$LOGS/$name.log" | tail -1)
   [ $status = 0 ] && [ -n "$result" ] || { case "$result" in ''|*' 0 failed') result="$(grep -c '\] ok ' "$LOGS/$name.log") passed, 1 failed";; esac
     echo "   status $status; logs: $LOGS/$name/"; }

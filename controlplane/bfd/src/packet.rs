@@ -88,6 +88,22 @@ impl Diag {
             Self::Reserved(n) => n & 0x1f,
         }
     }
+
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ControlDetectionTimeExpired => "control-detection-time-expired",
+            Self::EchoFunctionFailed => "echo-function-failed",
+            Self::NeighborSignaledSessionDown => "neighbor-signaled-session-down",
+            Self::ForwardingPlaneReset => "forwarding-plane-reset",
+            Self::PathDown => "path-down",
+            Self::ConcatenatedPathDown => "concatenated-path-down",
+            Self::AdministrativelyDown => "administratively-down",
+            Self::ReverseConcatenatedPathDown => "reverse-concatenated-path-down",
+            Self::Reserved(_) => "reserved",
+        }
+    }
 }
 
 /// The mandatory section. Version and M are not in it: 1 and clear, or the packet is discarded.

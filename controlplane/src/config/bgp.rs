@@ -92,6 +92,10 @@ pub struct Neighbour {
     /// Send it ours; likewise.
     #[serde(default)]
     pub export: Option<Policy>,
+    /// Watch the path to it with this profile of `bfd.profiles`: over a single hop where it is on a network of a port's,
+    /// over several hops otherwise.
+    #[serde(default)]
+    pub bfd: Option<String>,
     /// Hold time in seconds.
     #[serde(default = "hold")]
     pub hold_time: u16,

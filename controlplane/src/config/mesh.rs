@@ -28,6 +28,8 @@ pub struct Mesh {
     pub strict: bool,
     /// Refuse to send to an AFBR without IPsec, and to hear it.
     pub require_ipsec: bool,
+    /// Watch softwires with this profile of `bfd.profiles`, over several hops (RFC 5883).
+    pub bfd: Option<String>,
     /// How long a path MTU that a router told is believed (RFC 1191, section 6.3).
     #[serde(with = "span")]
     pub path_mtu_age: Duration,
@@ -44,6 +46,7 @@ impl Default for Mesh {
             too_big: TooBig::Inner,
             strict: true,
             require_ipsec: false,
+            bfd: None,
             path_mtu_age: Duration::from_secs(600),
         }
     }

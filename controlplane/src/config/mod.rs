@@ -19,6 +19,7 @@
 //! Unknown keys are refused. What the requirements prohibit is refused with the requirement's id
 //! ([`validate`]). Every message names the path and the line.
 
+pub mod bfd;
 pub mod bgp;
 mod ike;
 mod locate;
@@ -27,6 +28,7 @@ mod secret;
 mod service;
 mod validate;
 
+pub use bfd::Bfd;
 pub use bgp::Bgp;
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use mesh::Mesh;
@@ -65,6 +67,9 @@ pub struct Config {
     /// BGP, which tells what lies behind which AFBR.
     #[serde(default)]
     pub bgp: Option<Bgp>,
+    /// How paths are watched.
+    #[serde(default)]
+    pub bfd: Bfd,
     /// L2TP.
     #[serde(default)]
     pub l2tp: L2tp,

@@ -31,10 +31,10 @@ impl fmt::Display for Problem {
     }
 }
 
-struct Problems(Vec<Problem>);
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { file: String::new(), line: None, path: path.into(), message: message.into() });
     }
 }
@@ -47,6 +47,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     ike(c, &mut p);
     mesh(c, &mut p);
     bgp(c, &mut p);
+    super::bfd::check(c, &mut p);
     service(c, &mut p);
     subscribers(c, &mut p);
     p.0

@@ -8,6 +8,7 @@
 //! | `softwire` | L2TP's and PPP's events, AAA's answers: the life of a subscriber |
 //! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
 //! | `mesh` | softwires to other AFBRs and their SAs |
+//! | `liveness` | BFD for softwires and neighbours |
 //! | `query` | answers for the management plane |
 //!
 //! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
@@ -15,6 +16,7 @@
 
 mod inner;
 mod keys;
+mod liveness;
 mod mesh;
 mod query;
 mod softwire;
@@ -22,6 +24,7 @@ mod softwire;
 use crate::aaa::Aaa;
 use crate::audit::Record;
 use crate::config::{Config, Protection};
+use crate::liveness::Liveness;
 use crate::mesh::Mesh;
 use crate::peer::Peer;
 use crate::pool::Allocator;
@@ -40,6 +43,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// TTL or hop limit of what IKE and L2TP send.
+const TTL: u8 = 64;
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +89,7 @@ pub struct Gateway {
     program: Program,
     mesh: Mesh,
     routing: Option<Routing>,
+    liveness: Liveness,
     peers: HashMap<PeerId, Peer>,
     subscribers: HashMap<SessionId, Subscriber>,
     wakes: BTreeSet<(Instant, SessionId)>,
@@ -125,6 +132,7 @@ impl Gateway {
             pools: Allocator::new(&config.pools, &config.subscribers, config.ppp.local_ipv4),
             mesh: Mesh::new(now, &config, &mut program),
             routing: config.bgp.as_ref().map(|b| Routing::new(now, &config, b, StdRng::from_rng(&mut rng))),
+            liveness: Liveness::new(now, &config, StdRng::from_rng(&mut rng)),
             config,
             started: now,
             counters,
@@ -143,6 +151,7 @@ impl Gateway {
             rng,
         };
         gateway.publish(macs);
+        gateway.pump(now);
         Ok(gateway)
     }
 
@@ -224,6 +233,7 @@ impl Gateway {
                 None => self.control.ppp_stale += 1,
             },
             PuntClass::SessionHost => self.handle_inner(now, meta, data),
+            PuntClass::Bfd => self.bfd_input(now, meta, data),
             PuntClass::Host => {}
         }
         self.pump(now);
@@ -273,6 +283,9 @@ impl Gateway {
         if let Some(r) = self.routing.as_mut().filter(|r| r.speaker.poll_timeout().is_some_and(|t| t <= now)) {
             r.speaker.handle_timeout(now);
         }
+        if self.liveness.poll_timeout().is_some_and(|t| t <= now) {
+            self.liveness.handle_timeout(now);
+        }
         if self.mesh.poll_timeout().is_some_and(|t| t <= now) {
             self.mesh_timeout(now);
         }
@@ -303,8 +316,9 @@ impl Gateway {
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let later = self.later.first_key_value().map(|(k, _)| k.0);
         let wake = self.wakes.first().map(|w| w.0);
-        let bgp = self.routing.as_ref().and_then(|r| r.speaker.poll_timeout());
-        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), bgp, wake, later]
+        let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
+        let bfd = self.liveness.poll_timeout();
+        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), bgp, bfd, wake, later]
             .into_iter()
             .flatten()
             .min()
@@ -343,6 +357,7 @@ impl Gateway {
         if let Some(routing) = &mut self.routing {
             routing.shut_down(now);
         }
+        self.liveness.shut_down(now);
         let ids: Vec<_> = self.subscribers.keys().copied().collect();
         for id in ids {
             self.disconnect(now, id, "shutdown");
@@ -382,17 +397,15 @@ impl Gateway {
                 break;
             }
         }
-        if let Some(routing) = &mut self.routing {
-            routing.pump(now, &mut self.mesh, &mut self.program);
-        }
+        self.pump_routes(now);
         while let Some(t) = self.ike.poll_transmit() {
-            let how = Inject::Udp { peer: None, src: t.local, dst: t.remote, raw: t.keepalive };
+            let how = Inject::Udp { peer: None, src: t.local, dst: t.remote, raw: t.keepalive, ttl: TTL };
             self.program.inject(WorkerId(0), how, t.data);
         }
         while let Some(t) = self.l2tp.poll_transmit() {
             let peer = t.binding.map(PeerId);
             let worker = t.binding.map_or(WorkerId(0), |b| self.program.allocation().worker(b.get()));
-            let how = Inject::Udp { peer, src: t.local, dst: t.remote, raw: false };
+            let how = Inject::Udp { peer, src: t.local, dst: t.remote, raw: false, ttl: TTL };
             self.program.inject(worker, how, t.data);
         }
     }

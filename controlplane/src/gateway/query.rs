@@ -48,6 +48,7 @@ impl Gateway {
             Query::BgpRoutes(to) => {
                 drop(to.send(self.routing.as_ref().map(Routing::routes_info).unwrap_or_default()));
             }
+            Query::Bfd(to) => drop(to.send(self.liveness.info(now))),
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }
@@ -216,18 +217,20 @@ impl Gateway {
         let stats = self.l2tp.stats();
         let refused = l2tp::Refused::ALL.iter().map(|&r| (format!("l2tp.{}", r.name()), stats.refused(r)));
         control.extend(refused);
+        control.extend(self.liveness.counters());
         control.insert("l2tp.auth_failed".to_owned(), stats.auth_failed);
         control.insert("l2tp.duplicates".to_owned(), stats.duplicates);
         CountersInfo { workers: self.counters.iter().map(worker).collect(), control }
     }
 }
 
-const PUNT_CLASSES: [(PuntClass, &str); 5] = [
+const PUNT_CLASSES: [(PuntClass, &str); 6] = [
     (PuntClass::Ike, "ike"),
     (PuntClass::L2tpControl, "l2tp"),
     (PuntClass::PppControl, "ppp"),
     (PuntClass::SessionHost, "session_host"),
     (PuntClass::Host, "host"),
+    (PuntClass::Bfd, "bfd"),
 ];
 
 fn key(id: SessionId) -> String {

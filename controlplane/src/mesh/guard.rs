@@ -101,14 +101,18 @@ impl Guard {
         self.profile.is_some() && self.color.is_none() && self.prefixes.is_empty()
     }
 
-    /// It is needed from now on, or no more.
-    pub fn need(&mut self, now: Instant, needed: bool) {
-        self.needed = needed || self.bgp;
-        if !self.needed {
-            self.retry = None;
-        } else if self.start == Start::AtStart && self.peer.is_none() && self.retry.is_none() {
+    /// It is needed from now on.
+    pub fn need(&mut self, now: Instant) {
+        self.needed = true;
+        if self.start == Start::AtStart && self.peer.is_none() && self.retry.is_none() {
             self.retry = Some(now);
         }
+    }
+
+    /// Nothing is routed to its AFBR any more.
+    pub fn release(&mut self) {
+        self.needed = self.bgp;
+        self.retry = self.retry.filter(|_| self.needed);
     }
 
     /// A packet waits for it. Whether that changes when there is something to do.

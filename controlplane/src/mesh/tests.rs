@@ -90,7 +90,7 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
     assert!(b.mesh.route(b.now, p, &[to(north)], &mut b.program));
     let ops = b.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(..), SnapshotOp::SoftwireDel(id)] if *id == w.id), "{ops:?}");
-    b.mesh.unroute(b.now, p, &mut b.program);
+    b.mesh.unroute(p, &mut b.program);
     let ops = b.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_), SnapshotOp::SoftwireDel(id)] if *id == n.id), "{ops:?}");
     // The configured one stays, and numbers are used again.

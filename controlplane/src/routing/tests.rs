@@ -197,3 +197,55 @@ fn a_next_hop_of_the_same_family_is_a_router_on_a_port() {
     let ops = west.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_)]), "{ops:?}");
 }
+
+#[test]
+fn a_turn_carries_so_many_routes_and_no_more() {
+    let mut now = Instant::now();
+    let mut west = Side::new(now, "1.1.1.1", WEST, EAST, "");
+    let nets: Vec<String> = (0..TURN + 500).map(|n| format!("10.{}.{}.0/24", n >> 8, n & 255)).collect();
+    let mut east = Side::new(now, "2.2.2.2", EAST, WEST, &format!("networks: [{}],", nets.join(",")));
+    while !east.routing.pump(now, &mut east.mesh, &mut east.program) {}
+    converge(&mut now, &mut west, &mut east);
+    assert!(west.routing.poll_timeout().is_some_and(|t| t <= now) || west.routing.routes_info().len() == nets.len());
+    while !west.routing.pump(now, &mut west.mesh, &mut west.program) {}
+    assert!(west.routing.poll_timeout().is_none_or(|t| t > now));
+    assert_eq!(west.routing.routes_info().len(), nets.len());
+    // All of them go at once; one turn takes some of them back, the next ones the rest.
+    west.ops();
+    west.routing.speaker.closed(now, west.conn.unwrap());
+    assert!(!west.routing.pump(now, &mut west.mesh, &mut west.program));
+    assert!(west.ops().len() <= TURN && west.routing.poll_timeout() == Some(now));
+    assert!(west.routing.pump(now, &mut west.mesh, &mut west.program));
+    assert!(west.routing.routes_info().is_empty());
+}
+
+#[test]
+fn a_dead_egress_makes_bgp_choose_again_and_is_remembered() {
+    let mut now = Instant::now();
+    let mut west = Side::new(now, "1.1.1.1", WEST, EAST, "networks: [10.1.0.0/24],");
+    let mut east = Side::new(now, "2.2.2.2", EAST, WEST, "networks: [10.2.0.0/24],");
+    converge(&mut now, &mut west, &mut east);
+    west.ops();
+    west.mesh.set_dead(ip(EAST), true, &mut west.program);
+    west.routing.egress_changed(now, ip(EAST), false);
+    west.pump(now);
+    west.mesh.settle(&mut west.program);
+    let ops = west.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::SoftwireSet(s), SnapshotOp::RouteDel(_)] if s.dead), "{ops:?}");
+    // Alive: first the route, and only then is the softwire left to it.
+    west.routing.egress_changed(now, ip(EAST), true);
+    west.mesh.set_dead(ip(EAST), false, &mut west.program);
+    west.pump(now);
+    west.mesh.settle(&mut west.program);
+    let ops = west.ops();
+    assert!(matches!(&ops[..], [SnapshotOp::SoftwireSet(s), SnapshotOp::RouteAdd(..)] if !s.dead), "{ops:?}");
+    // Dead, and nothing leads there any more: the softwire goes with the last thought of it.
+    west.mesh.set_dead(ip(EAST), true, &mut west.program);
+    west.routing.speaker.closed(now, west.conn.unwrap());
+    west.pump(now);
+    west.mesh.settle(&mut west.program);
+    assert_eq!(west.mesh.softwires().count(), 1);
+    assert!(west.mesh.bury(ip(EAST)));
+    west.mesh.settle(&mut west.program);
+    assert!(matches!(west.ops().last(), Some(SnapshotOp::SoftwireDel(_))));
+}

@@ -122,6 +122,8 @@ drop_reasons! {
     TooBig = "too_big",
     /// Next hop not resolved yet.
     NeighbourUnresolved = "neighbour_unresolved",
+    /// BFD over a single hop from further away: its TTL is not 255 (RFC 5881, section 5).
+    BfdTtl = "bfd_ttl",
     /// Policed: the class's token bucket was empty.
     PuntPoliced = "punt_policed",
     /// Punt ring full.

@@ -18,10 +18,12 @@ pub enum PuntClass {
     SessionHost = 3,
     /// Frame for the host stack: ARP, ND, ICMP and TCP to our addresses. Data: Ethernet frame.
     Host = 4,
+    /// UDP 3784 (from a neighbour on the link: TTL 255) and 4784. Data: the BFD control packet.
+    Bfd = 5,
 }
 
 /// Number of punt classes.
-pub const PUNT_CLASSES: usize = 5;
+pub const PUNT_CLASSES: usize = 6;
 
 /// Context of a punted packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct PuntMeta {
     pub src: SocketAddr,
     /// Outer destination address and UDP port.
     pub dst: SocketAddr,
+    /// TTL or hop limit with which it came.
+    pub ttl: u8,
 }
 
 /// A punted packet. `data` belongs to a fixed set of buffers that travels in a circle: give it back.
@@ -65,6 +69,8 @@ pub enum Inject {
         dst: SocketAddr,
         /// No non-ESP marker.
         raw: bool,
+        /// TTL or hop limit.
+        ttl: u8,
     },
     /// PPP frame (protocol field of 2 octets, information) into a session.
     Ppp(SessionId),

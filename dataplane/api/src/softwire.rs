@@ -56,4 +56,8 @@ pub struct Softwire {
     /// Accept only inner sources that are routed back to the same AFBR, and to where nothing protects it if the packet was
     /// not protected either (M9).
     pub strict: bool,
+    /// BFD between the ends over several hops (RFC 5883) is let pass in the clear, as a rule of the SPD would.
+    pub bfd: bool,
+    /// The other AFBR cannot be reached: routes use their other next hops, and are unreachable where there is none.
+    pub dead: bool,
 }

@@ -6,6 +6,7 @@
 //!                               └► to us, whole or reassembled:
 //!                                    ESP, or UDP 4500 with an SPI ───────► esp_in      (perhaps another worker's)
 //!                                    UDP 500, 4500 with non-ESP marker ──► IKE         (SPD)
+//!                                    UDP 3784, 4784 ────────────────────► BFD         (SPD, softwires)
 //!                                    UDP 1701 ───────────────────────────► l2tp_in     (SPD: only where BYPASSed)
 //!                                    IP in IP ──────────────────────────► decap       (softwires)
 //!                                    ICMP, TCP, other UDP, routing ──────► host stack  (SPD)
@@ -28,6 +29,10 @@ use wire::udp::Udp;
 pub const IKE: u16 = 500;
 /// IKE and ESP behind NATs (RFC 3948).
 pub const NATT: u16 = 4500;
+/// BFD over a single hop (RFC 5881, section 4).
+pub const BFD: u16 = 3784;
+/// BFD over several hops (RFC 5883, section 5).
+pub const BFD_MULTIHOP: u16 = 4784;
 /// Octets of the non-ESP marker.
 pub const MARKER: usize = 4;
 
@@ -39,7 +44,7 @@ enum Next {
     L2tpIn,
     Decap,
     Forward,
-    Ike { from: usize, end: usize },
+    Control { class: PuntClass, from: usize, end: usize },
     Host,
     Reassemble,
     Drop(DropReason),
@@ -80,7 +85,7 @@ pub fn run(
             Next::L2tpIn => ctx.push(l2tp_in, packet),
             Next::Decap => ctx.push(decap, packet),
             Next::Forward => ctx.push(forward, packet),
-            Next::Ike { from, end } => ctx.punt(packet, PuntClass::Ike, &[], from, end),
+            Next::Control { class, from, end } => ctx.punt(packet, class, &[], from, end),
             Next::Host => {
                 let end = packet.mbuf.len();
                 ctx.punt(packet, PuntClass::Host, &[], 0, end);
@@ -175,16 +180,23 @@ fn datagram(ctx: &Ctx, packet: &Packet, h: &Ip) -> Next {
     };
     let from = usize::from(packet.meta.l4) + wire::udp::HEADER;
     let end = from + udp.payload().len();
-    let checked = |next| if udp.checksum_ok(h.src, h.dst) { next } else { Next::Drop(DropReason::Malformed) };
+    let control = |class, from| match udp.checksum_ok(h.src, h.dst) {
+        true => Next::Control { class, from, end },
+        false => Next::Drop(DropReason::Malformed),
+    };
     match udp.dst_port() {
         NATT => match wire::esp::encapsulated(udp.payload()) {
             // RFC 3948, section 2.2: the checksum is not looked at, the ICV covers what matters.
             Encapsulated::Esp(spi) => esp(Some(spi)),
             Encapsulated::Keepalive => Next::Drop(DropReason::Consumed),
-            Encapsulated::Ike => guarded(ctx, packet, checked(Next::Ike { from: from + MARKER, end })),
+            Encapsulated::Ike => guarded(ctx, packet, control(PuntClass::Ike, from + MARKER)),
             Encapsulated::Malformed => Next::Drop(DropReason::Truncated),
         },
-        IKE => guarded(ctx, packet, checked(Next::Ike { from, end })),
+        IKE => guarded(ctx, packet, control(PuntClass::Ike, from)),
+        // RFC 5881, section 5: what a router has forwarded costs the sessions none of their tokens.
+        BFD if h.ttl != u8::MAX => Next::Drop(DropReason::BfdTtl),
+        BFD_MULTIHOP if is_softwire_bfd(ctx, h) => control(PuntClass::Bfd, from),
+        BFD | BFD_MULTIHOP => guarded(ctx, packet, control(PuntClass::Bfd, from)),
         wire::l2tp::PORT => guarded(ctx, packet, Next::L2tpIn),
         _ => guarded(ctx, packet, Next::Host),
     }
@@ -219,6 +231,11 @@ fn guarded(ctx: &Ctx, packet: &Packet, next: Next) -> Next {
         Err(DropReason::SpdDiscard) if packet.meta.origin == Origin::Trusted => next,
         Err(reason) => Next::Drop(reason),
     }
+}
+
+/// BFD from the other end of a softwire that has a session. The table of softwires is its SPD, as for IP in IP.
+fn is_softwire_bfd(ctx: &Ctx, h: &Ip) -> bool {
+    ctx.snapshot.softwires.between(h.dst, h.src).any(|s| s.bfd)
 }
 
 /// Destinations that mean every router or host on the link, and us among them.

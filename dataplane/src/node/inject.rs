@@ -1,10 +1,10 @@
-//! Packets from the control plane: IKE and L2TP messages, PPP frames, frames of the host stack.
+//! Packets from the control plane: IKE, L2TP and BFD messages, PPP frames, frames of the host stack.
 //!
 //! A message waits until the table changes it depends on are applied (`after`), and holds those behind it: order is
 //! what the control plane asked for. Buffers go back; nothing is freed here.
 
 use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta, Stage};
-use crate::node::classify::{IKE, MARKER, NATT};
+use crate::node::classify::{BFD, BFD_MULTIHOP, IKE, MARKER, NATT};
 use crate::node::{l2tp_out, output, spd};
 use crate::session::Sessions;
 use dataplane_api::{Action, DropReason, Inject, InjectMsg, PeerId, PortId, SessionId, WorkerId, Zone};
@@ -33,7 +33,7 @@ pub fn run(
         let Ok(InjectMsg { how, mut data, .. }) = ring.pop() else { break };
         ctx.counters.worker.injected.add(1);
         let made = match how {
-            Inject::Udp { peer, src, dst, raw } => datagram(ctx, peer, src, dst, raw, &data),
+            Inject::Udp { peer, src, dst, raw, ttl } => datagram(ctx, peer, (src, dst), raw, ttl, &data),
             Inject::Ppp(id) => frame(ctx, sessions, id, &data),
             Inject::Frame(port) => host(ctx, port, &data),
         };
@@ -60,9 +60,9 @@ fn buffer(ctx: &Ctx, data: &[u8]) -> Option<dpdk::Mbuf> {
 fn datagram(
     ctx: &mut Ctx,
     peer: Option<PeerId>,
-    src: SocketAddr,
-    dst: SocketAddr,
+    (src, dst): (SocketAddr, SocketAddr),
     raw: bool,
+    ttl: u8,
     data: &[u8],
 ) -> Option<Packet> {
     let mbuf = buffer(ctx, data)?;
@@ -77,10 +77,9 @@ fn datagram(
         true
     }) && l2tp_out::udp_ip(
         packet.mbuf.data_mut(),
-        src.ip(),
-        dst.ip(),
+        (src.ip(), dst.ip()),
         (src.port(), dst.port()),
-        id,
+        (id, ttl),
         peer.is_some(),
     );
     packet.meta.l4 = ip_len as u16;
@@ -154,9 +153,10 @@ fn protector(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<Option<(Pee
     if discovery {
         return Ok(None);
     }
-    // The host stack must not speak for IKE or L2TP, whatever the rules say about those ports.
+    // The host stack must not speak for IKE, L2TP or BFD, whatever the rules say about those ports.
     let (src, dst) = packet.sockets();
-    if !trusted && h.protocol == ip::UDP && matches!(src.port(), IKE | NATT | wire::l2tp::PORT) {
+    let ours = matches!(src.port(), IKE | NATT | wire::l2tp::PORT) || matches!(dst.port(), BFD | BFD_MULTIHOP);
+    if !trusted && h.protocol == ip::UDP && ours {
         return Err(DropReason::SpdDiscard);
     }
     match spd::action(&ctx.snapshot.policy, h.protocol, src, dst) {

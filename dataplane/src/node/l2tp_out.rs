@@ -85,7 +85,7 @@ pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u
     let emitted =
         data.get_mut(ip_len + udp::HEADER..).is_some_and(|h| l2tp::emit_data(h, hot.peer_tunnel, hot.peer_session, ns))
             && data.get_mut(head - ppp_len..).is_some_and(|h| ppp::emit(h, protocol, pfc, acfc))
-            && udp_ip(data, src, dst, (hot.local_port, hot.remote_port), ctx.next_ip_id(), protected);
+            && udp_ip(data, (src, dst), (hot.local_port, hot.remote_port), (ctx.next_ip_id(), HOP_LIMIT), protected);
     if !emitted {
         ctx.drop(packet, DropReason::TooBig);
         return None;
@@ -105,16 +105,15 @@ const LCP: u16 = 0xc021;
 /// protect the packet anyway; RFC 2661, section 8.1 wants one by default, and IPv6 always (RFC 8200, section 8.1).
 pub fn udp_ip(
     data: &mut [u8],
-    src: IpAddr,
-    dst: IpAddr,
+    (src, dst): (IpAddr, IpAddr),
     (src_port, dst_port): (u16, u16),
-    id: u16,
+    (id, ttl): (u16, u8),
     protected: bool,
 ) -> bool {
     let Ok(total_len) = u16::try_from(data.len()) else { return false };
     let (ip_len, emitted) = match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let h = ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl: HOP_LIMIT, protocol: ip::UDP, src, dst };
+            let h = ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl, protocol: ip::UDP, src, dst };
             (ipv4::HEADER, h.emit(data))
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
@@ -123,7 +122,7 @@ pub fn udp_ip(
                 flow_label: 0,
                 payload_len: total_len.saturating_sub(ipv6::HEADER as u16),
                 next_header: ip::UDP,
-                hop_limit: HOP_LIMIT,
+                hop_limit: ttl,
                 src,
                 dst,
             };

@@ -1,7 +1,8 @@
 //! Packets of our own towards the network: route, fragment, neighbour, and the ports' TX queues.
 
 use crate::fib::{self, Address};
-use crate::lane::{Ctx, Lane, Packet};
+use crate::lane::{Ctx, Lane, Origin, Packet};
+use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
 use dataplane_api::softwire::Protection;
 use dataplane_api::{DropReason, NextHop, PortId, WorkerEvent, Zone};
@@ -50,7 +51,7 @@ fn outer(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr) {
         return ctx.drop(packet, DropReason::NoRoute);
     };
     // What `esp_out` made is protected; anything else in the clear must be allowed to be (H1).
-    if config.zone == Zone::Public && !is_esp(&packet) && !is_clear_softwire(ctx, &packet) {
+    if config.zone == Zone::Public && !is_esp(&packet) && !is_clear_softwire(ctx, &packet) && !is_bfd(&packet) {
         let (policy, mtu) = (&ctx.snapshot.policy, config.mtu);
         if let Err(reason) = spd::outbound(policy, &packet) {
             return ctx.drop(packet, reason);
@@ -63,6 +64,13 @@ fn outer(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr) {
 
 fn is_esp(packet: &Packet) -> bool {
     packet.meta.proto == ip::ESP || packet.meta.peer.is_some()
+}
+
+/// BFD of a session that is configured or a softwire's: nobody else makes such packets of our own, see `inject`.
+fn is_bfd(packet: &Packet) -> bool {
+    packet.meta.origin == Origin::Local
+        && packet.meta.proto == ip::UDP
+        && matches!(packet.sockets().1.port(), BFD | BFD_MULTIHOP)
 }
 
 /// IP in IP that a softwire without protection allows; `esp_out` has taken the packets of the others.

@@ -49,8 +49,9 @@ impl Bucket {
 /// Packets per second and burst of each class, by `PuntClass` number.
 pub type Rates = [(u32, u32); PUNT_CLASSES];
 
-/// IKE, L2TP control, PPP control, hosts behind sessions, host stack.
-pub const DEFAULT_RATES: Rates = [(10_000, 2_000), (20_000, 4_000), (20_000, 4_000), (10_000, 2_000), (20_000, 4_000)];
+/// IKE, L2TP control, PPP control, hosts behind sessions, host stack, BFD.
+pub const DEFAULT_RATES: Rates =
+    [(10_000, 2_000), (20_000, 4_000), (20_000, 4_000), (10_000, 2_000), (20_000, 4_000), (20_000, 4_000)];
 
 /// The worker's way to the control plane.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl Ctx {
             session: packet.meta.session,
             src: packet.sockets().0,
             dst: packet.sockets().1,
+            ttl: packet.ip().get(if packet.is_v6() { 7 } else { 8 }).copied().unwrap_or(0),
         };
         let reason = match self.punt.copy(meta, prefix, packet.mbuf.data().get(from..end), self.now) {
             Ok(()) => return self.counters.worker.punted[class as usize].add(1),

@@ -253,7 +253,7 @@ fn control_messages_carry_their_peer_both_ways() {
     assert_eq!((p[0].meta.peer, p[0].meta.spi), (Some(peer()), Some(spi(2))));
     assert_eq!(p[0].meta.src, "192.0.2.9:1701".parse().unwrap());
     let (src, dst) = ("192.0.2.1:1701".parse().unwrap(), "192.0.2.9:1701".parse().unwrap());
-    b.inject(Inject::Udp { peer: Some(peer()), src, dst, raw: false }, &hello);
+    b.inject(Inject::Udp { peer: Some(peer()), src, dst, raw: false, ttl: 64 }, &hello);
     b.inject(Inject::Ppp(session_id(0)), &[0xc0, 0x21, 9, 1]);
     b.poll();
     let out = b.sent(0);

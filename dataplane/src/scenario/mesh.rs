@@ -28,6 +28,8 @@ pub fn softwire(id: SoftwireId) -> Softwire {
         too_big: TooBig::Inner,
         protection: Protection::Clear,
         strict: false,
+        bfd: false,
+        dead: false,
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! After each case the accounting identity must hold and no buffer may be missing.
 
+mod bfd;
 mod esp;
 mod forward;
 mod garbage;
@@ -173,6 +174,10 @@ impl Bench {
     }
 
     pub fn with(workers: usize, l2tp: Action, depth: usize) -> Self {
+        Self::with_rates(workers, l2tp, depth, rates())
+    }
+
+    pub fn with_rates(workers: usize, l2tp: Action, depth: usize, rates: Rates) -> Self {
         let turn = turn();
         let (pool, large) = pools();
         let sizes = FibSizes { routes_v4: 256, tbl8_v4: 64, routes_v6: 256, tbl8_v6: 256 };
@@ -192,7 +197,6 @@ impl Bench {
             let counters = Arc::new(Counters::new(16, 16));
             let (handle, port) = worker_channel(WorkerId(n as u8), depth, counters);
             let shared = publisher.shared();
-            let rates = rates();
             let parts = Parts { port, queues, pool, large, shared, handoff, rates, sessions: 16, sas: 16 };
             made.push(Worker::new(parts).unwrap());
             handles.push(handle);

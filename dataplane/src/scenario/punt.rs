@@ -132,6 +132,7 @@ fn injected_ike_has_its_marker_on_4500_only() {
         src: src.parse().unwrap(),
         dst: dst.parse().unwrap(),
         raw,
+        ttl: 64,
     };
     for (how, want) in [
         (udp("192.0.2.1:500", "192.0.2.9:500", false), IKE.to_vec()),

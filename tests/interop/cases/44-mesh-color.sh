@@ -16,7 +16,7 @@ bgp() { # ROUTER-ID NEIGHBOUR NETWORKS MORE
   echo "bgp: { asn: 65000, router_id: $1, special_endpoints: true, networks: [$3], neighbours: [{ address: \"$2\", asn: 65000, hold_time: 9 }], ${4:-} }"
 }
 PROFILES=$(esp west) PEERS=$(peers east "$E") MORE=$(bgp 1.1.1.1 "$E" "$IWN") west
-ROUTES="  - { to: $FARN, via: [$IEH], port: island }"
+ROUTES="- { to: $FARN, via: [$IEH], port: island }"
 PROFILES=$(esp east) PEERS=$(peers west "$W") MORE=$(bgp 2.2.2.2 "$W" "$IEN, $FARN" "tunnels: [{ color: 100, prefixes: [$IEN] }, { color: 200, prefixes: [$FARN] }]") east
 
 must "the session is established" api wait 'bgp[0]["state"] == "Established"' 60
