@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::northbound::Query;
 use crate::program::Output;
-use dataplane_api::{Inject, InjectMsg, PortId, PuntClass, SnapshotOp, WorkerHandle};
+use dataplane_api::{Inject, InjectMsg, PortId, SnapshotOp, WorkerHandle};
 use host::{HostStack, Neighbour};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ impl Driver {
             // A bound, so that a flood cannot keep timers and questions waiting.
             for _ in 0..256 {
                 let Ok(mut msg) = w.punt.pop() else { break };
-                if msg.meta.class == PuntClass::Host {
+                if msg.meta.class.is_host() {
                     self.host.send(msg.meta.port, &msg.data).await;
                 } else {
                     self.gateway.handle_punt(now, &msg.meta, &msg.data);

@@ -199,7 +199,7 @@ impl Gateway {
         self.ike.set_clock(now, since_epoch);
     }
 
-    /// A punted packet of one of the protocol classes. `Host` frames go to the host stack, not here.
+    /// A punted packet of one of the protocol classes. Frames for the host go to the host stack, not here.
     pub fn handle_punt(&mut self, now: Instant, meta: &PuntMeta, data: &[u8]) {
         match meta.class {
             PuntClass::Ike => {
@@ -224,7 +224,7 @@ impl Gateway {
                 None => self.control.ppp_stale += 1,
             },
             PuntClass::SessionHost => self.handle_inner(now, meta, data),
-            PuntClass::Host => {}
+            PuntClass::Host | PuntClass::Neighbour | PuntClass::Bgp => {}
         }
         self.pump(now);
     }

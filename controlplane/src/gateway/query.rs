@@ -222,12 +222,14 @@ impl Gateway {
     }
 }
 
-const PUNT_CLASSES: [(PuntClass, &str); 5] = [
+const PUNT_CLASSES: [(PuntClass, &str); 7] = [
     (PuntClass::Ike, "ike"),
     (PuntClass::L2tpControl, "l2tp"),
     (PuntClass::PppControl, "ppp"),
     (PuntClass::SessionHost, "session_host"),
     (PuntClass::Host, "host"),
+    (PuntClass::Neighbour, "neighbour"),
+    (PuntClass::Bgp, "bgp"),
 ];
 
 fn key(id: SessionId) -> String {

@@ -4,7 +4,8 @@
 //! the form that a softwire of the mesh has negotiated: see `esp_in`.
 
 use crate::lane::{Ctx, Lane, Packet};
-use dataplane_api::{DropReason, PuntClass};
+use crate::node::punt;
+use dataplane_api::DropReason;
 use wire::{ethernet, ip};
 
 /// Drains `input`.
@@ -38,5 +39,6 @@ fn host(ctx: &mut Ctx, mut packet: Packet) {
     packet.meta.l4 = packet.meta.l4 - packet.meta.l3 + len as u16;
     packet.meta.l3 = len as u16;
     let end = packet.mbuf.len();
-    ctx.punt(packet, PuntClass::Host, &[], 0, end);
+    let class = punt::host_class(&packet);
+    ctx.punt(packet, class, &[], 0, end);
 }
