@@ -21,8 +21,10 @@
 
 pub mod bgp;
 mod ike;
+pub mod key_chain;
 mod locate;
 pub mod mesh;
+mod protection;
 mod secret;
 mod service;
 mod validate;

@@ -2,7 +2,7 @@
 //! message naming its requirement: H33/H34 (anonymous), H36/H37 (PPP and tunnel authentication in the clear
 //! on a public network), H46 (group pre-shared keys).
 
-use super::{Config, PeerAuth, Protection, Subscriber};
+use super::{Config, PeerAuth, Protection, Subscriber, protection};
 use dataplane_api::Zone;
 use std::collections::HashSet;
 use std::fmt;
@@ -29,10 +29,10 @@ impl fmt::Display for Problem {
     }
 }
 
-struct Problems(Vec<Problem>);
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { file: String::new(), line: None, path: path.into(), message: message.into() });
     }
 }
@@ -45,6 +45,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     ike(c, &mut p);
     mesh(c, &mut p);
     bgp(c, &mut p);
+    protection::check(c, &mut p);
     service(c, &mut p);
     subscribers(c, &mut p);
     p.0

@@ -7,6 +7,7 @@
 mod bgp;
 mod host;
 mod host_routes;
+mod protection;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -45,7 +46,7 @@ impl Driver {
     /// Makes the TAPs and subscribes to netlink; `macs` are the ports' addresses, which the TAPs take over.
     pub async fn new(
         config: &Arc<Config>,
-        gateway: Gateway,
+        mut gateway: Gateway,
         workers: Vec<WorkerHandle>,
         publish: Publish,
         macs: &[dataplane_api::MacAddr],
@@ -53,7 +54,7 @@ impl Driver {
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let (host, frames, neighbours) = HostStack::new(config, macs).await?;
-        let bgp = bgp::Connections::new(config)?;
+        let bgp = bgp::Connections::new(Instant::now(), config, &mut gateway)?;
         Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, stop })
     }
 

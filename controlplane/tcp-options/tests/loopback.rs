@@ -23,11 +23,7 @@ fn listener(address: &str) -> TcpListener {
 }
 
 /// A connecting socket, prepared by `prepare`.
-fn connect(
-    to: &TcpListener,
-    timeout: Duration,
-    prepare: impl FnOnce(&socket2::Socket),
-) -> std::io::Result<TcpStream> {
+fn connect(to: &TcpListener, timeout: Duration, prepare: impl FnOnce(&socket2::Socket)) -> std::io::Result<TcpStream> {
     let to = to.local_addr().unwrap();
     let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None).unwrap();
     prepare(&socket);
