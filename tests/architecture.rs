@@ -23,7 +23,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dhcp6", &["wire"]),
     ("bgp", &["timers", "wire"]),
     ("bfd", &["timers", "wire"]),
-    ("controlplane", &["bfd", "bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "wire"]),
+    ("tcp-options", &[]),
+    (
+        "controlplane",
+        &["bfd", "bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "tcp-options", "wire"],
+    ),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("perf", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),

@@ -19,6 +19,7 @@ pub mod config;
 pub mod driver;
 pub mod gateway;
 pub mod ike_config;
+pub mod key_ring;
 pub mod liveness;
 pub mod mesh;
 pub mod northbound;

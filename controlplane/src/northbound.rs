@@ -192,6 +192,25 @@ pub struct BgpNeighbourInfo {
     pub messages_out: u64,
     /// Why the last session, or attempt at one, ended.
     pub last_down: Option<String>,
+    /// What protects it.
+    pub protection: BgpProtectionInfo,
+}
+
+/// What protects the TCP session with a BGP neighbour.
+#[derive(Clone, Debug, Serialize)]
+pub struct BgpProtectionInfo {
+    /// `md5` (RFC 2385), `tcp_ao` (RFC 5925) or `none`.
+    pub method: &'static str,
+    /// Its key chain.
+    pub key_chain: Option<String>,
+    /// The key in use.
+    pub key_id: Option<u8>,
+    /// Hops that the neighbour may be away (RFC 5082).
+    pub ttl_security: Option<u8>,
+    /// What is wrong with the key (RFC 3562).
+    pub warnings: Vec<String>,
+    /// Why there is no session: it could not be protected.
+    pub refused: Option<String>,
 }
 
 /// A best path.

@@ -96,7 +96,7 @@ fn selector(child: &ike::Child) -> Selector {
     };
     let (protocol, local, local_port) = one(&child.local_ts, child.local.ip());
     let (_, remote, remote_port) = one(&child.remote_ts, child.remote.ip());
-    Selector { protocol, local, remote, local_port, remote_port }
+    Selector { protocol, local, remote, local_port, remote_port, ..Selector::ANY }
 }
 
 impl Peer {

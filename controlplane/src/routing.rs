@@ -10,11 +10,12 @@
 //! it asks. Without an offer, a next hop of the other family is itself the egress: the provisioned default.
 
 use crate::config::{Bgp, Config, bgp as settings};
+use crate::key_ring::KeyRing;
 use crate::mesh::{Egress, Mesh};
-use crate::northbound::{BgpNeighbourInfo, BgpRouteInfo};
+use crate::northbound::{BgpNeighbourInfo, BgpProtectionInfo, BgpRouteInfo};
 use crate::program::Program;
 use bgp::attribute::{Attributes, ExtendedCommunity, NextHop as BgpNextHop};
-use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs};
+use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs, TcpOptions};
 use bgp::policy::{Policy, Verdict};
 use bgp::rib::{BestPath, Peering, Source, Tracking};
 use bgp::speaker::{ConnId, Event, NeighbourView, Speaker, SpeakerConfig};
@@ -38,6 +39,8 @@ pub enum Action {
         local: Option<IpAddr>,
         /// To.
         remote: SocketAddr,
+        /// Protected so.
+        tcp: TcpOptions,
     },
     /// Ask for something to send.
     Transmit(ConnId),
@@ -57,6 +60,10 @@ struct Igp {
 pub struct Routing {
     /// The speaker; what the driver does with it is carried on by [`Self::pump`].
     pub speaker: Speaker,
+    /// Keys of its sessions; the driver tells it the time and sets them on sockets.
+    pub keys: KeyRing,
+    /// Neighbours whose protection cannot be had, and why: they have no session.
+    pub refused: BTreeMap<IpNet, String>,
     igp: Vec<Igp>,
     actions: VecDeque<Action>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
@@ -86,6 +93,8 @@ impl Routing {
         );
         let mut routing = Self {
             speaker,
+            keys: KeyRing::new(bgp),
+            refused: BTreeMap::new(),
             igp: igp(config),
             actions: VecDeque::new(),
             programmed: BTreeMap::new(),
@@ -142,7 +151,8 @@ impl Routing {
             };
             match event {
                 Event::Connect(c) => {
-                    self.actions.push_back(Action::Connect { conn: c.conn, local: c.local, remote: c.remote });
+                    let (conn, local, remote, tcp) = (c.conn, c.local, c.remote, c.tcp);
+                    self.actions.push_back(Action::Connect { conn, local, remote, tcp });
                 }
                 Event::Close { conn, last } => self.actions.push_back(Action::Close(conn, last)),
                 Event::Transmit { conn } => self.actions.push_back(Action::Transmit(conn)),
@@ -211,6 +221,32 @@ impl Routing {
         self.actions.pop_front()
     }
 
+    /// What a socket must have that is connected to `remote`, or why it must not be used.
+    pub fn tcp_options(&self, remote: IpAddr) -> Result<TcpOptions, String> {
+        let all = self.speaker.listens_for().filter(|(peers, _)| peers.contains(&remote));
+        let Some((peers, tcp)) = all.max_by_key(|(peers, _)| peers.prefix_len()) else {
+            return Ok(TcpOptions::default());
+        };
+        self.refused.get(&peers).cloned().map_or_else(|| Ok(tcp.clone()), Err)
+    }
+
+    fn protection(&self, n: &NeighbourView<'_>) -> BgpProtectionInfo {
+        let tcp = &n.config.tcp;
+        let (method, key_chain) = match (&tcp.md5_key, &tcp.ao_key_chain) {
+            (Some(chain), _) => ("md5", Some(chain)),
+            (None, Some(chain)) => ("tcp_ao", Some(chain)),
+            (None, None) => ("none", None),
+        };
+        BgpProtectionInfo {
+            method,
+            key_chain: key_chain.cloned(),
+            key_id: key_chain.and_then(|chain| self.keys.active(chain)).map(|k| k.id),
+            ttl_security: tcp.gtsm_hops,
+            warnings: self.keys.warnings(n.address).map(ToString::to_string).collect(),
+            refused: self.refused.get(&n.range.unwrap_or_else(|| n.address.into())).cloned(),
+        }
+    }
+
     /// Neighbours, for the management plane.
     pub fn neighbours_info(&self, now: Instant) -> Vec<BgpNeighbourInfo> {
         let info = |n: NeighbourView<'_>| BgpNeighbourInfo {
@@ -222,6 +258,7 @@ impl Routing {
             messages_in: n.received,
             messages_out: n.sent,
             last_down: n.last_down.map(ToString::to_string),
+            protection: self.protection(&n),
         };
         self.speaker.neighbours().map(info).collect()
     }
@@ -289,6 +326,12 @@ fn neighbour(config: &Config, bgp: &Bgp, n: &settings::Neighbour) -> NeighbourCo
         local: local(config, n.address),
         passive: n.passive,
         hold_time: n.hold_time,
+        tcp: TcpOptions {
+            gtsm_hops: n.ttl_security,
+            ttl: None,
+            md5_key: n.md5.clone(),
+            ao_key_chain: n.tcp_ao.clone(),
+        },
         martian_endpoints: bgp.special_endpoints,
         // Forwarding does not survive a restart of ours: neighbours must not wait for it.
         graceful_restart: Some(GracefulRestart { helper_only: true, ..GracefulRestart::default() }),

@@ -99,9 +99,13 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
     for n in config.bgp.iter().flat_map(|b| &b.neighbours) {
         let remote = Some(IpPrefix::host(n.address));
         let local = n.local.map(IpPrefix::host);
-        let rule = |local_port, remote_port| Selector { protocol: TCP, local, remote, local_port, remote_port };
-        let port = PortRange::one(BGP_PORT);
         let action = if config.carrier(n.address).is_some() { Action::Protect } else { Action::Bypass };
+        // What is to be PROTECTed is so whatever its TTL; the socket looks at that of what came in ESP.
+        let hops = n.ttl_security.filter(|_| action == Action::Bypass);
+        let min_ttl = hops.map_or(0, |hops| u8::MAX - hops.saturating_sub(1));
+        let rule =
+            |local_port, remote_port| Selector { protocol: TCP, local, remote, local_port, remote_port, min_ttl };
+        let port = PortRange::one(BGP_PORT);
         spd.push(named("bgp", rule(port, PortRange::ANY), action));
         spd.push(named("bgp", rule(PortRange::ANY, port), action));
     }
@@ -178,6 +182,21 @@ mod tests {
         let names: Vec<_> = rows("2001:db8::1", "protection: ipsec").into_iter().map(|r| (r.0, r.1)).collect();
         assert!(names.contains(&("l2tp".into(), Action::Protect)) && names.contains(&("nd".into(), Action::Bypass)));
         assert_eq!(names.last(), Some(&("default".into(), Action::Discard)));
+    }
+
+    // M14.
+    #[test]
+    fn only_neighbours_near_enough_reach_bgp() {
+        let yaml = "{ ports: [{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }], \
+                    mesh: { local: [192.0.2.1] }, \
+                    bgp: { asn: 1, router_id: 1.1.1.1, neighbours: [{ address: 192.0.2.9, asn: 1, ttl_security: 2 }, \
+                    { address: 192.0.2.10, asn: 1 }] } }";
+        let spd = build(&Config::from_yaml("t", yaml).unwrap_or_else(|e| panic!("{e}")));
+        let tcp = spd.iter().map(|n| n.rule.selector).filter(|s| s.protocol == TCP);
+        let rows: Vec<_> = tcp.map(|s| (s.remote, s.local_port.first, s.remote_port.first, s.min_ttl)).collect();
+        let host = |a: &str| Some(IpPrefix::host(a.parse().unwrap()));
+        let (near, any) = (host("192.0.2.9"), host("192.0.2.10"));
+        assert_eq!(rows, [(near, 179, 0, 254), (near, 0, 179, 254), (any, 179, 0, 0), (any, 0, 179, 0)]);
     }
 
     #[test]

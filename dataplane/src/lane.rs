@@ -132,6 +132,12 @@ impl Packet {
         self.ip().first().is_some_and(|b| b >> 4 == 6)
     }
 
+    /// TTL or hop limit; 0 if there is no whole header.
+    #[inline]
+    pub fn ttl(&self) -> u8 {
+        self.ip().get(if self.is_v6() { 7 } else { 8 }).copied().unwrap_or_default()
+    }
+
     /// Source and destination of the IP header (unspecified addresses if there is no whole header).
     #[inline]
     pub fn addresses(&self) -> (IpAddr, IpAddr) {

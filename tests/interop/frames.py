@@ -7,6 +7,7 @@ usage: frames.py replay IF SOURCE COUNT            sends the next ESP packet of 
                                                    KIND sccrq (a new tunnel), stopccn (an end to TUNNEL) or data
        frames.py ipip OUTER-SOURCE OUTER-DESTINATION SOURCE DESTINATION
                                                    a UDP datagram in IP in IP, routed by this host, all addresses as given
+       frames.py syn SOURCE DESTINATION TTL COUNT  TCP SYNs to port 179, routed by this host
        frames.py payload KIND TUNNEL [SESSION]     prints the L2TP message, to be sent inside a guest's SA
 IF is a port of the bridge: a frame sent there goes out to the gateway, which MAC (or the bridge) finds.
 """
@@ -52,11 +53,11 @@ def udp4(source, destination, payload, port=1701):
     return header[:10] + struct.pack(">H", checksum(header)) + header[12:] + udp
 
 
-def ip_packet(source, destination, protocol, payload):
+def ip_packet(source, destination, protocol, payload, ttl=64):
     src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
     if src.version == 6:
-        return struct.pack(">IHBB", 6 << 28, len(payload), protocol, 64) + src.packed + dst.packed + payload
-    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0) + src.packed + dst.packed
+        return struct.pack(">IHBB", 6 << 28, len(payload), protocol, ttl) + src.packed + dst.packed + payload
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, ttl, protocol, 0) + src.packed + dst.packed
     return header[:10] + struct.pack(">H", checksum(header)) + header[12:] + payload
 
 
@@ -66,6 +67,17 @@ def ipip(outer_source, outer_destination, source, destination):
     family = socket.AF_INET6 if ":" in outer_source else socket.AF_INET
     with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
         s.sendto(ip_packet(outer_source, outer_destination, protocol, inner), (outer_destination, 0))
+
+
+def syn(source, destination, ttl, count):
+    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(destination)
+    family = socket.AF_INET6 if dst.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
+        for n in range(count):
+            tcp = struct.pack(">HHIIBBHHH", 20000 + n % 40000, 179, n, 0, 0x50, 2, 65535, 0, 0)
+            total = checksum(src.packed + dst.packed + struct.pack(">II", len(tcp), 6) + tcp)
+            tcp = tcp[:16] + struct.pack(">H", total) + tcp[18:]
+            s.sendto(ip_packet(source, destination, 6, tcp, ttl), (destination, 0))
 
 
 def packet_socket(interface):
@@ -107,6 +119,9 @@ def main(argv):
         return 0
     if argv[:1] == ["ipip"] and len(argv) == 5:
         ipip(*argv[1:])
+        return 0
+    if argv[:1] == ["syn"] and len(argv) == 5:
+        syn(argv[1], argv[2], int(argv[3]), int(argv[4]))
         return 0
     if argv[:1] == ["payload"]:
         sys.stdout.buffer.write(b"".join(b"\\x%02x" % octet for octet in l2tp(argv[1], *map(int, argv[2:]))))

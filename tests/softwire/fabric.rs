@@ -15,7 +15,7 @@ use crate::ports::DataPlane;
 use controlplane::config::Config;
 use controlplane::gateway::Gateway;
 use controlplane::program::Output;
-use dataplane_api::{MacAddr, PortId, PuntClass, SaIn, SaOut, SaOutId, Session, SessionId, SnapshotOp, TableOp};
+use dataplane_api::{MacAddr, PortId, SaIn, SaOut, SaOutId, Session, SessionId, SnapshotOp, TableOp};
 use ipsec_mb::Manager;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -161,7 +161,7 @@ impl Fabric {
             let now = self.now;
             for message in self.data_plane.punts() {
                 busy = true;
-                if message.meta.class != PuntClass::Host {
+                if !message.meta.class.is_host() {
                     self.gateway.handle_punt(now, &message.meta, &message.data);
                 }
             }

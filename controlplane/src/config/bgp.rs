@@ -1,5 +1,6 @@
 //! BGP: our AS, what we originate, our neighbours.
 
+use super::key_chain::KeyChain;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,6 +29,9 @@ pub struct Bgp {
     /// refuses: for laboratories and private cores.
     #[serde(default)]
     pub special_endpoints: bool,
+    /// Keys that protect sessions.
+    #[serde(default)]
+    pub key_chains: Vec<KeyChain>,
     /// Neighbours.
     #[serde(default)]
     pub neighbours: Vec<Neighbour>,
@@ -86,6 +90,18 @@ pub struct Neighbour {
     /// It is a client of ours as a route reflector (RFC 4456).
     #[serde(default)]
     pub client: bool,
+    /// What lies between it and us.
+    #[serde(default)]
+    pub trust: Trust,
+    /// The key chain that signs the session's TCP segments by MD5 (RFC 2385).
+    #[serde(default)]
+    pub md5: Option<String>,
+    /// The key chain of the TCP Authentication Option (RFC 5925), where the kernel has it.
+    #[serde(default)]
+    pub tcp_ao: Option<String>,
+    /// It is at most this many hops away, and packets from further away are not heard (GTSM, RFC 5082).
+    #[serde(default)]
+    pub ttl_security: Option<u8>,
     /// Take its routes; an external neighbour's are refused unless this says so (RFC 8212).
     #[serde(default)]
     pub import: Option<Policy>,
@@ -103,6 +119,24 @@ pub struct Neighbour {
 
 fn hold() -> u16 {
     90
+}
+
+impl Neighbour {
+    /// The key chain of its session.
+    pub fn key_chain(&self) -> Option<&str> {
+        self.md5.as_deref().or(self.tcp_ao.as_deref())
+    }
+}
+
+/// Whether the devices between a neighbour and us are trusted (M7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// They are; protection is as configured.
+    #[default]
+    Trusted,
+    /// They are not: signalling, endpoints and data must all be protected, or the configuration is refused (M2).
+    Untrusted,
 }
 
 /// What is taken or sent.

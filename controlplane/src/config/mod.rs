@@ -22,8 +22,10 @@
 pub mod bfd;
 pub mod bgp;
 mod ike;
+pub mod key_chain;
 mod locate;
 pub mod mesh;
+mod protection;
 mod secret;
 mod service;
 mod validate;
@@ -254,6 +256,13 @@ pub enum ConfigError {
     Invalid(Vec<Problem>),
 }
 
+impl ConfigError {
+    // The message has line and column. The text around them, which the library would show, may have a secret in it.
+    fn syntax(name: &str, e: &serde_saphyr::Error) -> Self {
+        Self::Syntax(name.to_owned(), e.without_snippet().to_string())
+    }
+}
+
 impl Config {
     /// Reads and validates a file, and the subscriber file it names.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -264,8 +273,7 @@ impl Config {
             let path = path.parent().unwrap_or(Path::new(".")).join(file);
             let name = path.display().to_string();
             let text = std::fs::read_to_string(&path).map_err(|e| ConfigError::Read(name.clone(), e))?;
-            let more: Vec<Subscriber> =
-                serde_saphyr::from_str(&text).map_err(|e| ConfigError::Syntax(name, e.to_string()))?;
+            let more: Vec<Subscriber> = serde_saphyr::from_str(&text).map_err(|e| ConfigError::syntax(&name, &e))?;
             config.subscribers.extend(more);
         }
         config.validated(&name, &text)
@@ -277,7 +285,7 @@ impl Config {
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        serde_saphyr::from_str(text).map_err(|e| ConfigError::Syntax(name.to_owned(), e.to_string()))
+        serde_saphyr::from_str(text).map_err(|e| ConfigError::syntax(name, &e))
     }
 
     fn validated(self, name: &str, text: &str) -> Result<Self, ConfigError> {

@@ -3,7 +3,7 @@
 //! on a public network), H46 (group pre-shared keys).
 
 use super::mesh::Mode;
-use super::{Config, Peer, PeerAuth, Protection, Subscriber};
+use super::{Config, Peer, PeerAuth, Protection, Subscriber, protection};
 use dataplane_api::Zone;
 use std::collections::HashSet;
 use std::fmt;
@@ -48,6 +48,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     mesh(c, &mut p);
     bgp(c, &mut p);
     super::bfd::check(c, &mut p);
+    protection::check(c, &mut p);
     service(c, &mut p);
     subscribers(c, &mut p);
     p.0
@@ -481,7 +482,7 @@ subscribers:
     #[test]
     fn secrets_are_never_in_messages() {
         for e in [refused("psk, psk: correct-horse", "psk, psk: [correct-horse]"), refused("user: alice", "user: ''")] {
-            assert!(!e.contains("wonderland"), "{e}");
+            assert!(!e.contains("wonderland") && !e.contains("correct-horse"), "{e}");
         }
     }
 

@@ -4,15 +4,20 @@
 //! speaker; the writer holds one batch of messages and asks for more when the kernel has taken all of it, so that a peer
 //! which does not read makes nothing grow.
 
+use super::protection::{self, Role, Unprotected};
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::routing::Action;
+use crate::key_ring::{Current, KeyRing};
+use crate::routing::{Action, Routing};
 use anyhow::Context;
+use bgp::neighbour::TcpOptions;
 use bgp::speaker::ConnId;
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -25,6 +30,8 @@ const PORT: u16 = 179;
 const BACKLOG: usize = 64;
 /// Octets read at a time.
 const READ: usize = 64 * 1024;
+/// Time between looks at the key chains.
+const KEYS: Duration = Duration::from_secs(1);
 /// How long a NOTIFICATION may take to leave.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -39,6 +46,9 @@ pub(super) enum Event {
 }
 
 struct Connection {
+    peer: IpAddr,
+    /// For keys that change while it is open.
+    socket: OwnedFd,
     write: mpsc::Sender<Vec<u8>>,
     reader: AbortHandle,
     /// The writer has a batch.
@@ -53,23 +63,81 @@ pub(super) struct Connections {
     tell: mpsc::Sender<Event>,
     connecting: HashMap<ConnId, AbortHandle>,
     open: HashMap<ConnId, Connection>,
+    listeners: Vec<(IpAddr, Socket)>,
+    keys_at: Instant,
     in_use: bool,
 }
 
 impl Connections {
     /// Listens on every address of ours that a neighbour has a session with.
-    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn new(now: Instant, config: &Config, gateway: &mut Gateway) -> anyhow::Result<Self> {
         let (tell, events) = mpsc::channel(BACKLOG);
-        let Some(settings) = &config.bgp else {
-            return Ok(Self { events, tell, connecting: HashMap::new(), open: HashMap::new(), in_use: false });
+        let mut all = Self {
+            events,
+            tell,
+            connecting: HashMap::new(),
+            open: HashMap::new(),
+            listeners: Vec::new(),
+            keys_at: now,
+            in_use: config.bgp.is_some(),
         };
+        let Some(settings) = &config.bgp else { return Ok(all) };
         let ours = config.ports.iter().flat_map(|p| &p.addresses).map(|a| a.addr());
         let wanted = |a: &IpAddr| settings.neighbours.iter().any(|n| n.address.is_ipv4() == a.is_ipv4());
         for address in ours.filter(wanted) {
-            let listener = listen(address).with_context(|| format!("cannot listen for BGP on {address}"))?;
-            tokio::spawn(accept(listener, tell.clone()));
+            let socket = bind(address).with_context(|| format!("cannot listen for BGP on {address}"))?;
+            all.listeners.push((address, socket));
         }
-        Ok(Self { events, tell, connecting: HashMap::new(), open: HashMap::new(), in_use: true })
+        // Keys stand before the first connection can.
+        all.look_at_keys(now, gateway);
+        for (address, socket) in &all.listeners {
+            let hops = settings.neighbours.iter().filter(|n| n.address.is_ipv4() == address.is_ipv4());
+            let listener = protection::listen_within(socket, *address, hops.map(|n| n.ttl_security))
+                .and_then(|()| listen(socket))
+                .with_context(|| format!("cannot listen for BGP on {address}"))?;
+            tokio::spawn(accept(listener, all.tell.clone()));
+        }
+        Ok(all)
+    }
+
+    /// Sets keys whose time has come, everywhere: on the listening sockets and on the open connections.
+    fn look_at_keys(&mut self, now: Instant, gateway: &mut Gateway) {
+        if now >= self.keys_at {
+            self.keys_at = now + KEYS;
+            gateway.bgp(now, |r| {
+                for (chain, before) in r.keys.advance(SystemTime::now()) {
+                    self.change_keys(&chain, &before, r);
+                }
+            });
+        }
+    }
+
+    fn change_keys(&self, chain: &str, before: &Current, r: &mut Routing) {
+        let uses = |tcp: &TcpOptions| [&tcp.md5_key, &tcp.ao_key_chain].into_iter().flatten().any(|name| name == chain);
+        let users: Vec<_> =
+            r.speaker.listens_for().filter(|(_, tcp)| uses(tcp)).map(|(peers, tcp)| (peers, tcp.clone())).collect();
+        for (peers, tcp) in users {
+            let set =
+                |socket: &dyn AsFd, role, peers| protection::set_keys(&socket, role, peers, &tcp, &r.keys, before);
+            let mut listeners = self.listeners.iter().filter(|(a, _)| a.is_ipv4() == peers.addr().is_ipv4());
+            let all = listeners.try_for_each(|(_, s)| set(s, Role::Listening, peers));
+            for c in self.open.values().filter(|c| peers.contains(&c.peer)) {
+                if let Err(error) = set(&c.socket, Role::Established, c.peer.into()) {
+                    tracing::error!(neighbour = %c.peer, %error, "the key of a BGP session cannot be changed");
+                }
+            }
+            match all {
+                Ok(()) => {
+                    let key = r.keys.active(chain).map(|k| k.id);
+                    tracing::info!(neighbours = %peers, chain, key, "BGP key in use");
+                    r.refused.remove(&peers);
+                }
+                Err(error) => {
+                    tracing::error!(neighbours = %peers, chain, %error, "no BGP session: it cannot be protected");
+                    r.refused.insert(peers, error.to_string());
+                }
+            }
+        }
     }
 
     /// BGP is configured.
@@ -90,13 +158,10 @@ impl Connections {
                 if self.connecting.remove(&conn).is_none() {
                     return;
                 }
-                match stream.local_addr() {
-                    Ok(local) => {
-                        self.open(conn, stream);
-                        gateway.bgp(now, |r| r.speaker.connected(now, conn, local));
-                    }
-                    Err(_) => drop(gateway.bgp(now, |r| r.speaker.connect_failed(now, conn))),
-                }
+                match stream.local_addr().and_then(|local| self.open(conn, stream).map(|()| local)) {
+                    Ok(local) => gateway.bgp(now, |r| r.speaker.connected(now, conn, local)),
+                    Err(_) => gateway.bgp(now, |r| r.speaker.connect_failed(now, conn)),
+                };
             }
             Event::Failed(conn) => {
                 if self.connecting.remove(&conn).is_some() {
@@ -126,30 +191,49 @@ impl Connections {
     fn accepted(&mut self, now: Instant, stream: TcpStream, gateway: &mut Gateway) {
         let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+        let peer = canonical(remote).ip();
+        if let Some(Err(error)) = gateway.bgp(now, |r| accepting(&stream, peer, r)) {
+            tracing::debug!(%remote, %error, "BGP connection refused: it is not protected");
+            return;
+        }
         match gateway.bgp(now, |r| r.speaker.accepted(now, canonical(local), canonical(remote))) {
-            Some(Ok(conn)) => self.open(conn, stream),
+            Some(Ok(conn)) => self.open(conn, stream).unwrap_or_else(|_| {
+                gateway.bgp(now, |r| r.speaker.closed(now, conn));
+            }),
             Some(Err(refused)) => tracing::debug!(%remote, %refused, "BGP connection refused"),
             None => {}
         }
     }
 
-    fn open(&mut self, conn: ConnId, stream: TcpStream) {
+    fn open(&mut self, conn: ConnId, stream: TcpStream) -> std::io::Result<()> {
+        let (peer, socket) = (stream.peer_addr()?.ip().to_canonical(), stream.as_fd().try_clone_to_owned()?);
         // Small messages must not wait for each other.
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
         let (tx, rx) = mpsc::channel(2);
         tokio::spawn(writer(conn, write, rx, self.tell.clone()));
         let reader = tokio::spawn(reader(conn, read, self.tell.clone())).abort_handle();
-        self.open.insert(conn, Connection { write: tx, reader, busy: false, wanted: true });
+        self.open.insert(conn, Connection { peer, socket, write: tx, reader, busy: false, wanted: true });
+        Ok(())
     }
 
     /// Does what the speaker wants done.
     pub(super) fn act(&mut self, now: Instant, gateway: &mut Gateway) {
+        self.look_at_keys(now, gateway);
         while let Some(Some(action)) = gateway.bgp(now, |r| r.poll_action()) {
             match action {
-                Action::Connect { conn, local, remote } => {
-                    let task = tokio::spawn(connect(conn, local, remote, self.tell.clone()));
-                    self.connecting.insert(conn, task.abort_handle());
+                Action::Connect { conn, local, remote, tcp } => {
+                    match gateway.bgp(now, |r| connecting(local, remote, &tcp, &r.keys)) {
+                        Some(Ok(socket)) => {
+                            let task = tokio::spawn(connect(conn, socket, remote, self.tell.clone()));
+                            self.connecting.insert(conn, task.abort_handle());
+                        }
+                        Some(Err(error)) => {
+                            tracing::warn!(%remote, %error, "no BGP connection");
+                            gateway.bgp(now, |r| r.speaker.connect_failed(now, conn));
+                        }
+                        None => {}
+                    }
                 }
                 Action::Transmit(conn) => {
                     if let Some(c) = self.open.get_mut(&conn) {
@@ -177,7 +261,7 @@ impl Connections {
     }
 }
 
-fn listen(address: IpAddr) -> anyhow::Result<TcpListener> {
+fn bind(address: IpAddr) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(SocketAddr::new(address, PORT)), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -185,8 +269,12 @@ fn listen(address: IpAddr) -> anyhow::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddr::new(address, PORT).into())?;
+    Ok(socket)
+}
+
+fn listen(socket: &Socket) -> std::io::Result<TcpListener> {
     socket.listen(64)?;
-    Ok(TcpListener::from_std(socket.into())?)
+    TcpListener::from_std(socket.try_clone()?.into())
 }
 
 async fn accept(listener: TcpListener, tell: mpsc::Sender<Event>) {
@@ -203,8 +291,8 @@ async fn accept(listener: TcpListener, tell: mpsc::Sender<Event>) {
     }
 }
 
-async fn connect(conn: ConnId, local: Option<IpAddr>, remote: SocketAddr, tell: mpsc::Sender<Event>) {
-    let event = match try_connect(local, remote).await {
+async fn connect(conn: ConnId, socket: Socket, remote: SocketAddr, tell: mpsc::Sender<Event>) {
+    let event = match TcpSocket::from_std_stream(socket.into()).connect(remote).await {
         Ok(stream) => Event::Connected(conn, stream),
         Err(error) => {
             tracing::debug!(%remote, %error, "BGP connection failed");
@@ -214,13 +302,31 @@ async fn connect(conn: ConnId, local: Option<IpAddr>, remote: SocketAddr, tell: 
     let _ = tell.send(event).await;
 }
 
-async fn try_connect(local: Option<IpAddr>, remote: SocketAddr) -> std::io::Result<TcpStream> {
+/// An accepted connection has inherited its key, unless that has changed meanwhile; its TTL is its own.
+fn accepting(stream: &TcpStream, peer: IpAddr, r: &Routing) -> Result<(), String> {
+    let tcp = r.tcp_options(peer)?;
+    let md5 = TcpOptions { md5_key: tcp.md5_key.clone(), ..TcpOptions::default() };
+    protection::set_keys(stream, Role::Established, peer.into(), &md5, &r.keys, &Current::default())
+        .and_then(|()| Ok(protection::set_ttl(stream, peer, &tcp)?))
+        .map_err(|e| e.to_string())
+}
+
+/// A socket that may connect: bound, and protected as it has to be.
+fn connecting(
+    local: Option<IpAddr>,
+    remote: SocketAddr,
+    tcp: &TcpOptions,
+    keys: &KeyRing,
+) -> Result<Socket, Unprotected> {
     let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if let Some(local) = local {
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }
-    TcpSocket::from_std_stream(socket.into()).connect(remote).await
+    let peer = remote.ip();
+    protection::set_keys(&socket, Role::Connecting, IpNet::from(peer), tcp, keys, &Current::default())?;
+    protection::set_ttl(&socket, peer, tcp)?;
+    Ok(socket)
 }
 
 async fn reader(conn: ConnId, mut stream: OwnedReadHalf, tell: mpsc::Sender<Event>) {

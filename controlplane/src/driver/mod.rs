@@ -7,12 +7,13 @@
 mod bgp;
 mod host;
 mod host_routes;
+mod protection;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::northbound::Query;
 use crate::program::Output;
-use dataplane_api::{Inject, InjectMsg, PortId, PuntClass, SnapshotOp, WorkerHandle};
+use dataplane_api::{Inject, InjectMsg, PortId, SnapshotOp, WorkerHandle};
 use host::{HostStack, Neighbour};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ impl Driver {
     /// Makes the TAPs and subscribes to netlink; `macs` are the ports' addresses, which the TAPs take over.
     pub async fn new(
         config: &Arc<Config>,
-        gateway: Gateway,
+        mut gateway: Gateway,
         workers: Vec<WorkerHandle>,
         publish: Publish,
         macs: &[dataplane_api::MacAddr],
@@ -53,7 +54,7 @@ impl Driver {
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let (host, frames, neighbours) = HostStack::new(config, macs).await?;
-        let bgp = bgp::Connections::new(config)?;
+        let bgp = bgp::Connections::new(Instant::now(), config, &mut gateway)?;
         Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, stop })
     }
 
@@ -100,7 +101,7 @@ impl Driver {
             // A bound, so that a flood cannot keep timers and questions waiting.
             for _ in 0..256 {
                 let Ok(mut msg) = w.punt.pop() else { break };
-                if msg.meta.class == PuntClass::Host {
+                if msg.meta.class.is_host() {
                     self.host.send(msg.meta.port, &msg.data).await;
                 } else {
                     self.gateway.handle_punt(now, &msg.meta, &msg.data);

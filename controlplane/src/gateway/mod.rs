@@ -208,7 +208,7 @@ impl Gateway {
         self.ike.set_clock(now, since_epoch);
     }
 
-    /// A punted packet of one of the protocol classes. `Host` frames go to the host stack, not here.
+    /// A punted packet of one of the protocol classes. Frames for the host go to the host stack, not here.
     pub fn handle_punt(&mut self, now: Instant, meta: &PuntMeta, data: &[u8]) {
         match meta.class {
             PuntClass::Ike => {
@@ -234,7 +234,7 @@ impl Gateway {
             },
             PuntClass::SessionHost => self.handle_inner(now, meta, data),
             PuntClass::Bfd => self.bfd_input(now, meta, data),
-            PuntClass::Host => {}
+            PuntClass::Host | PuntClass::Neighbour | PuntClass::Bgp => {}
         }
         self.pump(now);
     }

@@ -224,13 +224,15 @@ impl Gateway {
     }
 }
 
-const PUNT_CLASSES: [(PuntClass, &str); 6] = [
+const PUNT_CLASSES: [(PuntClass, &str); 8] = [
     (PuntClass::Ike, "ike"),
     (PuntClass::L2tpControl, "l2tp"),
     (PuntClass::PppControl, "ppp"),
     (PuntClass::SessionHost, "session_host"),
     (PuntClass::Host, "host"),
     (PuntClass::Bfd, "bfd"),
+    (PuntClass::Neighbour, "neighbour"),
+    (PuntClass::Bgp, "bgp"),
 ];
 
 fn key(id: SessionId) -> String {

@@ -249,3 +249,28 @@ fn a_dead_egress_makes_bgp_choose_again_and_is_remembered() {
     west.mesh.settle(&mut west.program);
     assert!(matches!(west.ops().last(), Some(SnapshotOp::SoftwireDel(_))));
 }
+
+#[test]
+fn a_neighbour_that_cannot_be_protected_has_no_options_and_says_why() {
+    let more = "key_chains: [{ name: core, keys: [{ id: 3, secret: correct-horse }] }],";
+    let mut side = Side::new(Instant::now(), "1.1.1.1", WEST, EAST, more);
+    let info = |side: &Side| side.routing.neighbours_info(Instant::now())[0].protection.clone();
+    assert_eq!((info(&side).method, info(&side).key_id, info(&side).refused), ("none", None, None));
+
+    let yaml = format!("{{ address: \"{EAST}\", asn: 65000, md5: core, ttl_security: 1 }}");
+    let protected: settings::Neighbour = serde_saphyr::from_str(&yaml).unwrap();
+    let full = config("1.1.1.1", WEST, EAST, more);
+    let bgp = Bgp { neighbours: vec![protected], ..full.bgp.clone().unwrap() };
+    side.routing = Routing::new(Instant::now(), &full, &bgp, StdRng::seed_from_u64(1));
+    side.routing.keys.advance(std::time::SystemTime::now());
+    let shown = info(&side);
+    assert_eq!((shown.method, shown.key_chain.as_deref(), shown.key_id), ("md5", Some("core"), Some(3)));
+    assert_eq!((shown.ttl_security, shown.warnings.len()), (Some(1), 0));
+    let options = side.routing.tcp_options(ip(EAST)).unwrap();
+    assert_eq!((options.md5_key.as_deref(), options.gtsm_hops), (Some("core"), Some(1)));
+    side.routing.refused.insert(ip(EAST).into(), "no TCP-AO".into());
+    assert!(side.routing.tcp_options(ip(EAST)).is_err());
+    assert_eq!(info(&side).refused.as_deref(), Some("no TCP-AO"));
+    // A stranger is the speaker's to refuse.
+    assert!(side.routing.tcp_options(ip("2001:db8::9")).is_ok());
+}

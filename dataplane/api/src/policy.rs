@@ -39,12 +39,20 @@ pub struct Selector {
     pub local_port: PortRange,
     /// Remote ports.
     pub remote_port: PortRange,
+    /// Least TTL or hop limit of a packet that arrives (GTSM, RFC 5082).
+    pub min_ttl: u8,
 }
 
 impl Selector {
     /// Matches everything.
-    pub const ANY: Self =
-        Self { protocol: 0, local: None, remote: None, local_port: PortRange::ANY, remote_port: PortRange::ANY };
+    pub const ANY: Self = Self {
+        protocol: 0,
+        local: None,
+        remote: None,
+        local_port: PortRange::ANY,
+        remote_port: PortRange::ANY,
+        min_ttl: 0,
+    };
 }
 
 /// What the SPD does with a packet.

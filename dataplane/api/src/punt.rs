@@ -16,14 +16,25 @@ pub enum PuntClass {
     /// IP packet from a session for this gateway's own side of it: router solicitation, DHCPv6, ND.
     /// Data: protocol field (2 octets, 0x0021 or 0x0057), IP packet.
     SessionHost = 3,
-    /// Frame for the host stack: ARP, ND, ICMP and TCP to our addresses. Data: Ethernet frame.
+    /// Frame for the host stack: ICMP and TCP to our addresses. Data: Ethernet frame.
     Host = 4,
     /// UDP 3784 (from a neighbour on the link: TTL 255) and 4784. Data: the BFD control packet.
     Bfd = 5,
+    /// The same of ARP and neighbour discovery, without which nothing else works.
+    Neighbour = 6,
+    /// The same of BGP.
+    Bgp = 7,
+}
+
+impl PuntClass {
+    /// It is a frame for the host stack.
+    pub const fn is_host(self) -> bool {
+        matches!(self, Self::Host | Self::Neighbour | Self::Bgp)
+    }
 }
 
 /// Number of punt classes.
-pub const PUNT_CLASSES: usize = 6;
+pub const PUNT_CLASSES: usize = 8;
 
 /// Context of a punted packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

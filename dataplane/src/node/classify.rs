@@ -15,7 +15,7 @@
 //! RFC 3948, section 2: on port 4500 four octets of zero mark IKE, a single octet 0xff is a keepalive.
 
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
-use crate::node::spd;
+use crate::node::{punt, spd};
 use crate::reassembly::Fragments;
 use dataplane_api::{DropReason, PuntClass, Spi, WorkerEvent, Zone};
 use std::net::IpAddr;
@@ -88,7 +88,8 @@ pub fn run(
             Next::Control { class, from, end } => ctx.punt(packet, class, &[], from, end),
             Next::Host => {
                 let end = packet.mbuf.len();
-                ctx.punt(packet, PuntClass::Host, &[], 0, end);
+                let class = if packet.meta.proto == 0 { PuntClass::Neighbour } else { punt::host_class(&packet) };
+                ctx.punt(packet, class, &[], 0, end);
             }
             // A whole datagram is no fragment, unless the reassembled octets say so again.
             Next::Reassemble => ctx.drop(packet, DropReason::Malformed),

@@ -4,8 +4,8 @@
 //! the form that a softwire of the mesh has negotiated: see `esp_in`.
 
 use crate::lane::{Ctx, Lane, Packet};
-use crate::node::spd;
-use dataplane_api::{Action, DropReason, PuntClass};
+use crate::node::{punt, spd};
+use dataplane_api::{Action, DropReason};
 use wire::{ethernet, ip};
 
 /// Drains `input`.
@@ -28,7 +28,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
 /// is for the host only where the SPD says PROTECT, and from the peer that is to protect it (RFC 4301, section 5.2).
 fn host(ctx: &mut Ctx, mut packet: Packet) {
     let (remote, local) = packet.sockets();
-    let protect = spd::action(&ctx.snapshot.policy, packet.meta.proto, local, remote) == Action::Protect;
+    let protect = spd::action(&ctx.snapshot.policy, packet.meta.proto, local, remote, packet.ttl()) == Action::Protect;
     let peer = ctx.snapshot.host_peers.get(&remote.ip()).map(|p| p.0);
     if !protect || peer.is_none() || peer != packet.meta.peer {
         return ctx.drop(packet, DropReason::EspSelector);
@@ -46,5 +46,6 @@ fn host(ctx: &mut Ctx, mut packet: Packet) {
     packet.meta.l4 = packet.meta.l4 - packet.meta.l3 + len as u16;
     packet.meta.l3 = len as u16;
     let end = packet.mbuf.len();
-    ctx.punt(packet, PuntClass::Host, &[], 0, end);
+    let class = punt::host_class(&packet);
+    ctx.punt(packet, class, &[], 0, end);
 }

@@ -159,7 +159,7 @@ fn protector(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<Option<(Pee
     if !trusted && h.protocol == ip::UDP && ours {
         return Err(DropReason::SpdDiscard);
     }
-    match spd::action(&ctx.snapshot.policy, h.protocol, src, dst) {
+    match spd::action(&ctx.snapshot.policy, h.protocol, src, dst, u8::MAX) {
         Action::Bypass => Ok(None),
         Action::Discard if trusted => Ok(None),
         Action::Discard => Err(DropReason::SpdDiscard),

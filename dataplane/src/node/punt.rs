@@ -7,6 +7,7 @@ use dataplane_api::punt::PUNT_CLASSES;
 use dataplane_api::{DropReason, PuntClass, PuntMeta, PuntMsg};
 use rtrb::{Consumer, Producer};
 use std::time::Instant;
+use wire::{icmp, ip};
 
 /// A token bucket over the poll's clock.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +50,30 @@ impl Bucket {
 /// Packets per second and burst of each class, by `PuntClass` number.
 pub type Rates = [(u32, u32); PUNT_CLASSES];
 
-/// IKE, L2TP control, PPP control, hosts behind sessions, host stack, BFD.
-pub const DEFAULT_RATES: Rates =
-    [(10_000, 2_000), (20_000, 4_000), (20_000, 4_000), (10_000, 2_000), (20_000, 4_000), (20_000, 4_000)];
+/// IKE, L2TP control, PPP control, hosts behind sessions, host stack, BFD, neighbours, BGP.
+pub const DEFAULT_RATES: Rates = [
+    (10_000, 2_000),
+    (20_000, 4_000),
+    (20_000, 4_000),
+    (10_000, 2_000),
+    (20_000, 4_000),
+    (20_000, 4_000),
+    (10_000, 2_000),
+    (20_000, 4_000),
+];
+
+/// BGP's port (RFC 4271, section 8).
+const BGP: u16 = 179;
+
+/// The class of an IP packet for the host stack.
+pub fn host_class(packet: &Packet) -> PuntClass {
+    let (src, dst) = packet.sockets();
+    match (packet.meta.proto, packet.payload().first()) {
+        (ip::TCP, _) if src.port() == BGP || dst.port() == BGP => PuntClass::Bgp,
+        (ip::ICMPV6, Some(icmp::ROUTER_SOLICITATION..=icmp::NEIGHBOUR_ADVERTISEMENT)) => PuntClass::Neighbour,
+        _ => PuntClass::Host,
+    }
+}
 
 /// The worker's way to the control plane.
 #[derive(Debug)]

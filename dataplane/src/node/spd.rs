@@ -7,7 +7,7 @@ use dataplane_api::{Action, DropReason, PolicyRule};
 use std::net::SocketAddr;
 
 /// First match decides; nothing matches: discard (RFC 4301, section 4.4.1.1).
-pub fn action(policy: &[PolicyRule], protocol: u8, local: SocketAddr, remote: SocketAddr) -> Action {
+pub fn action(policy: &[PolicyRule], protocol: u8, local: SocketAddr, remote: SocketAddr, ttl: u8) -> Action {
     policy
         .iter()
         .find(|rule| {
@@ -17,6 +17,7 @@ pub fn action(policy: &[PolicyRule], protocol: u8, local: SocketAddr, remote: So
                 && s.remote.is_none_or(|p| p.contains(remote.ip()))
                 && s.local_port.contains(local.port())
                 && s.remote_port.contains(remote.port())
+                && s.min_ttl <= ttl
         })
         .map_or(Action::Discard, |rule| rule.action)
 }
@@ -24,13 +25,13 @@ pub fn action(policy: &[PolicyRule], protocol: u8, local: SocketAddr, remote: So
 /// Whether a packet that came in the clear may be processed.
 pub fn inbound(policy: &[PolicyRule], packet: &Packet) -> Result<(), DropReason> {
     let (remote, local) = packet.sockets();
-    verdict(action(policy, packet.meta.proto, local, remote))
+    verdict(action(policy, packet.meta.proto, local, remote, packet.ttl()))
 }
 
 /// Whether a packet of ours may leave in the clear.
 pub fn outbound(policy: &[PolicyRule], packet: &Packet) -> Result<(), DropReason> {
     let (local, remote) = packet.sockets();
-    verdict(action(policy, packet.meta.proto, local, remote))
+    verdict(action(policy, packet.meta.proto, local, remote, u8::MAX))
 }
 
 fn verdict(action: Action) -> Result<(), DropReason> {
@@ -61,11 +62,12 @@ mod tests {
         ];
         let local = |port| SocketAddr::new("192.0.2.1".parse().unwrap(), port);
         let remote = "198.51.100.7:4242".parse().unwrap();
-        assert_eq!(action(&policy, 17, local(500), remote), Action::Bypass);
-        assert_eq!(action(&policy, 17, local(1701), remote), Action::Protect);
-        assert_eq!(action(&policy, 17, local(53), remote), Action::Discard);
-        assert_eq!(action(&policy, 1, local(0), remote), Action::Bypass);
-        assert_eq!(action(&policy, 6, local(22), remote), Action::Discard);
-        assert_eq!(action(&policy, 17, "192.0.2.2:500".parse().unwrap(), remote), Action::Discard);
+        let action = |protocol, local| action(&policy, protocol, local, remote, 64);
+        assert_eq!(action(17, local(500)), Action::Bypass);
+        assert_eq!(action(17, local(1701)), Action::Protect);
+        assert_eq!(action(17, local(53)), Action::Discard);
+        assert_eq!(action(1, local(0)), Action::Bypass);
+        assert_eq!(action(6, local(22)), Action::Discard);
+        assert_eq!(action(17, "192.0.2.2:500".parse().unwrap()), Action::Discard);
     }
 }

@@ -86,10 +86,10 @@ fn the_host_stack_gets_whole_frames() {
     let mut ns = frame(0, &ns);
     ns[..6].copy_from_slice(&[0x33, 0x33, 0xff, 0, 0, 1]);
     let ping = frame(0, &icmp("192.0.2.9", "192.0.2.1", 64, icmp_wire::ECHO_REQUEST, &[0; 8]));
-    for f in [arp, ns, ping] {
+    for (f, class) in [(arp, PuntClass::Neighbour), (ns, PuntClass::Neighbour), (ping, PuntClass::Host)] {
         b.through(0, &f);
         let m = b.punts();
-        assert_eq!((m.len(), m[0].meta.class, m[0].meta.port, &m[0].data), (1, PuntClass::Host, PortId(0), &f));
+        assert_eq!((m.len(), m[0].meta.class, m[0].meta.port, &m[0].data), (1, class, PortId(0), &f));
     }
     let bgp = frame(1, &packet("198.51.100.9", "198.51.100.1", proto::TCP, 64, &[0; 20]));
     b.through(1, &bgp);
@@ -107,6 +107,46 @@ fn a_flood_of_one_class_is_policed_and_starves_no_other() {
     assert_eq!(b.drops(), [(DropReason::PuntPoliced, 24)]);
     b.through(0, &frame(0, &datagram("192.0.2.9", "192.0.2.1", (500, 500), IKE)));
     assert_eq!(b.punts().len(), 1);
+}
+
+// M14: strangers do not come near port 179, nor does somebody with a neighbour's address from further away (GTSM, RFC
+// 5082); a flood that the SPD lets pass has a bucket of its own.
+#[test]
+fn floods_leave_bgp_and_its_neighbours_alone() {
+    let mut b = Bench::with(1, Action::Bypass, 64);
+    let (remote, port) = (Some(prefix("192.0.2.9/32")), PortRange::one(179));
+    let any = Selector::ANY;
+    let rule = |selector, action| PolicyRule { selector, action };
+    b.publish(&[SnapshotOp::Policy(vec![
+        rule(Selector { protocol: 6, remote, local_port: port, min_ttl: 255, ..any }, Action::Bypass),
+        rule(Selector { protocol: 6, remote, remote_port: port, min_ttl: 255, ..any }, Action::Bypass),
+        rule(Selector { protocol: 1, ..any }, Action::Bypass),
+        rule(any, Action::Discard),
+    ])]);
+    let tcp = |src, ttl, ports: (u16, u16)| {
+        let (from, to) = (ports.0.to_be_bytes(), ports.1.to_be_bytes());
+        frame(0, &packet(src, "192.0.2.1", proto::TCP, ttl, &[&from[..], &to, &[0; 16]].concat()))
+    };
+    let ping = frame(0, &icmp("192.0.2.9", "192.0.2.1", 64, icmp_wire::ECHO_REQUEST, &[0; 8]));
+    let mut arp = vec![0; 42];
+    assert!(ethernet::emit(&mut arp, [0xff; 6], SUBSCRIBER_MAC, None, ethernet::ARP));
+    for _ in 0..100 {
+        b.through(0, &tcp("192.0.2.8", 255, (4000, 179)));
+        b.through(0, &tcp("192.0.2.9", 254, (4000, 179)));
+        b.through(0, &tcp("192.0.2.9", 255, (4000, 22)));
+        b.through(0, &ping);
+    }
+    assert_eq!(b.punts().len(), 16);
+    let drops: std::collections::HashMap<_, _> = b.drops().into_iter().collect();
+    assert_eq!((drops[&DropReason::SpdDiscard], drops[&DropReason::PuntPoliced]), (300, 84));
+    for (f, class) in [
+        (tcp("192.0.2.9", 255, (4000, 179)), PuntClass::Bgp),
+        (tcp("192.0.2.9", 255, (179, 4000)), PuntClass::Bgp),
+        (arp, PuntClass::Neighbour),
+    ] {
+        b.through(0, &f);
+        assert_eq!(b.punts().iter().map(|m| m.meta.class).collect::<Vec<_>>(), [class]);
+    }
 }
 
 #[test]

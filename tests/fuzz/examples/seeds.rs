@@ -152,7 +152,9 @@ fn main() -> std::io::Result<()> {
         write("bfd_pair", name, &quick)?;
     }
     write("config", "listeners", CONFIG.as_bytes())?;
+    write("config", "bgp", BGP.as_bytes())?;
     write("config", "empty", b"{}\n")
 }
 
 const CONFIG: &str = include_str!("seed.yaml");
+const BGP: &str = include_str!("bgp.yaml");

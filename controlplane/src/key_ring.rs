@@ -1,0 +1,192 @@
+//! The keys of BGP's sessions as time passes: which key of a chain is in use, and what RFC 3562 has to say about it.
+//! Sans-IO: the time of day comes in, changes come out, and the driver sets keys on sockets.
+
+use crate::config::Bgp;
+use crate::config::key_chain::{Key, KeyChain};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+/// Shortest key (RFC 3562, section 3).
+const MIN_LENGTH: usize = 12;
+/// Oldest key (RFC 3562, section 3).
+const MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Why a neighbour's key is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning {
+    /// This key has fewer octets than it should.
+    Short(u8),
+    /// This key is in use for too long.
+    Old(u8),
+    /// This key has passed its end, and no other has started.
+    Ended(u8),
+    /// This key protects sessions with other neighbours, too.
+    Shared(u8),
+    /// No key has started.
+    None,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short(id) => write!(f, "key {id} has fewer than {MIN_LENGTH} octets (RFC 3562)"),
+            Self::Old(id) => write!(f, "key {id} is in use for more than 90 days (RFC 3562)"),
+            Self::Ended(id) => write!(f, "key {id} has passed its end and stays in use: no other has started"),
+            Self::Shared(id) => write!(f, "key {id} is used with other neighbours, too (RFC 3562)"),
+            Self::None => f.write_str("no key of the chain has started"),
+        }
+    }
+}
+
+/// What a chain says at a time, by key id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Current {
+    /// Sent.
+    pub active: Option<u8>,
+    /// Accepted.
+    pub accepted: Vec<u8>,
+}
+
+/// All chains and their users.
+#[derive(Debug, Default)]
+pub struct KeyRing {
+    chains: BTreeMap<String, (KeyChain, Current)>,
+    users: Vec<(IpAddr, String)>,
+    /// From when on keys without a start are known to be in use.
+    since: Option<SystemTime>,
+    warnings: BTreeMap<IpAddr, BTreeSet<Warning>>,
+}
+
+impl KeyRing {
+    /// As configured; nothing is current before [`Self::advance`].
+    pub fn new(bgp: &Bgp) -> Self {
+        let chains = bgp.key_chains.iter().map(|c| (c.name.clone(), (c.clone(), Current::default()))).collect();
+        let users = bgp.neighbours.iter().filter_map(|n| Some((n.address, n.key_chain()?.to_owned()))).collect();
+        Self { chains, users, ..Self::default() }
+    }
+
+    /// It is `now`. Gives the chains whose keys have changed, with what was before; all of them the first time. A
+    /// warning is logged when it begins.
+    pub fn advance(&mut self, now: SystemTime) -> Vec<(String, Current)> {
+        let first = self.since.is_none();
+        let since = *self.since.get_or_insert(now);
+        let mut changed = Vec::new();
+        for (name, (chain, current)) in &mut self.chains {
+            let active = chain.active(now).map(|k| k.id);
+            let next = Current { active, accepted: chain.accepted(now).map(|k| k.id).collect() };
+            if first || *current != next {
+                changed.push((name.clone(), std::mem::replace(current, next)));
+            }
+        }
+        let warnings = self.judge(now, since);
+        for (neighbour, all) in &warnings {
+            for warning in all.difference(self.warnings.get(neighbour).unwrap_or(&BTreeSet::new())) {
+                tracing::warn!(%neighbour, %warning, "BGP key");
+            }
+        }
+        self.warnings = warnings;
+        changed
+    }
+
+    fn judge(&self, now: SystemTime, since: SystemTime) -> BTreeMap<IpAddr, BTreeSet<Warning>> {
+        let active: Vec<_> = self.users.iter().map(|(n, chain)| (*n, self.active(chain))).collect();
+        let mut users: HashMap<&[u8], usize> = HashMap::new();
+        for key in active.iter().filter_map(|(_, key)| *key) {
+            *users.entry(key.secret.bytes()).or_default() += 1;
+        }
+        let judge = |(neighbour, key): &(IpAddr, Option<&Key>)| {
+            let Some(key) = key else { return (*neighbour, BTreeSet::from([Warning::None])) };
+            let age = now.duration_since(key.start.unwrap_or(since)).unwrap_or_default();
+            let found = [
+                (key.secret.bytes().len() < MIN_LENGTH, Warning::Short(key.id)),
+                (age > MAX_AGE, Warning::Old(key.id)),
+                (key.has_ended(now), Warning::Ended(key.id)),
+                (users.get(key.secret.bytes()).is_some_and(|n| *n > 1), Warning::Shared(key.id)),
+            ];
+            (*neighbour, found.into_iter().filter(|(is, _)| *is).map(|(_, warning)| warning).collect())
+        };
+        active.iter().map(judge).collect()
+    }
+
+    /// The key of a chain to sign with.
+    pub fn active(&self, chain: &str) -> Option<&Key> {
+        let (chain, current) = self.chains.get(chain)?;
+        chain.keys.iter().find(|k| Some(k.id) == current.active)
+    }
+
+    /// The keys of a chain that may be received.
+    pub fn accepted(&self, chain: &str) -> impl Iterator<Item = &Key> {
+        let found = self.chains.get(chain);
+        found.into_iter().flat_map(|(chain, current)| chain.keys.iter().filter(|k| current.accepted.contains(&k.id)))
+    }
+
+    /// What is wrong with the key of a neighbour.
+    pub fn warnings(&self, neighbour: IpAddr) -> impl Iterator<Item = &Warning> {
+        self.warnings.get(&neighbour).into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(chains: &str, neighbours: &str) -> KeyRing {
+        let yaml = format!("{{ asn: 1, router_id: 1.1.1.1, key_chains: [{chains}], neighbours: [{neighbours}] }}");
+        KeyRing::new(&serde_saphyr::from_str(&yaml).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    fn day(n: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(n * 24 * 3600)
+    }
+
+    fn warnings(ring: &KeyRing, neighbour: &str) -> Vec<Warning> {
+        ring.warnings(neighbour.parse().unwrap()).cloned().collect()
+    }
+
+    #[test]
+    fn keys_follow_each_other() {
+        let chain = "{ name: a, keys: [{ id: 1, secret: first-of-all-1, end: 1970-01-12T00:00:00Z }, \
+                     { id: 2, secret: second-of-all, start: 1970-01-11T00:00:00Z }] }";
+        let mut r = ring(chain, "{ address: 192.0.2.1, asn: 1, md5: a }");
+        assert!(r.active("a").is_none());
+        assert_eq!(r.advance(day(0)), [("a".to_owned(), Current::default())]);
+        assert_eq!(r.active("a").map(|k| k.id), Some(1));
+        assert!(r.advance(day(9)).is_empty());
+        assert_eq!(r.advance(day(10)), [("a".to_owned(), Current { active: Some(1), accepted: vec![1] })]);
+        assert_eq!(r.active("a").map(|k| k.secret.bytes()), Some(&b"second-of-all"[..]));
+        assert_eq!(r.accepted("a").map(|k| k.id).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(r.advance(day(11)).len(), 1);
+        assert_eq!(r.accepted("a").map(|k| k.id).collect::<Vec<_>>(), [2]);
+        assert!(warnings(&r, "192.0.2.1").is_empty());
+    }
+
+    // RFC 3562, section 3.
+    #[test]
+    fn weak_keys_are_warned_of() {
+        let chains = "{ name: short, keys: [{ id: 1, secret: elevenbytes }] }, \
+                      { name: good, keys: [{ id: 2, secret: twelve-bytes, start: 1970-01-01T00:00:00Z }] }, \
+                      { name: same, keys: [{ id: 3, secret: twelve-bytes, end: 1970-01-03T00:00:00Z }] }, \
+                      { name: late, keys: [{ id: 4, secret: twelve-octets, start: 1971-01-01T00:00:00Z }] }";
+        let neighbours = "{ address: 192.0.2.1, asn: 1, md5: short }, { address: 192.0.2.2, asn: 1, md5: good }, \
+                          { address: 192.0.2.3, asn: 1, tcp_ao: same }, { address: 192.0.2.4, asn: 1, md5: late }, \
+                          { address: 192.0.2.5, asn: 1 }";
+        let mut r = ring(chains, neighbours);
+        r.advance(day(1));
+        assert_eq!(warnings(&r, "192.0.2.1"), [Warning::Short(1)]);
+        assert_eq!(warnings(&r, "192.0.2.2"), [Warning::Shared(2)]);
+        assert_eq!(warnings(&r, "192.0.2.3"), [Warning::Shared(3)]);
+        assert_eq!(warnings(&r, "192.0.2.4"), [Warning::None]);
+        assert!(warnings(&r, "192.0.2.5").is_empty());
+        r.advance(day(91));
+        assert_eq!(warnings(&r, "192.0.2.2"), [Warning::Old(2), Warning::Shared(2)]);
+        assert_eq!(warnings(&r, "192.0.2.3"), [Warning::Ended(3), Warning::Shared(3)]);
+        // A key without a start is as old as its use here.
+        assert_eq!(warnings(&r, "192.0.2.1"), [Warning::Short(1)]);
+        r.advance(day(92));
+        assert_eq!(warnings(&r, "192.0.2.1"), [Warning::Short(1), Warning::Old(1)]);
+        let shown: String = r.warnings("192.0.2.2".parse().unwrap()).map(ToString::to_string).collect();
+        assert!(!shown.contains("twelve"), "{shown}");
+    }
+}
