@@ -9,15 +9,17 @@
 //! A route that offers IP-in-IP tunnels is encapsulated to their egress endpoints, those whose color it asks for where
 //! it asks. Without an offer, a next hop of the other family is itself the egress: the provisioned default.
 
+mod operate;
+mod view;
+
 use crate::config::{Bgp, Config, bgp as settings};
 use crate::mesh::Mesh;
-use crate::northbound::{BgpNeighbourInfo, BgpRouteInfo};
 use crate::program::Program;
 use bgp::attribute::{Attributes, NextHop as BgpNextHop};
 use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs};
 use bgp::policy::{Policy, Verdict};
 use bgp::rib::{BestPath, Peering, Source, Tracking};
-use bgp::speaker::{ConnId, Event, NeighbourView, Speaker, SpeakerConfig};
+use bgp::speaker::{ConnId, Event, Speaker, SpeakerConfig};
 use bgp::tunnel::Tunnel;
 use dataplane_api::{IpPrefix, NextHop, PortId, SnapshotOp};
 use ipnet::IpNet;
@@ -160,31 +162,6 @@ impl Routing {
     /// The next thing to do about a connection.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// Neighbours, for the management plane.
-    pub fn neighbours_info(&self, now: Instant) -> Vec<BgpNeighbourInfo> {
-        let info = |n: NeighbourView<'_>| BgpNeighbourInfo {
-            address: n.address,
-            router_id: n.router_id,
-            state: format!("{:?}", n.state),
-            seconds: n.since.map(|t| now.saturating_duration_since(t).as_secs()),
-            established: n.established,
-            messages_in: n.received,
-            messages_out: n.sent,
-            last_down: n.last_down.map(ToString::to_string),
-        };
-        self.speaker.neighbours().map(info).collect()
-    }
-
-    /// Best paths, for the management plane.
-    pub fn routes_info(&self) -> Vec<BgpRouteInfo> {
-        let row = |(prefix, (next_hop, egresses)): (&IpPrefix, &(IpAddr, Vec<IpAddr>))| BgpRouteInfo {
-            prefix: prefix.to_string(),
-            next_hop: *next_hop,
-            egresses: egresses.clone(),
-        };
-        self.programmed.iter().map(row).collect()
     }
 
     /// Ends all sessions.

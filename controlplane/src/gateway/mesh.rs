@@ -54,6 +54,13 @@ impl Gateway {
             remote: s.remote,
             state: if s.protection == Protection::Esp(None) { "down" } else { "up" },
             peer: view.pad.map(str::to_owned),
+            profile: self
+                .config
+                .ike
+                .peers
+                .iter()
+                .find(|p| Some(p.name.as_str()) == view.pad)
+                .and_then(|p| p.softwire.clone()),
             esp: view.suite.map(|suite| suite.to_string()),
             mtu: s.mtu,
             path_mtu: s.path_mtu,

@@ -9,13 +9,17 @@
 //! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
 //! | `mesh` | softwires to other AFBRs and their SAs |
 //! | `query` | answers for the management plane |
+//! | `measure` | what metrics and profiles of the mesh are made of |
+//! | `operate` | what the operator does |
 //!
 //! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
 //! [`Gateway::poll_timeout`].
 
 mod inner;
 mod keys;
+mod measure;
 mod mesh;
+mod operate;
 mod query;
 mod softwire;
 
