@@ -236,7 +236,7 @@ pub struct ProfileInfo {
     pub name: String,
     /// `transport` or `tunnel`.
     pub mode: &'static str,
-    /// ESP proposals in order of preference.
+    /// ESP proposals in order of preference, its own or those of all; the built-in ones when empty.
     pub esp_proposals: Vec<String>,
     /// Who brings the SA up: we, the AFBR, or, where absent, the one with the lower address.
     pub initiate: Option<bool>,

@@ -151,6 +151,9 @@ fn main() -> std::io::Result<()> {
         }
         write("bfd_pair", name, &quick)?;
     }
+    for (name, script) in softwire_fuzz::bgp_speaker::seeds() {
+        write("bgp_speaker", &name, &script)?;
+    }
     write("config", "listeners", CONFIG.as_bytes())?;
     write("config", "empty", b"{}\n")
 }
