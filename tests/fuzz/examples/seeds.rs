@@ -153,6 +153,7 @@ fn main() -> std::io::Result<()> {
     }
     for (name, script) in softwire_fuzz::bgp_speaker::seeds() {
         write("bgp_speaker", &name, &script)?;
+        assert!(softwire_fuzz::bgp_speaker::speaker(&script) > 0, "bgp_speaker {name}: no session");
     }
     write("config", "listeners", CONFIG.as_bytes())?;
     write("config", "empty", b"{}\n")

@@ -279,8 +279,7 @@ impl Bed {
             },
             _ => {
                 let refresh = |subtype| RouteRefresh { family: Family::Ipv4Unicast, subtype };
-                let mut withdrawn = Update::default();
-                withdrawn.withdrawn.extend("10.2.0.0/24".parse());
+                let withdrawn = Update { withdrawn: "10.2.0.0/24".parse().into_iter().collect(), ..Update::default() };
                 let message = match how & 15 {
                     0 => open(self.bad_asn, 2),
                     1 => Message::KeepAlive,
@@ -328,9 +327,9 @@ fn messages(mut octets: &[u8]) -> Vec<&[u8]> {
     all
 }
 
-/// Plays a script.
-pub fn speaker(data: &[u8]) {
-    let Some((&choice, mut script)) = data.split_first() else { return };
+/// Plays a script. Gives how often the other neighbour's session was established.
+pub fn speaker(data: &[u8]) -> u64 {
+    let Some((&choice, mut script)) = data.split_first() else { return 0 };
     let mut bed = Bed::new(choice);
     bed.check();
     for _ in 0..MAX_STEPS {
@@ -347,6 +346,7 @@ pub fn speaker(data: &[u8]) {
     // Time goes on whatever was left behind.
     bed.pass(Duration::from_secs(600));
     bed.check();
+    bed.speaker.neighbour(bed.bad).map_or(0, |bad| bad.established)
 }
 
 /// Scripts that lead somewhere, for seeds.

@@ -40,7 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bfd", bfd::codecs),
     ("bfd_pair", |data| drop(bfd::pair(data))),
     ("bgp", bgp::codecs),
-    ("bgp_speaker", bgp_speaker::speaker),
+    ("bgp_speaker", |data| _ = bgp_speaker::speaker(data)),
     ("config", config::text),
 ];
 
