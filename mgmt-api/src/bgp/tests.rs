@@ -72,7 +72,7 @@ pub(crate) fn answer(query: Query) {
                 "2001:db8::2" => Err(NotDone::State(format!("{action:?}").leak())),
                 _ => Err(NotDone::Unknown),
             };
-            drop(to.send(result));
+            let _ = to.send(result);
         }
         Query::RekeySoftwire(id, to) => {
             let result = match id {
@@ -80,7 +80,7 @@ pub(crate) fn answer(query: Query) {
                 1 => Err(NotDone::State("the softwire is not protected")),
                 _ => Err(NotDone::Unknown),
             };
-            drop(to.send(result));
+            let _ = to.send(result);
         }
         Query::MeshMetrics(to) => {
             let softwire =
