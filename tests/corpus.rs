@@ -13,7 +13,7 @@ use std::path::Path;
 fn budget(target: &str) -> usize {
     match target {
         "ike_pair" => 200,
-        name if name.ends_with("_pair") || name.ends_with("_link") => 2000,
+        name if ["_pair", "_link", "_speaker"].iter().any(|end| name.ends_with(end)) => 2000,
         _ => 20_000,
     }
 }
@@ -60,4 +60,4 @@ macro_rules! replays {
     };
 }
 
-replays!(wire ppp ppp_link dhcp6 dhcp6_pair esp l2tp l2tp_pair ike ike_pair bfd bfd_pair bgp config);
+replays!(wire ppp ppp_link dhcp6 dhcp6_pair esp l2tp l2tp_pair ike ike_pair bfd bfd_pair bgp bgp_speaker config);

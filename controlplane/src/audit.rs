@@ -1,6 +1,6 @@
 //! The audit log: one structured line for each subscriber accepted, rejected or torn down (H31), joining IKE
-//! identity, PPP user, outer address, inner addresses and octets (H23). Target `audit`, so that an operator
-//! can send it where the law wants it.
+//! identity, PPP user, outer address, inner addresses and octets (H23), and for each thing that the operator does through
+//! the API. Target `audit`, so that an operator can send it where the law wants it.
 
 use dataplane_api::IpPrefix;
 use std::net::SocketAddr;
@@ -15,6 +15,8 @@ pub enum Verb {
     Reject,
     /// A softwire ended.
     Teardown,
+    /// The operator has done something.
+    Operate,
 }
 
 /// One line.
@@ -65,6 +67,7 @@ impl Record {
             Verb::Accept => "accept",
             Verb::Reject => "reject",
             Verb::Teardown => "teardown",
+            Verb::Operate => "operate",
         };
         let inner = self.inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         tracing::info!(

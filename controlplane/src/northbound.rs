@@ -1,6 +1,13 @@
 //! What the management plane may ask and sees: plain serializable types, and a handle that carries questions
 //! to the control plane's thread and brings the answers back.
 
+mod bgp;
+
+pub use bgp::{
+    BgpAction, BgpAttributesInfo, BgpFamily, BgpFamilyInfo, BgpMatch, BgpMessagesInfo, BgpNegotiatedInfo, BgpPage,
+    BgpPathInfo, BgpReceivedInfo, BgpRestartInfo, BgpRouteInfo, BgpSelect, BgpSentInfo, BgpTotalsInfo, BgpTunnelInfo,
+};
+
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -178,20 +185,50 @@ pub struct SoftwireInfo {
 pub struct BgpNeighbourInfo {
     /// Its address; the key of this resource.
     pub address: IpAddr,
+    /// What the configuration says of it.
+    pub description: Option<String>,
+    /// Its AS.
+    pub asn: u32,
+    /// Our AS.
+    pub local_asn: u32,
+    /// Our address that the session is to have, where it is fixed.
+    pub local: Option<IpAddr>,
     /// Its BGP Identifier, while the session is established.
     pub router_id: Option<Ipv4Addr>,
+    /// Our BGP Identifier.
+    pub local_router_id: Ipv4Addr,
+    /// A client of ours as a route reflector (RFC 4456).
+    pub client: bool,
     /// State of the session (RFC 4271, section 8.2.2).
     pub state: String,
+    /// Why no session is wanted: `disabled`, or `max_prefix` after too many prefixes.
+    pub stopped: Option<&'static str>,
     /// Seconds since it is established.
     pub seconds: Option<u64>,
     /// How often it was established.
     pub established: u64,
+    /// How often an established session was lost.
+    pub flaps: u64,
     /// Messages received.
     pub messages_in: u64,
     /// Messages sent.
     pub messages_out: u64,
+    /// Those received, by type.
+    pub received: BgpMessagesInfo,
+    /// Those sent, by type.
+    pub sent: BgpMessagesInfo,
+    /// What the established session has agreed on.
+    pub negotiated: Option<BgpNegotiatedInfo>,
+    /// Families, with what is exchanged of each.
+    pub families: Vec<BgpFamilyInfo>,
+    /// Import policy. Without one all routes of an internal neighbour are taken, none of an external one (RFC 8212).
+    pub import: Option<String>,
+    /// Export policy, likewise.
+    pub export: Option<String>,
     /// Why the last session, or attempt at one, ended.
     pub last_down: Option<String>,
+    /// How many seconds ago that was.
+    pub last_down_seconds: Option<u64>,
     /// What protects it.
     pub protection: BgpProtectionInfo,
 }
@@ -213,15 +250,71 @@ pub struct BgpProtectionInfo {
     pub refused: Option<String>,
 }
 
-/// A best path.
+/// An IPsec profile of the mesh, as configured.
 #[derive(Clone, Debug, Serialize)]
-pub struct BgpRouteInfo {
-    /// The prefix.
-    pub prefix: String,
-    /// Next hop.
-    pub next_hop: IpAddr,
-    /// AFBRs that packets are encapsulated to; empty when they are forwarded as they are.
-    pub egresses: Vec<IpAddr>,
+pub struct ProfileInfo {
+    /// Its name; the key of this resource.
+    pub name: String,
+    /// `transport` or `tunnel`.
+    pub mode: &'static str,
+    /// ESP proposals in order of preference, its own or those of all; the built-in ones when empty.
+    pub esp_proposals: Vec<String>,
+    /// Our IKE identity.
+    pub identity: Option<String>,
+    /// When we bring the SA up: `at_start`, `on_demand`, `respond`; where absent, the one with the lower address does at
+    /// start.
+    pub start: Option<&'static str>,
+    /// Seconds after which a child SA is rekeyed.
+    pub rekey: u64,
+    /// Packets, 0 for no limit.
+    pub rekey_packets: u64,
+    /// Octets, 0 for no limit.
+    pub rekey_octets: u64,
+    /// Packets.
+    pub replay_window: u16,
+    /// PAD entries of the AFBRs whose softwires it protects.
+    pub peers: Vec<ProfilePeerInfo>,
+}
+
+/// What a profile is bound to.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProfilePeerInfo {
+    /// PAD entry.
+    pub name: String,
+    /// The AFBR's end of the softwire.
+    pub address: Option<IpAddr>,
+    /// Routes that ask for this color only.
+    pub color: Option<u32>,
+    /// Routes within these prefixes only; all when empty.
+    pub prefixes: Vec<String>,
+    /// It carries BGP, too.
+    pub bgp: bool,
+}
+
+/// What is measured of a softwire.
+#[derive(Clone, Debug, Serialize)]
+pub struct SoftwireMetrics {
+    /// Its number.
+    pub id: u16,
+    /// The AFBR's end.
+    pub remote: IpAddr,
+    /// Packets pass: it needs no SA, or has one.
+    pub up: bool,
+    /// Packets and octets decapsulated.
+    pub received: [u64; 2],
+    /// Packets and octets encapsulated.
+    pub sent: [u64; 2],
+}
+
+/// What is measured of routes and softwires.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct MeshMetrics {
+    /// The RIB, by family; empty without BGP.
+    pub rib: Vec<BgpTotalsInfo>,
+    /// Sets of path attributes that all routes share.
+    pub attribute_sets: usize,
+    /// Softwires, in the order of their numbers.
+    pub softwires: Vec<SoftwireMetrics>,
 }
 
 /// One line of the SPD.
@@ -347,14 +440,37 @@ pub enum Query {
     Softwires(oneshot::Sender<Vec<SoftwireInfo>>),
     /// All BGP neighbours.
     BgpNeighbours(oneshot::Sender<Vec<BgpNeighbourInfo>>),
-    /// The best paths of BGP.
-    BgpRoutes(oneshot::Sender<Vec<BgpRouteInfo>>),
     /// All BFD sessions.
     Bfd(oneshot::Sender<Vec<BfdInfo>>),
+    /// Routes of the Loc-RIB.
+    BgpRoutes(BgpSelect, oneshot::Sender<BgpPage<BgpRouteInfo>>),
+    /// Routes of a neighbour's Adj-RIB-In; `None` when there is no such neighbour.
+    BgpReceived(IpAddr, BgpSelect, oneshot::Sender<Option<BgpPage<BgpReceivedInfo>>>),
+    /// Routes of a neighbour's Adj-RIB-Out; `None` when there is no such neighbour.
+    BgpSent(IpAddr, BgpSelect, oneshot::Sender<Option<BgpPage<BgpSentInfo>>>),
+    /// Do something about a BGP neighbour.
+    BgpAct(IpAddr, BgpAction, oneshot::Sender<Result<(), NotDone>>),
+    /// Rekey the SA of a softwire.
+    RekeySoftwire(u16, oneshot::Sender<Result<(), NotDone>>),
+    /// The IPsec profiles of the mesh.
+    Profiles(oneshot::Sender<Vec<ProfileInfo>>),
+    /// What is measured of routes and softwires.
+    MeshMetrics(oneshot::Sender<MeshMetrics>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
     /// Counters.
     Counters(oneshot::Sender<CountersInfo>),
+}
+
+/// Why an action is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// There is nothing by that name.
+    #[error("there is none")]
+    Unknown,
+    /// Not in the state that it is in.
+    #[error("{0}")]
+    State(&'static str),
 }
 
 /// The control plane does not answer: it is shutting down.

@@ -9,16 +9,18 @@
 //! A route that offers IP-in-IP tunnels is encapsulated to their egress endpoints, those whose color it asks for where
 //! it asks. Without an offer, a next hop of the other family is itself the egress: the provisioned default.
 
+mod operate;
+mod view;
+
 use crate::config::{Bgp, Config, bgp as settings};
 use crate::key_ring::KeyRing;
 use crate::mesh::{Egress, Mesh};
-use crate::northbound::{BgpNeighbourInfo, BgpProtectionInfo, BgpRouteInfo};
 use crate::program::Program;
 use bgp::attribute::{Attributes, ExtendedCommunity, NextHop as BgpNextHop};
 use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs, TcpOptions};
 use bgp::policy::{Policy, Verdict};
 use bgp::rib::{BestPath, Peering, Source, Tracking};
-use bgp::speaker::{ConnId, Event, NeighbourView, Speaker, SpeakerConfig};
+use bgp::speaker::{ConnId, Event, Speaker, SpeakerConfig};
 use bgp::tunnel::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Tunnel, TunnelEncap};
 use dataplane_api::{IpPrefix, NextHop, PortId, SnapshotOp};
 use ipnet::IpNet;
@@ -228,49 +230,6 @@ impl Routing {
             return Ok(TcpOptions::default());
         };
         self.refused.get(&peers).cloned().map_or_else(|| Ok(tcp.clone()), Err)
-    }
-
-    fn protection(&self, n: &NeighbourView<'_>) -> BgpProtectionInfo {
-        let tcp = &n.config.tcp;
-        let (method, key_chain) = match (&tcp.md5_key, &tcp.ao_key_chain) {
-            (Some(chain), _) => ("md5", Some(chain)),
-            (None, Some(chain)) => ("tcp_ao", Some(chain)),
-            (None, None) => ("none", None),
-        };
-        BgpProtectionInfo {
-            method,
-            key_chain: key_chain.cloned(),
-            key_id: key_chain.and_then(|chain| self.keys.active(chain)).map(|k| k.id),
-            ttl_security: tcp.gtsm_hops,
-            warnings: self.keys.warnings(n.address).map(ToString::to_string).collect(),
-            refused: self.refused.get(&n.range.unwrap_or_else(|| n.address.into())).cloned(),
-        }
-    }
-
-    /// Neighbours, for the management plane.
-    pub fn neighbours_info(&self, now: Instant) -> Vec<BgpNeighbourInfo> {
-        let info = |n: NeighbourView<'_>| BgpNeighbourInfo {
-            address: n.address,
-            router_id: n.router_id,
-            state: format!("{:?}", n.state),
-            seconds: n.since.map(|t| now.saturating_duration_since(t).as_secs()),
-            established: n.established,
-            messages_in: n.received,
-            messages_out: n.sent,
-            last_down: n.last_down.map(ToString::to_string),
-            protection: self.protection(&n),
-        };
-        self.speaker.neighbours().map(info).collect()
-    }
-
-    /// Best paths, for the management plane.
-    pub fn routes_info(&self) -> Vec<BgpRouteInfo> {
-        let row = |(prefix, (next_hop, egresses)): (&IpPrefix, &(IpAddr, Vec<Egress>))| BgpRouteInfo {
-            prefix: prefix.to_string(),
-            next_hop: *next_hop,
-            egresses: egresses.iter().map(|e| e.endpoint).collect(),
-        };
-        self.programmed.iter().map(row).collect()
     }
 
     /// Ends all sessions.

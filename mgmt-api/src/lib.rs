@@ -8,9 +8,13 @@
 //! | `DELETE /api/v1/subscribers/ID` | disconnects, by `tunnel.session` or by user |
 //! | `GET /api/v1/ike-sas`, `POST /api/v1/ike-sas/PEER/rekey` | IKE SAs |
 //! | `GET /api/v1/child-sas`, `POST /api/v1/child-sas/SPI/rekey` | child SAs; `SPI` is the inbound one, hexadecimal |
-//! | `GET /api/v1/softwires` | softwires to other AFBRs |
-//! | `GET /api/v1/bgp/neighbours`, `GET /api/v1/bgp/routes` | BGP sessions; best paths and where they lead |
 //! | `GET /api/v1/bfd` | BFD sessions |
+//! | `GET /api/v1/softwires`, `POST /api/v1/softwires/ID/rekey` | softwires to other AFBRs |
+//! | `GET /api/v1/mesh/profiles` | IPsec profiles and what is bound to them |
+//! | `GET /api/v1/bgp/neighbours[/ADDRESS]` | BGP sessions |
+//! | `GET /api/v1/bgp/routes` | the Loc-RIB with all paths, and where it leads; in pages |
+//! | `GET /api/v1/bgp/neighbours/ADDRESS/routes/in`, `.../out` | Adj-RIB-In and Adj-RIB-Out, in pages |
+//! | `POST /api/v1/bgp/neighbours/ADDRESS/clear`, `soft-in`, `soft-out`, `disable`, `enable` | actions |
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
@@ -21,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod bgp;
 mod metrics;
 mod problem;
 
@@ -29,8 +34,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use controlplane::northbound::{
-    BfdInfo, BgpNeighbourInfo, BgpRouteInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, Query, SoftwireInfo,
-    SpdInfo, StatusInfo, SubscriberInfo,
+    BfdInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, NotDone, ProfileInfo, Query, SoftwireInfo, SpdInfo,
+    StatusInfo, SubscriberInfo,
 };
 use problem::Problem;
 use serde::Serialize;
@@ -49,8 +54,9 @@ pub fn router(northbound: Northbound) -> Router {
         .route("/child-sas", get(child_sas))
         .route("/child-sas/{spi}/rekey", post(rekey_child))
         .route("/softwires", get(softwires))
-        .route("/bgp/neighbours", get(bgp_neighbours))
-        .route("/bgp/routes", get(bgp_routes))
+        .route("/softwires/{id}/rekey", post(rekey_softwire))
+        .route("/mesh/profiles", get(profiles))
+        .nest("/bgp", bgp::routes())
         .route("/bfd", get(bfd))
         .route("/tunnels", get(tunnels))
         .route("/sessions", get(sessions))
@@ -90,6 +96,13 @@ fn done(found: bool, what: &str) -> Result<StatusCode, Problem> {
     }
 }
 
+fn acted(result: Result<(), NotDone>, what: &str) -> Result<StatusCode, Problem> {
+    match result {
+        Err(NotDone::State(why)) => Err(Problem::new(StatusCode::CONFLICT, why)),
+        other => done(other.is_ok(), what),
+    }
+}
+
 async fn health(State(n): State<Northbound>) -> Answer<serde_json::Value> {
     ask(&n, Query::Status).await?;
     Ok(Json(serde_json::json!({ "status": "ok" })))
@@ -121,20 +134,23 @@ async fn rekey_ike(State(n): State<Northbound>, Path(peer): Path<u32>) -> Result
     done(ask(&n, |to| Query::RekeyIke(peer, to)).await?, &format!("IKE peer {peer}"))
 }
 
-async fn bgp_neighbours(State(n): State<Northbound>) -> Answer<Vec<BgpNeighbourInfo>> {
-    ask(&n, Query::BgpNeighbours).await.map(Json)
-}
-
-async fn bgp_routes(State(n): State<Northbound>) -> Answer<Vec<BgpRouteInfo>> {
-    ask(&n, Query::BgpRoutes).await.map(Json)
-}
-
 async fn bfd(State(n): State<Northbound>) -> Answer<Vec<BfdInfo>> {
     ask(&n, Query::Bfd).await.map(Json)
 }
 
 async fn softwires(State(n): State<Northbound>) -> Answer<Vec<SoftwireInfo>> {
     ask(&n, Query::Softwires).await.map(Json)
+}
+
+async fn rekey_softwire(State(n): State<Northbound>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let number = id.parse::<u16>();
+    let number =
+        number.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, format!("{id:?} is not a softwire's number")))?;
+    acted(ask(&n, |to| Query::RekeySoftwire(number, to)).await?, &format!("softwire {number}"))
+}
+
+async fn profiles(State(n): State<Northbound>) -> Answer<Vec<ProfileInfo>> {
+    ask(&n, Query::Profiles).await.map(Json)
 }
 
 async fn child_sas(State(n): State<Northbound>) -> Answer<Vec<ChildSaInfo>> {
@@ -194,7 +210,7 @@ async fn counters(State(n): State<Northbound>) -> Answer<CountersInfo> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use axum::body::Body;
     use axum::http::Request;
@@ -227,7 +243,7 @@ mod tests {
                             control: [("l2tp.refused".into(), 3)].into(),
                         }));
                     }
-                    _ => {}
+                    other => bgp::tests::answer(other),
                 }
             }
         });
@@ -235,7 +251,16 @@ mod tests {
     }
 
     async fn call(method: &str, path: &str) -> (StatusCode, String, String) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        send(method, path, None).await
+    }
+
+    /// With a JSON body, if there is one.
+    pub(crate) async fn send(method: &str, path: &str, body: Option<&str>) -> (StatusCode, String, String) {
+        let mut request = Request::builder().method(method).uri(path);
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(body.map_or_else(Body::empty, |text| Body::from(text.to_owned()))).unwrap();
         let response = app().oneshot(request).await.unwrap();
         let kind = response.headers().get("content-type").map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
         let status = response.status();
@@ -272,5 +297,52 @@ mod tests {
         assert!(body.contains("softwire_dropped_packets_total{worker=\"0\",reason=\"esp_replay\"} 7"), "{body}");
         assert!(body.contains("softwire_received_packets_total{worker=\"0\"} 9"), "{body}");
         assert!(body.contains("softwire_control_total{event=\"l2tp.refused\"} 3"), "{body}");
+    }
+
+    // Names and labels are an interface: dashboards and alerts are made of them.
+    #[tokio::test]
+    async fn metrics_of_bgp_and_mesh_keep_their_names() {
+        let (_, _, body) = call("GET", "/metrics").await;
+        let named = |line: &str| line.strip_prefix("# TYPE ").map(str::to_owned);
+        let mut names: Vec<String> = body.lines().filter_map(named).collect();
+        names.retain(|n| n.starts_with("softwire_bgp_") || n.starts_with("softwire_mesh_"));
+        names.sort();
+        let expected = [
+            "softwire_bgp_accepted_prefixes gauge",
+            "softwire_bgp_advertised_prefixes gauge",
+            "softwire_bgp_attribute_sets gauge",
+            "softwire_bgp_established_neighbours gauge",
+            "softwire_bgp_messages counter",
+            "softwire_bgp_neighbour_flaps counter",
+            "softwire_bgp_neighbour_state gauge",
+            "softwire_bgp_neighbour_uptime_seconds gauge",
+            "softwire_bgp_neighbours gauge",
+            "softwire_bgp_paths gauge",
+            "softwire_bgp_received_prefixes gauge",
+            "softwire_bgp_routes gauge",
+            "softwire_mesh_received_octets counter",
+            "softwire_mesh_received_packets counter",
+            "softwire_mesh_sent_octets counter",
+            "softwire_mesh_sent_packets counter",
+            "softwire_mesh_softwire_up gauge",
+            "softwire_mesh_softwires gauge",
+        ];
+        assert_eq!(names, expected);
+        for line in [
+            "softwire_bgp_neighbour_state{neighbour=\"2001:db8::1\"} 6",
+            "softwire_bgp_neighbour_uptime_seconds{neighbour=\"2001:db8::1\"} 61",
+            "softwire_bgp_neighbour_flaps_total{neighbour=\"2001:db8::1\"} 1",
+            "softwire_bgp_received_prefixes{neighbour=\"2001:db8::1\",family=\"ipv4\"} 3",
+            "softwire_bgp_messages_total{neighbour=\"2001:db8::1\",direction=\"in\",type=\"update\"} 4",
+            "softwire_bgp_routes{family=\"ipv4\"} 5",
+            "softwire_bgp_paths{family=\"ipv4\"} 7",
+            "softwire_mesh_softwires 1500",
+            "softwire_mesh_softwire_up{softwire=\"0\",remote=\"2001:db8:f2::1\"} 1",
+            "softwire_mesh_sent_octets_total{softwire=\"0\",remote=\"2001:db8:f2::1\"} 12",
+        ] {
+            assert!(body.lines().any(|l| l == line), "{line}\n{body}");
+        }
+        // However many there are, so many have series of their own.
+        assert_eq!(body.lines().filter(|l| l.starts_with("softwire_mesh_softwire_up{")).count(), 1000);
     }
 }

@@ -1,5 +1,7 @@
 //! Prometheus metrics, made from the counters at each scrape: workers keep plain memory and call no metrics library.
 
+mod mesh;
+
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -16,9 +18,12 @@ type Labels = Vec<(String, String)>;
 pub(crate) async fn scrape(State(n): State<Northbound>) -> Result<impl IntoResponse, Problem> {
     let counters = crate::ask(&n, Query::Counters).await?;
     let status = crate::ask(&n, Query::Status).await?;
+    let neighbours = crate::ask(&n, Query::BgpNeighbours).await?;
+    let measured = crate::ask(&n, Query::MeshMetrics).await?;
+    let mut registry = registry(&counters, &status);
+    mesh::register(&mut registry, &neighbours, &measured);
     let mut text = String::new();
-    encode(&mut text, &registry(&counters, &status))
-        .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
+    encode(&mut text, &registry).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
 }
 

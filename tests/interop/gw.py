@@ -5,9 +5,11 @@ usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py check 'EXPRESSION'            must be true now
        gw.py value 'EXPRESSION'            prints it
        gw.py when 'EXPRESSION' [SECONDS]   looks every 10 ms; prints the milliseconds since the epoch when it was true
-       gw.py disconnect ID | rekey-child SPI | rekey-ike PEER
+       gw.py disconnect ID | rekey-child SPI | rekey-ike PEER | rekey-softwire ID
+       gw.py bgp ADDRESS clear|soft-in|soft-out|disable|enable [JSON]
        gw.py show                          a report for people
-In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), rib, bfd (sessions) (lists), c (all workers' and the control plane's counters summed by
+In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), bfd (sessions), profiles (lists),
+rib (what BGP has learned and is forwarded by), loc (the Loc-RIB), rib_in(ADDRESS), rib_out(ADDRESS), c (all workers' and the control plane's counters summed by
 name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}).   API=http://host:port
 """
 import collections
@@ -23,19 +25,40 @@ BASE = os.environ.get("API", "http://127.0.0.1:8080")
 V1 = "/api/v1"
 
 
-def request(path, method="GET"):
-    with urllib.request.urlopen(urllib.request.Request(BASE + path, method=method), timeout=5) as answer:
+def request(path, method="GET", body=None):
+    headers = {"content-type": "application/json"} if body else {}
+    asked = urllib.request.Request(BASE + path, method=method, data=body and body.encode(), headers=headers)
+    with urllib.request.urlopen(asked, timeout=5) as answer:
         return answer.read().decode()
+
+
+def pages(path):
+    """All rows of a table that comes in pages."""
+    rows, after = [], ""
+    while True:
+        page = json.loads(request(f"{V1}{path}?limit=1000{after}"))
+        rows += page["routes"]
+        if not page["next"]:
+            return rows
+        after = "&after=" + page["next"]
 
 
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "rib": "/bgp/routes", "bfd": "/bfd"}
+    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "bfd": "/bfd", "profiles": "/mesh/profiles"}
+    TABLES = {"in": "/bgp/neighbours/{}/routes/in", "out": "/bgp/neighbours/{}/routes/out"}
+    NAMES = (*PATHS, "rib", "loc", "rib_in", "rib_out", "c", "metrics", "user")
 
     def __missing__(self, name):
         if name in self.PATHS:
             self[name] = json.loads(request(V1 + self.PATHS[name]))
+        elif name == "loc":
+            self[name] = pages("/bgp/routes")
+        elif name == "rib":
+            self[name] = [r for r in self["loc"] if r["next_hop"]]
+        elif name in ("rib_in", "rib_out"):
+            self[name] = lambda address: pages(self.TABLES[name[4:]].format(address))
         elif name == "c":
             total = collections.Counter()
             counters = json.loads(request(V1 + "/counters"))
@@ -54,7 +77,7 @@ class Gateway(dict):
 def evaluate(expression):
     gateway = Gateway()
     words = set(re.findall(r"\w+", expression))
-    names = {name: gateway[name] for name in (*Gateway.PATHS, "c", "metrics", "user") if name in words}
+    names = {name: gateway[name] for name in Gateway.NAMES if name in words}
     return eval(expression, names)
 
 
@@ -116,6 +139,10 @@ def main(argv):
         request(f"{V1}/child-sas/{argv[1]}/rekey", "POST")
     elif command == "rekey-ike":
         request(f"{V1}/ike-sas/{argv[1]}/rekey", "POST")
+    elif command == "rekey-softwire":
+        request(f"{V1}/softwires/{argv[1]}/rekey", "POST")
+    elif command == "bgp" and len(argv) > 2:
+        request(f"{V1}/bgp/neighbours/{argv[1]}/{argv[2]}", "POST", argv[3] if len(argv) > 3 else None)
     elif command == "show":
         show()
     else:

@@ -81,6 +81,9 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// Its AS.
     pub asn: u32,
+    /// What operators call it.
+    #[serde(default)]
+    pub description: Option<String>,
     /// Our end of the session; the address of ours that is nearest to it where absent.
     #[serde(default)]
     pub local: Option<IpAddr>,

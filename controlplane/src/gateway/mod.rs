@@ -10,6 +10,8 @@
 //! | `mesh` | softwires to other AFBRs and their SAs |
 //! | `liveness` | BFD for softwires and neighbours |
 //! | `query` | answers for the management plane |
+//! | `measure` | what metrics and profiles of the mesh are made of |
+//! | `operate` | what the operator does |
 //!
 //! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
 //! [`Gateway::poll_timeout`].
@@ -17,7 +19,9 @@
 mod inner;
 mod keys;
 mod liveness;
+mod measure;
 mod mesh;
+mod operate;
 mod query;
 mod softwire;
 

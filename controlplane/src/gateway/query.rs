@@ -1,9 +1,10 @@
 //! Answers for the management plane: plain copies of what is, never a secret.
 
 use super::Gateway;
-use crate::config::Protection;
+use crate::config::{Bgp, Protection};
 use crate::northbound::{
-    ChildSaInfo, CountersInfo, IkeSaInfo, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo, TrafficInfo,
+    BgpPage, ChildSaInfo, CountersInfo, IkeSaInfo, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo,
+    TrafficInfo,
 };
 use crate::routing::Routing;
 use crate::spd;
@@ -34,25 +35,42 @@ impl Gateway {
             Query::RekeyIke(peer, to) => {
                 let known = self.peers.keys().find(|p| p.0.get() == peer).copied();
                 let done = known.is_some_and(|p| self.ike.rekey_ike(now, ike::PeerHandle(p.0)).is_ok());
+                self.operated(done, || format!("rekey of IKE peer {peer}"));
                 let _ = to.send(done);
             }
             Query::RekeyChild(spi, to) => {
                 let done = self.ike.rekey_child(now, spi).is_ok();
+                self.operated(done, || format!("rekey of child SA {spi:08x}"));
                 let _ = to.send(done);
             }
             Query::ChildSas(to) => drop(to.send(self.child_sas(now))),
             Query::Softwires(to) => drop(to.send(self.softwires_info())),
             Query::BgpNeighbours(to) => {
-                drop(to.send(self.routing.as_ref().map(|r| r.neighbours_info(now)).unwrap_or_default()));
+                drop(to.send(self.bgp_view().map(|(r, bgp)| r.neighbours_info(now, bgp)).unwrap_or_default()));
             }
-            Query::BgpRoutes(to) => {
-                drop(to.send(self.routing.as_ref().map(Routing::routes_info).unwrap_or_default()));
+            Query::BgpRoutes(select, to) => {
+                let none = BgpPage { routes: Vec::new(), next: None };
+                drop(to.send(self.routing.as_ref().map_or(none, |r| r.routes_info(&select))));
             }
             Query::Bfd(to) => drop(to.send(self.liveness.info(now))),
+            Query::BgpReceived(address, select, to) => {
+                drop(to.send(self.routing.as_ref().and_then(|r| r.received_info(address, &select))));
+            }
+            Query::BgpSent(address, select, to) => {
+                drop(to.send(self.routing.as_ref().and_then(|r| r.sent_info(address, &select))));
+            }
+            Query::BgpAct(address, action, to) => drop(to.send(self.bgp_act(now, address, &action))),
+            Query::RekeySoftwire(id, to) => drop(to.send(self.rekey_softwire(now, id))),
+            Query::Profiles(to) => drop(to.send(self.profiles_info())),
+            Query::MeshMetrics(to) => drop(to.send(self.mesh_metrics())),
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }
         self.pump(now);
+    }
+
+    fn bgp_view(&self) -> Option<(&Routing, &Bgp)> {
+        self.routing.as_ref().zip(self.config.bgp.as_ref())
     }
 
     // Softwires first: their rules are the most specific.

@@ -151,6 +151,10 @@ fn main() -> std::io::Result<()> {
         }
         write("bfd_pair", name, &quick)?;
     }
+    for (name, script) in softwire_fuzz::bgp_speaker::seeds() {
+        write("bgp_speaker", &name, &script)?;
+        assert!(softwire_fuzz::bgp_speaker::speaker(&script) > 0, "bgp_speaker {name}: no session");
+    }
     write("config", "listeners", CONFIG.as_bytes())?;
     write("config", "bgp", BGP.as_bytes())?;
     write("config", "empty", b"{}\n")

@@ -12,6 +12,7 @@
 
 mod bfd;
 mod bgp;
+pub mod bgp_speaker;
 mod config;
 mod dhcp6;
 mod esp;
@@ -39,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bfd", bfd::codecs),
     ("bfd_pair", |data| drop(bfd::pair(data))),
     ("bgp", bgp::codecs),
+    ("bgp_speaker", |data| _ = bgp_speaker::speaker(data)),
     ("config", config::text),
 ];
 

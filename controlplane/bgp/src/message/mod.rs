@@ -113,6 +113,17 @@ pub fn decode(bytes: &[u8], n: &Negotiated) -> Result<Message, Notification> {
 }
 
 impl Message {
+    /// Its type.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Open(_) => kind::OPEN,
+            Self::Update(_) => kind::UPDATE,
+            Self::Notification(_) => kind::NOTIFICATION,
+            Self::KeepAlive => kind::KEEPALIVE,
+            Self::RouteRefresh(_) | Self::Ignored => kind::ROUTE_REFRESH,
+        }
+    }
+
     /// Writes the message; an UPDATE takes as many messages as it needs.
     pub fn encode(&self, n: &Negotiated, out: &mut Vec<u8>) {
         match self {

@@ -230,6 +230,12 @@ impl Notification {
         (self.code, self.subcode) == (CEASE, HARD_RESET)
     }
 
+    /// What a Hard Reset says besides: why the session ends (RFC 8538, section 3.1).
+    pub fn hard_reset_reason(&self) -> Option<Self> {
+        let (&[code, subcode], data) = self.data.split_first_chunk().filter(|_| self.is_hard_reset())?;
+        Some(Self::new(code, subcode, data)).filter(|inner| !inner.is_hard_reset())
+    }
+
     /// What the peer's operator wrote, if this is a shutdown or a reset that carries UTF-8 (RFC 9003, section 2).
     pub fn shutdown_communication(&self) -> Option<&str> {
         if self.code != CEASE || !matches!(self.subcode, SHUTDOWN | RESET) {
@@ -305,6 +311,9 @@ impl std::fmt::Display for Notification {
             _ => "unknown error",
         };
         write!(f, "{name} ({}/{})", self.code, self.subcode)?;
+        if let Some(inner) = self.hard_reset_reason() {
+            return write!(f, ": {inner}");
+        }
         match self.shutdown_communication() {
             Some(text) => write!(f, ": {text:?}"),
             None => Ok(()),
@@ -323,6 +332,18 @@ mod tests {
     fn maximum_prefixes_names_family_and_limit() {
         let n = Notification::maximum_prefixes(Family::Ipv6Unicast, 250_000);
         assert_eq!((n.code, n.subcode, n.data), (6, 1, hex!("0002 01 0003d090").to_vec()));
+    }
+
+    #[test]
+    fn a_hard_reset_says_why() {
+        let why = Notification::administrative_reset("patch");
+        let hard = Notification::hard_reset(&why);
+        assert_eq!(hard.hard_reset_reason(), Some(why.clone()));
+        assert_eq!(hard.to_string(), "hard reset (6/9): administrative reset (6/4): \"patch\"");
+        assert_eq!(why.hard_reset_reason(), None);
+        // One within another, and one that is cut short, say nothing.
+        assert_eq!(Notification::hard_reset(&hard).to_string(), "hard reset (6/9)");
+        assert_eq!(Notification { data: vec![6], ..hard }.to_string(), "hard reset (6/9)");
     }
 
     #[test]

@@ -101,10 +101,18 @@ impl AdjOut {
         }
     }
 
-    /// The routes of a family that the neighbour has, after `after`.
-    pub fn advertised(&self, family: Family, after: Option<IpNet>) -> impl Iterator<Item = (IpNet, &Arc<Attributes>)> {
-        super::after(&self.routes, family, after)
-            .filter_map(|(prefix, sent)| sent.attributes.as_ref().map(|attributes| (prefix, attributes)))
+    /// The routes of a family that the neighbour has, or is to be told of, after `after`.
+    pub fn advertised(
+        &self,
+        family: Family,
+        after: Option<IpNet>,
+    ) -> impl Iterator<Item = (IpNet, Option<&Arc<Attributes>>)> {
+        super::after(&self.routes, family, after).map(|(prefix, sent)| (prefix, sent.attributes.as_ref()))
+    }
+
+    /// What the neighbour has of a prefix.
+    pub fn sent(&self, prefix: &IpNet) -> Option<&Arc<Attributes>> {
+        self.routes.get(prefix)?.attributes.as_ref()
     }
 
     /// How many routes of a family the neighbour has.

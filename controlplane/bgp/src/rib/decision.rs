@@ -16,10 +16,10 @@
 use super::RibConfig;
 use super::next_hop::NextHops;
 use super::peer::Neighbour;
-use super::route::{Path, PathKind, Route};
+use super::route::{Ineligible, Path, PathKind, Route};
 use crate::attribute::{Attributes, Origin};
 use crate::neighbour::NeighbourId;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -84,6 +84,80 @@ impl World<'_> {
 
     fn metric(&self, attributes: &Attributes) -> Option<u32> {
         attributes.targets().filter_map(|target| self.next_hops.metric(target)).min()
+    }
+}
+
+/// Why a path is not among the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Loses {
+    /// It is never used.
+    #[error("{0}")]
+    Ineligible(Ineligible),
+    /// Its next hop, or the egress of its tunnels, is not reachable.
+    #[error("next hop unreachable")]
+    Unreachable,
+    /// Another has a higher LOCAL_PREF.
+    #[error("LOCAL_PREF")]
+    LocalPref,
+    /// Another is our own.
+    #[error("own route")]
+    Own,
+    /// Another has a shorter AS_PATH.
+    #[error("AS_PATH length")]
+    AsPath,
+    /// Another has a lower ORIGIN.
+    #[error("ORIGIN")]
+    Origin,
+    /// Another of the same neighbouring AS has a lower MULTI_EXIT_DISC.
+    #[error("MULTI_EXIT_DISC")]
+    Med,
+    /// Another is external.
+    #[error("eBGP before iBGP")]
+    Internal,
+    /// Another's next hop is nearer.
+    #[error("distance of the next hop")]
+    Distance,
+    /// As good as the best, and not chosen: another has a lower BGP Identifier.
+    #[error("BGP Identifier")]
+    RouterId,
+    /// Likewise: another has a shorter CLUSTER_LIST.
+    #[error("CLUSTER_LIST length")]
+    ClusterList,
+    /// Likewise: another's neighbour has a lower address.
+    #[error("neighbour's address")]
+    Address,
+}
+
+impl World<'_> {
+    /// The step of the decision at which a path falls behind the first of the best ones.
+    pub fn loses(&self, route: &Route, path: &Path) -> Option<Loses> {
+        if let Some(ineligible) = path.ineligible {
+            return Some(Loses::Ineligible(ineligible));
+        }
+        if route.best().iter().any(|best| best.source() == path.source()) {
+            return None;
+        }
+        let Some(it) = self.candidate(0, path) else { return Some(Loses::Unreachable) };
+        let best = self.candidate(0, route.best().first()?)?;
+        let med = |c: &Candidate| if best.neighbour_as == it.neighbour_as { c.med } else { 0 };
+        let own = |c: &Candidate| c.kind != PathKind::Local;
+        let steps = [
+            (Reverse(best.local_pref).cmp(&Reverse(it.local_pref)), Loses::LocalPref),
+            (own(&best).cmp(&own(&it)), Loses::Own),
+            (best.path_length.cmp(&it.path_length), Loses::AsPath),
+            (best.origin.cmp(&it.origin), Loses::Origin),
+            (med(&best).cmp(&med(&it)), Loses::Med),
+            (best.kind.cmp(&it.kind), Loses::Internal),
+            (best.metric.cmp(&it.metric), Loses::Distance),
+            (best.router_id.cmp(&it.router_id), Loses::RouterId),
+            (best.cluster_length.cmp(&it.cluster_length), Loses::ClusterList),
+        ];
+        match steps.into_iter().find(|(order, _)| order.is_ne()) {
+            Some((Ordering::Less, step)) => Some(step),
+            // It would have won: a third path of its neighbouring AS, which lost later, has put it out.
+            Some((_, _)) => Some(Loses::Med),
+            None => Some(Loses::Address),
+        }
     }
 }
 

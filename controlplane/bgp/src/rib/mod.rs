@@ -32,8 +32,9 @@ pub mod route;
 pub mod rov;
 mod shared;
 
+pub use decision::Loses;
 pub use next_hop::Tracking;
-pub use peer::{Counts, NextHopMode, Peer, Peering};
+pub use peer::{Counts, NextHopMode, Peer, Peering, Totals};
 pub use route::{BestPath, Ineligible, Path, PathKind, Route, RouteChange, Source};
 pub use rov::{Rov, RovTable, Vrp};
 
@@ -247,14 +248,25 @@ impl Rib {
         self::after(&self.table, family, after)
     }
 
-    /// The routes of a family that a neighbour has been sent, in order, those after `after`.
+    /// Why a path to a prefix is not among the best; `None` if it is.
+    pub fn loses(&self, route: &Route, path: &Path) -> Option<Loses> {
+        self.shared.world().loses(route, path)
+    }
+
+    /// The routes of a family that a neighbour has been sent, in order, those after `after`. Without attributes: it may
+    /// have to be told of it, and was not yet.
     pub fn advertised(
         &self,
         id: NeighbourId,
         family: Family,
         after: Option<IpNet>,
-    ) -> impl Iterator<Item = (IpNet, &Arc<Attributes>)> {
+    ) -> impl Iterator<Item = (IpNet, Option<&Arc<Attributes>>)> {
         self.shared.neighbours.get(&id).into_iter().flat_map(move |n| n.out.advertised(family, after))
+    }
+
+    /// What a neighbour has been sent of a prefix.
+    pub fn sent(&self, id: NeighbourId, prefix: &IpNet) -> Option<&Arc<Attributes>> {
+        self.shared.neighbours.get(&id)?.out.sent(prefix)
     }
 
     /// How many routes of a family a neighbour has sent and been sent.
@@ -262,6 +274,11 @@ impl Rib {
         let Some(neighbour) = self.shared.neighbours.get(&id) else { return Counts::default() };
         let (received, accepted) = *neighbour.received.of(family);
         Counts { received, accepted, advertised: neighbour.out.count(family) }
+    }
+
+    /// How many routes and paths there are of a family.
+    pub fn totals(&self, family: Family) -> Totals {
+        *self.shared.totals.of(family)
     }
 
     /// The VRPs.

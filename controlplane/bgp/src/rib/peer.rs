@@ -87,6 +87,15 @@ pub struct Counts {
     pub advertised: usize,
 }
 
+/// How much there is of a family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Prefixes of the Loc-RIB.
+    pub routes: usize,
+    /// Paths of all Adj-RIBs-In and our own, best or not.
+    pub paths: usize,
+}
+
 /// A neighbour.
 #[derive(Debug)]
 pub(super) struct Neighbour {

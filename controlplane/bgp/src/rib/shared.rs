@@ -4,7 +4,7 @@ use super::decision::World;
 use super::export::Between;
 use super::import::{import, is_martian};
 use super::next_hop::NextHops;
-use super::peer::{Neighbour, PerFamily};
+use super::peer::{Neighbour, PerFamily, Totals};
 use super::route::{BestPath, Ineligible, Path, Route, RouteChange, Source};
 use super::rov::RovTable;
 use super::{RibConfig, Rov};
@@ -25,6 +25,7 @@ pub(super) struct Shared {
     pub rov: RovTable,
     /// Prefixes whose best paths have changed, each once: those whose [`Route::changed`] is set.
     pub changes: PerFamily<VecDeque<IpNet>>,
+    pub totals: PerFamily<Totals>,
 }
 
 /// What came of the import of a path.
@@ -39,6 +40,7 @@ impl Shared {
             interner: Interner::default(),
             rov: RovTable::default(),
             changes: PerFamily::default(),
+            totals: PerFamily::default(),
         }
     }
 
@@ -121,8 +123,12 @@ impl Shared {
     /// Changes the paths of a route, decides again, and queues what follows from it.
     pub fn change(&mut self, prefix: &IpNet, route: &mut Route, change: impl FnOnce(&mut Self, &mut Vec<Path>)) {
         let before = route.fingerprint();
+        let paths = route.paths.len();
         change(self, &mut route.paths);
-        World { config: &self.config, neighbours: &self.neighbours, next_hops: &self.next_hops }.decide(route);
+        self.world().decide(route);
+        let totals = self.totals.of_mut(Family::of(prefix));
+        totals.paths = totals.paths.saturating_sub(paths) + route.paths.len();
+        totals.routes = totals.routes.saturating_sub(usize::from(!before.is_empty())) + usize::from(route.best > 0);
         if route.fingerprint() == before {
             return;
         }
@@ -174,9 +180,13 @@ impl Shared {
         Some(Between { config: &self.config, from, to_id, to: self.neighbours.get(&to_id)? })
     }
 
+    pub fn world(&self) -> World<'_> {
+        World { config: &self.config, neighbours: &self.neighbours, next_hops: &self.next_hops }
+    }
+
     /// What a route's best paths are now.
     pub fn describe(&self, prefix: IpNet, route: &Route) -> RouteChange {
-        let world = World { config: &self.config, neighbours: &self.neighbours, next_hops: &self.next_hops };
+        let world = self.world();
         let best = |path: &Path| {
             let attributes = Arc::clone(path.used.as_ref()?);
             let next_hop = attributes.next_hop.resolve();

@@ -13,6 +13,7 @@
 //! | `graceful` | helping a peer to restart |
 //! | `refresh` | route refresh, either way |
 //! | `limit` | maximum of prefixes |
+//! | `tally` | what is counted |
 
 pub(crate) mod collision;
 pub(crate) mod framing;
@@ -20,6 +21,7 @@ pub(crate) mod graceful;
 pub(crate) mod limit;
 pub(crate) mod open;
 pub(crate) mod refresh;
+pub(crate) mod tally;
 pub(crate) mod timers;
 
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod tests;
 pub use collision::Direction;
 pub use graceful::PeerRestart;
 pub use limit::{MaxPrefix, MaxPrefixAction};
+pub use tally::Messages;
 
 use crate::fsm::{Action, Conditions, Event, Notify, State};
 use crate::message::{self, Message, Negotiated, Notification, Open};
@@ -40,6 +43,7 @@ use rand_core::Rng;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+use tally::Tally;
 use timers::{Timer, Timers};
 
 /// HoldTimer until the OPEN has come: "a large value" (RFC 4271, section 8.2.2).
@@ -50,21 +54,6 @@ const TYPE_OFFSET: usize = 18;
 const UNSPECIFIC: Notification = Notification { code: 6, subcode: 0, data: Vec::new() };
 /// Least SendHoldTime (RFC 9687, section 3).
 const MIN_SEND_HOLD: Duration = Duration::from_secs(480);
-
-/// What one neighbour's connections share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// ConnectRetryCounter.
-    pub retries: u32,
-    /// Connections tried since a session was last established.
-    pub attempts: u32,
-    /// Failures that lengthen IdleHoldTime.
-    pub oscillations: u32,
-    /// Messages sent, as handed to the driver.
-    pub sent: u64,
-    /// Messages received.
-    pub received: u64,
-}
 
 /// What a session needs of its surroundings to act.
 pub(crate) struct Cx<'a> {
@@ -356,7 +345,7 @@ impl Session {
         if let Tcp::Open(_) = self.tcp {
             let negotiated = self.negotiated();
             self.control.iter().for_each(|message| message.encode(&negotiated, &mut last));
-            cx.tally.sent += self.control.len() as u64;
+            cx.tally.sent.count_all(&last);
         }
         self.tcp = Tcp::None;
         self.forget();
@@ -404,9 +393,9 @@ impl Session {
         Some(octets)
     }
 
-    /// A message was handed to the driver: the peer will hear of us, and we are able to send.
-    pub fn sent(&mut self, cx: &mut Cx<'_>) {
-        cx.tally.sent += 1;
+    /// Messages were handed to the driver: the peer will hear of us, and we are able to send.
+    pub fn sent(&mut self, octets: &[u8], cx: &mut Cx<'_>) {
+        cx.tally.sent.count_all(octets);
         if self.timers.running(Timer::Keepalive) {
             self.start_keepalive(cx);
         }

@@ -147,7 +147,7 @@ fn each_attempt_waits_longer_until_a_session_is_established() {
 fn what_is_sent_restarts_the_timers_of_sending() {
     let mut bench = Bench::established(config(), 60);
     bench.now += Duration::from_secs(10);
-    bench.act(|session, cx| session.sent(cx));
+    bench.act(|session, cx| session.sent(&[], cx));
     assert!(bench.left(Timer::Keepalive).unwrap() >= 15.0);
     assert_eq!((bench.left(Timer::SendHold), bench.left(Timer::Hold)), (Some(480.0), Some(50.0)));
     bench.step(Event::UpdateMsg);

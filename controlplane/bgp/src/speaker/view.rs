@@ -5,7 +5,7 @@ use super::peer::Stop;
 use crate::fsm::State;
 use crate::message::{Family, Negotiated, Role};
 use crate::neighbour::{NeighbourConfig, NeighbourId};
-use crate::session::PeerRestart;
+use crate::session::{Messages, PeerRestart};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -42,10 +42,10 @@ pub struct NeighbourView<'a> {
     pub established: u64,
     /// ConnectRetryCounter.
     pub retries: u32,
-    /// Messages sent. An UPDATE that takes several messages counts once.
-    pub sent: u64,
+    /// Messages sent.
+    pub sent: Messages,
     /// Messages received.
-    pub received: u64,
-    /// Why the last session, or the last attempt, ended.
-    pub last_down: Option<&'a DownReason>,
+    pub received: Messages,
+    /// When and why the last session, or the last attempt, ended.
+    pub last_down: Option<(Instant, &'a DownReason)>,
 }

@@ -187,3 +187,48 @@ fn a_route_with_tunnels_is_reachable_through_one_of_them() {
     lab.announce(1, P, attributes);
     assert_eq!(lab.best(P), []);
 }
+
+#[test]
+fn every_path_says_why_it_is_not_the_best() {
+    let change = |n: u8, change: fn(&mut Attributes)| {
+        let mut attributes = route(n, &[65001]);
+        change(&mut attributes);
+        attributes
+    };
+    // The best is from neighbour 1, unless it is our own; the other one is from 2.
+    for (best, other, why) in [
+        (change(1, |a| a.local_pref = Some(200)), route(2, &[65001]), Loses::LocalPref),
+        (route(1, &[65001]), route(2, &[65001, 65002]), Loses::AsPath),
+        (route(1, &[65001]), change(2, |a| a.origin = Origin::Egp), Loses::Origin),
+        (change(1, |a| a.med = Some(1)), change(2, |a| a.med = Some(2)), Loses::Med),
+        (change(1, |a| a.med = Some(2)), change(1, |_| {}), Loses::Med),
+        (route(1, &[65001]), route(1, &[65001]), Loses::RouterId),
+        (route(1, &[65001]), route(9, &[65001]), Loses::Distance),
+        (route(1, &[65001]), route(77, &[65001]), Loses::Unreachable),
+        (route(1, &[65001]), route(2, &[LOCAL_AS]), Loses::Ineligible(Ineligible::AsLoop)),
+    ] {
+        let mut lab = Lab::with(&[(1, LOCAL_AS), (2, LOCAL_AS)]);
+        lab.rib.set_next_hops(&[(ip("192.0.2.9"), Some(11))]);
+        lab.announce(1, P, best);
+        lab.announce(2, P, other);
+        let route = lab.rib.route(&net(P)).unwrap();
+        let [first, second] = route.paths() else { panic!() };
+        assert_eq!((lab.rib.loses(route, first), lab.rib.loses(route, second)), (None, Some(why)));
+    }
+    let mut lab = Lab::with(&[(1, LOCAL_AS), (2, 65002)]);
+    lab.announce(1, P, route(1, &[65002]));
+    lab.announce(2, P, route(1, &[65002]));
+    let all = |lab: &Lab| {
+        let route = lab.rib.route(&net(P)).unwrap();
+        route.paths().iter().map(|path| lab.rib.loses(route, path)).collect::<Vec<_>>()
+    };
+    assert_eq!(all(&lab), [None, Some(Loses::Internal)]);
+    lab.rib.originate(net(P), route(0, &[]));
+    assert_eq!(all(&lab), [None, Some(Loses::Own), Some(Loses::Own)]);
+    // Put out by one that has itself lost to the best: MED, though the best has none to compare.
+    let mut lab = Lab::with(&[(1, LOCAL_AS), (2, LOCAL_AS), (3, LOCAL_AS)]);
+    lab.announce(1, P, change(1, |a| a.med = Some(5)));
+    lab.announce(2, P, route(2, &[65002]));
+    lab.announce(3, P, change(3, |a| a.med = Some(1)));
+    assert_eq!((lab.best(P), all(&lab)), (vec![2], vec![None, Some(Loses::Med), Some(Loses::RouterId)]));
+}

@@ -284,3 +284,39 @@ proptest::proptest! {
         proptest::prop_assert_eq!(lab.rib.counts(id(2), V4).advertised, known.len());
     }
 }
+
+#[test]
+fn routes_and_paths_are_counted() {
+    let mut lab = Lab::with(&[(1, LOCAL_AS), (2, 65002)]);
+    let totals = |lab: &Lab, family| {
+        let totals = lab.rib.totals(family);
+        (totals.routes, totals.paths)
+    };
+    lab.announce(1, "10.1.0.0/16", route(1, &[]));
+    lab.announce(2, "10.1.0.0/16", route(2, &[65002]));
+    lab.announce(2, "10.2.0.0/16", route(77, &[65002])); // not reachable
+    lab.announce(1, "2001:db8::/32", route(1, &[]));
+    assert_eq!((totals(&lab, V4), totals(&lab, V6)), ((1, 3), (1, 1)));
+    lab.rib.set_next_hops(&[(ip("192.0.2.77"), Some(1))]);
+    lab.announce(1, "10.1.0.0/16", route(3, &[])); // replaced
+    assert_eq!(totals(&lab, V4), (2, 3));
+    lab.withdraw(2, "10.1.0.0/16");
+    lab.withdraw(2, "10.1.0.0/16");
+    assert_eq!(totals(&lab, V4), (2, 2));
+    lab.rib.remove_neighbour(id(2));
+    lab.rib.down(id(1), &BTreeSet::from([V4]));
+    assert_eq!((totals(&lab, V4), totals(&lab, V6)), ((1, 1), (0, 0)));
+    lab.rib.sweep_stale(id(1), V4);
+    assert_eq!(totals(&lab, V4), (0, 0));
+}
+
+#[test]
+fn what_waits_to_be_told_is_not_sent_yet() {
+    let mut lab = Lab::with(&[(1, LOCAL_AS), (2, 65002)]);
+    lab.announce(1, "10.1.0.0/16", route(1, &[]));
+    let (prefix, entry) = lab.rib.advertised(id(2), V4, None).next().unwrap();
+    assert_eq!((prefix, entry, lab.rib.sent(id(2), &prefix)), (net("10.1.0.0/16"), None, None));
+    lab.told(2);
+    assert!(lab.rib.sent(id(2), &prefix).is_some_and(|a| a.as_path == AsPath::sequence([LOCAL_AS])));
+    assert!(lab.rib.sent(id(9), &prefix).is_none());
+}

@@ -22,7 +22,8 @@ use crate::session::graceful::{Helper, Loss};
 use crate::session::limit::Watch;
 use crate::session::open::{Agreed, Local};
 use crate::session::refresh::Refresh;
-use crate::session::{Cx, Session, Tally};
+use crate::session::tally::Tally;
+use crate::session::{Cx, Session};
 use crate::timer::jitter;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +80,7 @@ pub(crate) struct Peer {
     stop: Option<Stop>,
     /// How often a session was established.
     established: u64,
-    last_down: Option<DownReason>,
+    last_down: Option<(Instant, DownReason)>,
     /// Its place in the speaker's timers.
     pub timer: Option<Instant>,
 }
@@ -295,7 +296,7 @@ impl Peer {
             retries: self.tally.retries,
             sent: self.tally.sent,
             received: self.tally.received,
-            last_down: self.last_down.as_ref(),
+            last_down: self.last_down.as_ref().map(|(at, reason)| (*at, reason)),
         }
     }
 
@@ -379,7 +380,7 @@ impl Peer {
             if matches!(reason, DownReason::Sent(_) | DownReason::Received(_)) {
                 env.warn(self.id, Warning::Failed(reason.clone()));
             }
-            self.last_down = Some(reason);
+            self.last_down = Some((env.now, reason));
         }
     }
 
@@ -443,7 +444,7 @@ impl Peer {
         let stale = self.helper.lost(env.now, loss, up.agreed.restart.as_ref(), notification);
         self.refresh = Refresh::default();
         env.rib.down(self.id, &stale);
-        self.last_down = Some(reason.clone());
+        self.last_down = Some((env.now, reason.clone()));
         env.events.push_back(Event::Down { neighbour: self.id, reason, stale });
     }
 

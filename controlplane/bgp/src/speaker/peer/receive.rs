@@ -26,7 +26,7 @@ impl Peer {
         while let Some(which) = self.which(conn) {
             match self.session_mut(which).map(Session::next_message) {
                 Some(Ok(Some(message))) => {
-                    self.tally.received += 1;
+                    self.tally.received.count(message.kind());
                     self.message(which, message, env);
                     self.settle(env);
                 }

@@ -19,7 +19,7 @@ impl Peer {
         let which = self.which(conn)?;
         let octets = self.session_mut(which)?.next_control().or_else(|| self.next_routes(which, env));
         self.with(which, env, |session, cx| match &octets {
-            Some(_) => session.sent(cx),
+            Some(octets) => session.sent(octets, cx),
             None => session.drained(),
         });
         octets
