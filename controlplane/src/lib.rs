@@ -25,5 +25,6 @@ pub mod peer;
 pub mod pool;
 pub mod program;
 pub mod routing;
+pub mod rtr;
 pub mod spd;
 pub mod subscriber;

@@ -16,9 +16,11 @@ type Labels = Vec<(String, String)>;
 pub(crate) async fn scrape(State(n): State<Northbound>) -> Result<impl IntoResponse, Problem> {
     let counters = crate::ask(&n, Query::Counters).await?;
     let status = crate::ask(&n, Query::Status).await?;
+    let caches = crate::ask(&n, Query::Rtr).await?;
     let mut text = String::new();
-    encode(&mut text, &registry(&counters, &status))
-        .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
+    let mut registry = registry(&counters, &status);
+    crate::rtr::metrics(&mut registry, &caches);
+    encode(&mut text, &registry).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
 }
 

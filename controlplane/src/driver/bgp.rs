@@ -64,7 +64,10 @@ impl Connections {
             return Ok(Self { events, tell, connecting: HashMap::new(), open: HashMap::new(), in_use: false });
         };
         let ours = config.ports.iter().flat_map(|p| &p.addresses).map(|a| a.addr());
-        let wanted = |a: &IpAddr| settings.neighbours.iter().any(|n| n.address.is_ipv4() == a.is_ipv4());
+        let neighbours = settings.neighbours.iter().map(|n| n.address);
+        let ranges = settings.dynamic_neighbours.iter().map(|d| d.range.addr());
+        let remotes: Vec<IpAddr> = neighbours.chain(ranges).collect();
+        let wanted = |a: &IpAddr| remotes.iter().any(|remote| remote.is_ipv4() == a.is_ipv4());
         for address in ours.filter(wanted) {
             let listener = listen(address).with_context(|| format!("cannot listen for BGP on {address}"))?;
             tokio::spawn(accept(listener, tell.clone()));

@@ -269,8 +269,8 @@ impl Gateway {
         if self.l2tp.poll_timeout().is_some_and(|t| t <= now) {
             self.l2tp.handle_timeout(now);
         }
-        if let Some(r) = self.routing.as_mut().filter(|r| r.speaker.poll_timeout().is_some_and(|t| t <= now)) {
-            r.speaker.handle_timeout(now);
+        if let Some(r) = self.routing.as_mut().filter(|r| r.poll_timeout().is_some_and(|t| t <= now)) {
+            r.handle_timeout(now);
         }
         if self.mesh.poll_timeout().is_some_and(|t| t <= now) {
             self.mesh_timeout(now);
@@ -302,7 +302,7 @@ impl Gateway {
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let later = self.later.first_key_value().map(|(k, _)| k.0);
         let wake = self.wakes.first().map(|w| w.0);
-        let bgp = self.routing.as_ref().and_then(|r| r.speaker.poll_timeout());
+        let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), bgp, wake, later]
             .into_iter()
             .flatten()

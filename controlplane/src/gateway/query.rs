@@ -48,6 +48,9 @@ impl Gateway {
             Query::BgpRoutes(to) => {
                 drop(to.send(self.routing.as_ref().map(Routing::routes_info).unwrap_or_default()));
             }
+            Query::Rtr(to) => {
+                drop(to.send(self.routing.as_ref().map(|r| r.rtr.info(now)).unwrap_or_default()));
+            }
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }
