@@ -6,7 +6,7 @@ usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py value 'EXPRESSION'            prints it
        gw.py disconnect ID | rekey-child SPI | rekey-ike PEER
        gw.py show                          a report for people
-In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), rib (lists), c (all workers' and the control plane's counters summed by
+In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), rib, rtr (lists), c (all workers' and the control plane's counters summed by
 name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}).   API=http://host:port
 """
 import collections
@@ -30,7 +30,7 @@ def request(path, method="GET"):
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "rib": "/bgp/routes"}
+    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "rib": "/bgp/routes", "rtr": "/bgp/rtr"}
 
     def __missing__(self, name):
         if name in self.PATHS:
