@@ -230,6 +230,14 @@ impl Notification {
         (self.code, self.subcode) == (CEASE, HARD_RESET)
     }
 
+    /// Why the session was reset, if this is a hard reset (RFC 8538, section 3.1).
+    pub fn reset_reason(&self) -> Option<Self> {
+        match self.data.as_slice() {
+            [code, subcode, data @ ..] if self.is_hard_reset() => Some(Self::new(*code, *subcode, data)),
+            _ => None,
+        }
+    }
+
     /// What the peer's operator wrote, if this is a shutdown or a reset that carries UTF-8 (RFC 9003, section 2).
     pub fn shutdown_communication(&self) -> Option<&str> {
         if self.code != CEASE || !matches!(self.subcode, SHUTDOWN | RESET) {
@@ -305,6 +313,10 @@ impl std::fmt::Display for Notification {
             _ => "unknown error",
         };
         write!(f, "{name} ({}/{})", self.code, self.subcode)?;
+        // Once only: a peer may put hard resets into hard resets.
+        if let Some(reason) = self.reset_reason().filter(|reason| !reason.is_hard_reset()) {
+            write!(f, ": {reason}")?;
+        }
         match self.shutdown_communication() {
             Some(text) => write!(f, ": {text:?}"),
             None => Ok(()),
@@ -355,6 +367,9 @@ mod tests {
     fn a_hard_reset_carries_the_reason() {
         let n = Notification::hard_reset(&Notification::administrative_shutdown("x"));
         assert_eq!(n.data, hex!("06 02 01 78"));
+        assert_eq!(n.to_string(), "hard reset (6/9): administrative shutdown (6/2): \"x\"");
+        let nested = Notification::hard_reset(&Notification::hard_reset(&n));
+        assert_eq!(nested.to_string(), "hard reset (6/9)");
         assert!(n.is_hard_reset() && !Notification::hold_timer_expired().is_hard_reset());
     }
 }
