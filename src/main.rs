@@ -74,6 +74,7 @@ fn log(json: bool) {
 fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     controlplane::ike_config::build(&config)?;
+    controlplane::driver::check(&config)?;
     println!("{}: the configuration is valid", path.display());
     Ok(())
 }

@@ -24,10 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bgp", &["timers", "wire"]),
     ("bfd", &["timers", "wire"]),
     ("tcp-options", &[]),
-    (
-        "controlplane",
-        &["bfd", "bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "tcp-options", "wire"],
-    ),
+    ("controlplane", &["bfd", "bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "tcp-options", "wire"]),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("perf", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),

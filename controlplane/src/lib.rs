@@ -27,5 +27,6 @@ pub mod peer;
 pub mod pool;
 pub mod program;
 pub mod routing;
+pub mod rtr;
 pub mod spd;
 pub mod subscriber;

@@ -317,6 +317,43 @@ pub struct MeshMetrics {
     pub softwires: Vec<SoftwireMetrics>,
 }
 
+/// An RPKI cache (RFC 8210).
+#[derive(Clone, Debug, Serialize)]
+pub struct RtrCacheInfo {
+    /// Its name; the key of this resource.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// It is spoken to in TLS.
+    pub tls: bool,
+    /// The lowest of those that are up is listened to.
+    pub preference: u8,
+    /// `up`, `synchronizing`, `down`, or `down, data kept` until they expire.
+    pub state: &'static str,
+    /// It is the one that is listened to.
+    pub used: bool,
+    /// Session ID.
+    pub session: Option<u16>,
+    /// Serial number of its data.
+    pub serial: Option<u32>,
+    /// IPv4 VRPs.
+    pub ipv4: usize,
+    /// IPv6 VRPs.
+    pub ipv6: usize,
+    /// How often it has given data, all or what had changed.
+    pub synchronized: u64,
+    /// Seconds since the last time.
+    pub seconds: Option<u64>,
+    /// Seconds until it is asked for news.
+    pub refresh: Option<u64>,
+    /// Seconds between attempts to reach it.
+    pub retry: Option<u64>,
+    /// Seconds after which its data are dropped without news.
+    pub expire: Option<u64>,
+    /// Why it was last down.
+    pub last_error: Option<String>,
+}
+
 /// One line of the SPD.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpdInfo {
@@ -456,6 +493,8 @@ pub enum Query {
     Profiles(oneshot::Sender<Vec<ProfileInfo>>),
     /// What is measured of routes and softwires.
     MeshMetrics(oneshot::Sender<MeshMetrics>),
+    /// All RPKI caches.
+    Rtr(oneshot::Sender<Vec<RtrCacheInfo>>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
     /// Counters.

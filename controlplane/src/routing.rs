@@ -9,17 +9,19 @@
 //! A route that offers IP-in-IP tunnels is encapsulated to their egress endpoints, those whose color it asks for where
 //! it asks. Without an offer, a next hop of the other family is itself the egress: the provisioned default.
 
+mod neighbour;
 mod operate;
+mod policy;
 mod view;
 
-use crate::config::{Bgp, Config, bgp as settings};
+use crate::config::{Bgp, Config};
 use crate::key_ring::KeyRing;
 use crate::mesh::{Egress, Mesh};
 use crate::program::Program;
+use crate::rtr;
 use bgp::attribute::{Attributes, ExtendedCommunity, NextHop as BgpNextHop};
-use bgp::neighbour::{GracefulRestart, NeighbourConfig, RemoteAs, TcpOptions};
-use bgp::policy::{Policy, Verdict};
-use bgp::rib::{BestPath, Peering, Source, Tracking};
+use bgp::neighbour::TcpOptions;
+use bgp::rib::{BestPath, Source, Tracking};
 use bgp::speaker::{ConnId, Event, Speaker, SpeakerConfig};
 use bgp::tunnel::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Tunnel, TunnelEncap};
 use dataplane_api::{IpPrefix, NextHop, PortId, SnapshotOp};
@@ -27,7 +29,6 @@ use ipnet::IpNet;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What the driver is to do about connections.
@@ -66,6 +67,8 @@ pub struct Routing {
     pub keys: KeyRing,
     /// Neighbours whose protection cannot be had, and why: they have no session.
     pub refused: BTreeMap<IpNet, String>,
+    /// What RPKI caches say; changes go to the speaker by [`Self::vrps`].
+    pub rtr: rtr::Caches,
     igp: Vec<Igp>,
     actions: VecDeque<Action>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
@@ -95,6 +98,7 @@ impl Routing {
         );
         let mut routing = Self {
             speaker,
+            rtr: rtr::Caches::new(&bgp.rtr),
             keys: KeyRing::new(bgp),
             refused: BTreeMap::new(),
             igp: igp(config),
@@ -103,13 +107,38 @@ impl Routing {
             dead: BTreeSet::new(),
             backlog: None,
         };
+        let policies = policy::Policies::new(bgp);
         for n in &bgp.neighbours {
-            routing.speaker.set_neighbour(now, n.address, neighbour(config, bgp, n));
+            routing.speaker.set_neighbour(now, n.address, neighbour::neighbour(config, bgp, &policies, n));
+        }
+        for range in &bgp.dynamic_neighbours {
+            routing.speaker.set_listen_range(neighbour::range(config, bgp, &policies, range));
         }
         for net in &bgp.networks {
             routing.speaker.originate(now, *net, own(config, bgp, net));
         }
         routing
+    }
+
+    /// Time has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.speaker.handle_timeout(now);
+        if self.rtr.poll_timeout().is_some_and(|t| t <= now) {
+            let change = self.rtr.handle_timeout(now);
+            self.vrps(now, &change);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] must be called, or [`Self::pump`] has more to carry.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.speaker.poll_timeout(), self.rtr.poll_timeout(), self.backlog].into_iter().flatten().min()
+    }
+
+    /// The VRPs have changed: routes that they cover are judged again.
+    pub fn vrps(&mut self, now: Instant, change: &rtr::Change) {
+        if *change != rtr::Change::default() {
+            self.speaker.vrps_changed(now, &change.added, &change.removed);
+        }
     }
 
     /// The next hop is reached by this router on this port, or directly.
@@ -136,11 +165,6 @@ impl Routing {
         if let Some(id) = self.speaker.neighbour_at(address) {
             self.speaker.bfd_down(now, id);
         }
-    }
-
-    /// When the speaker's timers are due, or the rest of the events.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.speaker.poll_timeout().into_iter().chain(self.backlog).min()
     }
 
     /// Carries events where they belong, so many at a time. `false`: there are more.
@@ -271,51 +295,10 @@ fn igp(config: &Config) -> Vec<Igp> {
     connected.chain(fixed).collect()
 }
 
-fn neighbour(config: &Config, bgp: &Bgp, n: &settings::Neighbour) -> NeighbourConfig {
-    let internal = n.asn == bgp.asn;
-    let policy = |p: Option<settings::Policy>| match p {
-        Some(settings::Policy::Accept) => Some(Arc::new(Policy::accept_all())),
-        Some(settings::Policy::Reject) => Some(Arc::new(Policy { rules: Vec::new(), otherwise: Verdict::Reject })),
-        None => None,
-    };
-    let of_family = |v4: bool| config.mesh.local.iter().copied().find(|a| a.is_ipv4() == v4);
-    // IPv4 islands over an IPv6 core: our next hop is our end of the softwire, whatever the session's address is.
-    let end = of_family(n.address.is_ipv4()).filter(|_| internal);
-    NeighbourConfig {
-        local: local(config, n.address),
-        passive: n.passive,
-        hold_time: n.hold_time,
-        tcp: TcpOptions {
-            gtsm_hops: n.ttl_security,
-            ttl: None,
-            md5_key: n.md5.clone(),
-            ao_key_chain: n.tcp_ao.clone(),
-        },
-        martian_endpoints: bgp.special_endpoints,
-        // Forwarding does not survive a restart of ours: neighbours must not wait for it.
-        graceful_restart: Some(GracefulRestart { helper_only: true, ..GracefulRestart::default() }),
-        peering: Peering {
-            import: policy(n.import),
-            export: policy(n.export),
-            client: n.client,
-            own_ipv4: end,
-            own_ipv6: end,
-            ..Peering::default()
-        },
-        ..NeighbourConfig::new(RemoteAs::Exactly(n.asn))
-    }
-}
-
 /// Our end of the session with a neighbour: as configured, or our address on the way to it.
 pub fn local(config: &Config, neighbour: IpAddr) -> Option<IpAddr> {
     let known = config.bgp.iter().flat_map(|b| &b.neighbours).find(|n| n.address == neighbour);
-    if let Some(local) = known.and_then(|n| n.local) {
-        return Some(local);
-    }
-    let all = igp(config);
-    let found = all.iter().filter(|r| r.to.contains(&neighbour)).max_by_key(|r| r.to.prefix_len())?;
-    let port = config.ports.get(usize::from(found.port.0))?;
-    port.addresses.iter().map(|a| a.addr()).find(|a| a.is_ipv4() == neighbour.is_ipv4())
+    known.and_then(|n| n.local).or_else(|| config.port_towards(neighbour)?.address(neighbour.is_ipv4()))
 }
 
 /// Attributes of a network of ours.

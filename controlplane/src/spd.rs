@@ -94,7 +94,7 @@ fn mesh(config: &Config, spd: &mut Vec<Named>) {
     }
 }
 
-// BGP's TCP connections, opened by either side; inside ESP where a peer's SA carries them (M17).
+// BGP's TCP connections, opened by either side, inside ESP where a peer's SA carries them (M17), and those to RPKI caches.
 fn bgp(config: &Config, spd: &mut Vec<Named>) {
     for n in config.bgp.iter().flat_map(|b| &b.neighbours) {
         let remote = Some(IpPrefix::host(n.address));
@@ -108,6 +108,21 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
         let port = PortRange::one(BGP_PORT);
         spd.push(named("bgp", rule(port, PortRange::ANY), action));
         spd.push(named("bgp", rule(PortRange::ANY, port), action));
+    }
+    // Dynamic neighbours are those who connect.
+    for d in config.bgp.iter().flat_map(|b| &b.dynamic_neighbours) {
+        let remote = IpPrefix::new(d.range.network(), d.range.prefix_len());
+        let local = d.neighbour.local.map(IpPrefix::host);
+        let local_port = PortRange::one(BGP_PORT);
+        let rule = Selector { protocol: TCP, local, remote, local_port, ..Selector::ANY };
+        spd.push(named("bgp", rule, Action::Bypass));
+    }
+    // An RPKI cache is reached over a port of ours only from an address of ours.
+    for c in config.bgp.iter().flat_map(|b| &b.rtr) {
+        let Some(local) = c.local.filter(|a| config.port_of(*a).is_some()).map(IpPrefix::host) else { continue };
+        let remote_port = PortRange::one(c.remote().port());
+        let (local, remote) = (Some(local), Some(IpPrefix::host(c.address)));
+        spd.push(named("rtr", Selector { protocol: TCP, local, remote, remote_port, ..Selector::ANY }, Action::Bypass));
     }
 }
 
@@ -204,5 +219,25 @@ mod tests {
         let rows = rows("192.0.2.1", "protection: none, anonymous: true");
         assert_eq!(rows[0], ("l2tp".into(), Action::Bypass, 17, 1701));
         assert!(rows.iter().all(|r| r.2 != 50));
+    }
+
+    #[test]
+    fn ranges_of_neighbours_may_connect_and_caches_be_reached_from_a_port() {
+        let yaml = "ports: [{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }]\n\
+             mesh: { local: [192.0.2.1] }\n\
+             bgp:\n  asn: 1\n  router_id: 1.1.1.1\n\
+             \x20 dynamic_neighbours: [{ range: 198.51.100.0/24, neighbour: { asn: external } }]\n\
+             \x20 rtr: [{ name: port, address: 203.0.113.1, local: 192.0.2.1 }, { name: host, address: 203.0.113.2 }]\n";
+        let config = Config::from_yaml("t", yaml).unwrap_or_else(|e| panic!("{e}"));
+        let spd = build(&config);
+        let rules = |name: &str| spd.iter().filter(|n| n.name == name).map(|n| n.rule.selector).collect::<Vec<_>>();
+        let range = IpPrefix::new("198.51.100.0".parse().unwrap(), 24);
+        let (bgp, rtr) = (PortRange::one(179), PortRange::one(323));
+        let local = Some(IpPrefix::host("192.0.2.1".parse().unwrap()));
+        let cache = Some(IpPrefix::host("203.0.113.1".parse().unwrap()));
+        assert_eq!(rules("bgp"), [Selector { protocol: TCP, remote: range, local_port: bgp, ..Selector::ANY }]);
+        // The other one is the host's business.
+        let from_port = Selector { protocol: TCP, local, remote: cache, remote_port: rtr, ..Selector::ANY };
+        assert_eq!(rules("rtr"), [from_port]);
     }
 }

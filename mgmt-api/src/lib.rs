@@ -15,6 +15,7 @@
 //! | `GET /api/v1/bgp/routes` | the Loc-RIB with all paths, and where it leads; in pages |
 //! | `GET /api/v1/bgp/neighbours/ADDRESS/routes/in`, `.../out` | Adj-RIB-In and Adj-RIB-Out, in pages |
 //! | `POST /api/v1/bgp/neighbours/ADDRESS/clear`, `soft-in`, `soft-out`, `disable`, `enable` | actions |
+//! | `GET /api/v1/bgp/rtr` | RPKI caches |
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
@@ -28,6 +29,7 @@
 mod bgp;
 mod metrics;
 mod problem;
+mod rtr;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -58,6 +60,7 @@ pub fn router(northbound: Northbound) -> Router {
         .route("/mesh/profiles", get(profiles))
         .nest("/bgp", bgp::routes())
         .route("/bfd", get(bfd))
+        .route("/bgp/rtr", get(rtr::caches))
         .route("/tunnels", get(tunnels))
         .route("/sessions", get(sessions))
         .route("/spd", get(spd))
@@ -214,6 +217,7 @@ pub(crate) mod tests {
     use super::*;
     use axum::body::Body;
     use axum::http::Request;
+    use controlplane::northbound::RtrCacheInfo;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
@@ -235,6 +239,7 @@ pub(crate) mod tests {
                     })),
                     Query::Subscribers(to) => drop(to.send(vec![])),
                     Query::Disconnect(who, to) => drop(to.send(who == "alice")),
+                    Query::Rtr(to) => drop(to.send(vec![cache()])),
                     Query::RekeyChild(spi, to) => drop(to.send(spi == 0x1234_abcd)),
                     Query::Counters(to) => {
                         let worker = [("drop.esp_replay".to_owned(), 7), ("received".to_owned(), 9)].into();
@@ -248,6 +253,27 @@ pub(crate) mod tests {
             }
         });
         router(northbound)
+    }
+
+    fn cache() -> RtrCacheInfo {
+        RtrCacheInfo {
+            name: "one".to_owned(),
+            address: "192.0.2.1:323".parse().unwrap(),
+            tls: false,
+            preference: 100,
+            state: "up",
+            used: true,
+            session: Some(7),
+            serial: Some(3),
+            ipv4: 5,
+            ipv6: 2,
+            synchronized: 1,
+            seconds: Some(9),
+            refresh: Some(3600),
+            retry: Some(600),
+            expire: Some(7200),
+            last_error: None,
+        }
     }
 
     async fn call(method: &str, path: &str) -> (StatusCode, String, String) {
@@ -274,6 +300,18 @@ pub(crate) mod tests {
         assert!(s == StatusCode::OK && body.contains("\"seconds\":5"), "{body}");
         assert_eq!(call("DELETE", "/api/v1/subscribers/alice").await.0, StatusCode::ACCEPTED);
         assert_eq!(call("POST", "/api/v1/child-sas/1234abcd/rekey").await.0, StatusCode::ACCEPTED);
+    }
+
+    #[tokio::test]
+    async fn caches() {
+        let (s, _, body) = call("GET", "/api/v1/bgp/rtr").await;
+        assert!(s == StatusCode::OK && body.contains("\"serial\":3") && body.contains("192.0.2.1:323"), "{body}");
+        let metrics = call("GET", "/metrics").await.2;
+        for line in
+            ["rtr_up{cache=\"one\"} 1", "rtr_used{cache=\"one\"} 1", "rtr_vrps{cache=\"one\",family=\"ipv6\"} 2"]
+        {
+            assert!(metrics.contains(&format!("softwire_{line}")), "{metrics}");
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py disconnect ID | rekey-child SPI | rekey-ike PEER | rekey-softwire ID
        gw.py bgp ADDRESS clear|soft-in|soft-out|disable|enable [JSON]
        gw.py show                          a report for people
-In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), bfd (sessions), profiles (lists),
+In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), bfd (sessions), rtr (caches), profiles (lists),
 rib (what BGP has learned and is forwarded by), loc (the Loc-RIB), rib_in(ADDRESS), rib_out(ADDRESS), c (all workers' and the control plane's counters summed by
 name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}).   API=http://host:port
 """
@@ -46,7 +46,7 @@ def pages(path):
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "bfd": "/bfd", "profiles": "/mesh/profiles"}
+    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "bfd": "/bfd", "rtr": "/bgp/rtr", "profiles": "/mesh/profiles"}
     TABLES = {"in": "/bgp/neighbours/{}/routes/in", "out": "/bgp/neighbours/{}/routes/out"}
     NAMES = (*PATHS, "rib", "loc", "rib_in", "rib_out", "c", "metrics", "user")
 

@@ -5,7 +5,7 @@
 # When all are there, apt is not called at all. Services of new packages are not started.
 set -eu
 BUILD="build-essential clang dpdk libclang-dev libdpdk-dev libipsec-mb-dev pkg-config"
-LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool frr iperf3 iproute2 iputils-ping kmod nftables openssl procps python3 qemu-system-x86 tcpdump util-linux xz-utils"
+LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool frr iperf3 iproute2 iputils-ping kmod nftables openssl procps python3 qemu-system-x86 stayrtr tcpdump util-linux xz-utils"
 want=
 for set in "${@:-build lab}"; do for word in $set; do
   case $word in build) want="$want $BUILD";; lab) want="$want $LAB";; *) sed -n 2,5p "$0"; exit 2;; esac

@@ -1,9 +1,16 @@
 //! BGP: our AS, what we originate, our neighbours.
 
 use super::key_chain::KeyChain;
+use super::neighbour::{Family, MaxPrefix, Role, remote_as};
+use super::policy::{Filter, Policy, PrefixRange};
+use super::rtr::RtrCache;
+use super::span;
+use ::bgp::neighbour::RemoteAs;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 /// The BGP speaker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,6 +42,18 @@ pub struct Bgp {
     /// Neighbours.
     #[serde(default)]
     pub neighbours: Vec<Neighbour>,
+    /// Neighbours that are not known one by one.
+    #[serde(default)]
+    pub dynamic_neighbours: Vec<DynamicNeighbours>,
+    /// Lists of prefixes, by name.
+    #[serde(default)]
+    pub prefix_lists: BTreeMap<String, Vec<PrefixRange>>,
+    /// Policies, by name.
+    #[serde(default)]
+    pub policies: BTreeMap<String, Policy>,
+    /// RPKI caches.
+    #[serde(default)]
+    pub rtr: Vec<RtrCache>,
 }
 
 fn paths() -> usize {
@@ -77,10 +96,12 @@ impl Rfc5566 {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbour {
-    /// Its address.
+    /// Its address; the template of a range has none.
+    #[serde(default = "unspecified")]
     pub address: IpAddr,
-    /// Its AS.
-    pub asn: u32,
+    /// Its AS; `internal` is ours, `external` any other one.
+    #[serde(with = "remote_as")]
+    pub asn: RemoteAs,
     /// What operators call it.
     #[serde(default)]
     pub description: Option<String>,
@@ -105,19 +126,49 @@ pub struct Neighbour {
     /// It is at most this many hops away, and packets from further away are not heard (GTSM, RFC 5082).
     #[serde(default)]
     pub ttl_security: Option<u8>,
-    /// Take its routes; an external neighbour's are refused unless this says so (RFC 8212).
+    /// Which of its routes are taken; none of an external neighbour unless this says so (RFC 8212).
     #[serde(default)]
-    pub import: Option<Policy>,
-    /// Send it ours; likewise.
+    pub import: Option<Filter>,
+    /// Which of ours it is sent; likewise.
     #[serde(default)]
-    pub export: Option<Policy>,
+    pub export: Option<Filter>,
     /// Watch the path to it with this profile of `bfd.profiles`: over a single hop where it is on a network of a port's,
     /// over several hops otherwise.
     #[serde(default)]
     pub bfd: Option<String>,
+    /// Its routes are rejected when origin validation finds them invalid, whatever `import` says. An external
+    /// neighbour's are by default, once there are RPKI caches.
+    #[serde(default)]
+    pub reject_invalid: Option<bool>,
+    /// Families that are exchanged; those that we have a next hop for where absent.
+    #[serde(default)]
+    pub families: Option<Vec<Family>>,
+    /// Most prefixes of each family.
+    #[serde(default)]
+    pub max_prefix: Option<MaxPrefix>,
+    /// What we are to an external neighbour (RFC 9234).
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// It must say its role, too.
+    #[serde(default)]
+    pub strict_role: bool,
+    /// What routes say of tunnels is let through, both ways; only of and to internal neighbours where absent
+    /// (RFC 9012, section 11).
+    #[serde(default)]
+    pub tunnels: Option<bool>,
+    /// An internal neighbour gets our next hop in place of those learned elsewhere, reflected routes excepted.
+    #[serde(default)]
+    pub next_hop_self: bool,
     /// Hold time in seconds.
     #[serde(default = "hold")]
     pub hold_time: u16,
+    /// Time between attempts to connect; it grows while they fail.
+    #[serde(default = "connect_retry", with = "span")]
+    pub connect_retry: Duration,
+}
+
+fn unspecified() -> IpAddr {
+    Ipv4Addr::UNSPECIFIED.into()
 }
 
 fn hold() -> u16 {
@@ -142,12 +193,23 @@ pub enum Trust {
     Untrusted,
 }
 
-/// What is taken or sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// Everything.
-    Accept,
-    /// Nothing.
-    Reject,
+fn connect_retry() -> Duration {
+    Duration::from_secs(5)
+}
+
+/// Whoever connects from a range of addresses is a neighbour.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DynamicNeighbours {
+    /// Their addresses.
+    pub range: IpNet,
+    /// How many there may be at a time.
+    #[serde(default = "dynamic")]
+    pub max: usize,
+    /// How each is treated.
+    pub neighbour: Neighbour,
+}
+
+fn dynamic() -> usize {
+    100
 }

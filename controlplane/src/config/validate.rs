@@ -2,8 +2,11 @@
 //! message naming its requirement: H33/H34 (anonymous), H36/H37 (PPP and tunnel authentication in the clear
 //! on a public network), H46 (group pre-shared keys).
 
+mod policy;
+
 use super::mesh::Mode;
 use super::{Config, Peer, PeerAuth, Protection, Subscriber, protection};
+use ::bgp::neighbour::RemoteAs;
 use dataplane_api::Zone;
 use std::collections::HashSet;
 use std::fmt;
@@ -338,24 +341,36 @@ fn bgp(c: &Config, p: &mut Problems) {
         if c.port_of(n.address).is_some() {
             p.add(format!("{path}.address"), format!("{} is ours", n.address));
         }
-        if n.asn == 0 {
-            p.add(format!("{path}.asn"), "AS 0 belongs to nobody (RFC 7607)");
+        if n.address.is_unspecified() {
+            p.add(&path, "address is missing");
         }
-        if matches!(n.hold_time, 1 | 2) {
-            p.add(format!("{path}.hold_time"), "0, or at least 3 seconds (RFC 4271, section 4.2)");
+        neighbour(c, b, n, n.address, &path, p);
+    }
+    policy::dynamic_neighbours(c, b, p);
+    policy::policies(b, p);
+    policy::caches(c, b, p);
+}
+
+// What holds for neighbours that are known and for those of a range.
+fn neighbour(c: &Config, b: &super::Bgp, n: &super::bgp::Neighbour, remote: IpAddr, path: &str, p: &mut Problems) {
+    if n.asn == RemoteAs::Exactly(0) {
+        p.add(format!("{path}.asn"), "AS 0 belongs to nobody (RFC 7607)");
+    }
+    if matches!(n.hold_time, 1 | 2) {
+        p.add(format!("{path}.hold_time"), "0, or at least 3 seconds (RFC 4271, section 4.2)");
+    }
+    if n.client && !n.asn.is_internal(b.asn) {
+        p.add(format!("{path}.client"), "only an internal neighbour is a client (RFC 4456)");
+    }
+    if let Some(local) = n.local {
+        if c.port_of(local).is_none() {
+            p.add(format!("{path}.local"), format!("no port has the address {local}"));
         }
-        if n.client && n.asn != b.asn {
-            p.add(format!("{path}.client"), "only an internal neighbour is a client (RFC 4456)");
-        }
-        if let Some(local) = n.local {
-            if c.port_of(local).is_none() {
-                p.add(format!("{path}.local"), format!("no port has the address {local}"));
-            }
-            if local.is_ipv4() != n.address.is_ipv4() {
-                p.add(format!("{path}.local"), format!("{local} is of another family than {}", n.address));
-            }
+        if local.is_ipv4() != remote.is_ipv4() {
+            p.add(format!("{path}.local"), format!("{local} is of another family than {remote}"));
         }
     }
+    policy::neighbour(c, b, n, remote, path, p);
 }
 
 fn service(c: &Config, p: &mut Problems) {

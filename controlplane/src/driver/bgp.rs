@@ -83,7 +83,10 @@ impl Connections {
         };
         let Some(settings) = &config.bgp else { return Ok(all) };
         let ours = config.ports.iter().flat_map(|p| &p.addresses).map(|a| a.addr());
-        let wanted = |a: &IpAddr| settings.neighbours.iter().any(|n| n.address.is_ipv4() == a.is_ipv4());
+        let neighbours = settings.neighbours.iter().map(|n| n.address);
+        let ranges = settings.dynamic_neighbours.iter().map(|d| d.range.addr());
+        let remotes: Vec<IpAddr> = neighbours.chain(ranges).collect();
+        let wanted = |a: &IpAddr| remotes.iter().any(|remote| remote.is_ipv4() == a.is_ipv4());
         for address in ours.filter(wanted) {
             let socket = bind(address).with_context(|| format!("cannot listen for BGP on {address}"))?;
             all.listeners.push((address, socket));

@@ -8,6 +8,7 @@ mod bgp;
 mod host;
 mod host_routes;
 mod protection;
+mod rtr;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -29,6 +30,11 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// Where snapshot changes go; they are published together.
 pub type Publish = Box<dyn FnMut(Vec<SnapshotOp>) + Send>;
 
+/// What keeps [`Driver::new`] from starting and can be known before: files that the configuration names.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    rtr::check(config)
+}
+
 /// The control plane at work.
 pub struct Driver {
     gateway: Gateway,
@@ -39,6 +45,7 @@ pub struct Driver {
     neighbours: mpsc::Receiver<Neighbour>,
     queries: mpsc::Receiver<Query>,
     bgp: bgp::Connections,
+    rtr: rtr::Caches,
     stop: watch::Receiver<bool>,
 }
 
@@ -55,7 +62,8 @@ impl Driver {
     ) -> anyhow::Result<Self> {
         let (host, frames, neighbours) = HostStack::new(config, macs).await?;
         let bgp = bgp::Connections::new(Instant::now(), config, &mut gateway)?;
-        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, stop })
+        let rtr = rtr::Caches::new(config)?;
+        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, rtr, stop })
     }
 
     /// Runs until told to stop, then ends the softwires in order.
@@ -67,6 +75,7 @@ impl Driver {
             tokio::select! {
                 _ = tick.tick() => {}
                 Some(event) = self.bgp.next() => self.bgp.handle(Instant::now(), event, &mut self.gateway),
+                Some(event) = self.rtr.next() => self.rtr.handle(Instant::now(), event, &mut self.gateway),
                 Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
                 Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),

@@ -284,8 +284,8 @@ impl Gateway {
         if self.l2tp.poll_timeout().is_some_and(|t| t <= now) {
             self.l2tp.handle_timeout(now);
         }
-        if let Some(r) = self.routing.as_mut().filter(|r| r.speaker.poll_timeout().is_some_and(|t| t <= now)) {
-            r.speaker.handle_timeout(now);
+        if let Some(r) = self.routing.as_mut().filter(|r| r.poll_timeout().is_some_and(|t| t <= now)) {
+            r.handle_timeout(now);
         }
         if self.liveness.poll_timeout().is_some_and(|t| t <= now) {
             self.liveness.handle_timeout(now);

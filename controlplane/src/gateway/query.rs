@@ -63,6 +63,9 @@ impl Gateway {
             Query::RekeySoftwire(id, to) => drop(to.send(self.rekey_softwire(now, id))),
             Query::Profiles(to) => drop(to.send(self.profiles_info())),
             Query::MeshMetrics(to) => drop(to.send(self.mesh_metrics())),
+            Query::Rtr(to) => {
+                drop(to.send(self.routing.as_ref().map(|r| r.rtr.info(now)).unwrap_or_default()));
+            }
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }

@@ -1,3 +1,4 @@
+mod ce;
 mod view;
 
 use super::*;
@@ -8,6 +9,7 @@ use bgp::fsm::State;
 use bgp::rib::PathKind;
 use bgp::speaker::ConnId;
 use rand::SeedableRng;
+use std::sync::Arc;
 
 const WEST: &str = "2001:db8:f1::1";
 const EAST: &str = "2001:db8:f2::1";
@@ -38,11 +40,14 @@ struct Side {
 
 impl Side {
     fn new(now: Instant, router_id: &str, own: &str, other: &str, more: &str) -> Self {
-        let config = config(router_id, own, other, more);
+        Self::of(now, &config(router_id, own, other, more), own)
+    }
+
+    fn of(now: Instant, config: &Config, own: &str) -> Self {
         let mut program = Program::new(1, 16);
-        let mesh = Mesh::new(now, &config, &mut program);
+        let mesh = Mesh::new(now, config, &mut program);
         let rng = StdRng::seed_from_u64(own.len() as u64);
-        let routing = Routing::new(now, &config, config.bgp.as_ref().unwrap(), rng);
+        let routing = Routing::new(now, config, config.bgp.as_ref().unwrap(), rng);
         Self { address: SocketAddr::new(ip(own), 179), routing, mesh, program, conn: None }
     }
 
@@ -64,6 +69,11 @@ fn learned(side: &Side) -> Vec<BgpRouteInfo> {
 
 /// Carries octets between two speakers until both are silent; the first connects.
 fn converge(now: &mut Instant, a: &mut Side, b: &mut Side) {
+    assert!(comes_to_rest(now, a, b), "the speakers do not come to rest");
+}
+
+/// The same; false when they go on.
+fn comes_to_rest(now: &mut Instant, a: &mut Side, b: &mut Side) -> bool {
     for _ in 0..100 {
         let mut busy = false;
         for side in [&mut *a, &mut *b] {
@@ -106,10 +116,10 @@ fn converge(now: &mut Instant, a: &mut Side, b: &mut Side) {
         a.pump(*now);
         b.pump(*now);
         if !busy {
-            return;
+            return true;
         }
     }
-    panic!("the speakers do not come to rest");
+    false
 }
 
 #[test]

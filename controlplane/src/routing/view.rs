@@ -1,15 +1,15 @@
 //! Neighbours and routes as the management plane sees them. A page costs what it shows, however long the table is.
 
 use super::Routing;
-use crate::config::{Bgp, bgp as settings};
+use crate::config::Bgp;
 use crate::northbound::{
     BgpAttributesInfo, BgpFamily, BgpFamilyInfo, BgpMatch, BgpMessagesInfo, BgpNegotiatedInfo, BgpNeighbourInfo,
-    BgpPage, BgpPathInfo, BgpProtectionInfo, BgpReceivedInfo, BgpRestartInfo, BgpRouteInfo, BgpSelect, BgpSentInfo, BgpTotalsInfo,
-    BgpTunnelInfo,
+    BgpPage, BgpPathInfo, BgpProtectionInfo, BgpReceivedInfo, BgpRestartInfo, BgpRouteInfo, BgpSelect, BgpSentInfo,
+    BgpTotalsInfo, BgpTunnelInfo,
 };
 use bgp::attribute::{Attributes, Origin};
 use bgp::message::{Family, Negotiated};
-use bgp::neighbour::NeighbourId;
+use bgp::neighbour::{NeighbourId, RemoteAs};
 use bgp::rib::{Path, Route, Rov, Source};
 use bgp::session::{Messages, PeerRestart};
 use bgp::speaker::{NeighbourView, Stop};
@@ -35,7 +35,12 @@ impl Routing {
         BgpNeighbourInfo {
             address: n.address,
             description: configured.and_then(|c| c.description.clone()),
-            asn: n.negotiated.map_or_else(|| configured.map_or(0, |c| c.asn), |agreed| agreed.peer_as),
+            asn: match (n.negotiated, n.config.remote_as) {
+                (Some(agreed), _) => agreed.peer_as,
+                (None, RemoteAs::Exactly(asn)) => asn,
+                (None, RemoteAs::Internal) => bgp.asn,
+                (None, RemoteAs::External) => 0,
+            },
             local_asn: bgp.asn,
             local: n.config.local,
             router_id: n.router_id,
@@ -55,8 +60,8 @@ impl Routing {
             sent: messages(&n.sent),
             negotiated: n.negotiated.map(|agreed| negotiated(agreed, n)),
             families: n.config.families.keys().map(|family| self.family_info(n, *family)).collect(),
-            import: configured.and_then(|c| policy(c.import)),
-            export: configured.and_then(|c| policy(c.export)),
+            import: configured.and_then(|c| c.import.clone()).map(String::from),
+            export: configured.and_then(|c| c.export.clone()).map(String::from),
             last_down: n.last_down.map(|(_, why)| why.to_string()),
             last_down_seconds: n.last_down.map(|(at, _)| ago(at)),
             protection: self.protection(n),
@@ -224,13 +229,6 @@ pub(super) const fn of(family: Family) -> BgpFamily {
         Family::Ipv4Unicast => BgpFamily::Ipv4,
         Family::Ipv6Unicast => BgpFamily::Ipv6,
     }
-}
-
-fn policy(policy: Option<settings::Policy>) -> Option<String> {
-    policy.map(|policy| match policy {
-        settings::Policy::Accept => "accept".to_owned(),
-        settings::Policy::Reject => "reject".to_owned(),
-    })
 }
 
 const fn rov(state: Rov) -> &'static str {

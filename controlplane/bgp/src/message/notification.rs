@@ -376,6 +376,9 @@ mod tests {
     fn a_hard_reset_carries_the_reason() {
         let n = Notification::hard_reset(&Notification::administrative_shutdown("x"));
         assert_eq!(n.data, hex!("06 02 01 78"));
+        assert_eq!(n.to_string(), "hard reset (6/9): administrative shutdown (6/2): \"x\"");
+        let nested = Notification::hard_reset(&Notification::hard_reset(&n));
+        assert_eq!(nested.to_string(), "hard reset (6/9)");
         assert!(n.is_hard_reset() && !Notification::hold_timer_expired().is_hard_reset());
     }
 }

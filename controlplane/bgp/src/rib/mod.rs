@@ -182,17 +182,21 @@ impl Rib {
         self.shared.next_hops.poll()
     }
 
-    /// Changes the VRPs. Routes that they cover are validated again, and those whose state changes judged again.
+    /// Changes the VRPs. Routes that they cover are validated again, and those whose state changes judged again,
+    /// on the way in and out.
     pub fn set_vrps(&mut self, added: &[Vrp], removed: &[Vrp]) {
         let shared = &mut self.shared;
         let removed = removed.iter().filter(|vrp| shared.rov.remove(vrp)).map(|vrp| vrp.prefix);
         let mut changed: BTreeSet<IpNet> = removed.collect();
         changed.extend(added.iter().filter(|vrp| shared.rov.insert(**vrp)).map(|vrp| vrp.prefix));
+        let judges = |n: &Neighbour| n.peering.export.as_ref().is_some_and(|policy| policy.looks_at_prefix());
+        let judging: Vec<_> = shared.neighbours.iter().filter(|(_, n)| judges(n)).map(|(id, _)| *id).collect();
         for vrp in changed {
             for (prefix, route) in self.table.children_mut(&vrp) {
                 let other = |path: &Path| shared.validate(&prefix, &path.received) != path.rov;
                 if route.paths.iter().any(other) {
                     shared.change(&prefix, route, |shared, paths| import_paths(shared, &prefix, paths, |_| true));
+                    judging.iter().for_each(|id| shared.touch(*id, &prefix, route));
                 }
             }
         }

@@ -214,6 +214,20 @@ fn rfc6811_routes_are_validated_again_when_vrps_change() {
 }
 
 #[test]
+fn an_export_policy_follows_the_vrps() {
+    let mut lab = Lab::with(&[(1, 65001)]);
+    let invalid = policy(vec![Match::Rov(Rov::Invalid)], vec![], Verdict::Reject, Verdict::Accept);
+    lab.peer(2, 65002, Peering { export: invalid, ..Peering::default() });
+    lab.announce(1, P, route(1, &[65001]));
+    assert!(lab.sent(2).is_some());
+    let other = Vrp { prefix: net(P), max_length: 16, asn: 65009 };
+    lab.rib.set_vrps(&[other], &[]);
+    assert_eq!((lab.best(P), lab.told(2).withdrawn), (vec![1], vec![net(P)]));
+    lab.rib.set_vrps(&[], &[other]);
+    assert!(lab.sent(2).is_some());
+}
+
+#[test]
 fn our_own_routes_are_validated_with_our_as() {
     let mut lab = Lab::new();
     lab.rib.set_vrps(&[Vrp { prefix: net(P), max_length: 16, asn: LOCAL_AS }], &[]);
