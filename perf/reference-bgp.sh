@@ -17,7 +17,7 @@ cleanup() {
   ip netns del $FEED 2>/dev/null || true; ip netns del $DUT 2>/dev/null || true
   rm -rf "$TMP"
 }
-trap cleanup EXIT
+trap cleanup EXIT; trap "exit 1" INT TERM
 dut() { ip netns exec $DUT "$@"; }
 layout() {
   ip netns add $DUT; ip netns add $FEED
@@ -34,12 +34,12 @@ start_bird() {
 router id 10.255.0.254;
 protocol device {}
 protocol bgp feed {
-  local $US as 65000; neighbor $THEM as 65000; passive yes; hold time 0;
+  local $US as 65000; neighbor $THEM as 65000; passive yes; direct; hold time 0;
   ipv4 { import all; export none; extended next hop on; gateway direct; };
   ipv6 { import all; export none; gateway direct; };
 }
 C
-  dut bird -f -c "$TMP/bird.conf" -s "$TMP/bird.ctl" -P "$TMP/bird.pid" >"$TMP/log" 2>&1 & PIDS="$PIDS $!"; SPEAKER=$!
+  ip netns exec $DUT bird -f -c "$TMP/bird.conf" -s "$TMP/bird.ctl" -P "$TMP/bird.pid" >"$TMP/log" 2>&1 & PIDS="$PIDS $!"; SPEAKER=$!
 }
 count_bird() { dut birdc -s "$TMP/bird.ctl" show route count 2>/dev/null | awk '/routes for/ { n += $1 } END { print n + 0 }'; }
 
@@ -61,7 +61,7 @@ router bgp 65000
  exit-address-family
 C
   chmod -R go+rwX "$TMP"; chown -R frr "$TMP"
-  dut /usr/lib/frr/bgpd -Z -f "$TMP/bgpd.conf" -i "$TMP/bgpd.pid" --vty_socket "$TMP" -A 127.0.0.1 -P 2605 -u frr -g frr >"$TMP/log" 2>&1 &
+  ip netns exec $DUT /usr/lib/frr/bgpd -Z -f "$TMP/bgpd.conf" -i "$TMP/bgpd.pid" --vty_socket "$TMP" -A 127.0.0.1 -P 2605 -u frr -g frr >"$TMP/log" 2>&1 &
   PIDS="$PIDS $!"; SPEAKER=$!
 }
 count_frr() {
@@ -80,7 +80,7 @@ mesh: { local: ["$US"] }
 bgp: { asn: 65000, router_id: 10.255.0.254, neighbours: [{ address: "$THEM", asn: 65000, passive: true, hold_time: 0 }] }
 api: { listen: 127.0.0.1:8080 }
 C
-  dut "$BIN/softwired" -c "$TMP/softwired.yaml" >"$TMP/log" 2>&1 & PIDS="$PIDS $!"; SPEAKER=$!
+  ip netns exec $DUT "$BIN/softwired" -c "$TMP/softwired.yaml" >"$TMP/log" 2>&1 & PIDS="$PIDS $!"; SPEAKER=$!
 }
 count_softwired() { dut curl -s -m 5 http://127.0.0.1:8080/metrics | awk '/^softwire_fib.*what="routes"/ { n += $2 } END { print n + 0 }'; }
 
@@ -100,7 +100,7 @@ resident() { awk '/^VmRSS/ { printf "%d", $2 / 1024 }' "/proc/$SPEAKER/status"; 
 
 measure() {
   NAME=$1; layout; "start_$NAME"
-  sleep 3
+  sleep 3; kill -0 "$SPEAKER" || { cat "$TMP/log" >&2; exit 1; }
   local before loaded gone base memory; before=$(resident); base=$("count_$NAME")
   mkfifo "$TMP/ask"; exec 9<>"$TMP/ask"
   ip netns exec $FEED "$PERF" feed $US 65000 $THEM <"$TMP/ask" >"$TMP/feed" 2>&1 & FEEDER=$!; PIDS="$PIDS $FEEDER"

@@ -60,7 +60,9 @@ pub struct Routing {
     igp: Vec<Igp>,
     actions: VecDeque<Action>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
-    programmed: BTreeMap<IpPrefix, (IpAddr, Vec<IpAddr>)>,
+    programmed: BTreeMap<IpPrefix, (IpAddr, Arc<[IpAddr]>)>,
+    /// The last egresses: most routes have the same as the one before, and share them.
+    egresses: Arc<[IpAddr]>,
 }
 
 impl Routing {
@@ -77,7 +79,13 @@ impl Routing {
             },
             Box::new(rng),
         );
-        let mut routing = Self { speaker, igp: igp(config), actions: VecDeque::new(), programmed: BTreeMap::new() };
+        let mut routing = Self {
+            speaker,
+            igp: igp(config),
+            actions: VecDeque::new(),
+            programmed: BTreeMap::new(),
+            egresses: Arc::new([]),
+        };
         for n in &bgp.neighbours {
             routing.speaker.set_neighbour(now, n.address, neighbour(config, bgp, n));
         }
@@ -95,7 +103,24 @@ impl Routing {
 
     /// Carries events where they belong.
     pub fn pump(&mut self, now: Instant, mesh: &mut Mesh, program: &mut Program) {
-        while let Some(event) = self.speaker.poll_event() {
+        let mut wanted = Vec::new();
+        loop {
+            let event = self.speaker.poll_event();
+            if let Some(Event::NextHop(Tracking::Start(address))) = event {
+                wanted.push((address, self.resolve(address).map(|_| 0)));
+                continue;
+            }
+            // All routes are gone through for next hops, so these are told together.
+            let told = !wanted.is_empty();
+            if told {
+                self.speaker.next_hops_changed(now, &std::mem::take(&mut wanted));
+            }
+            let Some(event) = event else {
+                if told {
+                    continue;
+                }
+                return;
+            };
             match event {
                 Event::Connect(c) => {
                     self.actions.push_back(Action::Connect { conn: c.conn, local: c.local, remote: c.remote });
@@ -114,11 +139,7 @@ impl Routing {
                     let address = self.speaker.neighbour(neighbour).map(|n| n.address);
                     tracing::warn!(neighbour = ?address, ?warning, "BGP");
                 }
-                Event::NextHop(Tracking::Start(address)) => {
-                    let metric = self.resolve(address).map(|_| 0);
-                    self.speaker.next_hop_changed(now, address, metric);
-                }
-                Event::NextHop(Tracking::Stop(_)) | Event::Converged { .. } => {}
+                Event::NextHop(_) | Event::Converged { .. } => {}
                 Event::Route(change) => self.route(now, change.prefix, &change.best, mesh, program),
             }
         }
@@ -154,7 +175,10 @@ impl Routing {
         } else {
             mesh.route(now, prefix, &egresses, program);
         }
-        self.programmed.insert(prefix, (first.next_hop, egresses));
+        if *self.egresses != *egresses {
+            self.egresses = egresses.into();
+        }
+        self.programmed.insert(prefix, (first.next_hop, Arc::clone(&self.egresses)));
     }
 
     /// The next thing to do about a connection.
@@ -179,10 +203,10 @@ impl Routing {
 
     /// Best paths, for the management plane.
     pub fn routes_info(&self) -> Vec<BgpRouteInfo> {
-        let row = |(prefix, (next_hop, egresses)): (&IpPrefix, &(IpAddr, Vec<IpAddr>))| BgpRouteInfo {
+        let row = |(prefix, (next_hop, egresses)): (&IpPrefix, &(IpAddr, Arc<[IpAddr]>))| BgpRouteInfo {
             prefix: prefix.to_string(),
             next_hop: *next_hop,
-            egresses: egresses.clone(),
+            egresses: egresses.to_vec(),
         };
         self.programmed.iter().map(row).collect()
     }

@@ -21,7 +21,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     let (to, asn, next_hop): (IpAddr, u32, IpAddr) = (to.parse()?, asn.parse()?, next_hop.parse()?);
     let table = Table::new(V4, V6, SETS);
     let peer = Peer::new(asn, asn, Ipv4Addr::new(10, 255, 0, 1));
-    let announced = table.announce(&peer.negotiated, 100, |_| next_hop);
+    let announced = table.announce(&peer.negotiated, 100, |_, _| next_hop);
     let withdrawn = table.withdraw(&peer.negotiated);
 
     let mut stream = connect(to)?;

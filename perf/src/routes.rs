@@ -1,5 +1,5 @@
 //! `routes`: a full table from a neighbour, from its octets to the forwarding tables that workers use; then from a second
-//! neighbour with other egresses, the loss of the first egress, and the withdrawal of everything.
+//! neighbour with other egresses, the loss of the first ones, and the withdrawal of everything.
 
 use anyhow::ensure;
 use bgp::message::Family;
@@ -14,6 +14,10 @@ pub const V4: usize = 1_000_000;
 pub const V6: usize = 250_000;
 /// Of a full table: 60,000 when each is counted once per family.
 pub const SETS: usize = 40_000;
+/// Egresses of each neighbour's routes; those of the first neighbour from, and of the second.
+const EGRESSES: u8 = 100;
+const FIRST: u8 = 1;
+const SECOND: u8 = 101;
 /// Room in the forwarding tables, per family.
 const ROOM: u32 = 1 << 20;
 
@@ -30,8 +34,8 @@ pub fn run(tables: bool) -> anyhow::Result<()> {
     let mut router = Router::new(router::config(ROOM, "")?, dataplane)?;
     let (first, second) = (router.connect(1)?, router.connect(2)?);
     let n = &first.negotiated;
-    let announced =
-        [1, 2].map(|egress| table.announce(n, 101 - u32::from(egress), |family| router::egress(egress, family)));
+    let announced = [FIRST, SECOND]
+        .map(|from| table.announce(n, 200 - u32::from(from), |set, family| router::egress(from + turn(set), family)));
     let withdrawn = table.withdraw(&second.negotiated);
     let routes = V4 + V6;
     println!(
@@ -60,26 +64,34 @@ pub fn run(tables: bool) -> anyhow::Result<()> {
         let [v4, v6] = d.tables.load().fibs.memory().map(|octets| 2 * octets >> 20);
         println!("forwarding tables, both pairs: IPv4 {v4} MiB, IPv6 {v6} MiB");
     }
-    check(&router, &table, tables, Some(1))?;
+    check(&router, &table, tables, Some(FIRST))?;
     refused += step("learned from a second neighbour", &mut router, &|r| r.receive(2, &announced[1]));
-    let lost = Family::ALL.map(|family| router::egress(1, family));
-    refused += step("first egress lost, all moved", &mut router, &|r| r.reachable(&lost, false));
-    check(&router, &table, tables, Some(2))?;
+    let of_first = |n| Family::ALL.map(|family| router::egress(FIRST + n, family));
+    let lost: Vec<IpAddr> = (0..EGRESSES).flat_map(of_first).collect();
+    refused += step("first egresses lost, all moved", &mut router, &|r| r.reachable(&lost, false));
+    check(&router, &table, tables, Some(SECOND))?;
     refused += step("withdrawn", &mut router, &|r| r.receive(2, &withdrawn));
     check(&router, &table, tables, None)?;
     ensure!(refused == 0, "{refused} routes do not fit");
     Ok(())
 }
 
-/// Every fiftieth prefix leads to the egress, or nowhere.
-fn check(router: &Router, table: &Table, tables: bool, egress: Option<u8>) -> anyhow::Result<()> {
+/// Which egress of a neighbour a set has.
+fn turn(set: usize) -> u8 {
+    (set % usize::from(EGRESSES)) as u8
+}
+
+/// Some of the longest prefixes lead to the egresses of a neighbour, or nowhere.
+fn check(router: &Router, table: &Table, tables: bool, first: Option<u8>) -> anyhow::Result<()> {
     if !tables {
         return Ok(());
     }
-    let some: Vec<IpAddr> = table.prefixes().step_by(50).map(|p| p.addr()).collect();
-    let found = router.lookup(&some);
-    let family = |a: &IpAddr| if a.is_ipv4() { Family::Ipv4Unicast } else { Family::Ipv6Unicast };
-    let wrong = some.iter().zip(&found).filter(|(a, f)| **f != egress.map(|e| router::egress(e, family(a)))).count();
+    let longest =
+        table.routes().filter(|(_, p)| p.prefix_len() == if p.addr().is_ipv4() { 24 } else { 48 }).step_by(50);
+    let (wanted, some): (Vec<_>, Vec<_>) = longest
+        .map(|(set, p)| (first.map(|first| router::egress(first + turn(set), Family::of(&p))), p.addr()))
+        .unzip();
+    let wrong = wanted.iter().zip(router.lookup(&some)).filter(|(wanted, found)| *wanted != found).count();
     ensure!(wrong == 0, "{wrong} of {} addresses lead elsewhere", some.len());
     Ok(())
 }

@@ -139,9 +139,14 @@ impl Table {
         self.sets.iter().map(families).sum()
     }
 
-    /// UPDATE messages that announce all of it, the prefixes of each family with its next hop, and End-of-RIB. To an
+    /// All prefixes, each with the number of its set of attributes.
+    pub fn routes(&self) -> impl Iterator<Item = (usize, IpNet)> + '_ {
+        self.sets.iter().enumerate().flat_map(|(n, s)| s.iter().map(move |p| (n, *p)))
+    }
+
+    /// UPDATE messages that announce all of it, the prefixes of each set and family with their next hop, and End-of-RIB. To an
     /// internal neighbour, with this LOCAL_PREF.
-    pub fn announce(&self, n: &Negotiated, preference: u32, next_hop: impl Fn(Family) -> IpAddr) -> Vec<u8> {
+    pub fn announce(&self, n: &Negotiated, preference: u32, next_hop: impl Fn(usize, Family) -> IpAddr) -> Vec<u8> {
         let mut out = Vec::new();
         for (i, prefixes) in self.sets.iter().enumerate() {
             for family in Family::ALL {
@@ -149,7 +154,7 @@ impl Table {
                 if !prefixes.is_empty() {
                     encode(
                         n,
-                        vec![Announcement { attributes: attributes(n, i, preference, next_hop(family)), prefixes }],
+                        vec![Announcement { attributes: attributes(n, i, preference, next_hop(i, family)), prefixes }],
                         &mut out,
                     );
                 }
@@ -215,7 +220,7 @@ mod tests {
         let count = |v4: bool| table.prefixes().filter(|p| p.addr().is_ipv4() == v4).count();
         assert_eq!((count(true), count(false)), (10_000, 2500));
         let n = Negotiated { families: Family::ALL.into(), ..Negotiated::default() };
-        let next_hop = |_| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        let next_hop = |_, _| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
         let again = Table::new(10_000, 2500, 500);
         assert!(table.announce(&n, 100, next_hop) == again.announce(&n, 100, next_hop));
         assert!((300..1000).contains(&table.sets()), "{}", table.sets());

@@ -71,7 +71,7 @@ fn tables_answer_as_a_search_does_whatever_has_changed() {
     let (mut random, mut wanted) = (Random(5), Wanted::new());
     let probes = probes(&table, &mut random);
 
-    router.receive(1, &table.announce(&first.negotiated, 100, |family| egress(1, family)));
+    router.receive(1, &table.announce(&first.negotiated, 100, |_, family| egress(1, family)));
     wanted.0.extend(prefixes.iter().map(|p| (*p, Some(egress(1, Family::of(p))))));
     assert_eq!(router.settle(), 0);
     check(&router, &wanted, &probes);
@@ -97,7 +97,7 @@ fn tables_answer_as_a_search_does_whatever_has_changed() {
     }
 
     // An egress is lost: its routes go, or lead to where a second neighbour says.
-    router.receive(2, &table.announce(&second.negotiated, 90, |family| egress(4, family)));
+    router.receive(2, &table.announce(&second.negotiated, 90, |_, family| egress(4, family)));
     let lost = Family::ALL.map(|family| egress(2, family));
     router.reachable(&lost, false);
     for prefix in &prefixes {
