@@ -60,7 +60,7 @@ reference: setup-lab
 bench: setup
 	@tests/setup/hugepages.sh >/dev/null
 	cargo build --release -p perf
-	@for b in $(filter-out reference,$(BENCH)); do echo "== $$b"; target/release/perf $$b || exit 1; done
+	@for b in $(filter-out reference,$(BENCH)); do echo "== $$b"; GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/perf $$b || exit 1; done
 	@$(if $(filter reference,$(BENCH)),$(MAKE) --no-print-directory bench-reference)
 bench-reference: build
 	@tests/setup/apt.sh bench
