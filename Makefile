@@ -3,7 +3,7 @@
 #   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
 #   make demo-mesh       two gateways join two IPv4 islands over an IPv6 core, encrypted (HOLD=1: stays up)
 #   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, interop with real peers
-#   make bench           what a packet costs a worker, ESP out and in
+#   make bench           figures: packets, full routing tables, other BGP speakers (BENCH="routes churn" runs some of them)
 #   make build           softwired and softwire-initiator, release
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
@@ -12,9 +12,10 @@
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo demo-mesh test bench build lint unit interop fuzz reference clean setup setup-lab
+.PHONY: help demo demo-mesh test bench bench-reference build lint unit interop fuzz reference clean setup setup-lab
 
 CASES ?=
+BENCH ?= l2tp softwires churn routes control reference
 HOLD ?= 0
 SECONDS ?= 60
 
@@ -58,7 +59,12 @@ reference: setup-lab
 
 bench: setup
 	@tests/setup/hugepages.sh >/dev/null
-	cargo run --release -p perf
+	cargo build --release -p perf
+	@for b in $(filter-out reference,$(BENCH)); do echo "== $$b"; GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/perf $$b || exit 1; done
+	@$(if $(filter reference,$(BENCH)),$(MAKE) --no-print-directory bench-reference)
+bench-reference: build
+	@tests/setup/apt.sh bench
+	@echo "== reference"; perf/reference-bgp.sh
 
 clean:
 	rm -rf tests/interop/out tests/interop/work

@@ -14,10 +14,14 @@ use controlplane::config::{Config, Poll};
 use controlplane::driver::Driver;
 use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
+use dataplane::publish::PublishError;
+use dataplane_api::FibCounters;
+use dataplane_api::counter::Counter;
 use rand::TryRng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -105,6 +109,26 @@ fn run(path: &Path) -> anyhow::Result<()> {
     result
 }
 
+/// Says once that routes do not fit, and once that they do again.
+#[derive(Clone)]
+struct Full {
+    counters: Arc<FibCounters>,
+    said: Arc<AtomicBool>,
+}
+
+impl Full {
+    fn say(&self, errors: &[PublishError]) {
+        let refused: u64 = self.counters.refused.iter().map(Counter::get).sum();
+        match errors.first() {
+            Some(first) if !self.said.swap(true, Relaxed) => {
+                tracing::warn!(refused, %first, "the forwarding tables are full")
+            }
+            None if refused == 0 && self.said.swap(false, Relaxed) => tracing::info!("all routes fit again"),
+            _ => {}
+        }
+    }
+}
+
 async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut seed).context("the operating system gives no random numbers")?;
@@ -114,7 +138,12 @@ async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyho
     let (northbound, queries) = Northbound::channel();
     let (stop_tx, stop) = watch::channel(false);
     let publisher = dataplane.publisher.clone();
-    let publish = Box::new(move |ops| publisher.publish(ops));
+    gateway.set_fib(Arc::clone(&dataplane.fib));
+    let full = Full { counters: Arc::clone(&dataplane.fib), said: Arc::default() };
+    let publish = Box::new(move |ops| {
+        let full = full.clone();
+        publisher.publish_then(ops, move |errors| full.say(&errors));
+    });
     let workers = std::mem::take(&mut dataplane.workers);
     let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
 

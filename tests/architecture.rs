@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("controlplane", &["bfd", "bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "tcp-options", "wire"]),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
-    ("perf", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
+    ("perf", &["bgp", "controlplane", "dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
     ("softwire-gateway", &["controlplane", "dataplane", "dataplane-api", "dpdk", "mgmt-api"]),
 ];
 

@@ -23,6 +23,7 @@ pub use guard::{Initiate, Sa};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where a route leaves the mesh: an AFBR, and the color by which the route asks for a tunnel to it.
@@ -78,7 +79,7 @@ pub struct Mesh {
     links: HashMap<IpAddr, u16>,
     guards: Vec<Guard>,
     fars: BTreeMap<IpAddr, Far>,
-    routes: BTreeMap<IpPrefix, Vec<Egress>>,
+    routes: BTreeMap<IpPrefix, Arc<[Egress]>>,
     free: Vec<SoftwireId>,
     fresh: u16,
     /// An AFBR has come or gone.
@@ -114,27 +115,38 @@ impl Mesh {
             }
         }
         for (prefix, egresses) in routes {
-            mesh.route(now, prefix, &egresses, program);
+            mesh.route(now, prefix, egresses, program);
         }
         mesh
     }
 
     /// Routes `prefix` into the softwires to `egresses`; `false` when there can be none to any of them (no end of ours in
     /// that family, IPsec required and not configured, too many): the prefix is unreachable then.
-    pub fn route(&mut self, now: Instant, prefix: IpPrefix, egresses: &[Egress], program: &mut Program) -> bool {
-        let mut hops = Vec::new();
-        let mut taken = Vec::new();
-        for egress in egresses {
+    pub fn route(
+        &mut self,
+        now: Instant,
+        prefix: IpPrefix,
+        egresses: impl Into<Arc<[Egress]>>,
+        program: &mut Program,
+    ) -> bool {
+        let mut egresses = egresses.into();
+        let mut hops = Vec::with_capacity(egresses.len());
+        let mut refused = Vec::new();
+        for egress in egresses.iter() {
             if self.take(now, egress.endpoint, program) {
-                taken.push(*egress);
                 hops.extend(self.select(prefix, egress).map(NextHop::Softwire));
+            } else {
+                refused.push(egress.endpoint);
             }
+        }
+        if !refused.is_empty() {
+            egresses = egresses.iter().filter(|e| !refused.contains(&e.endpoint)).copied().collect();
         }
         hops.dedup();
         let feasible = !hops.is_empty();
         let hops = if feasible { hops } else { vec![NextHop::Unreachable] };
         program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
-        if let Some(old) = self.routes.insert(prefix, taken) {
+        if let Some(old) = self.routes.insert(prefix, egresses) {
             self.release(old.iter().map(|e| e.endpoint), program);
         }
         feasible

@@ -454,6 +454,8 @@ pub struct CountersInfo {
     pub workers: Vec<BTreeMap<String, u64>>,
     /// Control plane: `ike.auth_failed`, `l2tp.binding`, ...
     pub control: BTreeMap<String, u64>,
+    /// Forwarding tables of both families, now: `routes_v4`, `refused_v6`, ...
+    pub fib: BTreeMap<String, u64>,
 }
 
 /// A question, with where the answer goes.

@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What the driver is to do about connections.
@@ -72,7 +73,9 @@ pub struct Routing {
     igp: Vec<Igp>,
     actions: VecDeque<Action>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
-    programmed: BTreeMap<IpPrefix, (IpAddr, Vec<Egress>)>,
+    programmed: BTreeMap<IpPrefix, (IpAddr, Arc<[Egress]>)>,
+    /// The last egresses: most routes have the same as the one before, and share them.
+    egresses: Arc<[Egress]>,
     /// Egress AFBRs that BFD has found dead.
     dead: BTreeSet<IpAddr>,
     /// When [`Self::pump`] left something for its next turn.
@@ -104,6 +107,7 @@ impl Routing {
             igp: igp(config),
             actions: VecDeque::new(),
             programmed: BTreeMap::new(),
+            egresses: Arc::new([]),
             dead: BTreeSet::new(),
             backlog: None,
         };
@@ -170,8 +174,22 @@ impl Routing {
     /// Carries events where they belong, so many at a time. `false`: there are more.
     pub fn pump(&mut self, now: Instant, mesh: &mut Mesh, program: &mut Program) -> bool {
         self.backlog = Some(now);
+        let mut wanted = Vec::new();
         for _ in 0..TURN {
-            let Some(event) = self.speaker.poll_event() else {
+            let event = self.speaker.poll_event();
+            if let Some(Event::NextHop(Tracking::Start(address))) = event {
+                wanted.push((address, self.metric(address)));
+                continue;
+            }
+            // All routes are gone through for next hops, so these are told together.
+            let told = !wanted.is_empty();
+            if told {
+                self.speaker.next_hops_changed(now, &std::mem::take(&mut wanted));
+            }
+            let Some(event) = event else {
+                if told {
+                    continue;
+                }
                 self.backlog = None;
                 break;
             };
@@ -194,17 +212,17 @@ impl Routing {
                     let address = self.speaker.neighbour(neighbour).map(|n| n.address);
                     tracing::warn!(neighbour = ?address, ?warning, "BGP");
                 }
-                Event::NextHop(Tracking::Start(address)) => {
-                    self.speaker.next_hop_changed(now, address, self.metric(address));
-                }
                 Event::NextHop(Tracking::Stop(address)) => {
                     if self.dead.contains(&address) && mesh.bury(address) {
                         self.dead.remove(&address);
                     }
                 }
-                Event::Converged { .. } => {}
+                Event::NextHop(Tracking::Start(_)) | Event::Converged { .. } => {}
                 Event::Route(change) => self.route(now, change.prefix, &change.best, mesh, program),
             }
+        }
+        if !wanted.is_empty() {
+            self.speaker.next_hops_changed(now, &wanted);
         }
         self.backlog.is_none()
     }
@@ -234,12 +252,15 @@ impl Routing {
             }
             return;
         };
-        if egresses.is_empty() {
+        if *self.egresses != *egresses {
+            self.egresses = egresses.into();
+        }
+        if self.egresses.is_empty() {
             program.snapshot(SnapshotOp::RouteAdd(prefix, routers));
         } else {
-            mesh.route(now, prefix, &egresses, program);
+            mesh.route(now, prefix, Arc::clone(&self.egresses), program);
         }
-        self.programmed.insert(prefix, (first.next_hop, egresses));
+        self.programmed.insert(prefix, (first.next_hop, Arc::clone(&self.egresses)));
     }
 
     /// The next thing to do about a connection.

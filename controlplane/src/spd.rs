@@ -102,7 +102,7 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
         let action = if config.carrier(n.address).is_some() { Action::Protect } else { Action::Bypass };
         // What is to be PROTECTed is so whatever its TTL; the socket looks at that of what came in ESP.
         let hops = n.ttl_security.filter(|_| action == Action::Bypass);
-        let min_ttl = hops.map_or(0, |hops| u8::MAX - hops.saturating_sub(1));
+        let min_ttl = hops.map_or(0, least_ttl);
         let rule =
             |local_port, remote_port| Selector { protocol: TCP, local, remote, local_port, remote_port, min_ttl };
         let port = PortRange::one(BGP_PORT);
@@ -114,7 +114,8 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
         let remote = IpPrefix::new(d.range.network(), d.range.prefix_len());
         let local = d.neighbour.local.map(IpPrefix::host);
         let local_port = PortRange::one(BGP_PORT);
-        let rule = Selector { protocol: TCP, local, remote, local_port, ..Selector::ANY };
+        let min_ttl = d.neighbour.ttl_security.map_or(0, least_ttl);
+        let rule = Selector { protocol: TCP, local, remote, local_port, min_ttl, ..Selector::ANY };
         spd.push(named("bgp", rule, Action::Bypass));
     }
     // An RPKI cache is reached over a port of ours only from an address of ours.
@@ -124,6 +125,11 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
         let (local, remote) = (Some(local), Some(IpPrefix::host(c.address)));
         spd.push(named("rtr", Selector { protocol: TCP, local, remote, remote_port, ..Selector::ANY }, Action::Bypass));
     }
+}
+
+/// RFC 5082, section 3: what 255 has become after so many hops.
+fn least_ttl(hops: u8) -> u8 {
+    u8::MAX - hops.saturating_sub(1)
 }
 
 // BFD from neighbours whose paths are watched. Ours to them needs no rule: only sessions make it.

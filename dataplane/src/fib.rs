@@ -1,6 +1,6 @@
 //! Longest-prefix match and what a match means.
 //!
-//! A FIB of DPDK maps a prefix to a word of 31 bits. A route into a softwire, of which there may be a million, is the
+//! A forwarding table ([`Lpm`]) maps a prefix to a word of 31 bits. A route into a softwire, of which there may be a million, is the
 //! word itself; everything else is the number of a *group* of next hops (ECMP, RFC 2992), of which there are few:
 //!
 //! ```text
@@ -9,10 +9,10 @@
 //! ```
 
 use crate::lane::{LANE, Lane, Packet};
+use crate::lpm::Lpm;
 use crate::publish::Snapshot;
 use crate::softwire::Softwires;
 use dataplane_api::{NextHop, SessionId, WorkerId};
-use dpdk::fib::{Fib4, Fib6};
 
 /// Says that a word names a session.
 const SESSION: u32 = 1 << 30;
@@ -61,9 +61,16 @@ impl SessionWord {
 #[derive(Debug)]
 pub struct Fibs {
     /// IPv4.
-    pub v4: Fib4,
+    pub v4: Lpm,
     /// IPv6.
-    pub v6: Fib6,
+    pub v6: Lpm,
+}
+
+impl Fibs {
+    /// Octets of memory that each table takes at most: of its first part only what was written.
+    pub fn memory(&self) -> [usize; 2] {
+        [self.v4.memory(), self.v6.memory()]
+    }
 }
 
 /// The next hops of all groups in one array.
@@ -105,11 +112,17 @@ impl Groups {
         self.hops.get((first + n) as usize).copied()
     }
 
+    /// The next hops of `word`.
+    #[inline]
+    pub fn of(&self, word: u32) -> &[NextHop] {
+        let range = self.ranges.get(word as usize).map(|&(first, count)| first as usize..(first + count) as usize);
+        range.and_then(|r| self.hops.get(r)).unwrap_or_default()
+    }
+
     /// Whether `hop` is among the next hops of `word`.
     #[inline]
     pub fn contains(&self, word: u32, hop: NextHop) -> bool {
-        let range = self.ranges.get(word as usize).map(|&(first, count)| first as usize..(first + count) as usize);
-        range.and_then(|r| self.hops.get(r)).is_some_and(|hops| hops.contains(&hop))
+        self.of(word).contains(&hop)
     }
 }
 
@@ -136,8 +149,8 @@ pub fn flow_hash(packet: &Packet) -> u32 {
 pub struct Scratch {
     v4: Vec<u32>,
     v6: Vec<[u8; 16]>,
-    out4: Vec<u64>,
-    out6: Vec<u64>,
+    out4: Vec<u32>,
+    out6: Vec<u32>,
 }
 
 impl Default for Scratch {
@@ -169,15 +182,15 @@ pub fn lookup(snapshot: &Snapshot, scratch: &mut Scratch, lane: &mut Lane, which
         }
     }
     if !scratch.v4.is_empty() {
-        snapshot.fibs.v4.lookup_bulk(&scratch.v4, &mut scratch.out4);
+        snapshot.fibs.v4.lookup(&scratch.v4, &mut scratch.out4);
     }
     if !scratch.v6.is_empty() {
-        snapshot.fibs.v6.lookup_bulk(&scratch.v6, &mut scratch.out6);
+        snapshot.fibs.v6.lookup(&scratch.v6, &mut scratch.out6);
     }
     let (mut four, mut six) = (scratch.out4.iter(), scratch.out6.iter());
     for p in lane.packets() {
         let word = if p.is_v6() { six.next() } else { four.next() };
-        p.meta.next_hop = word.map_or(NO_ROUTE, |&w| w as u32);
+        p.meta.next_hop = word.copied().unwrap_or(NO_ROUTE);
     }
 }
 
@@ -191,7 +204,7 @@ mod tests {
         for (worker, index, generation) in [(0, 0, 1), (15, 0xf_ffff, 225), (7, 4096, 64)] {
             let id = SessionId::from_slot(Slot::new(WorkerId(worker), index, generation).unwrap());
             let word = SessionWord::new(id).unwrap();
-            assert!(word.word() <= dpdk::fib::MAX_NEXT_HOP);
+            assert!(word.word() <= crate::lpm::MAX_WORD);
             assert_eq!(SessionWord::from_word(word.word()), Some(word));
             assert_eq!((word.worker(), word.index()), (WorkerId(worker), index as usize));
         }

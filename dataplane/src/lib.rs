@@ -16,6 +16,7 @@ pub mod counter;
 pub mod fib;
 pub mod handoff;
 pub mod lane;
+pub mod lpm;
 pub mod node;
 pub mod ops;
 pub mod publish;

@@ -11,13 +11,14 @@
 //! the publisher holds the only `Arc` to it then, and `Arc::get_mut` is its proof.
 
 use crate::fib::{Fibs, Groups, NO_ROUTE, SessionWord};
+use crate::lpm::{Full, Key, Leaf, Lpm};
 use crate::softwire::Softwires;
 use arc_swap::ArcSwap;
 use dataplane_api::{
-    IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SnapshotOp, SoftwireId, WorkerId, Zone,
+    FibCounters, IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SnapshotOp, SoftwireId, WorkerId,
+    Zone,
 };
-use dpdk::fib::{Fib4, Fib6};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -115,6 +116,14 @@ impl Snapshot {
         self.ours.binary_search(&address).is_ok()
     }
 
+    /// The next hops to an address, those of sessions excepted; empty without a route.
+    pub fn next_hops(&self, address: IpAddr) -> &[NextHop] {
+        let mut word = [NO_ROUTE];
+        let table = if address.is_ipv4() { &self.fibs.v4 } else { &self.fibs.v6 };
+        table.lookup(&[Key::from(address)], &mut word);
+        self.groups.of(word[0])
+    }
+
     /// The trust in what arrives on a port; public unless configured otherwise.
     #[inline]
     pub fn zone(&self, id: PortId) -> Zone {
@@ -127,20 +136,20 @@ impl Snapshot {
 pub struct FibSizes {
     /// IPv4 routes.
     pub routes_v4: u32,
-    /// Second-level tables for IPv4 prefixes longer than /24.
-    pub tbl8_v4: u32,
+    /// Blocks for IPv4 prefixes longer than /24.
+    pub blocks_v4: u32,
     /// IPv6 routes.
     pub routes_v6: u32,
-    /// Second-level tables for IPv6.
-    pub tbl8_v6: u32,
+    /// Blocks for IPv6 prefixes longer than /24.
+    pub blocks_v6: u32,
 }
 
 /// Why a change was not made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The forwarding table refused a route: full.
-    #[error("route {0}: {1}")]
-    Route(IpPrefix, dpdk::Error),
+    /// There is no room for a route. It is put in when there is.
+    #[error("route {0} does not fit: raise dataplane.max_routes")]
+    Full(IpPrefix),
     /// A session id that names no slot.
     #[error("route {0} leads into a session that cannot exist")]
     Session(IpPrefix),
@@ -156,7 +165,8 @@ pub enum PublishError {
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Add(IpPrefix, u32),
-    Delete(IpPrefix),
+    /// And what covers it.
+    Delete(IpPrefix, Leaf),
 }
 
 /// Sets of next hops by number, each with the count of routes that use it. Set 0 is empty: no route.
@@ -168,16 +178,16 @@ struct Sets {
 }
 
 impl Sets {
-    fn take(&mut self, hops: Vec<NextHop>) -> u32 {
-        let n = match self.number.get(&hops) {
+    fn take(&mut self, hops: &[NextHop]) -> u32 {
+        let n = match self.number.get(hops) {
             Some(&n) => n,
             None => {
                 let n = self.free.pop().unwrap_or(self.sets.len() as u32);
-                self.number.insert(hops.clone(), n);
+                self.number.insert(hops.to_vec(), n);
                 if n as usize == self.sets.len() {
-                    self.sets.push((hops, 0));
+                    self.sets.push((hops.to_vec(), 0));
                 } else if let Some(set) = self.sets.get_mut(n as usize) {
-                    *set = (hops, 0);
+                    *set = (hops.to_vec(), 0);
                 }
                 n
             }
@@ -203,52 +213,71 @@ impl Sets {
     }
 }
 
+/// The routes that are wanted.
+#[derive(Debug)]
+struct Rib {
+    words: HashMap<IpPrefix, u32>,
+    /// How many there are of each length, by family.
+    lengths: [[u32; 129]; 2],
+    most: [u32; 2],
+    sets: Sets,
+    /// Our addresses among them: host routes to ourselves.
+    local: BTreeSet<IpAddr>,
+    /// Those for which there is no room, by family.
+    refused: [HashMap<IpPrefix, Vec<NextHop>>; 2],
+    /// Changes that the standby pair has not seen.
+    behind: Vec<Change>,
+}
+
 /// Makes snapshots. Not a thread by itself: see `runtime`.
 #[derive(Debug)]
 pub struct Publisher {
     shared: Arc<ArcSwap<Snapshot>>,
     retired: VecDeque<Arc<Snapshot>>,
     standby: Arc<Fibs>,
-    /// Changes that the standby pair has not seen.
-    behind: Vec<Change>,
-    rib: HashMap<IpPrefix, u32>,
-    sets: Sets,
+    rib: Rib,
     ports: Vec<Option<Port>>,
-    ours: Vec<IpAddr>,
     neighbours: Neighbours,
+    counters: Arc<FibCounters>,
 }
 
 impl Publisher {
-    /// With `ports` ports (not configured yet) and empty tables. `name` is unique in the process.
-    pub fn new(name: &str, ports: usize, sizes: FibSizes) -> Result<Self, dpdk::Error> {
-        let pair = |side| -> Result<_, dpdk::Error> {
-            Ok(Arc::new(Fibs {
-                v4: Fib4::new(&format!("{name}4{side}"), sizes.routes_v4, sizes.tbl8_v4, NO_ROUTE)?,
-                v6: Fib6::new(&format!("{name}6{side}"), sizes.routes_v6, sizes.tbl8_v6, NO_ROUTE)?,
-            }))
-        };
+    /// With `ports` ports (not configured yet) and empty tables.
+    pub fn new(ports: usize, sizes: FibSizes) -> Self {
+        let pair = || Arc::new(Fibs { v4: Lpm::new(sizes.blocks_v4), v6: Lpm::new(sizes.blocks_v6) });
         let first = Snapshot {
             version: 0,
             ports: vec![None; ports].into(),
             ours: Arc::new([]),
-            fibs: pair('l')?,
+            fibs: pair(),
             groups: Arc::new(Groups::new(std::iter::once(&[][..]), &Softwires::default())),
             neighbours: Arc::default(),
             softwires: Arc::default(),
             policy: Arc::new([]),
             host_peers: Arc::default(),
         };
-        Ok(Self {
+        Self {
             shared: Arc::new(ArcSwap::from_pointee(first)),
             retired: VecDeque::new(),
-            standby: pair('r')?,
-            behind: Vec::new(),
-            rib: HashMap::new(),
-            sets: Sets { number: HashMap::new(), sets: vec![(Vec::new(), 1)], free: Vec::new() },
+            standby: pair(),
+            rib: Rib {
+                words: HashMap::new(),
+                lengths: [[0; 129]; 2],
+                most: [sizes.routes_v4, sizes.routes_v6],
+                sets: Sets { number: HashMap::new(), sets: vec![(Vec::new(), 1)], free: Vec::new() },
+                local: BTreeSet::new(),
+                refused: [HashMap::new(), HashMap::new()],
+                behind: Vec::new(),
+            },
             ports: vec![None; ports],
-            ours: Vec::new(),
             neighbours: Neighbours::default(),
-        })
+            counters: Arc::default(),
+        }
+    }
+
+    /// How full the tables are.
+    pub fn counters(&self) -> Arc<FibCounters> {
+        Arc::clone(&self.counters)
     }
 
     /// Where workers look.
@@ -281,18 +310,23 @@ impl Publisher {
         };
         let is_route = |op: &SnapshotOp| matches!(op, SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_));
         let mut errors = Vec::new();
+        let mut ours_changed = ops.iter().any(|op| matches!(op, SnapshotOp::Port(_)));
         if ops.iter().any(is_route) {
             let standby = Arc::get_mut(&mut self.standby)?;
-            for change in self.behind.drain(..) {
-                if let Err(e) = program(standby, change) {
-                    errors.push(e);
+            self.rib.catch_up(standby);
+            let before = self.rib.local.len();
+            ours_changed |=
+                ops.iter().any(|op| matches!(op, SnapshotOp::RouteAdd(_, h) if h.contains(&NextHop::Local)));
+            for op in ops {
+                match op {
+                    SnapshotOp::RouteAdd(prefix, hops) => errors.extend(self.rib.add(standby, *prefix, hops).err()),
+                    SnapshotOp::RouteDel(prefix) => self.rib.delete(standby, *prefix),
+                    _ => {}
                 }
             }
-            for op in ops.iter().filter(|op| is_route(op)) {
-                if let Err(e) = route(standby, &mut self.rib, &mut self.sets, &mut self.behind, op) {
-                    errors.push(e);
-                }
-            }
+            self.rib.retry(standby);
+            ours_changed |= self.rib.local.len() != before;
+            self.rib.count(standby, &self.counters);
             next.fibs = Arc::clone(&self.standby);
             self.standby = Arc::clone(&current.fibs);
         }
@@ -329,7 +363,7 @@ impl Publisher {
             }
         }
         if groups_changed {
-            next.groups = Arc::new(Groups::new(self.sets.sets.iter().map(|s| s.0.as_slice()), &next.softwires));
+            next.groups = Arc::new(Groups::new(self.rib.sets.sets.iter().map(|s| s.0.as_slice()), &next.softwires));
         }
         if ops.iter().any(|op| matches!(op, SnapshotOp::Port(_))) {
             next.ports = self.ports.as_slice().into();
@@ -337,26 +371,14 @@ impl Publisher {
         if neighbours_changed {
             next.neighbours = Arc::new(self.neighbours.clone());
         }
-        if ops.iter().any(|op| matches!(op, SnapshotOp::Port(_)) || is_local(op)) {
-            next.ours = self.our_addresses();
+        if ours_changed {
+            let of_ports = self.ports.iter().flatten().flat_map(|p| p.config.addresses.iter().map(|a| a.0));
+            let ours: BTreeSet<IpAddr> = of_ports.chain(self.rib.local.iter().copied()).collect();
+            next.ours = ours.into_iter().collect();
         }
         self.shared.store(Arc::new(next));
         self.retired.push_back(current);
         Some(errors)
-    }
-
-    fn our_addresses(&mut self) -> Arc<[IpAddr]> {
-        let local = |word: &u32| {
-            SessionWord::from_word(*word).is_none()
-                && self.sets.sets.get(*word as usize).is_some_and(|s| s.0.contains(&NextHop::Local))
-        };
-        let host = |p: &IpPrefix| usize::from(p.len()) == if p.address().is_ipv4() { 32 } else { 128 };
-        self.ours.clear();
-        self.ours.extend(self.ports.iter().flatten().flat_map(|p| p.config.addresses.iter().map(|a| a.0)));
-        self.ours.extend(self.rib.iter().filter(|(p, word)| host(p) && local(word)).map(|(p, _)| p.address()));
-        self.ours.sort_unstable();
-        self.ours.dedup();
-        self.ours.as_slice().into()
     }
 }
 
@@ -371,57 +393,115 @@ impl Port {
     }
 }
 
-/// Whether our own addresses may change. Removing a route may remove one; that is rare enough to look each time.
-fn is_local(op: &SnapshotOp) -> bool {
-    match op {
-        SnapshotOp::RouteAdd(_, hops) => hops.contains(&NextHop::Local),
-        SnapshotOp::RouteDel(p) => usize::from(p.len()) == if p.address().is_ipv4() { 32 } else { 128 },
-        _ => false,
+impl Rib {
+    fn add(&mut self, fibs: &mut Fibs, prefix: IpPrefix, hops: &[NextHop]) -> Result<(), PublishError> {
+        let word = match hops {
+            [NextHop::Session(id)] => SessionWord::new(*id).ok_or(PublishError::Session(prefix))?.word(),
+            _ => self.sets.take(hops),
+        };
+        let old = self.words.get(&prefix).copied();
+        let f = family(prefix);
+        let room = old.is_some() || self.count_of(f) < self.most[f];
+        let change = Change::Add(prefix, word);
+        if !room || old != Some(word) && program(fibs, change).is_err() {
+            self.sets.give_back(word);
+            self.refused[f].insert(prefix, hops.to_vec());
+            return Err(PublishError::Full(prefix));
+        }
+        self.refused[f].remove(&prefix);
+        if is_host(prefix) && hops.contains(&NextHop::Local) {
+            self.local.insert(prefix.address());
+        } else if is_host(prefix) {
+            self.local.remove(&prefix.address());
+        }
+        match old {
+            Some(old) => self.sets.give_back(old),
+            None => self.lengths[f][usize::from(prefix.len())] += 1,
+        }
+        if old != Some(word) {
+            self.words.insert(prefix, word);
+            self.behind.push(change);
+        }
+        Ok(())
+    }
+
+    /// A route that is not there is gone already, as wished.
+    fn delete(&mut self, fibs: &mut Fibs, prefix: IpPrefix) {
+        let f = family(prefix);
+        self.refused[f].remove(&prefix);
+        let Some(old) = self.words.remove(&prefix) else { return };
+        self.lengths[f][usize::from(prefix.len())] -= 1;
+        if is_host(prefix) {
+            self.local.remove(&prefix.address());
+        }
+        let change = Change::Delete(prefix, self.cover(prefix));
+        // Nothing is needed to delete.
+        let _ = program(fibs, change);
+        self.behind.push(change);
+        self.sets.give_back(old);
+    }
+
+    /// Routes that did not fit, now that others may be gone; the first of a family that does not ends it.
+    fn retry(&mut self, fibs: &mut Fibs) {
+        for f in 0..2 {
+            while let Some(prefix) = self.refused[f].keys().next().copied()
+                && let Some(hops) = self.refused[f].remove(&prefix)
+                && self.add(fibs, prefix, &hops).is_ok()
+            {}
+        }
+    }
+
+    /// The longest route that covers a prefix.
+    fn cover(&self, prefix: IpPrefix) -> Leaf {
+        let shorter = (0..prefix.len()).rev().filter(|len| self.lengths[family(prefix)][usize::from(*len)] > 0);
+        let mut covers = shorter.filter_map(|len| {
+            let word = *self.words.get(&IpPrefix::new(prefix.address(), len)?)?;
+            Some(Leaf { word, len })
+        });
+        covers.next().unwrap_or(Leaf { word: NO_ROUTE, len: 0 })
+    }
+
+    /// Does to a pair of tables what was done to the other.
+    fn catch_up(&mut self, fibs: &mut Fibs) {
+        for change in self.behind.drain(..) {
+            // What fitted into the one fits into the other: they were equal before.
+            let _ = program(fibs, change);
+        }
+    }
+
+    fn count_of(&self, family: usize) -> u32 {
+        self.lengths[family].iter().sum()
+    }
+
+    fn count(&self, fibs: &Fibs, counters: &FibCounters) {
+        for (f, table) in [&fibs.v4, &fibs.v6].into_iter().enumerate() {
+            counters.routes[f].set(u64::from(self.count_of(f)));
+            counters.refused[f].set(self.refused[f].len() as u64);
+            counters.blocks[f].set(u64::from(table.blocks()));
+        }
     }
 }
 
-fn route(
-    fibs: &mut Fibs,
-    rib: &mut HashMap<IpPrefix, u32>,
-    sets: &mut Sets,
-    done: &mut Vec<Change>,
-    op: &SnapshotOp,
-) -> Result<(), PublishError> {
-    let (change, old) = match op {
-        SnapshotOp::RouteAdd(prefix, hops) => {
-            let word = match hops.as_slice() {
-                [NextHop::Session(id)] => SessionWord::new(*id).ok_or(PublishError::Session(*prefix))?.word(),
-                _ => sets.take(hops.clone()),
-            };
-            let change = Change::Add(*prefix, word);
-            if let Err(e) = program(fibs, change) {
-                sets.give_back(word);
-                return Err(e);
-            }
-            (change, rib.insert(*prefix, word))
-        }
-        SnapshotOp::RouteDel(prefix) => {
-            // A route that is not there: gone already, as wished.
-            let Some(old) = rib.remove(prefix) else { return Ok(()) };
-            program(fibs, Change::Delete(*prefix))?;
-            (Change::Delete(*prefix), Some(old))
-        }
-        _ => return Ok(()),
-    };
-    if let Some(old) = old {
-        sets.give_back(old);
-    }
-    done.push(change);
-    Ok(())
+fn family(prefix: IpPrefix) -> usize {
+    usize::from(!prefix.address().is_ipv4())
 }
 
-fn program(fibs: &mut Fibs, change: Change) -> Result<(), PublishError> {
-    let (Change::Add(prefix, _) | Change::Delete(prefix)) = change;
-    match (prefix.address(), change) {
-        (IpAddr::V4(a), Change::Add(_, word)) => fibs.v4.add(a, prefix.len(), word),
-        (IpAddr::V6(a), Change::Add(_, word)) => fibs.v6.add(a, prefix.len(), word),
-        (IpAddr::V4(a), Change::Delete(_)) => fibs.v4.delete(a, prefix.len()),
-        (IpAddr::V6(a), Change::Delete(_)) => fibs.v6.delete(a, prefix.len()),
-    }
-    .map_err(|e| PublishError::Route(prefix, e))
+fn is_host(prefix: IpPrefix) -> bool {
+    prefix == IpPrefix::host(prefix.address())
 }
+
+fn program(fibs: &mut Fibs, change: Change) -> Result<(), Full> {
+    let (Change::Add(prefix, _) | Change::Delete(prefix, _)) = change;
+    let table = if prefix.address().is_ipv4() { &mut fibs.v4 } else { &mut fibs.v6 };
+    let key = Key::from(prefix.address());
+    match change {
+        Change::Add(_, word) => table.add(key, prefix.len(), word),
+        Change::Delete(_, cover) => {
+            table.delete(key, prefix.len(), cover);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

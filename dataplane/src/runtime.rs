@@ -5,10 +5,11 @@
 
 use crate::handoff::Handoff;
 use crate::node::punt::{DEFAULT_RATES, Rates};
-use crate::publish::{FibSizes, PublishError, Publisher};
+use crate::publish::{FibSizes, PublishError, Publisher, Snapshot};
 use crate::worker::{Parts, Worker};
+use arc_swap::ArcSwap;
 use dataplane_api::id::{MAX_WORKERS, SLOTS};
-use dataplane_api::{Counters, MacAddr, SnapshotOp, WorkerHandle, WorkerId, worker_channel};
+use dataplane_api::{Counters, FibCounters, MacAddr, SnapshotOp, WorkerHandle, WorkerId, worker_channel};
 use dpdk::{Eal, Mempool, Port, RxQueue, TxQueue};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
@@ -21,6 +22,9 @@ const LARGE_ROOM: u16 = 16 * 1024;
 const LARGE_PER_WORKER: u32 = 127;
 /// Time between two looks at whether workers have let go of a snapshot.
 const QUIESCE: Duration = Duration::from_micros(100);
+
+/// Changes after which no more are waited for.
+const BATCH: usize = 16 * 1024;
 
 /// A port to attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +105,10 @@ pub struct Running {
     pub workers: Vec<WorkerHandle>,
     /// Takes snapshot changes.
     pub publisher: PublisherHandle,
+    /// What the workers use now.
+    pub tables: Arc<ArcSwap<Snapshot>>,
+    /// How full the forwarding tables are.
+    pub fib: Arc<FibCounters>,
     /// The ports' Ethernet addresses.
     pub macs: Vec<MacAddr>,
     stop: Arc<AtomicBool>,
@@ -176,12 +184,14 @@ pub fn start_on(config: &Config, pool: Mempool, mut ports: Vec<Port>) -> Result<
             worker.push(pair);
         }
     }
-    let publisher = Publisher::new("fib", ports.len(), sizes(config.routes))?;
+    let publisher = Publisher::new(ports.len(), sizes(config.routes));
     let stop = Arc::new(AtomicBool::new(false));
     let (requests_tx, requests) = mpsc::channel();
     let mut running = Running {
         workers: Vec::new(),
         publisher: PublisherHandle(requests_tx),
+        tables: publisher.shared(),
+        fib: publisher.counters(),
         macs,
         stop: Arc::clone(&stop),
         threads: Vec::new(),
@@ -257,19 +267,18 @@ fn check(config: &Config) -> Result<(), Error> {
 }
 
 fn sizes(routes: u32) -> FibSizes {
-    // Prefixes from pools lie together and share second-level tables; a scattered one takes up to five of its own.
-    FibSizes { routes_v4: routes, tbl8_v4: (routes / 4).max(256), routes_v6: routes, tbl8_v6: (routes / 4).max(1024) }
+    // Prefixes from pools lie together and share blocks, and of a full IPv6 table two prefixes share one; a scattered /64
+    // takes up to five of its own.
+    let blocks = routes.max(1024);
+    FibSizes { routes_v4: routes, blocks_v4: blocks, routes_v6: routes, blocks_v6: blocks }
 }
 
-/// MiB that the EAL must provide: two pairs of forwarding tables (64 MiB for the first 24 bits, 1 KiB for each second
-/// level, some 100 octets for each route), the buffers, and what rings, ports and reassembly take.
+/// MiB that the EAL must provide: the buffers, and what rings, ports and reassembly take.
 fn memory(config: &Config) -> u64 {
-    let s = sizes(config.routes);
     let mib = |octets: u64| octets >> 20;
-    let tables = 2 * (2 * 64 + mib(1024 * u64::from(s.tbl8_v4 + s.tbl8_v6)) + mib(256 * u64::from(config.routes)));
     let workers = config.workers.len() as u64;
     let buffers = mib(2560 * u64::from(config.buffers)) + workers * mib(17 * 1024 * u64::from(LARGE_PER_WORKER));
-    tables + buffers + 64 + 16 * workers * config.ports.len().max(1) as u64
+    buffers + 64 + 16 * workers * config.ports.len().max(1) as u64
 }
 
 fn attach(spec: &PortSpec, queues: u16, pool: &Mempool) -> Result<Port, dpdk::Error> {
@@ -325,10 +334,12 @@ fn publish(mut publisher: Publisher, requests: &mpsc::Receiver<Request>, stop: &
                 std::thread::sleep(QUIESCE);
             }
         };
-        // What came meanwhile is published together: one change of snapshots for all.
+        // What came meanwhile is published together, but not so much that others wait for long.
         let mut batch = request.ops;
         let mut done: Vec<Done> = request.done.into_iter().collect();
-        for more in requests.try_iter() {
+        while batch.len() < BATCH
+            && let Ok(more) = requests.try_recv()
+        {
             batch.extend(more.ops);
             done.extend(more.done);
         }

@@ -34,14 +34,10 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_(promiscuous|allmulticast)_(enable|disable|get)",
     "rte_eth_from_rings",
     "rte_ring_(create|free)",
-    // rte_fib.h, rte_fib6.h, rte_ip_frag.h
-    "rte_fib6?_(create|free|add|delete|lookup_bulk)",
+    // rte_ip_frag.h
     "rte_ip_frag_(table_create|table_destroy|free_death_row|table_del_expired_entries)",
     "rte_ipv[46]_frag_reassemble_packet",
 ];
-
-/// Types that no function above names.
-const TYPES: &[&str] = &["rte_fib_dir24_8_nh_sz", "rte_fib_trie_nh_sz"];
 
 /// Constants.
 const VARIABLES: &[&str] = &[
@@ -79,9 +75,6 @@ fn main() {
     }
     for name in FUNCTIONS {
         bindings = bindings.allowlist_function(name);
-    }
-    for name in TYPES {
-        bindings = bindings.allowlist_type(name);
     }
     for name in VARIABLES {
         bindings = bindings.allowlist_var(name);

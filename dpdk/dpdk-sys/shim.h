@@ -14,8 +14,6 @@
 #include <rte_errno.h>
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
-#include <rte_fib.h>
-#include <rte_fib6.h>
 #include <rte_ip_frag.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>

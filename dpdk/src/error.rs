@@ -170,25 +170,6 @@ pub enum Error {
         /// Its reason.
         errno: Errno,
     },
-    /// A FIB has no second-level tables (`tbl8`) or nodes left; the route is not in it.
-    #[error("FIB {name:?} is full: {what}; raise its limits")]
-    FibFull {
-        /// FIB.
-        name: String,
-        /// What ran out.
-        what: &'static str,
-    },
-    /// A route to delete is not in the FIB.
-    #[error("FIB {0:?} has no such route")]
-    NoRoute(String),
-    /// A prefix longer than its address, or a next hop out of range.
-    #[error("FIB {name:?}: {what}")]
-    BadRoute {
-        /// FIB.
-        name: String,
-        /// What is wrong.
-        what: &'static str,
-    },
     /// The thread could not become an lcore.
     #[error("thread cannot be registered with DPDK: {errno} (at most 128 threads, and no secondary processes)")]
     Lcore {
@@ -213,7 +194,7 @@ impl Error {
             Error::NotInitialized | Error::AlreadyInitialized | Error::Exists { .. } | Error::PortState { .. } => {
                 Fault::Caller
             }
-            Error::NoRoute(_) | Error::BadRoute { .. } | Error::LcoreAlready(_) => Fault::Caller,
+            Error::LcoreAlready(_) => Fault::Caller,
             Error::Version { .. } | Error::HugePages { .. } | Error::Permission { .. } | Error::NoMemory { .. } => {
                 Fault::Host
             }
@@ -221,9 +202,7 @@ impl Error {
             Error::Eal { .. } | Error::BadName(_) | Error::TooMany { .. } | Error::NoInterface { .. } => {
                 Fault::Configuration
             }
-            Error::NoDevice { .. } | Error::PortInUse(_) | Error::FibFull { .. } | Error::Pin(_) => {
-                Fault::Configuration
-            }
+            Error::NoDevice { .. } | Error::PortInUse(_) | Error::Pin(_) => Fault::Configuration,
             Error::Driver { .. } => Fault::Driver,
         }
     }

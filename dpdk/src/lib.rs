@@ -21,7 +21,6 @@
 pub mod burst;
 pub mod eal;
 pub mod error;
-pub mod fib;
 pub mod frag;
 pub mod lcore;
 pub mod mbuf;

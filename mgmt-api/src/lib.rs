@@ -246,6 +246,7 @@ pub(crate) mod tests {
                         drop(to.send(CountersInfo {
                             workers: vec![worker],
                             control: [("l2tp.refused".into(), 3)].into(),
+                            fib: [("refused_v6".into(), 5)].into(),
                         }));
                     }
                     other => bgp::tests::answer(other),
@@ -335,6 +336,7 @@ pub(crate) mod tests {
         assert!(body.contains("softwire_dropped_packets_total{worker=\"0\",reason=\"esp_replay\"} 7"), "{body}");
         assert!(body.contains("softwire_received_packets_total{worker=\"0\"} 9"), "{body}");
         assert!(body.contains("softwire_control_total{event=\"l2tp.refused\"} 3"), "{body}");
+        assert!(body.contains("softwire_fib{what=\"refused\",family=\"v6\"} 5"), "{body}");
     }
 
     // Names and labels are an interface: dashboards and alerts are made of them.

@@ -69,6 +69,13 @@ fn registry(counters: &CountersInfo, status: &StatusInfo) -> Registry {
     for (event, &value) in &counters.control {
         control.get_or_create(&vec![("event".to_owned(), event.clone())]).inc_by(value);
     }
+    let fib = Family::<Labels, Gauge>::default();
+    registry.register("fib", "Forwarding tables: routes, routes that do not fit, blocks; by family", fib.clone());
+    for (what, &value) in &counters.fib {
+        let (what, family) = what.split_once('_').unwrap_or((what, ""));
+        let labels = vec![("what".to_owned(), what.to_owned()), ("family".to_owned(), family.to_owned())];
+        fib.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
     registry
 }
 

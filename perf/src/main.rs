@@ -1,56 +1,37 @@
-//! `make bench`: what a packet costs one worker, from an in-memory port to an in-memory port.
+//! `make bench`, or one of them: `make bench BENCH=routes`.
 //!
 //! ```text
-//!   out:  core port ─► forward ─► L2TP, PPP ─► ESP ─► access port        (towards the subscriber)
-//!   in:   access port ─► ESP ─► L2TP, PPP ─► forward ─► core port        (from the subscriber)
+//! perf l2tp        what a packet of a subscriber costs one worker, in and out
+//! perf softwires   what a packet of the mesh costs one worker, in and out
+//! perf churn       forwarding while a full table changes
+//! perf routes      a full BGP table: time to the forwarding tables, memory
+//! perf control     the same without forwarding tables
+//! perf feed TO AS NEXT-HOP   sends that table to a BGP speaker at TO, for perf/reference-bgp.sh
 //! ```
-//!
-//! The whole [`Worker::poll`] is timed by the TSC, bursts of 64, receive and transmit over `net_ring` included; making
-//! packets and freeing what was sent is not. AES-GCM-128 in transport mode, IPv6 inside, IPv4 outside; the size is that of
-//! the inner packet. Each line is the minimum, median and maximum of the rounds. Pinned to core 1 where there is one.
 
 #![forbid(unsafe_code)]
 
-mod bed;
-
-use bed::{Bed, Direction};
-
-const SIZES: [usize; 3] = [64, 512, 1420];
-const SESSIONS: [usize; 2] = [1, 1000];
-const ROUNDS: usize = 9;
-/// Packets per round.
-const PACKETS: usize = 64 * 256;
+mod churn;
+mod feed;
+mod frame;
+mod l2tp;
+mod routes;
+mod softwires;
 
 fn main() -> anyhow::Result<()> {
+    let which = std::env::args().nth(1).unwrap_or_default();
+    match which.as_str() {
+        "control" => return routes::run(false),
+        "feed" => return feed::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        _ => {}
+    }
     let huge = dpdk::sim::eal_with(&dpdk::sim::HUGE_EAL_ARGS).is_ok();
     anyhow::ensure!(huge, "no huge pages: run tests/setup/hugepages.sh first (ordinary memory halves the speed)");
-    let _lcore = dpdk::lcore::register()?;
-    if dpdk::lcore::pin(1).is_err() {
-        eprintln!("there is no core 1: not pinned");
+    match which.as_str() {
+        "l2tp" => l2tp::run(),
+        "softwires" => softwires::run(),
+        "churn" => churn::run(),
+        "routes" => routes::run(true),
+        other => anyhow::bail!("no benchmark {other:?}: l2tp, softwires, churn, routes, control"),
     }
-    let hz = dpdk::lcore::tsc_hz()? as f64;
-    println!("TSC {:.2} GHz, {ROUNDS} rounds of {PACKETS} packets; min / median / max", hz / 1e9);
-    println!("{:>4} {:>8} {:>6}   {:>27}   {:>6} {:>6}", "", "sessions", "octets", "ticks per packet", "Mpps", "Gbps");
-    for sessions in SESSIONS {
-        let mut bed = Bed::new(sessions)?;
-        for direction in [Direction::Out, Direction::In] {
-            for size in SIZES {
-                let mut ticks = Vec::with_capacity(ROUNDS);
-                for _ in 0..ROUNDS {
-                    ticks.push(bed.round(direction, size, PACKETS)? as f64 / PACKETS as f64);
-                }
-                ticks.sort_by(f64::total_cmp);
-                let median = ticks[ROUNDS / 2];
-                let mpps = hz / median / 1e6;
-                println!(
-                    "{:>4} {sessions:>8} {size:>6}   {:>7.0} / {median:>7.0} / {:>7.0}   {mpps:>6.2} {:>6.2}",
-                    if direction == Direction::Out { "out" } else { "in" },
-                    ticks[0],
-                    ticks[ROUNDS - 1],
-                    mpps * size as f64 * 8.0 / 1e3,
-                );
-            }
-        }
-    }
-    Ok(())
 }

@@ -49,8 +49,8 @@ impl DataPlane {
     /// Two workers with room for so many sessions each.
     pub fn new(sessions: usize) -> Self {
         let (pool, large, turn) = pools();
-        let sizes = FibSizes { routes_v4: 8192, tbl8_v4: 1024, routes_v6: 16_384, tbl8_v6: 16_384 };
-        let mut publisher = Publisher::new("softwire", 2, sizes).unwrap();
+        let sizes = FibSizes { routes_v4: 8192, blocks_v4: 1024, routes_v6: 16_384, blocks_v6: 16_384 };
+        let mut publisher = Publisher::new(2, sizes);
         let (mut far, mut ports) = (Vec::new(), Vec::new());
         let mut queues: Vec<Vec<_>> = (0..WORKERS).map(|_| Vec::new()).collect();
         for name in ["sw-access", "sw-core"] {

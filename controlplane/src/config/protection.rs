@@ -1,12 +1,14 @@
 //! What is wrong with the protection of BGP: key chains that are none, and neighbours behind untrusted devices that are
 //! protected in part only (M2, M7).
 
+use super::Config;
 use super::bgp::{Bgp, Neighbour, Trust};
 use super::key_chain::KeyChain;
+use super::policy::Filter;
 use super::validate::Problems;
-use super::{Config, Port};
 use dataplane_api::Zone;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 /// Octets that the kernel takes.
@@ -22,8 +24,12 @@ pub(super) fn check(c: &Config, p: &mut Problems) {
         }
         keys(chain, &path, p);
     }
-    for (i, n) in b.neighbours.iter().enumerate() {
-        let path = format!("bgp.neighbours[{i}]");
+    let one_by_one = b.neighbours.iter().enumerate().map(|(i, n)| (format!("bgp.neighbours[{i}]"), n, n.address));
+    let ranges = b.dynamic_neighbours.iter().enumerate().map(|(i, d)| {
+        let path = format!("bgp.dynamic_neighbours[{i}].neighbour");
+        (path, &d.neighbour, d.range.addr())
+    });
+    for (path, n, address) in one_by_one.chain(ranges) {
         for (key, name) in [("md5", &n.md5), ("tcp_ao", &n.tcp_ao)] {
             if let Some(name) = name
                 && !names.contains(name)
@@ -38,7 +44,7 @@ pub(super) fn check(c: &Config, p: &mut Problems) {
             p.add(format!("{path}.ttl_security"), "between 1 and 254 hops (RFC 5082)");
         }
         if n.trust == Trust::Untrusted {
-            untrusted(c, b, n, &path, p);
+            untrusted(c, b, n, address, &path, p);
         }
     }
 }
@@ -67,8 +73,8 @@ fn keys(chain: &KeyChain, path: &str, p: &mut Problems) {
 }
 
 /// M2: signalling, endpoints and data, or none of it. Each part that is missing is named.
-fn untrusted(c: &Config, b: &Bgp, n: &Neighbour, path: &str, p: &mut Problems) {
-    let why = format!("{} is behind untrusted devices (M2)", n.address);
+fn untrusted(c: &Config, b: &Bgp, n: &Neighbour, address: IpAddr, path: &str, p: &mut Problems) {
+    let why = format!("{address} is behind untrusted devices (M2)");
     if !signalling_protected(c, n) {
         p.add(
             format!("{path}.trust"),
@@ -76,21 +82,25 @@ fn untrusted(c: &Config, b: &Bgp, n: &Neighbour, path: &str, p: &mut Problems) {
         );
     }
     // RFC 5082 is for neighbours on the same link first of all; further away, hops are the operator's to know.
-    if on_link(c, n) && n.ttl_security.is_none() {
+    if on_link(c, address) && n.ttl_security.is_none() {
         p.add(format!("{path}.trust"), format!("{why} on a link of ours: ttl_security is missing"));
     }
     // The SPD, which lets nobody but neighbours come near port 179, is for ports of the public zone.
-    if let Some(port) = port_to(c, n)
+    if let Some(port) = c.port_towards(address)
         && port.zone == Zone::Trusted
     {
         p.add(format!("{path}.trust"), format!("{why}, but port \"{}\" to it is in the trusted zone", port.name));
     }
+    // Inside the AS routes are those of AFBRs that are trusted; what comes from outside is filtered.
+    if !n.asn.is_internal(b.asn) && n.import == Some(Filter::Accept) {
+        p.add(format!("{path}.import"), format!("{why}: its routes need a policy"));
+    }
     // Softwires lead to AFBRs that internal neighbours name.
-    if n.asn == b.asn && !c.mesh.local.is_empty() {
+    if n.asn.is_internal(b.asn) && !c.mesh.local.is_empty() {
         if !c.mesh.strict {
             p.add("mesh.strict", format!("{why}: inner sources must be checked"));
         }
-        let peer = c.ike.peers.iter().any(|q| q.softwire.is_some() && q.address == Some(n.address));
+        let peer = c.ike.peers.iter().any(|q| q.softwire.is_some() && q.address == Some(address));
         if !c.mesh.require_ipsec && !peer {
             p.add(
                 format!("{path}.trust"),
@@ -108,16 +118,8 @@ fn signalling_protected(c: &Config, n: &Neighbour) -> bool {
     n.key_chain().is_some() || c.carrier(n.address).is_some()
 }
 
-fn on_link(c: &Config, n: &Neighbour) -> bool {
-    c.ports.iter().flat_map(|port| &port.addresses).any(|net| net.contains(&n.address))
-}
-
-/// The port that packets to a neighbour leave by.
-fn port_to<'a>(c: &'a Config, n: &Neighbour) -> Option<&'a Port> {
-    let connected = c.ports.iter().flat_map(|port| port.addresses.iter().map(move |net| (net.trunc(), port)));
-    let routed = c.routes.iter().filter_map(|r| Some((r.to, c.ports.iter().find(|port| port.name == r.port)?)));
-    let towards = connected.chain(routed).filter(|(net, _)| net.contains(&n.address));
-    towards.max_by_key(|(net, _)| net.prefix_len()).map(|(_, port)| port)
+fn on_link(c: &Config, address: IpAddr) -> bool {
+    c.ports.iter().flat_map(|port| &port.addresses).any(|net| net.contains(&address))
 }
 
 #[cfg(test)]
@@ -188,6 +190,7 @@ bgp:
             (&[("zone: public", "zone: trusted")], "port \"core\" to it is in the trusted zone"),
             (&[("strict: true", "strict: false")], "test.yaml:5: mesh.strict"),
             (&[("require_ipsec: true", "require_ipsec: false")], "data would cross them in the clear"),
+            (&[("asn: 65000, md5", "asn: 65001, import: accept, md5")], "bgp.neighbours[0].import"),
         ] {
             let e = refused(changes);
             assert!(e.contains(want) && e.contains("(M2)") && e.contains("test.yaml:"), "{changes:?}: {e}");

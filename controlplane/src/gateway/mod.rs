@@ -37,8 +37,8 @@ use crate::routing::Routing;
 use crate::subscriber::Subscriber;
 use crate::{ike_config, spd};
 use dataplane_api::{
-    Counters, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass, PuntMeta, SessionId,
-    SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
+    Counters, FibCounters, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass, PuntMeta,
+    SessionId, SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -104,6 +104,7 @@ pub struct Gateway {
     unresolved: VecDeque<(PortId, IpAddr)>,
     audit: VecDeque<Record>,
     control: ControlCounters,
+    fib: Option<Arc<FibCounters>>,
     rng: StdRng,
 }
 
@@ -152,6 +153,7 @@ impl Gateway {
             unresolved: VecDeque::new(),
             audit: VecDeque::new(),
             control: ControlCounters::default(),
+            fib: None,
             rng,
         };
         gateway.publish(macs);
@@ -205,6 +207,11 @@ impl Gateway {
             }
         }
         self.program.snapshot(SnapshotOp::Policy(spd::build(&config).into_iter().map(|n| n.rule).collect()));
+    }
+
+    /// The counters of the forwarding tables, to be shown.
+    pub fn set_fib(&mut self, counters: Arc<FibCounters>) {
+        self.fib = Some(counters);
     }
 
     /// Tells the time of day, by which certificates are judged.

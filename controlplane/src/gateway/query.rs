@@ -241,7 +241,12 @@ impl Gateway {
         control.extend(self.liveness.counters());
         control.insert("l2tp.auth_failed".to_owned(), stats.auth_failed);
         control.insert("l2tp.duplicates".to_owned(), stats.duplicates);
-        CountersInfo { workers: self.counters.iter().map(worker).collect(), control }
+        let fib = self.fib.iter().flat_map(|c| {
+            let all = [("routes", &c.routes), ("refused", &c.refused), ("blocks", &c.blocks)];
+            all.into_iter()
+                .flat_map(|(name, [v4, v6])| [(format!("{name}_v4"), v4.get()), (format!("{name}_v6"), v6.get())])
+        });
+        CountersInfo { workers: self.counters.iter().map(worker).collect(), control, fib: fib.collect() }
     }
 }
 

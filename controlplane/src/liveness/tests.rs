@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::northbound::{BfdInfo, Query};
 use crate::program::Output;
-use crate::routing::Action;
+use crate::routing::{Action, Routing};
+use bgp::fsm::State;
 use bgp::speaker::ConnId;
 use dataplane_api::{
     Counters, Inject, MacAddr, NextHop, PortId, PuntClass, PuntMeta, SnapshotOp, Softwire, SoftwireId,
@@ -297,8 +298,11 @@ fn a_neighbours_session_ends_with_its_path() {
     assert_eq!(sessions, want.concat());
     w.kill(1);
     let down = |w: &mut World| {
-        let info = w.nodes[0].gateway.bgp(w.now, |r| r.neighbours_info(w.now)).unwrap();
-        info.iter().find(|n| n.address == ip(EAST)).map(|n| (n.state != "Established", n.last_down.clone())).unwrap()
+        let east = |r: &mut Routing| {
+            let n = r.speaker.neighbours().find(|n| n.address == ip(EAST)).unwrap();
+            (n.state != State::Established, n.last_down.map(|(_, why)| why.to_string()))
+        };
+        w.nodes[0].gateway.bgp(w.now, east).unwrap()
     };
     assert!(!down(&mut w).0);
     w.run(DETECTION, |_| false);

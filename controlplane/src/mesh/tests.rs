@@ -79,7 +79,7 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
     let mut b = Bench::new("", "");
     b.ops();
     let (p, west, north) = (prefix("10.3.0.0", 16), ip("2001:db8:ff::a"), ip("192.0.2.7"));
-    assert!(b.mesh.route(b.now, p, &[to(west), to(north)], &mut b.program));
+    assert!(b.mesh.route(b.now, p, [to(west), to(north)], &mut b.program));
     let ops = b.ops();
     let [SnapshotOp::SoftwireSet(w), SnapshotOp::SoftwireSet(n), SnapshotOp::RouteAdd(_, hops)] = &ops[..] else {
         panic!("{ops:?}")
@@ -87,7 +87,7 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
     assert_eq!((n.local, n.mtu), (ip("192.0.2.1"), 1480));
     assert_eq!(hops, &[NextHop::Softwire(w.id), NextHop::Softwire(n.id)]);
     // The route goes to one of them only: the other's softwire goes, after the route.
-    assert!(b.mesh.route(b.now, p, &[to(north)], &mut b.program));
+    assert!(b.mesh.route(b.now, p, [to(north)], &mut b.program));
     let ops = b.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(..), SnapshotOp::SoftwireDel(id)] if *id == w.id), "{ops:?}");
     b.mesh.unroute(p, &mut b.program);
@@ -95,7 +95,7 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
     assert!(matches!(&ops[..], [SnapshotOp::RouteDel(_), SnapshotOp::SoftwireDel(id)] if *id == n.id), "{ops:?}");
     // The configured one stays, and numbers are used again.
     assert_eq!(b.mesh.softwires().count(), 1);
-    b.mesh.route(b.now, p, &[to(west)], &mut b.program);
+    b.mesh.route(b.now, p, [to(west)], &mut b.program);
     assert!([w.id, n.id].contains(&b.last().id));
 }
 
@@ -103,7 +103,7 @@ fn softwires_live_as_long_as_something_is_routed_into_them() {
 fn an_egress_that_cannot_be_reached_makes_the_prefix_unreachable() {
     let mut b = Bench::new("require_ipsec: true,", EAST);
     b.ops();
-    assert!(!b.mesh.route(b.now, prefix("10.3.0.0", 16), &[to(ip("2001:db8:ff::a"))], &mut b.program));
+    assert!(!b.mesh.route(b.now, prefix("10.3.0.0", 16), [to(ip("2001:db8:ff::a"))], &mut b.program));
     let ops = b.ops();
     assert!(matches!(&ops[..], [SnapshotOp::RouteAdd(_, hops)] if hops == &[NextHop::Unreachable]), "{ops:?}");
 }
@@ -147,7 +147,7 @@ fn the_lower_address_initiates_unless_told_otherwise() {
     assert_eq!(Bench::new("", &passive).mesh.poll_timeout(), None);
     let lower = EAST.replace("2001:db8:ff::9", "2001:db8:ff::");
     let mut b = Bench::new("", &lower);
-    b.mesh.route(b.now, prefix("10.3.0.0", 16), &[to(ip("2001:db8:ff::"))], &mut b.program);
+    b.mesh.route(b.now, prefix("10.3.0.0", 16), [to(ip("2001:db8:ff::"))], &mut b.program);
     assert_eq!(b.mesh.due(b.now), []);
     assert_eq!(b.last().protection, Protection::Esp(None));
 }
@@ -171,7 +171,7 @@ fn a_path_mtu_is_believed_for_a_while() {
 /// The softwire that a route goes into, with its protection.
 fn routed(b: &mut Bench, net: IpPrefix, color: Option<u32>) -> (SoftwireId, Option<String>) {
     let egress = Egress { endpoint: ip("2001:db8:ff::9"), color };
-    assert!(b.mesh.route(b.now, net, &[egress], &mut b.program));
+    assert!(b.mesh.route(b.now, net, [egress], &mut b.program));
     let hop = b.ops().into_iter().find_map(|op| match op {
         SnapshotOp::RouteAdd(p, hops) if p == net => Some(hops),
         _ => None,
@@ -213,7 +213,7 @@ fn color_and_prefix_choose_the_profile() {
     let mut b = Bench::new("require_ipsec: true,", &peers);
     b.ops();
     let egress = Egress { endpoint: ip("2001:db8:ff::9"), color: Some(7) };
-    assert!(!b.mesh.route(b.now, prefix("10.0.0.0", 8), &[egress], &mut b.program));
+    assert!(!b.mesh.route(b.now, prefix("10.0.0.0", 8), [egress], &mut b.program));
     assert_eq!(b.mesh.softwires().count(), 2);
 }
 

@@ -32,6 +32,7 @@ fn config(router_id: &str, own: &str, other: &str, more: &str) -> Config {
 
 struct Side {
     address: SocketAddr,
+    bgp: Bgp,
     routing: Routing,
     mesh: Mesh,
     program: Program,
@@ -48,7 +49,14 @@ impl Side {
         let mesh = Mesh::new(now, config, &mut program);
         let rng = StdRng::seed_from_u64(own.len() as u64);
         let routing = Routing::new(now, config, config.bgp.as_ref().unwrap(), rng);
-        Self { address: SocketAddr::new(ip(own), 179), routing, mesh, program, conn: None }
+        Self {
+            address: SocketAddr::new(ip(own), 179),
+            bgp: config.bgp.clone().unwrap(),
+            routing,
+            mesh,
+            program,
+            conn: None,
+        }
     }
 
     fn pump(&mut self, now: Instant) {
@@ -226,17 +234,17 @@ fn a_turn_carries_so_many_routes_and_no_more() {
     let mut east = Side::new(now, "2.2.2.2", EAST, WEST, &format!("networks: [{}],", nets.join(",")));
     while !east.routing.pump(now, &mut east.mesh, &mut east.program) {}
     converge(&mut now, &mut west, &mut east);
-    assert!(west.routing.poll_timeout().is_some_and(|t| t <= now) || west.routing.routes_info().len() == nets.len());
+    assert!(west.routing.poll_timeout().is_some_and(|t| t <= now) || west.routing.programmed.len() == nets.len());
     while !west.routing.pump(now, &mut west.mesh, &mut west.program) {}
     assert!(west.routing.poll_timeout().is_none_or(|t| t > now));
-    assert_eq!(west.routing.routes_info().len(), nets.len());
+    assert_eq!(west.routing.programmed.len(), nets.len());
     // All of them go at once; one turn takes some of them back, the next ones the rest.
     west.ops();
     west.routing.speaker.closed(now, west.conn.unwrap());
     assert!(!west.routing.pump(now, &mut west.mesh, &mut west.program));
     assert!(west.ops().len() <= TURN && west.routing.poll_timeout() == Some(now));
     assert!(west.routing.pump(now, &mut west.mesh, &mut west.program));
-    assert!(west.routing.routes_info().is_empty());
+    assert!(west.routing.programmed.is_empty());
 }
 
 #[test]
@@ -274,11 +282,11 @@ fn a_dead_egress_makes_bgp_choose_again_and_is_remembered() {
 fn a_neighbour_that_cannot_be_protected_has_no_options_and_says_why() {
     let more = "key_chains: [{ name: core, keys: [{ id: 3, secret: correct-horse }] }],";
     let mut side = Side::new(Instant::now(), "1.1.1.1", WEST, EAST, more);
-    let info = |side: &Side| side.routing.neighbours_info(Instant::now())[0].protection.clone();
+    let info = |side: &Side| side.routing.neighbours_info(Instant::now(), &side.bgp)[0].protection.clone();
     assert_eq!((info(&side).method, info(&side).key_id, info(&side).refused), ("none", None, None));
 
     let yaml = format!("{{ address: \"{EAST}\", asn: 65000, md5: core, ttl_security: 1 }}");
-    let protected: settings::Neighbour = serde_saphyr::from_str(&yaml).unwrap();
+    let protected: crate::config::bgp::Neighbour = serde_saphyr::from_str(&yaml).unwrap();
     let full = config("1.1.1.1", WEST, EAST, more);
     let bgp = Bgp { neighbours: vec![protected], ..full.bgp.clone().unwrap() };
     side.routing = Routing::new(Instant::now(), &full, &bgp, StdRng::seed_from_u64(1));

@@ -117,7 +117,7 @@ impl Routing {
         BgpRouteInfo {
             prefix: prefix.to_string(),
             next_hop: programmed.map(|(next_hop, _)| *next_hop),
-            egresses: programmed.iter().flat_map(|(_, egresses)| egresses).map(|e| e.endpoint).collect(),
+            egresses: programmed.iter().flat_map(|(_, egresses)| egresses.iter()).map(|e| e.endpoint).collect(),
             paths: route.paths().iter().map(|path| self.path_info(route, path)).collect(),
         }
     }

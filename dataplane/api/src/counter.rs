@@ -32,6 +32,17 @@ impl Counter {
     }
 }
 
+/// The forwarding tables, by family: IPv4, IPv6. Written by the publisher.
+#[derive(Debug, Default)]
+pub struct FibCounters {
+    /// Routes in them.
+    pub routes: [Counter; 2],
+    /// Routes that are wanted and do not fit.
+    pub refused: [Counter; 2],
+    /// Blocks in use by prefixes longer than /24.
+    pub blocks: [Counter; 2],
+}
+
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
         /// Why a packet was dropped: exactly one reason each.

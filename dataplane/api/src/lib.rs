@@ -29,7 +29,7 @@ pub mod sa;
 pub mod session;
 pub mod softwire;
 
-pub use counter::{Counters, DropReason, SaCounters, SessionCounters, SoftwireCounters, WorkerCounters};
+pub use counter::{Counters, DropReason, FibCounters, SaCounters, SessionCounters, SoftwireCounters, WorkerCounters};
 pub use esp::{Cipher, EspKey, EspSuite, Integrity};
 pub use handle::{WorkerHandle, WorkerPort, worker_channel};
 pub use id::{PeerId, PortId, SaOutId, SessionId, Slot, Spi, WorkerId};

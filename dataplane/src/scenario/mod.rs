@@ -180,8 +180,8 @@ impl Bench {
     pub fn with_rates(workers: usize, l2tp: Action, depth: usize, rates: Rates) -> Self {
         let turn = turn();
         let (pool, large) = pools();
-        let sizes = FibSizes { routes_v4: 256, tbl8_v4: 64, routes_v6: 256, tbl8_v6: 256 };
-        let mut publisher = Publisher::new("scenario", 2, sizes).unwrap();
+        let sizes = FibSizes { routes_v4: 256, blocks_v4: 64, routes_v6: 256, blocks_v6: 256 };
+        let mut publisher = Publisher::new(2, sizes);
         let (mut far, mut ports) = (Vec::new(), Vec::new());
         let mut queues: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for name in ["sc-public", "sc-trusted"] {

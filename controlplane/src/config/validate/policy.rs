@@ -81,6 +81,9 @@ pub(super) fn dynamic_neighbours(c: &Config, b: &Bgp, p: &mut Problems) {
         if !d.neighbour.address.is_unspecified() {
             p.add(format!("{template}.address"), "the range says which addresses");
         }
+        if d.neighbour.bfd.is_some() {
+            p.add(format!("{template}.bfd"), "BFD is for neighbours that are configured one by one");
+        }
         super::neighbour(c, b, &d.neighbour, d.range.addr(), &template, p);
     }
 }
@@ -310,6 +313,8 @@ bgp:
             ("10.1.0.128/25", "10.1.0.129/25", ":34: bgp.dynamic_neighbours[0].range"),
             ("max: 4, nei", "max: 0, nei", ":34: bgp.dynamic_neighbours[0].max"),
             ("asn: external", "address: 10.1.0.200, asn: external", ":34: bgp.dynamic_neighbours[0].neighbour.address"),
+            ("asn: external", "asn: external, bfd: x", ":34: bgp.dynamic_neighbours[0].neighbour.bfd"),
+            ("asn: external", "asn: external, md5: x", ":34: bgp.dynamic_neighbours[0].neighbour.md5"),
             ("asn: external", "asn: external, client: true", ":34: bgp.dynamic_neighbours[0].neighbour.client"),
             ("import: accept", "import: nothing", ":34: bgp.dynamic_neighbours[0].neighbour.import"),
         ] {

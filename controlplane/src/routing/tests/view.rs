@@ -1,6 +1,7 @@
 //! What the management plane sees, and does.
 
 use super::*;
+use crate::config::policy::Filter;
 use crate::northbound::{BgpAction, BgpFamily, BgpMatch, BgpPage, BgpSelect, NotDone};
 use std::time::Duration;
 
@@ -144,8 +145,11 @@ fn an_adj_rib_in_tells_the_verdict() {
     let lost = &west.routing.routes_info(&ALL).routes[0].paths[1];
     assert_eq!((lost.best, lost.loses_by.as_deref()), (false, Some("own route")));
     // The policy changes.
-    let mut settings = neighbour(&config("1.1.1.1", WEST, EAST, ""), &bgp(""), &bgp("").neighbours[0]);
-    settings.peering.import = Some(Arc::new(Policy { rules: Vec::new(), otherwise: Verdict::Reject }));
+    let reject = config("1.1.1.1", WEST, EAST, "policies: { nothing: { rules: [], otherwise: reject } },");
+    let mut from = bgp("").neighbours.remove(0);
+    from.import = Some(Filter::Policy("nothing".into()));
+    let reject_all = reject.bgp.as_ref().unwrap();
+    let settings = neighbour::neighbour(&reject, reject_all, &policy::Policies::new(reject_all), &from);
     west.routing.speaker.set_neighbour(now, ip(EAST), settings);
     let rows = received(&west);
     assert!(rows.len() == 2 && rows.iter().all(|r| r.verdict == "rejected by policy" && !r.best));

@@ -1,0 +1,117 @@
+#!/bin/bash
+# reference-bgp.sh [softwired] [bird] [frr] - the same full table (perf feed) over TCP to each of them, one after the
+# other: seconds from the first UPDATE octet until it has all routes, and until they are all withdrawn; its memory.
+#
+#   namespace sw-feed: perf feed  2001:db8:f1::9 ── veth ── 2001:db8:f1::1  the speaker: namespace sw-dut
+#
+# iBGP, IPv4 with IPv6 next hops (RFC 8950), no hold time. bird and frr keep the routes to themselves: no kernel, no zebra.
+# softwired has them in its forwarding tables, which its worker uses. RUNS=n repeats. As root; packages: tests/setup/apt.sh bench.
+set -eu
+REPO=$(cd "$(dirname "$0")/.." && pwd); BIN=${BIN:-$REPO/target/release}; PERF=$BIN/perf
+DUT=sw-dut FEED=sw-feed US=2001:db8:f1::1 THEM=2001:db8:f1::9 ROUTES=1250000
+TMP=$(mktemp -d); PIDS=
+cleanup() {
+  local p
+  for p in $PIDS; do kill "$p" 2>/dev/null || true; done
+  for p in $PIDS; do wait "$p" 2>/dev/null || true; done
+  ip netns del $FEED 2>/dev/null || true; ip netns del $DUT 2>/dev/null || true
+  rm -rf "$TMP"
+}
+trap cleanup EXIT; trap "exit 1" INT TERM
+dut() { ip netns exec $DUT "$@"; }
+layout() {
+  ip netns add $DUT; ip netns add $FEED
+  ip link add d0 netns $DUT type veth peer name f0 netns $FEED
+  ip -n $DUT link set lo up; ip -n $FEED link set lo up
+  ip netns exec $FEED sysctl -qw net.ipv6.conf.f0.accept_dad=0
+  dut sysctl -qw net.ipv6.conf.d0.accept_dad=0
+  ip -n $FEED addr add $THEM/64 dev f0; ip -n $FEED link set f0 up; ip -n $DUT link set d0 up
+}
+
+start_bird() {
+  ip -n $DUT addr add $US/64 dev d0
+  cat >"$TMP/bird.conf" <<C
+router id 10.255.0.254;
+protocol device {}
+protocol bgp feed {
+  local $US as 65000; neighbor $THEM as 65000; passive yes; direct; hold time 0;
+  ipv4 { import all; export none; extended next hop on; gateway direct; };
+  ipv6 { import all; export none; gateway direct; };
+}
+C
+  ip netns exec $DUT bird -f -c "$TMP/bird.conf" -s "$TMP/bird.ctl" -P "$TMP/bird.pid" >"$TMP/log" 2>&1 & PIDS="$PIDS $!"; SPEAKER=$!
+}
+count_bird() { dut birdc -s "$TMP/bird.ctl" show route count 2>/dev/null | awk '/routes for/ { n += $1 } END { print n + 0 }'; }
+
+start_frr() {
+  ip -n $DUT addr add $US/64 dev d0
+  cat >"$TMP/bgpd.conf" <<C
+router bgp 65000
+ bgp router-id 10.255.0.254
+ no bgp default ipv4-unicast
+ neighbor $THEM remote-as 65000
+ neighbor $THEM passive
+ neighbor $THEM timers 0 0
+ neighbor $THEM capability extended-nexthop
+ address-family ipv4 unicast
+  neighbor $THEM activate
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor $THEM activate
+ exit-address-family
+C
+  chmod -R go+rwX "$TMP"; chown -R frr "$TMP"
+  ip netns exec $DUT /usr/lib/frr/bgpd -Z -f "$TMP/bgpd.conf" -i "$TMP/bgpd.pid" --vty_socket "$TMP" -A 127.0.0.1 -P 2605 -u frr -g frr >"$TMP/log" 2>&1 &
+  PIDS="$PIDS $!"; SPEAKER=$!
+}
+count_frr() {
+  dut vtysh --vty_socket "$TMP" -d bgpd -c "show bgp summary json" 2>/dev/null | python3 -c '
+import json, sys
+try: print(sum(p.get("pfxRcd", 0) for f in json.load(sys.stdin).values() for p in f.get("peers", {}).values()))
+except ValueError: print(0)'
+}
+
+start_softwired() {
+  dut sysctl -qw net.ipv6.conf.d0.disable_ipv6=1
+  cat >"$TMP/softwired.yaml" <<C
+dataplane: { workers: [${CPU:-1}], poll: idle, max_routes: 1048576, eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 96)] }
+ports: [{ name: core, device: "net_af_packet0,iface=d0", zone: public, addresses: ["$US/64"] }]
+mesh: { local: ["$US"] }
+bgp: { asn: 65000, router_id: 10.255.0.254, neighbours: [{ address: "$THEM", asn: 65000, passive: true, hold_time: 0 }] }
+api: { listen: 127.0.0.1:8080 }
+C
+  ip netns exec $DUT "$BIN/softwired" -c "$TMP/softwired.yaml" >"$TMP/log" 2>&1 & PIDS="$PIDS $!"; SPEAKER=$!
+}
+count_softwired() { dut curl -s -m 5 http://127.0.0.1:8080/metrics | awk '/^softwire_fib.*what="routes"/ { n += $2 } END { print n + 0 }'; }
+
+# until COUNT ge|le NUMBER FROM: prints the seconds since FROM (nanoseconds) when the count is so
+until_count() {
+  local n end=$(( $(date +%s) + ${LIMIT:-300} ))
+  while :; do
+    n=$("$1"); [ "$n" "-$2" "$3" ] && break
+    [ "$(date +%s)" -lt "$end" ] || { echo "$NAME: $n routes after ${LIMIT:-300} s" >&2; tail -5 "$TMP/log" >&2; exit 1; }
+    kill -0 "$SPEAKER" || { tail -5 "$TMP/log" >&2; exit 1; }
+    sleep 0.1
+  done
+  awk "BEGIN { printf \"%.1f\", ($(date +%s%N) - $4) / 1e9 }"
+}
+begun() { local t; until t=$(awk -v w="$1" '$1 == "begin" && $2 == w { print $3 }' "$TMP/feed"); [ -n "$t" ]; do kill -0 "$FEEDER" || { cat "$TMP/feed" >&2; exit 1; }; sleep 0.1; done; echo "$t"; }
+resident() { awk '/^VmRSS/ { printf "%d", $2 / 1024 }' "/proc/$SPEAKER/status"; }
+
+measure() {
+  NAME=$1; layout; "start_$NAME"
+  sleep 3; kill -0 "$SPEAKER" || { cat "$TMP/log" >&2; exit 1; }
+  local before loaded gone base memory; before=$(resident); base=$("count_$NAME")
+  mkfifo "$TMP/ask"; exec 9<>"$TMP/ask"
+  ip netns exec $FEED "$PERF" feed $US 65000 $THEM <"$TMP/ask" >"$TMP/feed" 2>&1 & FEEDER=$!; PIDS="$PIDS $FEEDER"
+  loaded=$(until_count "count_$NAME" ge $(( base + ROUTES )) "$(begun announced)")
+  memory=$(resident)
+  echo withdraw >&9
+  gone=$(until_count "count_$NAME" le "$base" "$(begun withdrawn)")
+  printf '%-10s %8s s to learn, %6s s to forget, %5d MiB (%d before), %d octets a route\n' "$NAME" "$loaded" "$gone" \
+    "$memory" "$before" $(( (memory - before) * 1048576 / ROUTES ))
+  exec 9>&-
+}
+for run in $(seq "${RUNS:-1}"); do
+  for name in ${*:-softwired bird frr}; do ( trap cleanup EXIT; TMP=$(mktemp -d); measure "$name" ); done
+done
