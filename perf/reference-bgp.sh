@@ -25,6 +25,8 @@ layout() {
   ip -n $DUT link set lo up; ip -n $FEED link set lo up
   ip netns exec $FEED sysctl -qw net.ipv6.conf.f0.accept_dad=0
   dut sysctl -qw net.ipv6.conf.d0.accept_dad=0
+  # The gateway takes and makes finished frames.
+  ip netns exec $FEED ethtool -K f0 tx off >/dev/null; dut ethtool -K d0 tx off tso off gso off gro off >/dev/null
   ip -n $FEED addr add $THEM/64 dev f0; ip -n $FEED link set f0 up; ip -n $DUT link set d0 up
 }
 

@@ -115,7 +115,7 @@ fn churn(publisher: &mut Publisher, changing: &[IpPrefix], stop: &AtomicBool, do
                 let prefix = changing[random.below(changing.len() as u64) as usize];
                 match random.below(3) {
                     0 => SnapshotOp::RouteDel(prefix),
-                    n => SnapshotOp::RouteAdd(prefix, vec![hop(random.next() + n)]),
+                    n => SnapshotOp::RouteAdd(prefix, vec![hop(random.draw() + n)]),
                 }
             })
             .collect();

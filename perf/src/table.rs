@@ -58,7 +58,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// The next one.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -67,7 +67,7 @@ impl Random {
 
     /// The next one below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
+        self.draw() % n.max(1)
     }
 
     fn length(&mut self, of: &[(u8, u64)]) -> u8 {
@@ -108,7 +108,7 @@ impl Table {
         };
         let (mut fours, mut sixes) = (0, 0);
         while fours < v4 {
-            let address = Ipv4Addr::from_bits(random.next() as u32);
+            let address = Ipv4Addr::from_bits(random.draw() as u32);
             let length = random.length(&LENGTHS_V4);
             let used = !SPECIAL_V4.contains(&address.octets()[0]) && (1..224).contains(&address.octets()[0]);
             if let (true, Ok(net)) = (used, Ipv4Net::new(address, length)) {
@@ -204,7 +204,7 @@ fn attributes(n: &Negotiated, set: usize, preference: u32, next_hop: IpAddr) -> 
     path.extend((0..1 + random.below(3)).map(|_| 1000 + random.below(60_000) as u32));
     path.push(100_000 + set as u32);
     attributes.as_path = AsPath::sequence(path);
-    attributes.communities = (0..random.below(9)).map(|_| Community(random.next() as u32 % 0xffff_0000)).collect();
+    attributes.communities = (0..random.below(9)).map(|_| Community(random.draw() as u32 % 0xffff_0000)).collect();
     attributes.med = (random.below(4) == 0).then_some(10);
     attributes.local_pref = n.ibgp.then_some(preference);
     Arc::new(attributes)

@@ -45,7 +45,7 @@ fn probes(table: &Table, random: &mut Random) -> Vec<IpAddr> {
             }
             IpNet::V6(p) => {
                 let (first, last) = (p.network().to_bits(), p.broadcast().to_bits());
-                let some = first + (u128::from(random.next()) << 64 | u128::from(random.next())) % (last - first);
+                let some = first + (u128::from(random.draw()) << 64 | u128::from(random.draw())) % (last - first);
                 [first.wrapping_sub(1), first, some, last, last.wrapping_add(1)].map(|a| IpAddr::V6(a.into()))
             }
         });

@@ -7,7 +7,7 @@
 set -eu
 BUILD="build-essential clang dpdk libclang-dev libdpdk-dev libipsec-mb-dev pkg-config"
 LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool frr iperf3 iproute2 iputils-ping kmod nftables openssl procps python3 qemu-system-x86 stayrtr tcpdump util-linux xz-utils"
-BENCH="bird2 curl frr iproute2 procps python3"
+BENCH="bird2 curl ethtool frr iproute2 procps python3"
 want=
 for set in "${@:-build lab}"; do for word in $set; do
   case $word in build) want="$want $BUILD";; lab) want="$want $LAB";; bench) want="$want $BENCH";; *) sed -n 2,6p "$0"; exit 2;; esac

@@ -1,8 +1,8 @@
 use crate::tests::send;
 use axum::http::StatusCode;
 use controlplane::northbound::{
-    BgpFamily, BgpFamilyInfo, BgpMessagesInfo, BgpNeighbourInfo, BgpPage, BgpTotalsInfo, MeshMetrics, NotDone, Query,
-    SoftwireMetrics,
+    BgpFamily, BgpFamilyInfo, BgpMessagesInfo, BgpNeighbourInfo, BgpPage, BgpProtectionInfo, BgpTotalsInfo,
+    MeshMetrics, NotDone, Query, SoftwireMetrics,
 };
 use std::fmt::Debug;
 use std::net::IpAddr;
