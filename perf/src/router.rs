@@ -119,12 +119,20 @@ impl Router {
         d.fib.refused.iter().map(dataplane_api::counter::Counter::get).sum()
     }
 
+    /// Turn by turn, until nothing is left to do.
     fn flush(&mut self) {
-        let outputs = std::iter::from_fn(|| self.gateway.poll_output());
-        let ops: Vec<SnapshotOp> =
-            outputs.filter_map(|o| if let Output::Snapshot(op) = o { Some(op) } else { None }).collect();
-        if let Some(d) = self.dataplane.as_ref().filter(|_| !ops.is_empty()) {
-            d.publisher.publish(ops);
+        loop {
+            let outputs = std::iter::from_fn(|| self.gateway.poll_output());
+            let ops: Vec<SnapshotOp> =
+                outputs.filter_map(|o| if let Output::Snapshot(op) = o { Some(op) } else { None }).collect();
+            if let Some(d) = self.dataplane.as_ref().filter(|_| !ops.is_empty()) {
+                d.publisher.publish(ops);
+            }
+            let now = Instant::now();
+            if self.gateway.poll_timeout().is_none_or(|t| t > now) {
+                return;
+            }
+            self.gateway.handle_timeout(now);
         }
     }
 

@@ -61,7 +61,7 @@ pub fn run(tables: bool) -> anyhow::Result<()> {
     };
     let mut refused = step("learned", &mut router, &|r| r.receive(1, &announced[0]));
     if let Some(d) = &router.dataplane {
-        let [v4, v6] = d.tables.load().fibs.memory().map(|octets| 2 * octets >> 20);
+        let [v4, v6] = d.tables.load().fibs.memory().map(|octets| (2 * octets) >> 20);
         println!("forwarding tables, both pairs: IPv4 {v4} MiB, IPv6 {v6} MiB");
     }
     check(&router, &table, tables, Some(FIRST))?;

@@ -220,7 +220,7 @@ fn bgp_of_the_host_stack_is_carried_in_esp() {
         let answer = segment(THEM, US, (179, 40_000));
         b.through(0, &far.send_as(proto::TCP, &answer[40..]));
         let m = b.punts();
-        assert_eq!((m.len(), m[0].meta.class, m[0].meta.port), (1, PuntClass::Host, PortId(0)));
+        assert_eq!((m.len(), m[0].meta.class, m[0].meta.port), (1, PuntClass::Bgp, PortId(0)));
         assert_eq!((&m[0].data[..6], &m[0].data[54..]), (&PUBLIC_MAC[..], &answer[40..]));
         assert_eq!(m[0].data[14 + 7], 64, "the hop limit of the wire");
         // In the clear, by another peer, to another port, with options or in pieces: no.

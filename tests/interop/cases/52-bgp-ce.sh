@@ -63,7 +63,7 @@ bgp:
 Y
 }
 AFBRS=
-MORE="bgp: { asn: 65000, router_id: 2.2.2.2, networks: [$IEN], tunnel: { color: 100 }, special_endpoints: true, neighbours: [{ address: \"$W\", asn: internal, hold_time: 9 }] }" east
+MORE="bgp: { asn: 65000, router_id: 2.2.2.2, networks: [$IEN], tunnels: [{ color: 100 }], special_endpoints: true, neighbours: [{ address: \"$W\", asn: internal, hold_time: 9 }] }" east
 established() { api wait 'len(bgp) == 2 and all(n["state"] == "Established" for n in bgp)' "${1:-40}"; }
 has() { api wait 'any(r["prefix"] == "'"$1"'" and r["next_hop"] == "'"$IWH"'" and not r["egresses"] for r in rib)' "${2:-10}"; }
 has_not() { api check 'not any(r["prefix"] == "'"$1"'" for r in rib)'; }

@@ -18,7 +18,7 @@ fn west(now: Instant, ce: &str, more: &str) -> Side {
          routes: [{{ to: \"::/0\", via: [\"2001:db8:f1::ff\"], port: core }}]\n\
          mesh: {{ local: [\"{WEST}\"] }}\n\
          bgp:\n  asn: 65000\n  router_id: 1.1.1.1\n  special_endpoints: true\n  networks: [10.3.0.0/24]\n\
-         \x20 tunnel: {{ color: 100 }}\n\
+         \x20 tunnels: [{{ color: 100 }}]\n\
          \x20 prefix_lists: {{ customer: [\"10.64.0.0/16 le 24\"] }}\n\
          \x20 policies:\n    from-ce: {{ rules: [{{ match: {{ prefix_list: customer }}, set: {{ local_pref: 200 }}, then: accept }}] }}\n\
          \x20   to-ce: {{ rules: [{{ set: {{ med: 7 }}, then: accept }}] }}\n\
