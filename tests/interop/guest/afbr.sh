@@ -18,7 +18,7 @@ log "/tmp/bird.log" all;
 router id $3;
 protocol device {}
 protocol static { ipv4; route $6 blackhole; }
-protocol bgp gw {
+protocol bgp afbr {
   local $4 as $2; neighbor $5 as $2; hold time 9; connect retry time 3; error wait time 2, 5; multihop;
   ipv4 { import all; export where source = RTS_STATIC; extended next hop; next hop self; };
 }
