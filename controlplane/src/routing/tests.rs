@@ -165,6 +165,45 @@ fn an_offered_tunnel_says_where_it_ends() {
     assert_eq!((rows.len(), &rows[0].egresses), (1, &vec![ip(EAST)]));
 }
 
+/// What we originate for 10.1.0.0/24 with this tunnel.
+fn offered(tunnel: &str) -> Attributes {
+    let config = config("1.1.1.1", WEST, EAST, &format!("networks: [10.1.0.0/24], tunnels: [{{ {tunnel} }}],"));
+    own(&config, config.bgp.as_ref().unwrap(), &"10.1.0.0/24".parse().unwrap())
+}
+
+#[test]
+fn tunnels_of_rfc_5566_are_offered_only_where_it_is_said_and_passed_on_as_they_are() {
+    let octets = |tunnel: &str| {
+        let mut octets = Vec::new();
+        offered(tunnel).tunnel_encap.unwrap().encode(&mut octets);
+        octets
+    };
+    let types = |octets: &[u8]| {
+        let (mut types, mut rest) = (Vec::new(), octets);
+        while let [t0, t1, l0, l1, value @ ..] = rest {
+            types.push(u16::from_be_bytes([*t0, *t1]));
+            rest = &value[usize::from(u16::from_be_bytes([*l0, *l1]))..];
+        }
+        types
+    };
+    assert_eq!(types(&octets("color: 7")), [7]);
+    assert_eq!(types(&octets("color: 7, rfc5566: transport")), [7, 5]);
+    let old = octets("color: 7, rfc5566: tunnel");
+    assert_eq!(types(&old), [7, 4]);
+    let received = TunnelEncap::decode(&old, true).unwrap();
+    let mut sent = Vec::new();
+    received.encode(&mut sent);
+    assert_eq!((sent, received.usable(ip(WEST)).len()), (old, 1));
+}
+
+#[test]
+fn what_we_originate_asks_for_the_color_of_its_prefix() {
+    let colors = |tunnel: &str| offered(tunnel).colors().collect::<Vec<_>>();
+    assert_eq!(colors("color: 7, prefixes: [10.1.0.0/16]"), [7]);
+    assert_eq!(colors("color: 7, prefixes: [10.2.0.0/16]"), []);
+    assert_eq!(colors("color: 7"), []);
+}
+
 fn path(next_hop: &str, tunnels: &[(&str, Option<u32>, Option<u16>)], asks: Option<u32>) -> BestPath {
     let mut attributes = Attributes::new(BgpNextHop { address: ip(next_hop), link_local: None });
     for (endpoint, color, protocol) in tunnels {
