@@ -82,6 +82,8 @@ async fn every_resource_answers_and_none_tells_a_secret() {
         &format!("{EAST}/routes/in"),
         &format!("{EAST}/routes/out"),
         "/api/v1/bgp/routes",
+        "/api/v1/bgp/rtr",
+        "/api/v1/bfd",
         "/api/v1/ike-sas",
         "/api/v1/child-sas",
         "/api/v1/spd",
