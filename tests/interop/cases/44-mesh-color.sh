@@ -8,7 +8,7 @@ ip -n "$IE" addr add "$FAR/32" dev lo
 capture color
 AFBRS=
 esp() { # NAME START-OF-SILVER
-  echo "{ name: gold, identity: $1-gold.example.net, esp_proposals: [aes256gcm16-esn] }, { name: silver, identity: $1-silver.example.net, esp_proposals: [null-sha256], rekey: 20s, replay_window: 256, start: $2 }"
+  echo "{ name: gold, identity: $1-gold.example.net, esp_proposals: [aes256gcm16-esn], tfc: true }, { name: silver, identity: $1-silver.example.net, esp_proposals: [null-sha256], rekey: 20s, replay_window: 256, start: $2 }"
 }
 # Traffic to $FARN asks for color 200; gold takes the rest, and carries BGP.
 peers() { # OTHER ADDRESS MORE
@@ -42,6 +42,10 @@ check "ping by silver" in_ns "$IW" ping -c10 -i0.05 -W2 -p 5117e25117e25117e2 "$
 check "is counted there only" eval '[ "$(out silver)" = $((silver + 10)) ] && [ "$(out gold)" = "$gold" ]'
 check "ping by gold" in_ns "$IW" ping -c10 -i0.05 -W2 -p 901d901d901d901d "$IEH"
 check "is counted there" eval '[ "$(out gold)" = $((gold + 10)) ] && [ "$(out silver)" = $((silver + 10)) ]'
+check "gold pads, silver does not" api check '{s["profile"]: s["tfc"] for s in sw} == {"gold": True, "silver": False}'
+capture even
+in_ns "$IW" ping -c5 -i0.05 -W2 -s 10 "$IEH" >/dev/null; in_ns "$IW" ping -c5 -i0.05 -W2 -s 900 "$IEH" >/dev/null
+check "so that pings of 10 and of 900 octets are as long as any packet (RFC 4303, section 2.7)" [ "$(seen even "src host $W and $ESP_OUTER and ip6[4:2] = 1460")" -ge 10 ]
 check "the session outlives its SA" eval 'api rekey-child "$(api value "[s for s in child if s[\"selected\"] and \"gcm\" in s[\"algorithms\"].lower()][0][\"spi_in\"]")" && sleep 12 && api check "bgp[0][\"established\"] == 1 and bgp[0][\"state\"] == \"Established\""'
 check "silver is rekeyed by its own lifetime" api wait 'any(s["seconds"] < 15 and "null" in s["algorithms"].lower() for s in child)' 25
 halt dump-color

@@ -4,7 +4,7 @@ CORE_FAMILY=6; . "$(dirname "$0")/../lib.sh"; . "$(dirname "$0")/../mesh.sh"
 linux_layout
 capture esp
 # the guest alone initiates: two attempts at once make strongSwan refuse the second child SA
-AFBRS= PROFILES="{ name: secret, start: respond }"
+AFBRS= PROFILES="{ name: secret, start: respond, tfc: true }"
 PEERS="{ name: linux, id: east.example.net, auth: psk, psk: mesh-key-0123456789, softwire: secret, address: \"$E\", bgp: true }"
 MORE="bgp: { asn: 65000, router_id: 1.1.1.1, networks: [$IWN], neighbours: [{ address: \"$E\", asn: 65000, hold_time: 9 }] }"
 west; ready linux
@@ -19,7 +19,7 @@ speaks() {
   must "the session with $1 is established" api wait 'bgp[0]["state"] == "Established"' 40
   check "its route leads into the softwire" api wait '[r["egresses"] for r in rib if r["prefix"] == "'$IEN'"] == [["'$E'"]]' 10
   check "$1 has ours, with an IPv6 next hop" g linux "/t/afbr.sh $1 show $IWN | grep -q '$2'"
-  check "the softwire is up" api wait 'sw[0]["state"] == "up" and sw[0]["esp"]' 5
+  check "the softwire is up, its packets padded, which Linux takes off" api wait 'sw[0]["state"] == "up" and sw[0]["esp"] and sw[0]["tfc"]' 5
   check "ping from the Linux island" g linux "ping -c5 -i0.2 -W3 -I $IEH $IWH"
   check "ping to it" in_ns "$IW" ping -c5 -i0.2 -W3 "$IEH"
   check "download through it, every octet right" g linux -t 90 "[ \$(wget -q -O - http://$IWH/file | md5sum | cut -d' ' -f1) = $WEB_SUM ]"
