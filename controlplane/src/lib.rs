@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod aaa;
+pub mod accounting;
 pub mod audit;
 pub mod config;
 pub mod driver;
@@ -22,6 +23,7 @@ pub mod ike_config;
 pub mod key_ring;
 pub mod liveness;
 pub mod mesh;
+pub mod meter;
 pub mod northbound;
 pub mod peer;
 pub mod pool;

@@ -44,6 +44,22 @@ pub struct SubscriberInfo {
     pub ipv6_prefix: Option<String>,
     /// Prefix delegated by DHCPv6.
     pub delegated: Option<String>,
+    /// Address given by DHCPv6.
+    pub ipv6_address: Option<String>,
+    /// Networks behind the subscriber.
+    pub routes: Vec<String>,
+    /// Acct-Session-Id.
+    pub acct_session_id: String,
+    /// RADIUS authenticated it, rather than the embedded file.
+    pub radius: bool,
+    /// Access list.
+    pub filter: Option<String>,
+    /// Limit from the subscriber, kbit/s.
+    pub rate_up: Option<u64>,
+    /// Limit to the subscriber, kbit/s.
+    pub rate_down: Option<u64>,
+    /// Seconds until Session-Timeout.
+    pub seconds_left: Option<u64>,
     /// Seconds since the session came up.
     pub seconds: u64,
     /// Traffic.
@@ -69,6 +85,51 @@ pub struct TrafficInfo {
     pub out_v6_packets: u64,
     /// IPv6 octets out.
     pub out_v6_octets: u64,
+}
+
+impl TrafficInfo {
+    /// Packets in both directions.
+    pub fn packets(&self) -> u64 {
+        self.in_v4_packets + self.out_v4_packets + self.in_v6_packets + self.out_v6_packets
+    }
+}
+
+/// RADIUS: servers, accounting, dynamic authorization.
+#[derive(Clone, Debug, Serialize)]
+pub struct RadiusInfo {
+    /// Servers, once for each purpose.
+    pub servers: Vec<RadiusServerInfo>,
+    /// Subscribers that wait for an answer.
+    pub waiting: usize,
+    /// Accounting records that no server has taken yet.
+    pub records_pending: usize,
+    /// Accounting records that were taken.
+    pub records_taken: u64,
+    /// Requests of dynamic authorization that were dropped, by reason.
+    pub dynamic_discards: BTreeMap<String, u64>,
+}
+
+/// A RADIUS server.
+#[derive(Clone, Debug, Serialize)]
+pub struct RadiusServerInfo {
+    /// Its name.
+    pub name: String,
+    /// `authentication` or `accounting`.
+    pub purpose: &'static str,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: &'static str,
+    /// Lower is asked first.
+    pub priority: u8,
+    /// It answers.
+    pub alive: bool,
+    /// Requests that wait for its answer.
+    pub in_flight: usize,
+    /// Sockets to it.
+    pub links: usize,
+    /// What was sent, received and dropped.
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// An IKE SA.
@@ -501,6 +562,8 @@ pub enum Query {
     MeshMetrics(oneshot::Sender<MeshMetrics>),
     /// All RPKI caches.
     Rtr(oneshot::Sender<Vec<RtrCacheInfo>>),
+    /// RADIUS.
+    Radius(oneshot::Sender<RadiusInfo>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
     /// Counters.

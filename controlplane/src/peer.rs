@@ -4,6 +4,7 @@
 //! are turned into table changes before IKE's packets are taken, and a packet never overtakes a change.
 //! An inbound SA that was replaced still receives for the grace time, so that a rekey loses nothing.
 
+use crate::aaa::Accept;
 use crate::config::Config;
 use crate::program::Program;
 use dataplane_api::{
@@ -39,6 +40,15 @@ pub struct Child {
     pub since: Instant,
 }
 
+/// What AAA has said of a peer that it authenticated by EAP.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The user's name.
+    pub user: String,
+    /// What it is given.
+    pub accept: Box<Accept>,
+}
+
 /// An authenticated IKE peer.
 #[derive(Debug)]
 pub struct Peer {
@@ -46,6 +56,8 @@ pub struct Peer {
     pub pad: String,
     /// Identity it proved.
     pub remote_id: String,
+    /// The user, if EAP authenticated one.
+    pub admitted: Option<Admitted>,
     /// Our address.
     pub local: SocketAddr,
     /// Its address and port as we see them.

@@ -1,12 +1,46 @@
-//! Address pools: IPv4 addresses, /64 link prefixes, delegated prefixes. A lease is keyed by the subscriber's
-//! name, so that one who comes back gets what he had, as long as nobody else needed it (H3). Nothing is ever
-//! leased twice at a time.
+//! Address pools: IPv4 addresses, /64 link prefixes, delegated prefixes, IPv6 addresses for DHCPv6.
+//!
+//! One registry knows all that subscribers hold, from whatever pool or by AAA's word, and whatever overlaps with it is
+//! not given to anybody else: nothing is leased twice at a time. A lease is keyed by the subscriber's name, so that one
+//! who comes back gets what he had, as long as nobody else needed it (H3).
 
-use crate::config::{Pools, Subscriber};
+use crate::config::{PoolSet, Pools, Subscriber};
 use dataplane_api::IpPrefix;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::collections::{HashSet, VecDeque};
+use ipnet::{IpNet, Ipv6Net};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
+
+/// Who holds something: the number of a session.
+pub type Holder = u32;
+
+/// What is held, by first address. Entries do not overlap.
+#[derive(Default)]
+struct Held(BTreeMap<IpAddr, (IpPrefix, Holder)>);
+
+impl Held {
+    /// The entries that overlap with `p`: one that contains it, or those within it.
+    fn overlapping(&self, p: &IpPrefix) -> impl Iterator<Item = (IpPrefix, Holder)> {
+        let before = self.0.range(..p.address()).next_back().filter(|(_, (e, _))| e.contains(p.address()));
+        let within = self.0.range(p.address()..).take_while(|(a, _)| p.contains(**a));
+        before.into_iter().chain(within).map(|(_, entry)| *entry)
+    }
+
+    fn is_free(&self, p: &IpPrefix) -> bool {
+        self.overlapping(p).next().is_none()
+    }
+
+    /// Adds what may overlap with others: only the larger of two stays.
+    fn cover(&mut self, p: IpPrefix) {
+        let inner: Vec<_> = self.overlapping(&p).map(|(e, _)| e).collect();
+        if inner.iter().any(|e| e.len() <= p.len()) {
+            return;
+        }
+        for e in inner {
+            self.0.remove(&e.address());
+        }
+        self.0.insert(p.address(), (p, 0));
+    }
+}
 
 /// Blocks of one size cut from networks.
 struct Pool {
@@ -14,29 +48,41 @@ struct Pool {
     block: u8,
     // Position of the next block that was never leased: (network, index).
     fresh: (usize, u128),
-    held: HashSet<IpPrefix>,
-    // Given back, oldest first, with the last holder.
-    returned: VecDeque<(IpPrefix, String)>,
-    // Never leased from the pool: fixed addresses of subscribers, our own.
-    reserved: HashSet<IpPrefix>,
-    odd: Vec<IpPrefix>,
+    // Given back, oldest first, with the last holder's name; and where a name's last one is.
+    returned: BTreeMap<u64, (IpPrefix, String)>,
+    last: HashMap<String, u64>,
+    turn: u64,
 }
 
 impl Pool {
-    fn new(networks: Vec<IpNet>, block: u8, reserved: HashSet<IpPrefix>) -> Self {
-        let odd = reserved.iter().filter(|p| p.len() != block).copied().collect();
-        Self { networks, block, fresh: (0, 0), held: HashSet::new(), returned: VecDeque::new(), reserved, odd }
+    fn new(networks: Vec<IpNet>, block: u8) -> Self {
+        Self { networks, block, fresh: (0, 0), returned: BTreeMap::new(), last: HashMap::new(), turn: 0 }
     }
 
-    fn lease(&mut self, user: &str) -> Option<IpPrefix> {
-        let mine = self.returned.iter().position(|(_, u)| u == user);
-        let found = mine.and_then(|i| self.returned.remove(i)).map(|(p, _)| p);
-        let lease = found.or_else(|| self.next_fresh()).or_else(|| self.returned.pop_front().map(|(p, _)| p))?;
-        self.held.insert(lease);
-        Some(lease)
+    /// What `user` had, else what nobody had yet, else what has been free for the longest time.
+    fn next(&mut self, user: &str, free: impl Fn(&IpPrefix) -> bool) -> Option<IpPrefix> {
+        if let Some(turn) = self.last.remove(user)
+            && let Some((p, _)) = self.returned.remove(&turn)
+            && free(&p)
+        {
+            return Some(p);
+        }
+        if let Some(p) = self.next_fresh(&free) {
+            return Some(p);
+        }
+        // What is not free was given away by AAA meanwhile, and comes back with that lease's end.
+        while let Some((turn, (p, before))) = self.returned.pop_first() {
+            if self.last.get(&before) == Some(&turn) {
+                self.last.remove(&before);
+            }
+            if free(&p) {
+                return Some(p);
+            }
+        }
+        None
     }
 
-    fn next_fresh(&mut self) -> Option<IpPrefix> {
+    fn next_fresh(&mut self, free: &impl Fn(&IpPrefix) -> bool) -> Option<IpPrefix> {
         while let Some(net) = self.networks.get(self.fresh.0) {
             let spread = self.block.saturating_sub(net.prefix_len());
             if spread < 127 && self.fresh.1 >> spread != 0 {
@@ -46,7 +92,7 @@ impl Pool {
             let index = self.fresh.1;
             self.fresh.1 += 1;
             if let Some(p) = block(net, self.block, index)
-                && !self.is_reserved(&p)
+                && free(&p)
                 && !edge(net, self.block, index)
             {
                 return Some(p);
@@ -55,17 +101,21 @@ impl Pool {
         None
     }
 
-    // Reserved blocks are mostly of the pool's own size; others are compared one by one.
-    fn is_reserved(&self, p: &IpPrefix) -> bool {
-        let overlaps = |r: &IpPrefix| r.len() != p.len() && (r.contains(p.address()) || p.contains(r.address()));
-        self.reserved.contains(p) || self.odd.iter().any(overlaps)
+    /// Whether a block of the pool's has been leased, now or before.
+    fn was_leased(&self, p: &IpPrefix) -> bool {
+        let Some(at) = self.networks.iter().position(|n| p.len() == self.block && covers(n, p)) else { return false };
+        at < self.fresh.0 || block(&self.networks[at], self.block, self.fresh.1).is_none_or(|b| p.address() < b.address())
     }
 
-    fn give_back(&mut self, lease: IpPrefix, user: &str) {
-        if self.held.remove(&lease) {
-            self.returned.push_back((lease, user.to_owned()));
-        }
+    fn put_back(&mut self, p: IpPrefix, user: &str) {
+        self.turn += 1;
+        self.returned.insert(self.turn, (p, user.to_owned()));
+        self.last.insert(user.to_owned(), self.turn);
     }
+}
+
+fn covers(net: &IpNet, p: &IpPrefix) -> bool {
+    net.prefix_len() <= p.len() && net.contains(&p.address())
 }
 
 fn block(net: &IpNet, len: u8, index: u128) -> Option<IpPrefix> {
@@ -81,14 +131,16 @@ fn block(net: &IpNet, len: u8, index: u128) -> Option<IpPrefix> {
     }
 }
 
-// Network and broadcast address of an IPv4 pool are left out.
+// Network and broadcast address of an IPv4 pool, and the subnet routers' anycast address, are left out.
 fn edge(net: &IpNet, len: u8, index: u128) -> bool {
-    let IpNet::V4(n) = net else { return false };
-    len == 32 && n.prefix_len() < 31 && (index == 0 || index == u128::from(u32::from(n.hostmask())))
+    match net {
+        IpNet::V4(n) => len == 32 && n.prefix_len() < 31 && (index == 0 || index == u128::from(u32::from(n.hostmask()))),
+        IpNet::V6(n) => len == 128 && n.prefix_len() < 127 && index == 0,
+    }
 }
 
-/// Which pool a lease is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a pool is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// One IPv4 address.
     Ipv4,
@@ -96,102 +148,198 @@ pub enum Kind {
     Ipv6,
     /// A prefix for DHCPv6.
     Delegated,
+    /// An IPv6 address for DHCPv6.
+    Address,
+}
+
+/// Why there is no lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No pool of that name and kind is configured.
+    #[error("there is no such pool")]
+    Unknown,
+    /// All blocks are held.
+    #[error("the pool is exhausted")]
+    Exhausted,
+    /// Somebody else holds it, or a part of it.
+    #[error("held by session {0}")]
+    Held(Holder),
+    /// Our own, or another subscriber's in the embedded file.
+    #[error("reserved")]
+    Reserved,
 }
 
 /// All pools.
 pub struct Allocator {
-    ipv4: Pool,
-    ipv6: Pool,
-    delegated: Pool,
+    // The default pools have an empty name.
+    pools: HashMap<(Kind, String), Pool>,
+    held: Held,
+    // Never leased from a pool: fixed addresses of subscribers, our own.
+    reserved: Held,
+    own: Option<IpAddr>,
 }
 
 impl Allocator {
     /// From the configuration; fixed addresses of subscribers and our own are never leased to others.
-    pub fn new(pools: &Pools, subscribers: &[Subscriber], local: Option<Ipv4Addr>) -> Self {
-        let v4 = |n: &Ipv4Net| IpNet::V4(*n);
-        let v6 = |n: &Ipv6Net| IpNet::V6(*n);
-        let fixed4 = subscribers.iter().filter_map(|s| s.ipv4).chain(local).map(|a| IpPrefix::host(a.into()));
+    pub fn new(config: &Pools, subscribers: &[Subscriber], local: Option<Ipv4Addr>) -> Self {
+        let mut pools = HashMap::new();
+        for (name, set) in config.sets() {
+            for (kind, networks, block) in cut(&set) {
+                if !networks.is_empty() {
+                    pools.insert((kind, name.to_owned()), Pool::new(networks, block));
+                }
+            }
+        }
         let fixed = |n: Option<Ipv6Net>| n.and_then(|n| IpPrefix::new(n.network().into(), n.prefix_len()));
-        let len = pools.delegated_len.unwrap_or(56);
-        Self {
-            ipv4: Pool::new(pools.ipv4.iter().map(v4).collect(), 32, fixed4.collect()),
-            ipv6: Pool::new(
-                pools.ipv6.iter().map(v6).collect(),
-                64,
-                subscribers.iter().filter_map(|s| fixed(s.ipv6_prefix)).collect(),
-            ),
-            delegated: Pool::new(
-                pools.delegated.iter().map(v6).collect(),
-                len,
-                subscribers.iter().filter_map(|s| fixed(s.delegated)).collect(),
-            ),
+        let fixed4 = subscribers.iter().filter_map(|s| s.ipv4).chain(local).map(|a| IpPrefix::host(a.into()));
+        let fixed6 = subscribers.iter().flat_map(|s| [fixed(s.ipv6_prefix), fixed(s.delegated)]).flatten();
+        let mut reserved = Held::default();
+        fixed4.chain(fixed6).for_each(|p| reserved.cover(p));
+        Self { pools, held: Held::default(), reserved, own: local.map(IpAddr::V4) }
+    }
+
+    /// Leases one block of the pool `name` (empty: the default one) to `user`.
+    pub fn lease(&mut self, kind: Kind, name: &str, user: &str, holder: Holder) -> Result<IpPrefix, Refused> {
+        let pool = self.pools.get_mut(&(kind, name.to_owned())).ok_or(Refused::Unknown)?;
+        let (reserved, held) = (&self.reserved, &self.held);
+        let p = pool.next(user, |p| reserved.is_free(p) && held.is_free(p)).ok_or(Refused::Exhausted)?;
+        self.held.0.insert(p.address(), (p, holder));
+        Ok(p)
+    }
+
+    /// Gives `holder` what AAA says it has. What is held is told with its holder, and left as it is.
+    pub fn claim(&mut self, p: IpPrefix, holder: Holder) -> Result<(), Refused> {
+        if self.own.is_some_and(|own| p.contains(own)) {
+            return Err(Refused::Reserved);
+        }
+        match self.held.overlapping(&p).next() {
+            Some((_, other)) => Err(Refused::Held(other)),
+            None => {
+                self.held.0.insert(p.address(), (p, holder));
+                Ok(())
+            }
         }
     }
 
-    fn pool(&mut self, kind: Kind) -> &mut Pool {
-        match kind {
-            Kind::Ipv4 => &mut self.ipv4,
-            Kind::Ipv6 => &mut self.ipv6,
-            Kind::Delegated => &mut self.delegated,
+    /// Ends what `holder` has of it; nothing happens where it is not, or no longer, the holder.
+    pub fn give_back(&mut self, p: IpPrefix, user: &str, holder: Holder) {
+        if self.held.0.get(&p.address()) != Some(&(p, holder)) {
+            return;
+        }
+        self.held.0.remove(&p.address());
+        if let Some(pool) = self.pools.values_mut().find(|pool| pool.was_leased(&p)) {
+            pool.put_back(p, user);
         }
     }
+}
 
-    /// Leases one block to `user`; `None` when the pool is exhausted or not configured.
-    pub fn lease(&mut self, kind: Kind, user: &str) -> Option<IpPrefix> {
-        self.pool(kind).lease(user)
-    }
-
-    /// Ends a lease. A prefix that was not leased from the pool is ignored.
-    pub fn give_back(&mut self, kind: Kind, lease: IpPrefix, user: &str) {
-        self.pool(kind).give_back(lease, user);
-    }
+fn cut(set: &PoolSet) -> [(Kind, Vec<IpNet>, u8); 4] {
+    let v6 = |nets: &[Ipv6Net]| nets.iter().copied().map(IpNet::V6).collect::<Vec<_>>();
+    [
+        (Kind::Ipv4, set.ipv4.iter().copied().map(IpNet::V4).collect(), 32),
+        (Kind::Ipv6, v6(&set.ipv6), 64),
+        (Kind::Delegated, v6(&set.delegated), set.delegated_len.unwrap_or(56)),
+        (Kind::Address, v6(&set.addresses), 128),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn pools(v4: &str, v6: &str) -> Pools {
         Pools {
             ipv4: vec![v4.parse().expect("v4")],
             ipv6: vec![v6.parse().expect("v6")],
             delegated: vec!["2001:db8:f000::/55".parse().expect("pd")],
-            delegated_len: None,
+            ..Pools::default()
         }
     }
 
     #[test]
     fn leases_are_unique_sticky_and_end() {
         let mut a = Allocator::new(&pools("10.0.0.0/29", "2001:db8::/62"), &[], Some(Ipv4Addr::new(10, 0, 0, 1)));
-        let got: Vec<_> = (0..6).map(|i| a.lease(Kind::Ipv4, &format!("u{i}"))).collect();
+        let got: Vec<_> = (0..6).map(|i| a.lease(Kind::Ipv4, "", &format!("u{i}"), i)).collect();
         // .0 and .7 are the edges, .1 is ours.
         let text: Vec<_> = got.iter().flatten().map(ToString::to_string).collect();
         assert_eq!(text, ["10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32", "10.0.0.6/32"]);
-        assert_eq!(got[5], None);
-        a.give_back(Kind::Ipv4, got[1].expect("leased"), "u1");
-        a.give_back(Kind::Ipv4, got[3].expect("leased"), "u3");
-        assert_eq!(a.lease(Kind::Ipv4, "u3"), got[3]);
-        assert_eq!(a.lease(Kind::Ipv4, "new"), got[1]);
-        assert_eq!(a.lease(Kind::Ipv4, "u1"), None);
+        assert_eq!(got[5], Err(Refused::Exhausted));
+        a.give_back(got[1].expect("leased"), "u1", 1);
+        a.give_back(got[3].expect("leased"), "u3", 3);
+        assert_eq!(a.lease(Kind::Ipv4, "", "u3", 7), got[3]);
+        assert_eq!(a.lease(Kind::Ipv4, "", "new", 8), got[1]);
+        assert_eq!(a.lease(Kind::Ipv4, "", "u1", 9), Err(Refused::Exhausted));
     }
 
     #[test]
     fn prefixes_are_cut_to_size() {
         let mut a = Allocator::new(&pools("10.0.0.0/30", "2001:db8::/62"), &[], None);
-        let links: Vec<_> = std::iter::from_fn(|| a.lease(Kind::Ipv6, "x")).map(|p| p.to_string()).collect();
-        assert_eq!(links, ["2001:db8::/64", "2001:db8:0:1::/64", "2001:db8:0:2::/64", "2001:db8:0:3::/64"]);
-        assert_eq!(a.lease(Kind::Delegated, "x").map(|p| p.to_string()).as_deref(), Some("2001:db8:f000::/56"));
-        assert_eq!(a.lease(Kind::Delegated, "y").map(|p| p.to_string()).as_deref(), Some("2001:db8:f000:100::/56"));
-        assert_eq!(a.lease(Kind::Delegated, "z"), None);
+        let mut all = |kind| std::iter::from_fn(|| a.lease(kind, "", "x", 1).ok()).map(|p| p.to_string()).collect::<Vec<_>>();
+        assert_eq!(all(Kind::Ipv6), ["2001:db8::/64", "2001:db8:0:1::/64", "2001:db8:0:2::/64", "2001:db8:0:3::/64"]);
+        assert_eq!(all(Kind::Delegated), ["2001:db8:f000::/56", "2001:db8:f000:100::/56"]);
     }
 
     #[test]
-    fn a_lease_ends_once() {
+    fn a_lease_ends_once_and_by_its_holder() {
         let mut a = Allocator::new(&pools("10.0.0.0/30", "2001:db8::/64"), &[], None);
-        let l = a.lease(Kind::Ipv6, "x").expect("one");
-        a.give_back(Kind::Ipv6, l, "x");
-        a.give_back(Kind::Ipv6, l, "x");
-        assert_eq!(a.lease(Kind::Ipv6, "y"), Some(l));
-        assert_eq!(a.lease(Kind::Ipv6, "z"), None);
+        let l = a.lease(Kind::Ipv6, "", "x", 1).expect("one");
+        a.give_back(l, "x", 2);
+        assert_eq!(a.lease(Kind::Ipv6, "", "y", 2), Err(Refused::Exhausted));
+        a.give_back(l, "x", 1);
+        a.give_back(l, "x", 1);
+        assert_eq!(a.lease(Kind::Ipv6, "", "y", 2), Ok(l));
+        assert_eq!(a.lease(Kind::Ipv6, "", "z", 3), Err(Refused::Exhausted));
+    }
+
+    #[test]
+    fn what_aaa_gives_is_nobody_elses() {
+        let mut a = Allocator::new(&pools("10.0.0.0/29", "2001:db8::/62"), &[], Some(Ipv4Addr::new(10, 0, 0, 1)));
+        let p = |text: &str| {
+            let n: IpNet = text.parse().unwrap();
+            IpPrefix::new(n.network(), n.prefix_len()).unwrap()
+        };
+        assert_eq!(a.claim(p("10.0.0.2/32"), 1), Ok(()));
+        assert_eq!(a.claim(p("10.0.0.2/32"), 2), Err(Refused::Held(1)));
+        assert_eq!(a.claim(p("10.0.0.0/24"), 2), Err(Refused::Reserved));
+        assert_eq!(a.claim(p("2001:db8::/60"), 3), Ok(()));
+        assert_eq!(a.claim(p("2001:db8:0:2::/64"), 4), Err(Refused::Held(3)));
+        assert_eq!(a.claim(p("2001::/16"), 4), Err(Refused::Held(3)));
+        assert_eq!(a.lease(Kind::Ipv4, "", "x", 5).unwrap(), p("10.0.0.3/32"));
+        assert_eq!(a.lease(Kind::Ipv6, "", "x", 5), Err(Refused::Exhausted));
+        // Not from a pool, so not into one; the pool's own block is there when it is free.
+        a.give_back(p("2001:db8::/60"), "x", 3);
+        assert_eq!(a.lease(Kind::Ipv6, "other", "x", 5), Err(Refused::Unknown));
+    }
+
+    proptest! {
+        // Whatever is leased, claimed and given back: no two holders overlap, and a full pool is full.
+        #[test]
+        fn no_duplicate_ever(steps in proptest::collection::vec((0..4u8, 0..12u32, 0..16u8), 1..200)) {
+            let mut a = Allocator::new(&pools("10.0.0.0/28", "2001:db8::/61"), &[], None);
+            let mut mine: Vec<(IpPrefix, u32)> = Vec::new();
+            for (what, user, n) in steps {
+                let name = format!("u{user}");
+                let got = match what {
+                    0 => a.lease(Kind::Ipv4, "", &name, user).ok(),
+                    1 => a.lease(Kind::Ipv6, "", &name, user).ok(),
+                    2 => {
+                        let p = IpPrefix::new(Ipv4Addr::new(10, 0, 0, n).into(), 32).unwrap();
+                        a.claim(p, user).ok().map(|()| p)
+                    }
+                    _ => {
+                        if !mine.is_empty() {
+                            let (p, user) = mine.swap_remove(usize::from(n) % mine.len());
+                            a.give_back(p, &format!("u{user}"), user);
+                        }
+                        None
+                    }
+                };
+                if let Some(p) = got {
+                    prop_assert!(mine.iter().all(|(q, _)| !q.contains(p.address()) && !p.contains(q.address())));
+                    mine.push((p, user));
+                }
+            }
+        }
     }
 }

@@ -119,11 +119,12 @@ impl Program {
         &self.allocation
     }
 
-    /// Queues a table change.
-    pub fn op(&mut self, worker: WorkerId, op: TableOp) {
-        let Some(seq) = self.seq.get_mut(usize::from(worker.0)) else { return };
+    /// Queues a table change, and tells its number.
+    pub fn op(&mut self, worker: WorkerId, op: TableOp) -> OpSeq {
+        let Some(seq) = self.seq.get_mut(usize::from(worker.0)) else { return 0 };
         *seq += 1;
         self.out.push_back(Output::Op(worker, *seq, op));
+        *seq
     }
 
     /// Queues a packet; it is sent after all changes queued before it on this worker.

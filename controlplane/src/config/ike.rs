@@ -122,6 +122,32 @@ pub struct Peer {
     /// The BGP session with `address` is carried in ESP, too.
     #[serde(default)]
     pub bgp: bool,
+    /// With `auth: eap`, whether PPP authenticates the user again.
+    #[serde(default)]
+    pub ppp: PppPolicy,
+    /// With `auth: eap`, the peer is asked for its EAP identity; without, the IKE identity is taken for it.
+    #[serde(default = "yes")]
+    pub ask_identity: bool,
+    /// The peer may move to another address (MOBIKE, RFC 4555).
+    #[serde(default = "yes")]
+    pub mobike: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What PPP demands of a user whom EAP in IKE has authenticated (H23).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PppPolicy {
+    /// To authenticate, as whomever.
+    #[default]
+    Demand,
+    /// To authenticate under the same name.
+    SameUser,
+    /// Nothing: it is the user that IKE has authenticated.
+    Skip,
 }
 
 /// Authentication in IKE.
@@ -132,4 +158,6 @@ pub enum PeerAuth {
     Psk,
     /// Certificate and digital signature.
     Certificate,
+    /// EAP with a RADIUS server; we prove ourselves by our certificate, unless `local_auth` says something else.
+    Eap,
 }

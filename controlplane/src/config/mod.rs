@@ -19,9 +19,11 @@
 //! Unknown keys are refused. What the requirements prohibit is refused with the requirement's id
 //! ([`validate`]). Every message names the path and the line.
 
+pub mod aaa;
 pub mod bfd;
 pub mod bgp;
-mod ike;
+pub mod filter;
+pub mod ike;
 pub mod key_chain;
 mod locate;
 pub mod mesh;
@@ -33,12 +35,14 @@ mod secret;
 mod service;
 mod validate;
 
+pub use aaa::Aaa;
 pub use bfd::Bfd;
 pub use bgp::Bgp;
+pub use filter::Filter;
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use mesh::Mesh;
 pub use secret::Secret;
-pub use service::{Api, AuthMethod, L2tp, Pools, Ppp, Subscriber};
+pub use service::{Api, AuthMethod, L2tp, PoolSet, Pools, Ppp, Subscriber};
 pub use validate::Problem;
 
 use dataplane_api::Zone;
@@ -81,6 +85,12 @@ pub struct Config {
     /// PPP.
     #[serde(default)]
     pub ppp: Ppp,
+    /// Who says whether a subscriber is who it claims to be: RADIUS, accounting.
+    #[serde(default)]
+    pub aaa: Aaa,
+    /// Access lists for subscribers.
+    #[serde(default)]
+    pub filters: Vec<Filter>,
     /// Addresses and prefixes for subscribers that have none of their own.
     #[serde(default)]
     pub pools: Pools,

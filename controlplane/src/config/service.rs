@@ -3,6 +3,7 @@
 use super::{Secret, span};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub enum AuthMethod {
     Chap,
     /// PAP (RFC 1334).
     Pap,
+    /// MS-CHAPv2 (RFC 2759).
+    Mschapv2,
+    /// EAP (RFC 3748), which takes a RADIUS server.
+    Eap,
 }
 
 /// PPP.
@@ -84,7 +89,23 @@ impl Default for Ppp {
     }
 }
 
-/// Address pools.
+/// Addresses and prefixes of one name.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolSet {
+    /// IPv4 addresses.
+    pub ipv4: Vec<Ipv4Net>,
+    /// Cut into /64 for the links.
+    pub ipv6: Vec<Ipv6Net>,
+    /// Cut into prefixes of `delegated_len` for DHCPv6.
+    pub delegated: Vec<Ipv6Net>,
+    /// Length of a delegated prefix; 56 where absent.
+    pub delegated_len: Option<u8>,
+    /// IPv6 addresses for DHCPv6 (IA_NA).
+    pub addresses: Vec<Ipv6Net>,
+}
+
+/// Address pools: the default ones, and those that AAA names.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pools {
@@ -96,6 +117,25 @@ pub struct Pools {
     pub delegated: Vec<Ipv6Net>,
     /// Length of a delegated prefix; 56 where absent.
     pub delegated_len: Option<u8>,
+    /// IPv6 addresses for DHCPv6 (IA_NA).
+    pub addresses: Vec<Ipv6Net>,
+    /// By name (Framed-Pool, Framed-IPv6-Pool, Delegated-IPv6-Prefix-Pool, Stateful-IPv6-Address-Pool).
+    pub named: BTreeMap<String, PoolSet>,
+}
+
+impl Pools {
+    /// All of them; the default one has an empty name.
+    pub fn sets(&self) -> impl Iterator<Item = (&str, PoolSet)> {
+        let default = PoolSet {
+            ipv4: self.ipv4.clone(),
+            ipv6: self.ipv6.clone(),
+            delegated: self.delegated.clone(),
+            delegated_len: self.delegated_len,
+            addresses: self.addresses.clone(),
+        };
+        let named = self.named.iter().map(|(name, set)| (name.as_str(), set.clone()));
+        std::iter::once(("", default)).chain(named)
+    }
 }
 
 /// One subscriber of the embedded file.

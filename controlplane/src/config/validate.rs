@@ -5,7 +5,7 @@
 mod mesh;
 mod policy;
 
-use super::{Config, PeerAuth, Protection, Subscriber, protection};
+use super::{Config, PeerAuth, PoolSet, Protection, Subscriber, protection};
 use ::bgp::neighbour::RemoteAs;
 use dataplane_api::Zone;
 use std::collections::HashSet;
@@ -53,6 +53,8 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     super::bfd::check(c, &mut p);
     protection::check(c, &mut p);
     service(c, &mut p);
+    super::aaa::check(c, &mut p);
+    super::filter::check(c, &mut p);
     subscribers(c, &mut p);
     p.0
 }
@@ -291,21 +293,28 @@ fn service(c: &Config, p: &mut Problems) {
     if c.ppp.authenticate.is_empty() && c.listeners.iter().any(|l| !l.anonymous) {
         p.add("ppp.authenticate", "only anonymous listeners do without authentication (H33)");
     }
-    if !c.pools.ipv4.is_empty() && c.ppp.local_ipv4.is_none() {
+    if c.pools.sets().any(|(_, set)| !set.ipv4.is_empty()) && c.ppp.local_ipv4.is_none() {
         p.add("ppp.local_ipv4", "IPv4 subscribers need our IPv4 address of the link");
     }
-    for (i, n) in c.pools.ipv6.iter().enumerate() {
+    for (name, set) in c.pools.sets() {
+        let path = if name.is_empty() { "pools".to_owned() } else { format!("pools.named.{name}") };
+        pool(&set, &path, p);
+    }
+}
+
+fn pool(set: &PoolSet, path: &str, p: &mut Problems) {
+    for (i, n) in set.ipv6.iter().enumerate() {
         if n.prefix_len() > 64 {
-            p.add(format!("pools.ipv6[{i}]"), format!("{n} holds no /64"));
+            p.add(format!("{path}.ipv6[{i}]"), format!("{n} holds no /64"));
         }
     }
-    let len = c.pools.delegated_len.unwrap_or(56);
+    let len = set.delegated_len.unwrap_or(56);
     if !(32..=64).contains(&len) {
-        p.add("pools.delegated_len", "between 32 and 64");
+        p.add(format!("{path}.delegated_len"), "between 32 and 64");
     }
-    for (i, n) in c.pools.delegated.iter().enumerate() {
+    for (i, n) in set.delegated.iter().enumerate() {
         if n.prefix_len() > len {
-            p.add(format!("pools.delegated[{i}]"), format!("{n} holds no /{len}"));
+            p.add(format!("{path}.delegated[{i}]"), format!("{n} holds no /{len}"));
         }
     }
 }

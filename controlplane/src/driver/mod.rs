@@ -8,7 +8,9 @@ mod bgp;
 mod host;
 mod host_routes;
 mod protection;
+mod radius;
 mod rtr;
+mod tls;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -32,7 +34,8 @@ pub type Publish = Box<dyn FnMut(Vec<SnapshotOp>) + Send>;
 
 /// What keeps [`Driver::new`] from starting and can be known before: files that the configuration names.
 pub fn check(config: &Config) -> anyhow::Result<()> {
-    rtr::check(config)
+    rtr::check(config)?;
+    radius::check(config)
 }
 
 /// The control plane at work.
@@ -46,6 +49,7 @@ pub struct Driver {
     queries: mpsc::Receiver<Query>,
     bgp: bgp::Connections,
     rtr: rtr::Caches,
+    radius: radius::Servers,
     stop: watch::Receiver<bool>,
 }
 
@@ -63,7 +67,8 @@ impl Driver {
         let (host, frames, neighbours) = HostStack::new(config, macs).await?;
         let bgp = bgp::Connections::new(Instant::now(), config, &mut gateway)?;
         let rtr = rtr::Caches::new(config)?;
-        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, rtr, stop })
+        let radius = radius::Servers::new(Instant::now(), config, &mut gateway).await?;
+        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, rtr, radius, stop })
     }
 
     /// Runs until told to stop, then ends the softwires in order.
@@ -76,6 +81,7 @@ impl Driver {
                 _ = tick.tick() => {}
                 Some(event) = self.bgp.next() => self.bgp.handle(Instant::now(), event, &mut self.gateway),
                 Some(event) = self.rtr.next() => self.rtr.handle(Instant::now(), event, &mut self.gateway),
+                Some(event) = self.radius.next() => self.radius.handle(Instant::now(), event, &mut self.gateway),
                 Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
                 Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
@@ -91,6 +97,7 @@ impl Driver {
                 self.gateway.handle_timeout(now);
             }
             self.bgp.act(now, &mut self.gateway);
+            self.radius.act(now, &mut self.gateway);
             self.flush();
             while let Some((port, address)) = self.gateway.poll_unresolved() {
                 self.host.resolve(port, address).await;

@@ -13,8 +13,6 @@ use bgp::rib::Vrp;
 use ipnet::IpNet;
 use rpki::rtr::client::{Client, PayloadError, PayloadTarget, PayloadUpdate};
 use rpki::rtr::{Action, Payload, Timing};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +21,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 /// Version of the protocol that is proposed (RFC 8210); a cache may answer with 0 (RFC 6810).
 const VERSION: u8 = 1;
@@ -55,7 +51,7 @@ pub(super) struct Caches {
 struct Reach {
     remote: SocketAddr,
     local: Option<IpAddr>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<tls::Session>,
 }
 
 impl Caches {
@@ -97,31 +93,11 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
 
 fn reaches(config: &Config) -> anyhow::Result<Vec<Reach>> {
     let reach = |cache: &RtrCache| {
-        let tls = cache.tls.as_ref().map(|tls| tls_of(cache, tls)).transpose();
+        let tls = cache.tls.as_ref().map(|t| tls::session(cache.address, t, None)).transpose();
         let tls = tls.with_context(|| format!("RPKI cache \"{}\"", cache.name))?;
         Ok(Reach { remote: cache.remote(), local: cache.local, tls })
     };
     config.bgp.iter().flat_map(|b| &b.rtr).map(reach).collect()
-}
-
-fn tls_of(cache: &RtrCache, tls: &Tls) -> anyhow::Result<(TlsConnector, ServerName<'static>)> {
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(Path::new(&tls.ca))
-        .and_then(|all| all.collect::<Result<Vec<_>, _>>())
-        .with_context(|| format!("cannot read the trust anchors in {}", tls.ca))?;
-    anyhow::ensure!(!certificates.is_empty(), "{} has no certificate", tls.ca);
-    for certificate in certificates {
-        roots.add(certificate).with_context(|| format!("{} is no trust anchor", tls.ca))?;
-    }
-    let name = match &tls.server_name {
-        Some(name) => ServerName::try_from(name.clone())?,
-        None => ServerName::IpAddress(cache.address.into()),
-    };
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
 /// Connects for as long as the driver lives.

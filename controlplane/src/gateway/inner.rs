@@ -2,11 +2,12 @@
 //! delegation (RFC 8415) with the route programmed.
 
 use super::Gateway;
+use crate::aaa::Profile;
 use crate::config::Config;
 use dataplane_api::{Inject, IpPrefix, PuntMeta, SessionId};
 use dhcp6::packet::{ALL_NODES, SERVER_PORT, Udp, to_client};
 use dhcp6::ra::{self, Rdnss};
-use dhcp6::{Duid, Prefix, PrefixInformation, RouterAdvertisement, Server, ServerConfig, ServerEvent};
+use dhcp6::{Duid, Lease, Prefix, PrefixInformation, RouterAdvertisement, Server, ServerConfig, ServerEvent};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,10 @@ const VALID: u32 = 7200;
 const FIRST: (u8, Duration) = (3, Duration::from_secs(4));
 const LATER: Duration = Duration::from_secs(600);
 
-fn dns6(config: &Config) -> Vec<Ipv6Addr> {
+fn dns6(config: &Config, profile: Option<&Profile>) -> Vec<Ipv6Addr> {
+    if let Some(own) = profile.map(|p| &p.dns6).filter(|d| !d.is_empty()) {
+        return own.clone();
+    }
     config.ppp.dns.iter().filter_map(|a| if let IpAddr::V6(a) = a { Some(*a) } else { None }).collect()
 }
 
@@ -37,10 +41,11 @@ impl Gateway {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
         s.dhcp6 = Some(Server::new(ServerConfig {
             duid: Duid::enterprise(ENTERPRISE, self.config.l2tp.host_name.as_bytes()),
-            prefixes: s.leases.delegated.and_then(|l| prefix(l.prefix)).into_iter().collect(),
+            prefixes: s.leases.delegated.and_then(prefix).into_iter().collect(),
             preferred: PREFERRED,
             valid: VALID,
-            dns: dns6(&self.config),
+            addresses: s.leases.address.and_then(|p| if let IpAddr::V6(a) = p.address() { Some(a) } else { None }).into_iter().collect(),
+            dns: dns6(&self.config, s.profile.as_ref()),
         }));
         s.advertise = Some((now, FIRST.0));
         self.advertise(now, id);
@@ -57,13 +62,14 @@ impl Gateway {
     fn send_advertisement(&mut self, id: SessionId, to: Ipv6Addr) {
         let Some(s) = self.subscribers.get(&id) else { return };
         let (Some(from), Some(lease)) = (s.session.inner.local_v6, s.leases.ipv6) else { return };
-        let servers = dns6(&self.config);
+        let servers = dns6(&self.config, s.profile.as_ref());
         let advertisement = RouterAdvertisement {
             hop_limit: 64,
+            managed: s.leases.address.is_some(),
             other: true,
             router_lifetime: 1800,
             mtu: Some(u32::from(s.session.mtu)),
-            prefixes: prefix(lease.prefix)
+            prefixes: prefix(lease)
                 .map(|prefix| PrefixInformation {
                     prefix,
                     // Nobody else is on the link: not on-link keeps hosts from looking for neighbours.
@@ -104,7 +110,7 @@ impl Gateway {
         let (Some(server), Some(from)) = (&mut s.dhcp6, s.session.inner.local_v6) else { return };
         let answer = server.handle_input(now, udp.payload).and_then(|m| to_client(from, udp.source, &m));
         let events: Vec<_> = std::iter::from_fn(|| server.poll_event()).collect();
-        self.dhcp6_events(id, events);
+        self.dhcp6_events(now, id, events);
         if let (Some(answer), Some(s)) = (answer, self.subscribers.get(&id)) {
             let worker = s.worker;
             self.program.inject(worker, Inject::Ppp(id), [&PPP_IPV6[..], &answer].concat());
@@ -117,21 +123,25 @@ impl Gateway {
         let Some(server) = self.subscribers.get_mut(&id).and_then(|s| s.dhcp6.as_mut()) else { return };
         server.handle_timeout(now);
         let events: Vec<_> = std::iter::from_fn(|| server.poll_event()).collect();
-        self.dhcp6_events(id, events);
+        self.dhcp6_events(now, id, events);
     }
 
     // The route is programmed before the answer that makes the subscriber use it.
-    fn dhcp6_events(&mut self, id: SessionId, events: Vec<ServerEvent>) {
+    fn dhcp6_events(&mut self, now: Instant, id: SessionId, events: Vec<ServerEvent>) {
+        let prefix = |lease: Lease| {
+            let p = lease.prefix();
+            IpPrefix::new(p.address().into(), p.length())
+        };
         for event in events {
             match event {
-                ServerEvent::Bound { prefix } => {
-                    if let Some(p) = IpPrefix::new(prefix.address().into(), prefix.length()) {
+                ServerEvent::Bound { lease } => {
+                    if let Some(p) = prefix(lease) {
                         self.attach(id, p);
-                        self.opened(id);
+                        self.opened(now, id);
                     }
                 }
-                ServerEvent::Released { prefix } => {
-                    if let Some(p) = IpPrefix::new(prefix.address().into(), prefix.length()) {
+                ServerEvent::Released { lease } => {
+                    if let Some(p) = prefix(lease) {
                         self.detach(id, p);
                     }
                 }

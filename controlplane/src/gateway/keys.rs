@@ -15,8 +15,8 @@ impl Gateway {
                 tracing::info!(peer = peer.0.get(), pad, id = %remote_id, %remote, natt, suite, "IKE SA established");
                 let worker = self.program.allocation().worker(peer.0.get());
                 let remote_id = remote_id.to_string();
-                let children = HashMap::new();
-                let record = Peer { pad, remote_id, local, remote, natt, worker, children, selected: None };
+                let (children, admitted) = (HashMap::new(), self.admitted(PeerId(peer.0)));
+                let record = Peer { pad, remote_id, admitted, local, remote, natt, worker, children, selected: None };
                 self.peers.insert(PeerId(peer.0), record);
             }
             ChildUp { peer, child, select } => {
@@ -65,7 +65,14 @@ impl Gateway {
                     self.mesh_lost(now, id);
                 }
             }
-            PeerMoved { peer, remote } => {
+            EapStart { session, pad, remote_id, local, remote } => {
+                self.eap_start(now, session, pad, remote_id.to_string(), local, remote);
+            }
+            EapResponse { session, packet } => self.eap_response(now, session, packet),
+            EapEnd { session, peer } => self.eap_end(now, session, peer.map(|p| PeerId(p.0))),
+            // We are never the one that EAP authenticates.
+            EapRequest { .. } => {}
+            PeerMoved { peer, remote, .. } => {
                 let id = PeerId(peer.0);
                 if let Some(p) = self.peers.get_mut(&id) {
                     tracing::info!(peer = peer.0.get(), from = %p.remote, to = %remote, "peer moved");

@@ -5,7 +5,10 @@
 //! |---|---|
 //! | `mod` | inputs, timers, and the pump that carries events from one protocol to the next |
 //! | `keys` | IKE's events: peers, child SAs, lifetimes, moves |
-//! | `softwire` | L2TP's and PPP's events, AAA's answers: the life of a subscriber |
+//! | `softwire` | L2TP's and PPP's events: the life of a subscriber |
+//! | `access` | questions to AAA and its answers, for PPP and IKE |
+//! | `records` | accounting, and what runs with a session's time |
+//! | `dynamic` | CoA-Requests and Disconnect-Requests |
 //! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
 //! | `mesh` | softwires to other AFBRs and their SAs |
 //! | `liveness` | BFD for softwires and neighbours |
@@ -16,6 +19,8 @@
 //! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
 //! [`Gateway::poll_timeout`].
 
+mod access;
+mod dynamic;
 mod inner;
 mod keys;
 mod liveness;
@@ -23,9 +28,12 @@ mod measure;
 mod mesh;
 mod operate;
 mod query;
+mod records;
+pub mod servers;
 mod softwire;
 
-use crate::aaa::Aaa;
+use crate::aaa::{Aaa, Nas};
+use crate::accounting::{Accounting, Cause};
 use crate::audit::Record;
 use crate::config::{Config, Protection};
 use crate::liveness::Liveness;
@@ -37,16 +45,16 @@ use crate::routing::Routing;
 use crate::subscriber::Subscriber;
 use crate::{ike_config, spd};
 use dataplane_api::{
-    Counters, FibCounters, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass, PuntMeta,
+    Counters, FibCounters, FilterId, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass, PuntMeta,
     SessionId, SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
 };
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// TTL or hop limit of what IKE and L2TP send.
 const TTL: u8 = 64;
@@ -89,6 +97,16 @@ pub struct Gateway {
     ike: ike::Endpoint,
     l2tp: l2tp::Endpoint,
     aaa: Aaa,
+    eaps: access::IkeEaps,
+    accounting: Accounting,
+    dynamic: Option<radius::dynauth::Server>,
+    // Numbers of sessions: of this run, and within it.
+    boot: u32,
+    sessions_made: u32,
+    finals: Vec<records::Final>,
+    look: Option<Instant>,
+    clock: Option<(Instant, Duration)>,
+    closing: Option<bool>,
     pools: Allocator,
     program: Program,
     mesh: Mesh,
@@ -132,8 +150,24 @@ impl Gateway {
         let ike = ike::Endpoint::new(ike_config, Box::new(StdRng::from_rng(&mut rng)), spi_source);
         let l2tp_config = Arc::new(softwire::l2tp_config(&config));
         let l2tp = l2tp::Endpoint::new(l2tp_config, Box::new(StdRng::from_rng(&mut rng)), id_source);
+        let nas = Nas {
+            identifier: config.aaa.nas_identifier.clone().unwrap_or_else(|| config.l2tp.host_name.clone()),
+            address: config.aaa.nas_address,
+        };
+        let radius = |accounting, rng: &mut StdRng| {
+            radius::Client::new(servers::client(&config, accounting), Box::new(StdRng::from_rng(rng)))
+        };
         let mut gateway = Self {
-            aaa: Aaa::new(&config.subscribers),
+            aaa: Aaa::new(&config, nas.clone(), radius(false, &mut rng)),
+            accounting: Accounting::new(&config, nas, radius(true, &mut rng)),
+            dynamic: config.aaa.dynamic.as_ref().map(servers::dynamic),
+            eaps: access::IkeEaps::default(),
+            boot: rng.random(),
+            sessions_made: 0,
+            finals: Vec::new(),
+            look: None,
+            clock: None,
+            closing: None,
             pools: Allocator::new(&config.pools, &config.subscribers, config.ppp.local_ipv4),
             mesh: Mesh::new(now, &config, &mut program),
             routing: config.bgp.as_ref().map(|b| Routing::new(now, &config, b, StdRng::from_rng(&mut rng))),
@@ -198,13 +232,11 @@ impl Gateway {
             self.program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
         }
         // Nothing leaks to a default route from a pool that nobody uses.
-        let pools = &config.pools;
-        let nets = pools.ipv4.iter().map(|n| (IpAddr::V4(n.network()), n.prefix_len()));
-        let nets6 = pools.ipv6.iter().chain(&pools.delegated).map(|n| (IpAddr::V6(n.network()), n.prefix_len()));
-        for (address, len) in nets.chain(nets6) {
-            if let Some(prefix) = IpPrefix::new(address, len) {
-                self.program.snapshot(SnapshotOp::RouteAdd(prefix, vec![NextHop::Unreachable]));
-            }
+        for prefix in softwire::pool_networks(&config) {
+            self.program.snapshot(SnapshotOp::RouteAdd(prefix, vec![NextHop::Unreachable]));
+        }
+        for (i, filter) in config.filters.iter().enumerate() {
+            self.program.snapshot(SnapshotOp::Filter(FilterId(i as u16), filter.rules()));
         }
         self.program.snapshot(SnapshotOp::Policy(spd::build(&config).into_iter().map(|n| n.rule).collect()));
     }
@@ -214,8 +246,9 @@ impl Gateway {
         self.fib = Some(counters);
     }
 
-    /// Tells the time of day, by which certificates are judged.
-    pub fn set_clock(&mut self, now: Instant, since_epoch: std::time::Duration) {
+    /// Tells the time of day, by which certificates are judged and accounting records are dated.
+    pub fn set_clock(&mut self, now: Instant, since_epoch: Duration) {
+        self.clock = Some((now, since_epoch));
         self.ike.set_clock(now, since_epoch);
     }
 
@@ -300,6 +333,10 @@ impl Gateway {
         if self.mesh.poll_timeout().is_some_and(|t| t <= now) {
             self.mesh_timeout(now);
         }
+        self.servers_timeout(now);
+        if self.look.is_some_and(|t| t <= now) {
+            self.finish(now);
+        }
         while let Some(&(t, id)) = self.wakes.first()
             && t <= now
         {
@@ -309,6 +346,7 @@ impl Gateway {
                 s.link.handle_timeout(now);
                 self.dhcp6_timeout(now, id);
                 self.advertise(now, id);
+                self.meter_timeout(now, id);
                 self.pump_link(now, id);
             }
         }
@@ -329,10 +367,8 @@ impl Gateway {
         let wake = self.wakes.first().map(|w| w.0);
         let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         let bfd = self.liveness.poll_timeout();
-        [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), bgp, bfd, wake, later]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later, self.look];
+        own.into_iter().chain([bgp, bfd, self.servers_due()]).flatten().min()
     }
 
     /// The next table change or packet for the data plane.
@@ -369,9 +405,10 @@ impl Gateway {
             routing.shut_down(now);
         }
         self.liveness.shut_down(now);
+        self.closing = Some(false);
         let ids: Vec<_> = self.subscribers.keys().copied().collect();
         for id in ids {
-            self.disconnect(now, id, "shutdown");
+            self.disconnect(now, id, Cause::AdminReboot, "shutdown");
         }
         let waiting = |p: &PeerId| self.close_after.values().any(|w| w == p);
         let idle: Vec<_> = self.peers.keys().filter(|p| !waiting(p)).copied().collect();
@@ -389,9 +426,13 @@ impl Gateway {
         Some(result)
     }
 
-    /// No peer and no subscriber is left.
+    /// No peer and no subscriber is left, and the servers know.
     pub fn is_idle(&self) -> bool {
-        self.peers.is_empty() && self.subscribers.is_empty()
+        self.is_empty() && self.accounting.pending() == 0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.subscribers.is_empty() && self.finals.is_empty()
     }
 
     // Carries events upward until nothing moves, then takes the packets. Events come before packets, so that a table
@@ -402,11 +443,17 @@ impl Gateway {
                 self.ike_event(now, event);
             } else if let Some(event) = self.l2tp.poll_event() {
                 self.l2tp_event(now, event);
-            } else if let Some((session, answer)) = self.aaa.poll() {
-                self.aaa_answer(now, SessionId(session), answer);
+            } else if let Some((who, answer)) = self.aaa.poll(now) {
+                self.aaa_answer(now, who, answer);
             } else {
                 break;
             }
+        }
+        self.accounting.poll(now);
+        if self.closing == Some(false) && self.is_empty() {
+            self.closing = Some(true);
+            let at = self.unix(now);
+            self.accounting.stop(now, at);
         }
         self.pump_routes(now);
         while let Some(t) = self.ike.poll_transmit() {

@@ -1,6 +1,7 @@
 //! Answers for the management plane: plain copies of what is, never a secret.
 
 use super::Gateway;
+use crate::accounting::Cause;
 use crate::config::{Bgp, Protection};
 use crate::northbound::{
     BgpPage, ChildSaInfo, CountersInfo, IkeSaInfo, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo,
@@ -9,7 +10,7 @@ use crate::northbound::{
 use crate::routing::Routing;
 use crate::spd;
 use crate::subscriber::{State, Subscriber};
-use dataplane_api::{Action, DropReason, IpPrefix, Mode, PeerId, PortRange, PuntClass, SessionId};
+use dataplane_api::{Action, DropReason, IpPrefix, Mode, PeerId, PortRange, PuntClass, Rate, SessionId};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -27,7 +28,7 @@ impl Gateway {
                 let ids: Vec<SessionId> =
                     self.subscribers.values().filter(|s| key(s.id) == who || s.user == who).map(|s| s.id).collect();
                 for &id in &ids {
-                    self.disconnect(now, id, "disconnected by the operator");
+                    self.disconnect(now, id, Cause::AdminReset, "disconnected by the operator");
                 }
                 let _ = to.send(!ids.is_empty());
             }
@@ -66,6 +67,7 @@ impl Gateway {
             Query::Rtr(to) => {
                 drop(to.send(self.routing.as_ref().map(|r| r.rtr.info(now)).unwrap_or_default()));
             }
+            Query::Radius(to) => drop(to.send(self.radius_info())),
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }
@@ -103,11 +105,13 @@ impl Gateway {
 
     fn subscriber_info(&self, now: Instant, s: &Subscriber) -> SubscriberInfo {
         let inner = &s.session.inner;
-        let text = |p: Option<crate::subscriber::Lease>| p.map(|l| l.prefix.to_string());
+        let text = |p: Option<IpPrefix>| p.map(|p| p.to_string());
+        let limits = s.profile.as_ref().map(|p| p.limits.clone()).unwrap_or_default();
+        let kbits = |r: Option<Rate>| r.map(|r| r.bits_per_second / 1000);
         SubscriberInfo {
             id: key(s.id),
             user: (!s.user.is_empty()).then(|| s.user.clone()),
-            ike_id: s.ike_id.clone(),
+            ike_id: s.context.ike_id.clone(),
             listener: Some(s.listener.clone()),
             state: s.state.name(),
             outer: s.session.outer.remote,
@@ -119,7 +123,15 @@ impl Gateway {
             ipv4: inner.ipv4.then(|| s.ipv4().map(|a| a.to_string())).flatten(),
             ipv6_prefix: inner.ipv6.then(|| text(s.leases.ipv6)).flatten(),
             delegated: text(s.leases.delegated)
-                .filter(|_| s.leases.delegated.is_some_and(|l| s.routes.contains(&l.prefix))),
+                .filter(|_| s.leases.delegated.is_some_and(|p| s.routes.contains(&p))),
+            ipv6_address: text(s.leases.address).filter(|_| s.leases.address.is_some_and(|p| s.routes.contains(&p))),
+            routes: s.leases.routes.iter().filter(|p| s.routes.contains(p)).map(ToString::to_string).collect(),
+            acct_session_id: s.context.session.clone(),
+            radius: s.radius,
+            filter: limits.filter,
+            rate_up: kbits(limits.rate_up),
+            rate_down: kbits(limits.rate_down),
+            seconds_left: s.meter.as_ref().and_then(|m| m.left(now)).map(|d| d.as_secs()),
             seconds: now.saturating_duration_since(s.since).as_secs(),
             counters: self.traffic(s.id),
         }

@@ -1,17 +1,21 @@
 //! The life of a subscriber: L2TP session, PPP, AAA's answer, addresses, the data plane, and down again.
 
 use super::Gateway;
-use crate::aaa::{Answer, Proof, Request};
+use crate::aaa::{Proof, Reject, Who};
+use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
-use crate::config::{AuthMethod, Config, Protection};
+use crate::config::ike::PppPolicy;
+use crate::config::{AuthMethod, Config, PoolSet, Protection};
+use crate::meter::Meter;
 use crate::peer::ppp_mtu;
 use crate::subscriber::{Leases, State, Subscriber};
 use dataplane_api::{
-    Inject, InnerAddresses, IpPrefix, NextHop, OuterPath, PeerId, Session, SessionId, SnapshotOp, TableOp,
+    Inject, InnerAddresses, IpPrefix, NextHop, OuterPath, PeerId, Rates, Session, SessionId, SnapshotOp, TableOp,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
@@ -33,10 +37,11 @@ impl Gateway {
             l2tp::Event::SessionUp(up) => self.session_up(now, &up),
             l2tp::Event::SessionDown { id, reason } => {
                 let dead = reason.cause == l2tp::Cause::Timeout;
-                self.session_down(now, SessionId(id), &format!("L2TP: {reason}"), dead);
+                let cause = if dead { Cause::LostCarrier } else { Cause::UserRequest };
+                self.session_down(now, SessionId(id), cause, &format!("L2TP: {reason}"), dead);
             }
             l2tp::Event::Down { id, .. } => {
-                self.program.allocation().free_session(SessionId(id));
+                self.free_session(SessionId(id));
                 // H47: the SAs go last.
                 if let Some(peer) = self.close_after.remove(&SessionId(id)) {
                     self.close_peer(now, peer);
@@ -61,22 +66,29 @@ impl Gateway {
         let link = self.config.port_of(up.local.ip()).map_or(1500, |(_, p)| p.mtu);
         let mtu = ppp_mtu(link, up.local.is_ipv6(), keys.is_some_and(|k| k.natt), esp);
         let ike_id = keys.map(|k| k.remote_id.clone());
+        let mut context = self.new_context(up.local, up.remote, ike_id);
+        (context.ppp, context.port) = (true, slot.index() as u32);
+        context.multi = peer.map(|p| format!("{:08x}-{}", self.boot, p.0));
+        let (policy, admitted) = self.ppp_policy(peer);
+        let skip = admitted.clone().filter(|_| policy == PppPolicy::Skip);
         // A listener that admits anonymous subscribers does so for all of them.
         let anonymous = listener.anonymous;
         let ppp = &self.config.ppp;
         let demand = |m: &AuthMethod| match m {
             AuthMethod::Chap => ppp::AuthMethod::ChapMd5,
             AuthMethod::Pap => ppp::AuthMethod::Pap,
+            AuthMethod::Mschapv2 => ppp::AuthMethod::MsChapV2,
+            AuthMethod::Eap => ppp::AuthMethod::Eap,
         };
         // Our own name is proven by CHAP only, and only where the link is protected or trusted (H36).
         let credentials = ppp.secret.as_ref().filter(|_| !anonymous || listener.protection == Protection::Ipsec);
         let config = ppp::Config {
             mru: mtu,
-            demand: if anonymous { Vec::new() } else { ppp.authenticate.iter().map(demand).collect() },
+            demand: if anonymous || skip.is_some() { Vec::new() } else { ppp.authenticate.iter().map(demand).collect() },
             credentials: credentials.map(|s| ppp::Credentials {
                 name: ppp.name.clone().into_bytes(),
                 secret: ppp::Secret::new(s.bytes()),
-                methods: vec![ppp::AuthMethod::ChapMd5],
+                methods: vec![ppp::AuthMethod::ChapMd5, ppp::AuthMethod::MsChapV2],
             }),
             our_name: ppp.name.clone().into_bytes(),
             echo_interval: (!ppp.echo.is_zero()).then_some(ppp.echo),
@@ -95,6 +107,8 @@ impl Gateway {
             mtu,
             clamp_mss: ppp.clamp_mss,
             inner: InnerAddresses::default(),
+            rate: Rates::default(),
+            filter: None,
         };
         let mut link = ppp::Link::new(now, config, Box::new(StdRng::from_rng(&mut self.rng)));
         link.open(now);
@@ -105,11 +119,16 @@ impl Gateway {
             state: State::Lcp,
             link,
             dhcp6: None,
-            user: String::new(),
-            ike_id,
+            user: skip.as_ref().map_or_else(String::new, |a| a.user.clone()),
+            must_be: admitted.filter(|_| policy != PppPolicy::Demand).map(|a| a.user),
+            skip: skip.map(|a| a.accept),
             listener: listener.name,
             anonymous,
+            context: Arc::new(context),
             profile: None,
+            radius: false,
+            meter: None,
+            accounted: false,
             leases: Leases::default(),
             routes: Vec::new(),
             since: now,
@@ -123,38 +142,37 @@ impl Gateway {
     }
 
     // Nothing passes any more; the tunnel itself may still have to be closed.
-    fn session_down(&mut self, now: Instant, id: SessionId, why: &str, dead: bool) {
+    fn session_down(&mut self, now: Instant, id: SessionId, cause: Cause, why: &str, dead: bool) {
         let Some(mut s) = self.subscribers.remove(&id) else { return };
         if let Some(at) = s.wakes {
             self.wakes.remove(&(at, id));
         }
-        let record = self.record(&s, Verb::Teardown, s.ending.as_deref().unwrap_or(why), now);
-        self.audit.push_back(record);
-        for prefix in s.routes.drain(..) {
+        self.aaa.forget(now, Who::Session(id));
+        s.ends(cause, why);
+        for prefix in std::mem::take(&mut s.routes) {
             self.unroute(prefix);
         }
-        self.program.op(s.worker, TableOp::SessionDel(id));
-        let user = std::mem::take(&mut s.user);
-        s.leases.release(&user, &mut self.pools);
+        let user = s.user.clone();
+        s.leases.release(&user, id.0, &mut self.pools);
         if let Some(peer) = s.session.peer.filter(|_| dead) {
             self.close_after.insert(id, peer);
         }
+        let applied = self.program.op(s.worker, TableOp::SessionDel(id));
+        self.last_words(now, s, applied);
     }
 
     // A pool's own "unreachable" covers the prefix again, also where the subscriber had the whole pool.
-    fn unroute(&mut self, prefix: IpPrefix) {
-        let pools = &self.config.pools;
-        let nets = pools.ipv6.iter().chain(&pools.delegated);
-        let whole = nets.filter_map(|n| IpPrefix::new(n.network().into(), n.prefix_len())).any(|n| n == prefix);
+    pub(super) fn unroute(&mut self, prefix: IpPrefix) {
+        let whole = pool_networks(&self.config).any(|n| n == prefix);
         let op = SnapshotOp::RouteAdd(prefix, vec![NextHop::Unreachable]);
         self.program.snapshot(if whole { op } else { SnapshotOp::RouteDel(prefix) });
     }
 
-    fn record(&self, s: &Subscriber, verb: Verb, reason: &str, now: Instant) -> Record {
+    pub(super) fn audit_record(&self, s: &Subscriber, verb: Verb, reason: &str, now: Instant) -> Record {
         let t = self.traffic(s.id);
         Record {
             user: (!s.user.is_empty()).then(|| s.user.clone()),
-            ike_id: s.ike_id.clone(),
+            ike_id: s.context.ike_id.clone(),
             listener: Some(s.listener.clone()),
             outer: Some(s.session.outer.remote),
             inner: s.leases.prefixes().collect(),
@@ -175,7 +193,8 @@ impl Gateway {
             self.program.inject(s.worker, Inject::Ppp(id), frame);
         }
         let dhcp6 = s.dhcp6.as_ref().and_then(dhcp6::Server::poll_timeout);
-        let due = [s.link.poll_timeout(), s.advertise.map(|a| a.0), dhcp6].into_iter().flatten().min();
+        let meter = s.meter.as_ref().and_then(Meter::poll_timeout);
+        let due = [s.link.poll_timeout(), s.advertise.map(|a| a.0), dhcp6, meter].into_iter().flatten().min();
         if due != s.wakes {
             if let Some(old) = s.wakes {
                 self.wakes.remove(&(old, id));
@@ -194,9 +213,18 @@ impl Gateway {
                 s.user = String::from_utf8_lossy(&r.name).into_owned();
                 let proof = match r.proof {
                     ppp::Proof::Pap { password } => Proof::Pap(Zeroizing::new(password.expose().to_vec())),
-                    ppp::Proof::ChapMd5 { id, challenge, response } => Proof::Chap(id, challenge, response.to_vec()),
+                    ppp::Proof::ChapMd5 { id, challenge, response } => {
+                        Proof::Chap { id, challenge, response: response.to_vec() }
+                    }
+                    ppp::Proof::MsChapV2 { id, challenge, response } => {
+                        Proof::MsChapV2 { id, challenge, response, name: r.name }
+                    }
                 };
-                self.aaa.request(&Request { session: id.0, user: s.user.clone(), proof, ike_id: s.ike_id.clone() });
+                self.ask(now, id, proof);
+            }
+            ppp::Event::EapResponse(r) => {
+                s.user = String::from_utf8_lossy(&r.identity).into_owned();
+                self.ask(now, id, Proof::Eap(r.packet));
             }
             ppp::Event::Authenticated => {}
             ppp::Event::LinkUp { mtu, pfc, acfc, .. } => {
@@ -204,11 +232,13 @@ impl Gateway {
                 (s.session.pfc, s.session.acfc) = (pfc, acfc);
                 self.program.op(s.worker, TableOp::SessionSet(s.session));
                 s.state = State::Authorizing;
-                if s.anonymous {
-                    let ike_id = s.ike_id.clone();
-                    self.aaa.request(&Request { session: id.0, user: String::new(), proof: Proof::Anonymous, ike_id });
-                } else {
-                    self.authorize(now, id);
+                match s.skip.clone() {
+                    _ if s.anonymous => self.ask(now, id, Proof::Anonymous),
+                    Some(accept) => match self.admit(now, id, &accept) {
+                        Ok(()) => self.start_network(now, id),
+                        Err(why) => self.refuse(now, id, Reject { why, ..Reject::default() }),
+                    },
+                    None => self.start_network(now, id),
                 }
             }
             ppp::Event::Ipv4Up { local, peer, .. } => {
@@ -217,17 +247,19 @@ impl Gateway {
                 if let Some(peer) = peer {
                     self.attach(id, IpPrefix::host(peer.into()));
                 }
-                self.opened(id);
+                self.attach_routes(id, true);
+                self.opened(now, id);
             }
             ppp::Event::Ipv6Up { local_iid, peer_iid } => {
                 s.session.inner.ipv6 = true;
                 s.session.inner.local_v6 = Some(local_iid.link_local());
                 s.session.inner.link_local = Some(peer_iid.link_local());
-                if let Some(lease) = s.leases.ipv6 {
-                    self.attach(id, lease.prefix);
+                if let Some(prefix) = s.leases.ipv6 {
+                    self.attach(id, prefix);
                 }
+                self.attach_routes(id, false);
                 self.start_ipv6(now, id);
-                self.opened(id);
+                self.opened(now, id);
             }
             ppp::Event::Ipv4Down => {
                 s.session.inner.ipv4 = false;
@@ -240,78 +272,46 @@ impl Gateway {
             }
             ppp::Event::Down(reason) => {
                 s.state = State::Closing;
-                s.ending.get_or_insert_with(|| format!("PPP: {reason}"));
+                s.ends(cause(&reason), format!("PPP: {reason}"));
                 self.l2tp.close(now, id.0, l2tp::DownReason::local(1, "the PPP link is down"));
             }
         }
     }
 
-    pub(super) fn aaa_answer(&mut self, now: Instant, id: SessionId, answer: Answer) {
+    /// Opens the network protocols with the addresses that were assigned.
+    pub(super) fn start_network(&mut self, now: Instant, id: SessionId) {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
-        match answer {
-            Answer::Accept(profile) => {
-                s.profile = Some(profile);
-                if s.anonymous {
-                    self.authorize(now, id);
-                } else {
-                    s.link.auth_result(now, ppp::AuthVerdict::Accept(String::new()));
-                }
-            }
-            Answer::Reject(why) => {
-                self.control.aaa_rejected += 1;
-                s.ending.get_or_insert_with(|| format!("AAA: {why}"));
-                // The peer learns only that it was refused.
-                s.link.auth_result(now, ppp::AuthVerdict::Reject("authentication failed".into()));
-                if let Some(s) = self.subscribers.get(&id) {
-                    let record = self.record(s, Verb::Reject, why, now);
-                    self.audit.push_back(record);
-                }
-            }
-        }
-        self.pump_link(now, id);
-    }
-
-    // Addresses, then the network protocols. Whoever holds one of the subscriber's own addresses gives way: it is the
-    // same subscriber, back from elsewhere (H3).
-    fn authorize(&mut self, now: Instant, id: SessionId) {
-        let Some(s) = self.subscribers.get_mut(&id) else { return };
-        let Some(profile) = s.profile.clone() else { return };
-        let user = s.user.clone();
-        s.leases.release(&user, &mut self.pools);
-        let leases = Leases::assign(&profile, &user, &mut self.pools);
-        s.leases = leases;
-        let stale: Vec<_> =
-            self.subscribers.values().filter(|o| o.id != id && o.leases.clash(&leases)).map(|o| o.id).collect();
-        for old in stale {
-            if let Some(o) = self.subscribers.get_mut(&old) {
-                for prefix in std::mem::take(&mut o.routes) {
-                    self.unroute(prefix);
-                }
-            }
-            self.disconnect(now, old, "replaced by a new session of the subscriber");
-        }
-        let Some(s) = self.subscribers.get_mut(&id) else { return };
-        let (local, dns) = (self.config.ppp.local_ipv4, &self.config.ppp.dns);
+        let (Some(profile), local) = (&s.profile, self.config.ppp.local_ipv4) else { return };
+        let configured = self.config.ppp.dns.iter().filter_map(|a| if let IpAddr::V4(a) = a { Some(*a) } else { None });
         let dns: Vec<Ipv4Addr> =
-            dns.iter().filter_map(|a| if let IpAddr::V4(a) = a { Some(*a) } else { None }).collect();
+            if profile.dns4.is_empty() { configured.collect() } else { profile.dns4.clone() };
+        let peer_iid = profile.interface_id.map(ppp::InterfaceId);
         let ipv4 = s.ipv4().filter(|_| local.is_some());
         let network = ppp::NetworkConfig {
             ipv4: ipv4.map(|peer| ppp::IpcpConfig { local, peer: Some(peer), dns, request_dns: false }),
-            ipv6: s.leases.ipv6.map(|_| ppp::Ipv6cpConfig::default()),
+            ipv6: s.leases.ipv6.map(|_| ppp::Ipv6cpConfig { peer_iid, ..ppp::Ipv6cpConfig::default() }),
         };
         if network.ipv4.is_none() && network.ipv6.is_none() {
-            s.ending = Some("no address left for the subscriber".into());
-            tracing::warn!(user, "address pools are exhausted or not configured");
+            s.ends(Cause::NasError, "no address left for the subscriber");
+            tracing::warn!(user = s.user, "address pools are exhausted or not configured");
             s.link.close(now);
         } else {
             s.state = State::Network;
             s.link.start_network(now, network);
             if let Some(s) = self.subscribers.get(&id) {
-                let record = self.record(s, Verb::Accept, if s.anonymous { "anonymous" } else { "authenticated" }, now);
+                let how = if s.anonymous { "anonymous" } else { "authenticated" };
+                let record = self.audit_record(s, Verb::Accept, how, now);
                 self.audit.push_back(record);
             }
         }
         self.pump_link(now, id);
+    }
+
+    fn attach_routes(&mut self, id: SessionId, v4: bool) {
+        let routes = self.subscribers.get(&id).map(|s| s.leases.routes.clone()).unwrap_or_default();
+        for prefix in routes.into_iter().filter(|p| p.address().is_ipv4() == v4) {
+            self.attach(id, prefix);
+        }
     }
 
     // Routes a prefix into the session and lets it be a source; the table change follows with `opened`.
@@ -331,23 +331,45 @@ impl Gateway {
         self.unroute(prefix);
     }
 
-    pub(super) fn opened(&mut self, id: SessionId) {
+    pub(super) fn opened(&mut self, now: Instant, id: SessionId) {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
+        self.program.op(s.worker, TableOp::SessionSet(s.session));
         if s.state == State::Network {
             s.state = State::Open;
+            self.begin(now, id);
         }
-        self.program.op(s.worker, TableOp::SessionSet(s.session));
     }
 
     /// Ends a softwire in order: PPP, L2TP, then (H47) the IKE SA.
-    pub(super) fn disconnect(&mut self, now: Instant, id: SessionId, why: &str) {
+    pub(super) fn disconnect(&mut self, now: Instant, id: SessionId, cause: Cause, why: &str) {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
         s.state = State::Closing;
-        s.ending.get_or_insert_with(|| why.to_owned());
+        s.ends(cause, why);
         if let Some(peer) = s.session.peer {
             self.close_after.insert(id, peer);
         }
         s.link.close(now);
         self.pump_link(now, id);
+    }
+}
+
+/// Networks of all pools.
+pub(super) fn pool_networks(config: &Config) -> impl Iterator<Item = IpPrefix> {
+    let nets = |set: PoolSet| {
+        let v4 = set.ipv4.into_iter().map(|n| (IpAddr::V4(n.network()), n.prefix_len()));
+        let v6 = set.ipv6.into_iter().chain(set.delegated).chain(set.addresses);
+        v4.chain(v6.map(|n| (IpAddr::V6(n.network()), n.prefix_len()))).collect::<Vec<_>>()
+    };
+    config.pools.sets().flat_map(move |(_, set)| nets(set)).filter_map(|(a, len)| IpPrefix::new(a, len))
+}
+
+fn cause(reason: &ppp::DownReason) -> Cause {
+    use ppp::DownReason::*;
+    match reason {
+        PeerTerminated => Cause::UserRequest,
+        Timeout | EchoTimeout | AuthTimeout => Cause::LostCarrier,
+        AuthRefused | AuthFailed(_) | AuthRejected => Cause::UserError,
+        Closed => Cause::NasRequest,
+        Rejected | Loopback | NoNetwork => Cause::NasError,
     }
 }

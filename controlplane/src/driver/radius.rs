@@ -1,0 +1,317 @@
+//! Sockets to RADIUS servers and of dynamic authorization, and the file of the accounting journal.
+//!
+//! A link of the client is a connected UDP socket, or a TCP or TLS connection, each with a task that reads; a stream has
+//! one that writes, too. What a socket does not take at once is lost, as on any network, and the client sends it again.
+
+use super::tls;
+use crate::config::aaa::{Server, Transport};
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::gateway::servers::{Purpose, of_purpose};
+use anyhow::Context;
+use radius::{LinkId, LinkOp};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// Until a connection that cannot be made is given up.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The longest datagram (RFC 2865, section 3).
+const MAX: usize = 4096;
+/// Packets that wait for a stream.
+const WAITING: usize = 1024;
+
+/// A server of one purpose.
+struct Remote {
+    address: SocketAddr,
+    tls: Option<tls::Session>,
+    transport: Transport,
+}
+
+enum Link {
+    Udp(Arc<UdpSocket>, AbortHandle),
+    Stream(mpsc::Sender<Vec<u8>>, AbortHandle),
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let (Self::Udp(_, task) | Self::Stream(_, task)) = self;
+        task.abort();
+    }
+}
+
+/// What a socket says.
+pub(super) enum Event {
+    Octets(Purpose, LinkId, Vec<u8>),
+    Up(Purpose, LinkId),
+    Down(Purpose, LinkId),
+    Dynamic(Arc<UdpSocket>, SocketAddr, Vec<u8>),
+}
+
+/// All of them.
+pub(super) struct Servers {
+    authentication: Vec<Remote>,
+    accounting: Vec<Remote>,
+    links: HashMap<(Purpose, LinkId), Link>,
+    journal: Option<Journal>,
+    tell: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+}
+
+/// What can be known to be wrong before.
+pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+    config.aaa.servers.iter().try_for_each(|s| remote(s, false).map(drop))
+}
+
+fn remote(s: &Server, accounting: bool) -> anyhow::Result<Remote> {
+    let tls = s.tls.as_ref().map(|t| tls::session(s.address, t, s.certificate.as_ref())).transpose();
+    let tls = tls.with_context(|| format!("RADIUS server \"{}\"", s.name))?;
+    Ok(Remote { address: s.remote(accounting), tls, transport: s.transport })
+}
+
+impl Servers {
+    /// Listens for dynamic authorization, and gives the gateway what is left in the journal.
+    pub async fn new(now: Instant, config: &Config, gateway: &mut Gateway) -> anyhow::Result<Self> {
+        let (tell, events) = mpsc::channel(1024);
+        for at in config.aaa.dynamic.iter().flat_map(|d| &d.listen) {
+            let socket = UdpSocket::bind(at).await.with_context(|| format!("aaa.dynamic.listen: {at}"))?;
+            tokio::spawn(listen(Arc::new(socket), tell.clone()));
+        }
+        let remotes = |accounting| of_purpose(config, accounting).map(|s| remote(s, accounting)).collect::<Result<_, _>>();
+        let (authentication, accounting): (Vec<_>, Vec<_>) = (remotes(false)?, remotes(true)?);
+        let journal = match accounting.is_empty() {
+            true => None,
+            false => Some(Journal::open(now, Path::new(&config.aaa.accounting.journal), gateway)?),
+        };
+        Ok(Self { authentication, accounting, links: HashMap::new(), journal, tell, events })
+    }
+
+    /// What happens next.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Carries it to the gateway.
+    pub fn handle(&mut self, now: Instant, event: Event, gateway: &mut Gateway) {
+        match event {
+            Event::Octets(purpose, link, octets) => gateway.radius_input(now, purpose, link, &octets),
+            Event::Up(purpose, link) => gateway.radius_link(now, purpose, link, true),
+            Event::Down(purpose, link) => {
+                if self.links.remove(&(purpose, link)).is_some() {
+                    gateway.radius_link(now, purpose, link, false);
+                }
+            }
+            Event::Dynamic(socket, from, datagram) => {
+                if let Some((to, answer)) = gateway.dynamic_input(now, from, &datagram) {
+                    // Lost answers are asked for again.
+                    let _ = socket.try_send_to(&answer, to);
+                }
+            }
+        }
+    }
+
+    /// Writes the journal, then carries what the gateway has for the servers.
+    pub fn act(&mut self, now: Instant, gateway: &mut Gateway) {
+        if let Some(journal) = &mut self.journal {
+            journal.write(gateway);
+        }
+        while let Some((purpose, op)) = gateway.poll_radius_link() {
+            match op {
+                LinkOp::Open(id) => {
+                    if let Err(error) = self.open(purpose, id) {
+                        tracing::warn!(%error, "no socket to a RADIUS server");
+                        gateway.radius_link(now, purpose, id, false);
+                    }
+                }
+                LinkOp::Close(id) => drop(self.links.remove(&(purpose, id))),
+            }
+        }
+        while let Some((purpose, id, octets)) = gateway.poll_radius() {
+            match self.links.get(&(purpose, id)) {
+                Some(Link::Udp(socket, _)) => drop(socket.try_send(&octets)),
+                Some(Link::Stream(to, _)) => drop(to.try_send(octets)),
+                None => {}
+            }
+        }
+    }
+
+    fn open(&mut self, purpose: Purpose, id: LinkId) -> anyhow::Result<()> {
+        let remotes = match purpose {
+            Purpose::Authentication => &self.authentication,
+            Purpose::Accounting => &self.accounting,
+        };
+        let remote = remotes.get(usize::from(id.server.0)).context("no such server")?;
+        let tell = self.tell.clone();
+        let link = match remote.transport {
+            Transport::Udp => {
+                let any: SocketAddr = if remote.address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+                let socket = std::net::UdpSocket::bind(any)?;
+                socket.connect(remote.address)?;
+                socket.set_nonblocking(true)?;
+                let socket = Arc::new(UdpSocket::from_std(socket)?);
+                let task = tokio::spawn(read_datagrams(purpose, id, Arc::clone(&socket), tell));
+                Link::Udp(socket, task.abort_handle())
+            }
+            Transport::Tcp | Transport::Tls => {
+                let (to, from) = mpsc::channel(WAITING);
+                let task = tokio::spawn(stream(purpose, id, remote.address, remote.tls.clone(), from, tell));
+                Link::Stream(to, task.abort_handle())
+            }
+        };
+        self.links.insert((purpose, id), link);
+        Ok(())
+    }
+}
+
+async fn listen(socket: Arc<UdpSocket>, tell: mpsc::Sender<Event>) {
+    let mut datagram = [0; MAX];
+    loop {
+        // Errors are of datagrams sent before.
+        if let Ok((n, from)) = socket.recv_from(&mut datagram).await
+            && tell.send(Event::Dynamic(Arc::clone(&socket), from, datagram[..n].to_vec())).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn read_datagrams(purpose: Purpose, id: LinkId, socket: Arc<UdpSocket>, tell: mpsc::Sender<Event>) {
+    let mut datagram = [0; MAX];
+    loop {
+        match socket.recv(&mut datagram).await {
+            Ok(n) => {
+                if tell.send(Event::Octets(purpose, id, datagram[..n].to_vec())).await.is_err() {
+                    return;
+                }
+            }
+            // Port unreachable: the server is not there, or not yet. That nobody answers tells the client enough.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn connect(address: SocketAddr, tls: Option<tls::Session>) -> std::io::Result<Box<dyn Stream>> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    Ok(match tls {
+        None => Box::new(tcp),
+        Some(tls) => Box::new(tls.connector.connect(tls.name, tcp).await?),
+    })
+}
+
+async fn stream(
+    purpose: Purpose,
+    id: LinkId,
+    address: SocketAddr,
+    tls: Option<tls::Session>,
+    from: mpsc::Receiver<Vec<u8>>,
+    tell: mpsc::Sender<Event>,
+) {
+    let ended = match tokio::time::timeout(CONNECT, connect(address, tls)).await {
+        Ok(Ok(stream)) => talk(purpose, id, stream, from, &tell).await,
+        Ok(Err(error)) => Err(error),
+        Err(late) => Err(late.into()),
+    };
+    if let Err(error) = ended {
+        tracing::warn!(%address, %error, "connection to a RADIUS server");
+    }
+    let _ = tell.send(Event::Down(purpose, id)).await;
+}
+
+async fn talk(
+    purpose: Purpose,
+    id: LinkId,
+    stream: Box<dyn Stream>,
+    mut from: mpsc::Receiver<Vec<u8>>,
+    tell: &mpsc::Sender<Event>,
+) -> std::io::Result<()> {
+    let _ = tell.send(Event::Up(purpose, id)).await;
+    let (mut read, mut write) = tokio::io::split(stream);
+    let writer = async {
+        while let Some(octets) = from.recv().await {
+            write.write_all(&octets).await?;
+        }
+        write.shutdown().await
+    };
+    let reader = async {
+        let mut piece = [0; MAX];
+        loop {
+            let n = read.read(&mut piece).await?;
+            if n == 0 || tell.send(Event::Octets(purpose, id, piece[..n].to_vec())).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    tokio::pin!(writer, reader);
+    tokio::select! { ended = &mut writer => ended, ended = &mut reader => ended }
+}
+
+/// The file of the accounting journal. What is written survives this process; what the machine has not yet brought to the disk
+/// when it fails is lost.
+struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    fn open(now: Instant, path: &Path, gateway: &mut Gateway) -> anyhow::Result<Self> {
+        let context = || format!("aaa.accounting.journal: {}", path.display());
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).with_context(context)?;
+        }
+        let before = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(e).with_context(context),
+        };
+        // A line without an end was being written.
+        gateway.start_accounting(now, before.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')));
+        let mut options = File::options();
+        options.create(true).append(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).with_context(context)?;
+        if !before.is_empty() && !before.ends_with('\n') {
+            file.write_all(b"\n").with_context(context)?;
+        }
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn write(&mut self, gateway: &mut Gateway) {
+        let mut text = String::new();
+        while let Some(line) = gateway.poll_journal() {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        let result = match gateway.compact_journal() {
+            Some(lines) => self.replace(&lines),
+            None if text.is_empty() => Ok(()),
+            None => self.file.write_all(text.as_bytes()),
+        };
+        if let Err(error) = result {
+            tracing::error!(path = %self.path.display(), %error, "the accounting journal cannot be written");
+        }
+    }
+
+    /// Writes the journal anew, whole or not at all.
+    fn replace(&mut self, lines: &[String]) -> std::io::Result<()> {
+        let new = self.path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all((lines.join("\n") + if lines.is_empty() { "" } else { "\n" }).as_bytes())?;
+        file.sync_data()?;
+        std::fs::rename(&new, &self.path)?;
+        self.file = file;
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! Who may come in, and with what: questions to AAA and its answers, for PPP and for EAP in IKE.
+
+use super::Gateway;
+use crate::aaa::{Accept, Answer, Context, Limits, Proof, Reject, Request, Unhonoured, Who};
+use crate::accounting::Cause;
+use crate::audit::{Record, Verb};
+use crate::config::ike::PppPolicy;
+use crate::peer::Admitted;
+use crate::subscriber::{Leases, State, Unassigned};
+use dataplane_api::filter::FilterId;
+use dataplane_api::{PeerId, Rates, SessionId, TableOp};
+use radius::attribute::{FILTER_ID, PORT_LIMIT};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// EAP in IKE, from its beginning until the peer is up.
+pub(super) struct IkeEap {
+    pad: String,
+    context: Arc<Context>,
+    /// The name that the peer gives in EAP; before that, its IKE identity.
+    identity: String,
+    accepted: Option<Box<Accept>>,
+}
+
+/// Conversations, and peers that are about to be up.
+#[derive(Default)]
+pub(super) struct IkeEaps {
+    running: HashMap<ike::EapSession, IkeEap>,
+    arriving: HashMap<PeerId, Admitted>,
+}
+
+impl Gateway {
+    /// How AAA is told of something new that comes from `outer`.
+    pub(super) fn new_context(&mut self, local: SocketAddr, outer: SocketAddr, ike_id: Option<String>) -> Context {
+        self.sessions_made += 1;
+        let listener = self.config.listener(local.ip()).map_or_else(String::new, |l| l.name.clone());
+        Context {
+            session: format!("{:08x}{:08x}", self.boot, self.sessions_made),
+            multi: None,
+            port: 0,
+            listener,
+            local,
+            outer,
+            ike_id,
+            ppp: false,
+        }
+    }
+
+    /// A question of PPP.
+    pub(super) fn ask(&mut self, now: Instant, id: SessionId, proof: Proof) {
+        let Some(s) = self.subscribers.get(&id) else { return };
+        let (user, context) = (s.user.clone(), Arc::clone(&s.context));
+        self.aaa.request(now, Request { who: Who::Session(id), user, proof, context });
+    }
+
+    pub(super) fn aaa_answer(&mut self, now: Instant, who: Who, answer: Answer) {
+        match who {
+            Who::Session(id) => self.session_answer(now, id, answer),
+            Who::Ike(session) => self.ike_answer(now, session, answer),
+        }
+    }
+
+    fn session_answer(&mut self, now: Instant, id: SessionId, answer: Answer) {
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        match answer {
+            Answer::Challenge(packet) => s.link.eap_request(now, &packet),
+            Answer::Reject(reject) => self.refuse(now, id, reject),
+            Answer::Accept(accept) if matches!(s.state, State::Network | State::Open) => {
+                // Authenticated once more.
+                self.limit(now, id, accept.profile.limits.clone());
+                self.let_in(now, id, &accept);
+            }
+            Answer::Accept(accept) => match self.admit(now, id, &accept) {
+                Ok(()) => self.let_in(now, id, &accept),
+                Err(why) => self.refuse(now, id, Reject { why, ..Reject::default() }),
+            },
+        }
+        self.pump_link(now, id);
+    }
+
+    /// Tells PPP; an anonymous subscriber waits for its addresses only.
+    fn let_in(&mut self, now: Instant, id: SessionId, accept: &Accept) {
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        if s.anonymous {
+            self.start_network(now, id);
+        } else {
+            let reply = ppp::Reply { text: String::new(), mschap: accept.mschap.clone(), eap: accept.eap.clone() };
+            s.link.auth_result(now, ppp::AuthVerdict::Accept(reply));
+        }
+    }
+
+    pub(super) fn refuse(&mut self, now: Instant, id: SessionId, reject: Reject) {
+        self.control.aaa_rejected += 1;
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        s.ends(Cause::UserError, format!("AAA: {}", reject.why));
+        tracing::warn!(user = s.user, why = reject.why, "subscriber refused");
+        // The peer learns only that it was refused.
+        let text = "authentication failed".to_owned();
+        s.link.auth_result(now, ppp::AuthVerdict::Reject(ppp::Reply { text, mschap: reject.mschap, eap: reject.eap }));
+        if s.anonymous || s.link.phase() == ppp::Phase::Network {
+            s.link.close(now);
+        }
+        if let Some(s) = self.subscribers.get(&id) {
+            let record = self.audit_record(s, Verb::Reject, &reject.why, now);
+            self.audit.push_back(record);
+        }
+    }
+
+    /// Assigns what AAA gives. The error names the attribute that cannot be honoured.
+    pub(super) fn admit(&mut self, now: Instant, id: SessionId, accept: &Accept) -> Result<(), String> {
+        let Some(s) = self.subscribers.get_mut(&id) else { return Ok(()) };
+        let profile = &accept.profile;
+        if let Some(user) = s.must_be.as_ref().filter(|u| **u != s.user) {
+            return Err(format!("IKE authenticated \"{user}\" (H23)"));
+        }
+        let user = s.user.clone();
+        s.leases.release(&user, id.0, &mut self.pools);
+        let filter = self.filter_of(&profile.limits).map_err(|e| e.to_string())?;
+        self.make_room(now, id, &user, profile.port_limit.or(self.config.aaa.sessions_per_user))?;
+        let leases = self.assign(now, id, &user, accept)?;
+        let Some(s) = self.subscribers.get_mut(&id) else { return Ok(()) };
+        s.leases = leases;
+        s.radius = accept.radius;
+        s.session.mtu = profile.mtu.map_or(s.session.mtu, |m| m.min(s.session.mtu));
+        s.session.rate = Rates { up: profile.limits.rate_up, down: profile.limits.rate_down };
+        s.session.filter = filter;
+        s.profile = Some(accept.profile.clone());
+        Ok(())
+    }
+
+    fn filter_of(&self, limits: &Limits) -> Result<Option<FilterId>, Unhonoured> {
+        let Some(name) = &limits.filter else { return Ok(None) };
+        let found = self.config.filters.iter().position(|f| f.name == *name);
+        let found = found.ok_or_else(|| Unhonoured::new(FILTER_ID, format!("no filter is named \"{name}\"")))?;
+        Ok(Some(FilterId(found as u16)))
+    }
+
+    /// A user has so many sessions at a time. A session of the same device is taken for one it has left behind, and goes.
+    fn make_room(&mut self, now: Instant, id: SessionId, user: &str, limit: Option<u32>) -> Result<(), String> {
+        let Some(limit) = limit.filter(|_| !user.is_empty()) else { return Ok(()) };
+        let Some(ike_id) = self.subscribers.get(&id).map(|s| s.context.ike_id.clone()) else { return Ok(()) };
+        let others = self.subscribers.values().filter(|o| o.id != id && o.user == user && o.state != State::Closing);
+        let mut others: Vec<_> = others.filter(|o| o.profile.is_some()).collect();
+        if others.len() < limit as usize {
+            return Ok(());
+        }
+        others.retain(|o| o.context.ike_id == ike_id);
+        let stale = others.iter().min_by_key(|o| o.since).map(|o| o.id);
+        let stale = stale.ok_or_else(|| Unhonoured::new(PORT_LIMIT, format!("{limit} sessions are up")).to_string())?;
+        self.preempt(now, stale);
+        Ok(())
+    }
+
+    /// Whoever of the same user holds what AAA gives this session gives way: it is the same subscriber, back from elsewhere
+    /// (H3).
+    fn assign(&mut self, now: Instant, id: SessionId, user: &str, accept: &Accept) -> Result<Leases, String> {
+        loop {
+            let (attribute, holder) = match Leases::assign(&accept.profile, user, id.0, &mut self.pools) {
+                Ok(leases) => return Ok(leases),
+                Err(Unassigned::Unhonoured(why)) => return Err(why.to_string()),
+                Err(Unassigned::Held(attribute, holder)) => (attribute, SessionId(holder)),
+            };
+            match self.subscribers.get(&holder).filter(|o| o.user == user) {
+                Some(_) => self.preempt(now, holder),
+                None => return Err(Unhonoured::new(attribute, "in use by another subscriber").to_string()),
+            }
+        }
+    }
+
+    fn preempt(&mut self, now: Instant, old: SessionId) {
+        let Some(o) = self.subscribers.get_mut(&old) else { return };
+        let user = o.user.clone();
+        o.leases.release(&user, old.0, &mut self.pools);
+        for prefix in std::mem::take(&mut o.routes) {
+            self.unroute(prefix);
+        }
+        self.disconnect(now, old, Cause::PortPreempted, "replaced by a new session of the subscriber");
+    }
+
+    /// Other limits for a session that is up.
+    pub(super) fn limit(&mut self, now: Instant, id: SessionId, change: Limits) {
+        let packets = self.traffic(id).packets();
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        let Some(profile) = &mut s.profile else { return };
+        profile.limits.change(change);
+        let limits = profile.limits.clone();
+        if let Some(meter) = &mut s.meter {
+            meter.limit(now, &limits, packets);
+        }
+        let filter = self.filter_of(&limits).ok().flatten();
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        s.session.rate = Rates { up: limits.rate_up, down: limits.rate_down };
+        s.session.filter = filter;
+        self.program.op(s.worker, TableOp::SessionSet(s.session));
+        self.pump_link(now, id);
+    }
+
+    /// Whether limits that AAA wants can be had.
+    pub(super) fn can_limit(&self, limits: &Limits) -> Result<(), Unhonoured> {
+        self.filter_of(limits).map(drop)
+    }
+
+    pub(super) fn eap_start(
+        &mut self,
+        now: Instant,
+        session: ike::EapSession,
+        pad: String,
+        remote_id: String,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) {
+        let context = Arc::new(self.new_context(local, remote, Some(remote_id.clone())));
+        let ask = self.config.ike.peers.iter().find(|p| p.name == pad).is_none_or(|p| p.ask_identity);
+        let identity = remote_id.clone();
+        self.eaps.running.insert(session, IkeEap { pad, context, identity, accepted: None });
+        if ask {
+            let request = eap::Packet::Request { id: 1, kind: eap::Type::IDENTITY, data: b"" }.encode();
+            self.eap_say(|ike| ike.eap_request(now, session, &request));
+        } else {
+            let data = remote_id.as_bytes();
+            let response = eap::Packet::Response { id: 1, kind: eap::Type::IDENTITY, data }.encode();
+            self.eap_response(now, session, response);
+        }
+    }
+
+    pub(super) fn eap_response(&mut self, now: Instant, session: ike::EapSession, packet: Vec<u8>) {
+        let Some(e) = self.eaps.running.get_mut(&session) else { return };
+        if let Some(eap::Packet::Response { kind: eap::Type::IDENTITY, data, .. }) = eap::Packet::parse(&packet) {
+            e.identity = String::from_utf8_lossy(data).into_owned();
+        }
+        let (user, context) = (e.identity.clone(), Arc::clone(&e.context));
+        self.aaa.request(now, Request { who: Who::Ike(session), user, proof: Proof::Eap(packet), context });
+    }
+
+    fn ike_answer(&mut self, now: Instant, session: ike::EapSession, answer: Answer) {
+        let Some(e) = self.eaps.running.get_mut(&session) else { return };
+        match answer {
+            Answer::Challenge(packet) => self.eap_say(|ike| ike.eap_request(now, session, &packet)),
+            Answer::Accept(mut accept) => {
+                let (Some(packet), msk) = (accept.eap.take(), accept.msk.take()) else {
+                    return self.eap_refuse(now, session, Reject { why: "Access-Accept without EAP".into(), ..Reject::default() });
+                };
+                // The inner name where a tunnelled method hides it from us, if the server tells.
+                let identity = accept.profile.user.clone().unwrap_or_else(|| e.identity.clone());
+                e.identity.clone_from(&identity);
+                e.accepted = Some(accept);
+                // MSK or not, it was the server that decided; methods with a key are mutual (RFC 3748, section 7.10).
+                let mutual = msk.is_some();
+                let msk = msk.map(|k| Zeroizing::new(k.to_vec()));
+                self.eap_say(|ike| ike.eap_success(now, session, &packet, ike::EapSuccess { identity, msk, mutual }));
+            }
+            Answer::Reject(reject) => self.eap_refuse(now, session, reject),
+        }
+    }
+
+    fn eap_refuse(&mut self, now: Instant, session: ike::EapSession, reject: Reject) {
+        let Some(e) = self.eaps.running.get(&session) else { return };
+        self.control.aaa_rejected += 1;
+        let mut record = Record::new(Verb::Reject, format!("AAA: {}", reject.why));
+        (record.user, record.ike_id) = (Some(e.identity.clone()), e.context.ike_id.clone());
+        record.outer = Some(e.context.outer);
+        self.audit.push_back(record);
+        let packet = reject.eap.unwrap_or_else(|| eap::Packet::Failure { id: 1 }.encode());
+        self.eap_say(|ike| ike.eap_failure(now, session, &packet));
+    }
+
+    /// A conversation that has ended meanwhile needs no more words.
+    fn eap_say(&mut self, say: impl FnOnce(&mut ike::Endpoint) -> Result<(), ike::CallError>) {
+        if let Err(error) = say(&mut self.ike) {
+            tracing::debug!(%error, "EAP in IKE");
+        }
+    }
+
+    pub(super) fn eap_end(&mut self, now: Instant, session: ike::EapSession, peer: Option<PeerId>) {
+        self.aaa.forget(now, Who::Ike(session));
+        let Some(e) = self.eaps.running.remove(&session) else { return };
+        if let (Some(peer), Some(accept)) = (peer, e.accepted) {
+            tracing::debug!(pad = e.pad, user = e.identity, "EAP in IKE is through");
+            self.eaps.arriving.insert(peer, Admitted { user: e.identity, accept });
+        }
+    }
+
+    /// What EAP has said of a peer that is up.
+    pub(super) fn admitted(&mut self, peer: PeerId) -> Option<Admitted> {
+        self.eaps.arriving.remove(&peer)
+    }
+
+    /// How PPP of a peer's sessions is to go about its user.
+    pub(super) fn ppp_policy(&self, peer: Option<PeerId>) -> (PppPolicy, Option<Admitted>) {
+        let Some(peer) = peer.and_then(|p| self.peers.get(&p)) else { return (PppPolicy::Demand, None) };
+        let entry = self.config.ike.peers.iter().find(|p| p.name == peer.pad);
+        (entry.map_or(PppPolicy::Demand, |e| e.ppp), peer.admitted.clone())
+    }
+}

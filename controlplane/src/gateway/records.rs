@@ -1,0 +1,152 @@
+//! Accounting of sessions: their beginning, what they use, their end with the last counters.
+
+use super::Gateway;
+use crate::accounting::{Cause, Status, Subject};
+use crate::audit::Verb;
+use crate::meter::{Due, Meter};
+use crate::subscriber::Subscriber;
+use dataplane_api::{OpSeq, SessionId};
+use rand::RngExt;
+use std::sync::atomic::Ordering::Acquire;
+use std::time::{Duration, Instant};
+
+/// How often a worker is looked at that has still to delete a session, and until when.
+const LOOK: Duration = Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A session that has ended, but whose counters may still grow.
+pub(super) struct Final {
+    subscriber: Subscriber,
+    applied: OpSeq,
+    ended: Instant,
+    /// Its ids may be used again after that.
+    free: bool,
+}
+
+impl Gateway {
+    /// Seconds since 1970.
+    pub(super) fn unix(&self, now: Instant) -> u32 {
+        let since = self.clock.map(|(at, epoch)| epoch + now.saturating_duration_since(at)).unwrap_or_default();
+        u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    fn subject<'a>(&self, now: Instant, s: &'a Subscriber, profile: &'a crate::aaa::Profile) -> Subject<'a> {
+        Subject {
+            user: &s.user,
+            context: &s.context,
+            profile,
+            radius: s.radius,
+            ipv4: s.leases.ipv4,
+            ipv6: s.leases.ipv6,
+            delegated: s.leases.delegated,
+            address: s.leases.address,
+            interface_id: s.session.inner.link_local.and_then(|a| a.octets()[8..].try_into().ok()),
+            traffic: self.traffic(s.id),
+            lasted: now.saturating_duration_since(s.since),
+        }
+    }
+
+    fn account(&mut self, now: Instant, s: &Subscriber, status: Status, cause: Option<Cause>) {
+        let Some(profile) = &s.profile else { return };
+        let (at, subject) = (self.unix(now), self.subject(now, s, profile));
+        self.accounting.record(now, at, status, cause, &subject);
+    }
+
+    /// Traffic passes: the clocks run, and the servers hear of it.
+    pub(super) fn begin(&mut self, now: Instant, id: SessionId) {
+        let spread = self.rng.random();
+        let Some(mut s) = self.subscribers.remove(&id) else { return };
+        let limits = s.profile.as_ref().map(|p| p.limits.clone()).unwrap_or_default();
+        let a = &self.config.aaa.accounting;
+        let intervals = self.accounting.enabled().then_some((a.interim, a.checkpoint));
+        s.meter.get_or_insert_with(|| Meter::new(now, &limits, intervals, spread));
+        if !s.accounted {
+            s.accounted = true;
+            if self.config.aaa.accounting.tunnels {
+                self.account(now, &s, Status::TunnelStart, None);
+            }
+            self.account(now, &s, Status::Start, None);
+        }
+        self.subscribers.insert(id, s);
+    }
+
+    /// What runs with a session's time.
+    pub(super) fn meter_timeout(&mut self, now: Instant, id: SessionId) {
+        let packets = self.traffic(id).packets();
+        let Some(meter) = self.subscribers.get_mut(&id).and_then(|s| s.meter.as_mut()) else { return };
+        for due in meter.handle_timeout(now, packets) {
+            match due {
+                Due::SessionTimeout => self.disconnect(now, id, Cause::SessionTimeout, "Session-Timeout"),
+                Due::IdleTimeout => self.disconnect(now, id, Cause::IdleTimeout, "Idle-Timeout"),
+                Due::Interim | Due::Checkpoint => {
+                    let Some(s) = self.subscribers.remove(&id) else { return };
+                    match (due, &s.profile) {
+                        (Due::Checkpoint, Some(profile)) => {
+                            let (at, subject) = (self.unix(now), self.subject(now, &s, profile));
+                            self.accounting.checkpoint(at, &subject);
+                        }
+                        _ => self.account(now, &s, Status::Interim, None),
+                    }
+                    self.subscribers.insert(id, s);
+                }
+            }
+        }
+    }
+
+    /// A session is gone: what there is to say of it waits until its worker has deleted it, so that the last packet counts.
+    pub(super) fn last_words(&mut self, now: Instant, subscriber: Subscriber, applied: OpSeq) {
+        self.finals.push(Final { subscriber, applied, ended: now, free: false });
+        self.finish(now);
+    }
+
+    /// Gives a session's ids back, once its last words are said.
+    pub(super) fn free_session(&mut self, id: SessionId) {
+        match self.finals.iter_mut().find(|f| f.subscriber.id == id) {
+            Some(f) => f.free = true,
+            None => self.program.allocation().free_session(id),
+        }
+    }
+
+    /// Says the last words of sessions that their workers have deleted.
+    pub(super) fn finish(&mut self, now: Instant) {
+        let done = |f: &mut Final| {
+            let worker = self.counters.get(usize::from(f.subscriber.worker.0));
+            worker.is_none_or(|w| w.worker.applied.load(Acquire) >= f.applied) || now >= f.ended + PATIENCE
+        };
+        let ready: Vec<Final> = self.finals.extract_if(.., done).collect();
+        for Final { subscriber: s, ended, free, .. } in ready {
+            let (cause, why) = s.ending.clone().unwrap_or((Cause::NasError, String::new()));
+            let record = self.audit_record(&s, Verb::Teardown, &why, ended);
+            self.audit.push_back(record);
+            if s.accounted {
+                self.account(ended, &s, Status::Stop, Some(cause));
+                if self.config.aaa.accounting.tunnels {
+                    self.account(ended, &s, Status::TunnelStop, Some(cause));
+                }
+            }
+            if free {
+                self.program.allocation().free_session(s.id);
+            }
+        }
+        self.look = (!self.finals.is_empty()).then(|| now + LOOK);
+    }
+
+    /// Accounting begins, with what the journal of the last run says.
+    pub fn start_accounting<'a>(&mut self, now: Instant, journal: impl Iterator<Item = &'a str>) {
+        let at = self.unix(now);
+        let bad = self.accounting.start(now, at, journal);
+        if bad > 0 {
+            tracing::warn!(bad, "lines of the accounting journal cannot be read");
+        }
+    }
+
+    /// The next line for the accounting journal; to be written before RADIUS's octets are sent.
+    pub fn poll_journal(&mut self) -> Option<String> {
+        self.accounting.poll_line()
+    }
+
+    /// The whole journal, where it is to be written anew.
+    pub fn compact_journal(&mut self) -> Option<Vec<String>> {
+        self.accounting.compact()
+    }
+}
