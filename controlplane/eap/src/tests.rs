@@ -197,7 +197,7 @@ proptest! {
         let mut server = Server::new(&[MsChapV2, Md5Challenge], b"gateway", b"secret");
         for (code, id, kind, mut data, op) in packets {
             if let (true, [first, ..]) = (op, &mut data[..]) {
-                *first = *first % 5;
+                *first %= 5;
             }
             let mut octets = vec![code, id, 0, data.len() as u8 + 5, kind];
             octets.extend(&data);
