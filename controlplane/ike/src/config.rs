@@ -114,6 +114,10 @@ pub struct PadEntry {
     pub mlkem: bool,
     /// Claim to be behind a NAT, so that ESP is always carried in UDP.
     pub force_encap: bool,
+    /// Offer MOBIKE, and take it (RFC 4555): the initiator may change its address.
+    pub mobike: bool,
+    /// Before anything is sent to an initiator's new address, ask it there (RFC 4555, section 3.7).
+    pub return_routability: bool,
 }
 
 impl PadEntry {
@@ -161,6 +165,8 @@ pub struct Timers {
     pub tries: u32,
     /// A responder's IKE SA that is not authenticated by then is forgotten.
     pub half_open: Duration,
+    /// So is an IKE SA whose EAP conversation makes no progress for this time, at either end.
+    pub eap: Duration,
     /// NAT keepalive interval (RFC 3948, section 4).
     pub keepalive: Duration,
     /// How long a deleted IKE SA still answers retransmissions.
@@ -185,6 +191,7 @@ impl Default for Timers {
             retransmit: Duration::from_secs(2),
             tries: 6,
             half_open: Duration::from_secs(30),
+            eap: Duration::from_secs(60),
             keepalive: Duration::from_secs(20),
             linger: Duration::from_secs(10),
             retry: Duration::from_secs(10),

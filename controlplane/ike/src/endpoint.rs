@@ -7,6 +7,8 @@
 //! Steps of one SA reach the others only through [`Effect`]s, applied here: successors by rekeying join the table, child
 //! SAs move, INITIAL_CONTACT removes older incarnations of a peer.
 
+mod eap;
+
 use crate::auth::Identity;
 use crate::config::{Config, Policy};
 use crate::cookie::Cookies;
@@ -16,7 +18,7 @@ use crate::info::{IkeSaInfo, Stats};
 use crate::message::{Body, ExchangeType, HEADER_LEN, Header};
 use crate::payload::notify::NotifyType;
 use crate::sa::child::ChildSa;
-use crate::sa::established::{Estate, Task};
+use crate::sa::established::{Estate, Remote, Task, Who};
 use crate::sa::initial::{self, Refusal};
 use crate::sa::{Ctx, Effect, Handles, Sa, SpiSource, State};
 use crate::stateless::{self, RateLimit};
@@ -32,7 +34,13 @@ use timers::Timers;
 struct Peer {
     /// Our SPI of its current IKE SA.
     spi: u64,
-    id: Option<Arc<Identity>>,
+    remote: Option<Remote>,
+}
+
+impl Peer {
+    fn id(&self) -> Option<Identity> {
+        self.remote.as_ref().map(|remote| Identity::clone(&remote.id))
+    }
 }
 
 /// All IKE SAs of a gateway or a client.
@@ -48,7 +56,7 @@ pub struct Endpoint {
     half_open: usize,
     children: HashMap<u32, u64>,
     peers: HashMap<PeerHandle, Peer>,
-    identities: HashMap<Arc<Identity>, Vec<PeerHandle>>,
+    identities: HashMap<Who, Vec<PeerHandle>>,
     cookies: Cookies,
     invalid_spi: RateLimit,
     timers: Timers<u64>,
@@ -127,10 +135,12 @@ impl Endpoint {
                 state: sa.state.name(),
                 local_id: None,
                 remote_id: None,
+                eap_identity: None,
                 local: sa.base.local,
                 remote: sa.base.remote,
                 suite: None,
                 natt: false,
+                mobike: false,
                 since: sa.base.created,
                 children: Vec::new(),
             };
@@ -138,6 +148,7 @@ impl Endpoint {
                 info.pad = Some(s.pad.name.clone());
                 info.local_id = Some(s.pad.local_id.clone());
                 info.remote_id = Some(Identity::clone(&s.remote.id));
+                info.eap_identity = s.remote.eap.as_deref().map(str::to_owned);
                 info.suite = Some(s.channel.suite.to_string());
                 info.natt = s.channel.nat.any();
                 info.children = s.children.iter().map(|c| c.spi_in).collect();
@@ -199,7 +210,7 @@ impl Endpoint {
         let (made, effects) = self.context(now, |ctx| initial::initiate(ctx, pad, peer, Meta { local, remote }));
         match made {
             Ok(sa) => {
-                self.peers.insert(peer, Peer { spi: sa.base.spi, id: None });
+                self.peers.insert(peer, Peer { spi: sa.base.spi, remote: None });
                 self.insert(Box::new(sa));
                 self.apply(now, effects);
                 Ok(peer)
@@ -261,7 +272,7 @@ impl Endpoint {
                 && sa.base.remote != remote
             {
                 sa.base.remote = remote;
-                ctx.events.push_back(Event::PeerMoved { peer, remote });
+                ctx.events.push_back(Event::PeerMoved { peer, local: sa.base.local, remote, encap: true });
             }
         });
     }
@@ -431,7 +442,7 @@ impl Endpoint {
             rng: &mut *self.rng,
             spis: &mut self.spis,
             handles: &mut self.handles,
-            known: &|id| identities.contains_key(id),
+            known: &|id| identities.contains_key(&Who::Ike(Arc::new(id.clone()))),
             unix,
             events: &mut self.events,
             transmits: &mut self.transmits,
@@ -454,8 +465,8 @@ impl Endpoint {
             self.insert(sa);
         }
         for effect in &effects {
-            if let Effect::Authenticated { peer, id, .. } = effect {
-                self.peers.insert(*peer, Peer { spi, id: Some(Arc::clone(id)) });
+            if let Effect::Authenticated { peer, remote, .. } = effect {
+                self.peers.insert(*peer, Peer { spi, remote: Some(remote.clone()) });
             }
         }
         self.apply(now, effects);
@@ -477,8 +488,8 @@ impl Endpoint {
     fn apply(&mut self, now: Instant, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Authenticated { peer, id, initial_contact } => {
-                    let same = self.identities.entry(id).or_default();
+                Effect::Authenticated { peer, remote, initial_contact } => {
+                    let same = self.identities.entry(remote.who()).or_default();
                     let older = if initial_contact { std::mem::take(same) } else { Vec::new() };
                     same.push(peer);
                     for old in older.into_iter().filter(|old| *old != peer) {
@@ -531,7 +542,7 @@ impl Endpoint {
             for spi_in in estate.unmade {
                 self.events.push_back(Event::ChildDown { peer, spi_in, reason: ChildDownReason::Unused });
             }
-            let remote_id = self.peers.get(&peer).and_then(|p| p.id.as_deref().cloned());
+            let remote_id = self.peers.get(&peer).and_then(Peer::id);
             self.peer_gone(peer);
             self.events.push_back(Event::PeerDown { peer, reason: DownReason::Deleted, remote_id });
             return;
@@ -551,12 +562,12 @@ impl Endpoint {
 
     fn peer_gone(&mut self, peer: PeerHandle) {
         let Some(record) = self.peers.remove(&peer) else { return };
-        if let Some(id) = record.id
-            && let Some(same) = self.identities.get_mut(&id)
+        if let Some(who) = record.remote.map(|remote| remote.who())
+            && let Some(same) = self.identities.get_mut(&who)
         {
             same.retain(|p| *p != peer);
             if same.is_empty() {
-                self.identities.remove(&id);
+                self.identities.remove(&who);
             }
         }
         self.handles.release(peer);
@@ -566,7 +577,7 @@ impl Endpoint {
     /// a word.
     fn replaced(&mut self, now: Instant, old: PeerHandle, by: PeerHandle) {
         let Some(record) = self.peers.get(&old) else { return };
-        let remote_id = record.id.as_deref().cloned();
+        let remote_id = record.id();
         self.step(now, record.spi, |sa, ctx| {
             sa.release(ctx);
             if let State::Established(s) = &sa.state {

@@ -86,6 +86,15 @@ pub enum CallError {
     /// No such child SA.
     #[error("no such child SA")]
     UnknownChild,
+    /// No such EAP conversation, or it is the peer's turn in it.
+    #[error("no EAP conversation waits for this")]
+    UnknownEap,
+    /// Not an EAP packet of the right code, or too long.
+    #[error("not the EAP packet that belongs here")]
+    EapPacket,
+    /// MOBIKE is not agreed on with the peer, or it is the one that moves.
+    #[error("MOBIKE is not agreed on")]
+    NoMobike,
     /// Random numbers, key generation or an SPI could not be had.
     #[error("resources exhausted")]
     Resources,

@@ -61,6 +61,27 @@ pub struct Child {
     pub replaces: Option<u32>,
 }
 
+/// An EAP conversation with an initiator that is not a peer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EapSession(pub u64);
+
+/// What comes of a successful EAP conversation.
+#[derive(Clone)]
+pub struct EapSuccess {
+    /// Whom the EAP server has authenticated; the claimed IKE identity may be another.
+    pub identity: String,
+    /// The key that the method gave, 64 octets normally. `None`: it gives none, and AUTH then binds nothing to it.
+    pub msk: Option<Zeroizing<Vec<u8>>>,
+    /// The method authenticated the server to the peer as well (RFC 5998, section 4).
+    pub mutual: bool,
+}
+
+impl fmt::Debug for EapSuccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EapSuccess").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
 /// Why a peer is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DownReason {
@@ -110,6 +131,8 @@ pub enum Event {
         local_id: Identity,
         /// Who it is.
         remote_id: Identity,
+        /// Whom EAP has authenticated, by the word of [`EapSuccess`].
+        eap_identity: Option<String>,
         /// Our address and port.
         local: SocketAddr,
         /// Its address and port.
@@ -146,12 +169,17 @@ pub enum Event {
         /// Why.
         reason: ChildDownReason,
     },
-    /// The peer's outer address or port changed.
+    /// The outer addresses of a peer's SAs changed: its own by a NAT, or either by MOBIKE. Keys and SPIs stay; in
+    /// transport mode selectors that named an old outer address name the new one.
     PeerMoved {
         /// Which.
         peer: PeerHandle,
+        /// Where we are now.
+        local: SocketAddr,
         /// Where it is now.
         remote: SocketAddr,
+        /// ESP goes in UDP from now on, or does not.
+        encap: bool,
     },
     /// A peer is gone with all its child SAs (there is no `ChildDown` for them).
     PeerDown {
@@ -161,6 +189,42 @@ pub enum Event {
         reason: DownReason,
         /// Who it was, when it was authenticated.
         remote_id: Option<Identity>,
+    },
+    /// An initiator wants to authenticate by EAP. To be answered with the first EAP request, by
+    /// [`crate::Endpoint::eap_request`].
+    EapStart {
+        /// The conversation.
+        session: EapSession,
+        /// Name of the PAD entry.
+        pad: String,
+        /// Who it claims to be. Nothing is proved.
+        remote_id: Identity,
+        /// Our address and port.
+        local: SocketAddr,
+        /// Its address and port.
+        remote: SocketAddr,
+    },
+    /// An EAP response of an initiator. To be answered with the next EAP request, or success or failure.
+    EapResponse {
+        /// The conversation.
+        session: EapSession,
+        /// The EAP packet.
+        packet: Vec<u8>,
+    },
+    /// An EAP conversation is over; there is one for each `EapStart`.
+    EapEnd {
+        /// The conversation.
+        session: EapSession,
+        /// Whose it was: `PeerUp` is the next event. `None`: nobody's, `AuthFailed` has said why.
+        peer: Option<PeerHandle>,
+    },
+    /// An EAP request of the responder we connect to, to be answered by [`crate::Endpoint::eap_response`]; or EAP
+    /// Success, to be answered by [`crate::Endpoint::eap_key`].
+    EapRequest {
+        /// The responder.
+        peer: PeerHandle,
+        /// The EAP packet.
+        packet: Vec<u8>,
     },
     /// Somebody tried to authenticate and failed. No peer was up.
     AuthFailed {

@@ -43,6 +43,8 @@ pub struct IkeSaInfo {
     pub local_id: Option<Identity>,
     /// The peer's identity.
     pub remote_id: Option<Identity>,
+    /// Whom EAP has authenticated.
+    pub eap_identity: Option<String>,
     /// Our address and port.
     pub local: SocketAddr,
     /// The peer's address and port.
@@ -51,6 +53,8 @@ pub struct IkeSaInfo {
     pub suite: Option<String>,
     /// ESP goes in UDP.
     pub natt: bool,
+    /// MOBIKE is agreed on.
+    pub mobike: bool,
     /// When this IKE SA (not the peer) came up.
     pub since: Instant,
     /// Inbound SPIs of its child SAs.

@@ -41,7 +41,9 @@ mod stateless;
 pub use config::{ChildPolicy, Config, Limits, Mode, PadEntry, Timers, TsAddress, TsPattern};
 pub use endpoint::Endpoint;
 pub use error::{CallError, ConfigError, Failure};
-pub use event::{Child, ChildDownReason, ChildKey, DownReason, Event, Meta, PeerHandle, Transmit};
+pub use event::{
+    Child, ChildDownReason, ChildKey, DownReason, EapSession, EapSuccess, Event, Meta, PeerHandle, Transmit,
+};
 pub use info::{IkeSaInfo, Stats};
 pub use payload::ts::TrafficSelector;
 pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite};

@@ -1,4 +1,9 @@
-//! CHAP with MD5 (RFC 1994): response = MD5(identifier, secret, challenge).
+//! CHAP (RFC 1994), with one of two algorithms:
+//!
+//! | algorithm | value of the Response | Success, Failure |
+//! |---|---|---|
+//! | MD5 (5) | MD5(identifier, secret, challenge) | a text |
+//! | MS-CHAPv2 (0x81, RFC 2759) | 49 octets, see [`eap::mschap`] | the authenticator's own proof, an error code |
 //!
 //! The authenticator sends a challenge until a response comes, has the owner check it, and says Success or Failure;
 //! it may challenge again at any time. Both sides of a link can be authenticators (mutual CHAP), each with its own
@@ -6,9 +11,11 @@
 
 use crate::config::{Credentials, Timers};
 use crate::cp::Context;
-use crate::event::{AuthRequest, AuthVerdict, Proof};
+use crate::event::{AuthRequest, AuthVerdict, Proof, Reply};
 use crate::message::{Packet, protocol};
+use ::eap::mschap;
 use md5::{Digest, Md5};
+use rand_core::CryptoRng;
 use std::time::Instant;
 use subtle::ConstantTimeEq;
 
@@ -18,6 +25,13 @@ const SUCCESS: u8 = 3;
 const FAILURE: u8 = 4;
 
 const CHALLENGE_LEN: usize = 16;
+
+/// How a response is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Md5,
+    MsChapV2,
+}
 
 /// The response to a challenge (RFC 1994, section 4.1).
 pub fn response(secret: &[u8], id: u8, challenge: &[u8]) -> [u8; 16] {
@@ -48,12 +62,13 @@ enum Waiting {
     Response,
     /// For the owner's verdict.
     Verdict,
-    /// For nothing; repeated responses get the verdict again.
-    Nothing(AuthVerdict),
+    /// For nothing; repeated responses get the verdict again: code and message.
+    Nothing(u8, String),
 }
 
 /// The side that checks.
 pub(crate) struct Authenticator {
+    algorithm: Algorithm,
     id: u8,
     challenge: [u8; CHALLENGE_LEN],
     name: Vec<u8>,
@@ -66,8 +81,9 @@ pub(crate) struct Authenticator {
 }
 
 impl Authenticator {
-    pub fn new(cx: &mut Context<'_>, name: &[u8], timers: &Timers) -> Self {
+    pub fn new(cx: &mut Context<'_>, algorithm: Algorithm, name: &[u8], timers: &Timers) -> Self {
         let mut authenticator = Self {
+            algorithm,
             id: cx.rng.next_u32() as u8,
             challenge: [0; CHALLENGE_LEN],
             name: name.to_vec(),
@@ -109,21 +125,21 @@ impl Authenticator {
             return None;
         }
         let (value, name) = parse_value(packet.data)?;
-        let response: [u8; 16] = value.try_into().ok()?;
+        let (id, challenge) = (self.id, self.challenge);
+        let proof = match self.algorithm {
+            Algorithm::Md5 => Proof::ChapMd5 { id, challenge: challenge.to_vec(), response: value.try_into().ok()? },
+            Algorithm::MsChapV2 => Proof::MsChapV2 { id, challenge, response: value.try_into().ok()? },
+        };
         match self.waiting {
             Waiting::Response => {
                 self.waiting = Waiting::Verdict;
                 self.timer = None;
                 self.responder = name.to_vec();
-                Some(AuthRequest {
-                    name: name.to_vec(),
-                    proof: Proof::ChapMd5 { id: self.id, challenge: self.challenge.to_vec(), response },
-                    renewed: self.accepted.is_some(),
-                })
+                Some(AuthRequest { name: name.to_vec(), proof, renewed: self.accepted.is_some() })
             }
             Waiting::Verdict => None,
             // RFC 1994, section 4.1: a repeated response gets the same reply, even in the network phase.
-            Waiting::Nothing(_) => {
+            Waiting::Nothing(..) => {
                 self.reply(cx);
                 None
             }
@@ -136,23 +152,27 @@ impl Authenticator {
             return None;
         }
         let same = self.accepted.as_ref().is_none_or(|name| *name == self.responder);
-        let verdict = if same { verdict } else { AuthVerdict::Reject("another name than before".to_owned()) };
-        let accepted = matches!(verdict, AuthVerdict::Accept(_));
+        let verdict = if same { verdict } else { AuthVerdict::Reject("another name than before".into()) };
+        let (code, message) = match (self.algorithm, verdict) {
+            (Algorithm::Md5, AuthVerdict::Accept(reply)) => (SUCCESS, reply.text),
+            (Algorithm::Md5, AuthVerdict::Reject(reply)) => (FAILURE, reply.text),
+            (Algorithm::MsChapV2, AuthVerdict::Accept(Reply { mschap: Some(message), .. })) => (SUCCESS, message),
+            // Without the authenticator's proof the peer would not go on.
+            (Algorithm::MsChapV2, AuthVerdict::Accept(_)) => (FAILURE, failure(cx.rng, &Reply::from("no proof"))),
+            (Algorithm::MsChapV2, AuthVerdict::Reject(reply)) => (FAILURE, failure(cx.rng, &reply)),
+        };
+        let accepted = code == SUCCESS;
         if accepted {
             self.accepted = Some(self.responder.clone());
         }
-        self.waiting = Waiting::Nothing(verdict);
+        self.waiting = Waiting::Nothing(code, message);
         self.reply(cx);
         Some(accepted)
     }
 
     fn reply(&self, cx: &mut Context<'_>) {
-        let (code, message) = match &self.waiting {
-            Waiting::Nothing(AuthVerdict::Accept(message)) => (SUCCESS, message),
-            Waiting::Nothing(AuthVerdict::Reject(message)) => (FAILURE, message),
-            Waiting::Response | Waiting::Verdict => return,
-        };
-        cx.out.push_back(Packet { code, id: self.id, data: message.as_bytes() }.frame(protocol::CHAP));
+        let Waiting::Nothing(code, message) = &self.waiting else { return };
+        cx.out.push_back(Packet { code: *code, id: self.id, data: message.as_bytes() }.frame(protocol::CHAP));
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -172,23 +192,76 @@ impl Authenticator {
     }
 }
 
+/// The message of an MS-CHAPv2 Failure: the AAA's if it gave one, without the second try that we do not allow.
+fn failure(rng: &mut dyn CryptoRng, reply: &Reply) -> String {
+    let given = reply.mschap.as_ref().and_then(|message| mschap::Failure::parse(message.as_bytes()));
+    let failure = given.unwrap_or_else(|| {
+        let mut challenge = [0; mschap::CHALLENGE_LEN];
+        rng.fill_bytes(&mut challenge);
+        mschap::Failure::rejected(challenge, &reply.text)
+    });
+    mschap::Failure { retry: false, ..failure }.format()
+}
+
+/// What we answered, so that a repeated challenge gets the same.
+struct Answer {
+    id: u8,
+    challenge: Vec<u8>,
+    value: Vec<u8>,
+    /// The proof that an MS-CHAPv2 authenticator owes us.
+    expected: Option<[u8; 20]>,
+}
+
+impl Answer {
+    /// `None`: not a challenge of this algorithm.
+    fn new(
+        algorithm: Algorithm,
+        credentials: &Credentials,
+        id: u8,
+        challenge: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Option<Self> {
+        let (secret, name) = (credentials.secret.expose(), &credentials.name);
+        let (value, expected) = match algorithm {
+            Algorithm::Md5 => (response(secret, id, challenge).to_vec(), None),
+            Algorithm::MsChapV2 => {
+                let challenge = challenge.try_into().ok()?;
+                let response = mschap::Response::new(secret, name, challenge, rng);
+                (response.encode().to_vec(), Some(response.authenticator_response(secret, name, challenge)))
+            }
+        };
+        Some(Self { id, challenge: challenge.to_vec(), value, expected })
+    }
+
+    /// The peer's word on it.
+    fn result(&self, code: u8, message: &[u8]) -> Result<(), String> {
+        match (code, &self.expected) {
+            (SUCCESS, None) => Ok(()),
+            (SUCCESS, Some(expected)) if mschap::verify_success(message, expected) => Ok(()),
+            (SUCCESS, Some(_)) => Err("the authenticator does not know the password".into()),
+            (_, None) => Err(String::from_utf8_lossy(message).into_owned()),
+            (_, Some(_)) => Err(match mschap::Failure::parse(message) {
+                Some(failure) => format!("{} (error {})", failure.text, failure.error),
+                None => String::from_utf8_lossy(message).into_owned(),
+            }),
+        }
+    }
+}
+
 /// The side that is checked. It answers every challenge, and repeats its response in case the reply was lost.
 pub(crate) struct Client {
-    answer: Option<(u8, [u8; 16])>,
+    algorithm: Algorithm,
+    answer: Option<Answer>,
     timer: Option<Instant>,
     tries: u32,
     succeeded: bool,
 }
 
 impl Client {
-    pub fn new(now: Instant, timers: &Timers) -> Self {
+    pub fn new(now: Instant, algorithm: Algorithm, timers: &Timers) -> Self {
         // If no challenge comes at all, the authentication has failed.
-        Self { answer: None, timer: Some(now + timers.restart * timers.max_configure), tries: 0, succeeded: false }
-    }
-
-    /// Whether the packet is one for this side, rather than for the authenticator.
-    pub fn wants(packet: &Packet<'_>) -> bool {
-        matches!(packet.code, CHALLENGE | SUCCESS | FAILURE)
+        let timer = Some(now + timers.restart * timers.max_configure);
+        Self { algorithm, answer: None, timer, tries: 0, succeeded: false }
     }
 
     /// `Some(Err)`: with the peer's message.
@@ -206,15 +279,19 @@ impl Client {
                 if own.is_some_and(|own| own.is_own_challenge(value)) {
                     return None;
                 }
-                self.answer = Some((packet.id, response(credentials.secret.expose(), packet.id, value)));
+                let same = |a: &Answer| a.id == packet.id && a.challenge == value;
+                if !self.answer.as_ref().is_some_and(same) {
+                    self.answer = Some(Answer::new(self.algorithm, credentials, packet.id, value, cx.rng)?);
+                }
                 self.tries = timers.max_configure;
                 self.send(cx, credentials, timers);
                 None
             }
-            SUCCESS | FAILURE if self.answer.is_some_and(|(id, _)| id == packet.id) => {
+            SUCCESS | FAILURE => {
+                let answer = self.answer.as_ref().filter(|answer| answer.id == packet.id)?;
                 self.timer = None;
-                if packet.code == FAILURE {
-                    return Some(Err(String::from_utf8_lossy(packet.data).into_owned()));
+                if let Err(why) = answer.result(packet.code, packet.data) {
+                    return Some(Err(why));
                 }
                 (!std::mem::replace(&mut self.succeeded, true)).then_some(Ok(()))
             }
@@ -223,8 +300,8 @@ impl Client {
     }
 
     fn send(&mut self, cx: &mut Context<'_>, credentials: &Credentials, timers: &Timers) {
-        if let Some((id, value)) = self.answer {
-            send_value(cx, RESPONSE, id, &value, &credentials.name);
+        if let Some(answer) = &self.answer {
+            send_value(cx, RESPONSE, answer.id, &answer.value, &credentials.name);
             self.tries = self.tries.saturating_sub(1);
             self.timer = Some(cx.now + timers.restart);
         }

@@ -11,6 +11,11 @@ pub enum AuthMethod {
     Pap,
     /// RFC 1994: challenge and MD5 response.
     ChapMd5,
+    /// RFC 2759: challenge and response both ways; the authenticator proves itself too.
+    MsChapV2,
+    /// RFC 3748: whatever the peer and the AAA agree on. As a client we do MSCHAPv2, and MD5-Challenge if
+    /// [`Credentials::methods`] has [`AuthMethod::ChapMd5`] too.
+    Eap,
 }
 
 /// Who we are when the peer demands authentication of us.
@@ -18,7 +23,7 @@ pub enum AuthMethod {
 pub struct Credentials {
     /// The name we give.
     pub name: Vec<u8>,
-    /// Password or CHAP secret.
+    /// Password or CHAP secret; for MS-CHAPv2 in UTF-8.
     pub secret: Secret,
     /// What we are ready to use, best first. Whatever else the peer demands is Nak'ed with the first of these, so
     /// leaving PAP out means that no peer can talk us down to it.
@@ -65,7 +70,7 @@ pub struct Config {
     pub echo_interval: Option<Duration>,
     /// Unanswered Echo-Requests before the link is declared dead.
     pub echo_failures: u32,
-    /// Time between CHAP challenges while the link is up; `None`: once only.
+    /// Time between challenges (CHAP, MS-CHAPv2, EAP) while the link is up; `None`: once only.
     pub rechallenge: Option<Duration>,
     /// RFC 1661's timers.
     pub timers: Timers,

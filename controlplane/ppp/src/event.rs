@@ -8,6 +8,8 @@ use std::net::Ipv4Addr;
 pub enum Event {
     /// The peer says who it is: answer with [`crate::Link::auth_result`].
     AuthRequest(AuthRequest),
+    /// The peer answers in EAP: reply with [`crate::Link::eap_request`] or [`crate::Link::auth_result`].
+    EapResponse(EapResponse),
     /// The peer has accepted our credentials.
     Authenticated,
     /// LCP is open and authentication is through, both ways: answer with [`crate::Link::start_network`]. Comes again
@@ -76,15 +78,55 @@ pub enum Proof {
         /// What came back.
         response: [u8; 16],
     },
+    /// MS-CHAPv2; check with [`eap::mschap::Response::verify`], or hand it to RADIUS (MS-CHAP-Challenge,
+    /// MS-CHAP2-Response).
+    MsChapV2 {
+        /// Identifier of the challenge.
+        id: u8,
+        /// What we sent.
+        challenge: [u8; 16],
+        /// What came back: peer challenge (16), reserved (8), NT-Response (24), flags (1).
+        response: [u8; 49],
+    },
 }
 
-/// The answer to an [`AuthRequest`]; the text goes to the peer.
+/// One EAP Response of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EapResponse {
+    /// The identity that it gave in the first one of the conversation; not verified, not necessarily text.
+    pub identity: Vec<u8>,
+    /// The whole packet, for RADIUS's EAP-Message. The first is a Response/Identity.
+    pub packet: Vec<u8>,
+    /// The link is already up: the authentication is renewed.
+    pub renewed: bool,
+}
+
+/// The answer to an [`AuthRequest`], or to the last [`EapResponse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthVerdict {
     /// It is who it says it is.
-    Accept(String),
+    Accept(Reply),
     /// It is not, and the link is terminated.
-    Reject(String),
+    Reject(Reply),
+}
+
+/// What the peer is told with a verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// For people: the message of PAP and CHAP.
+    pub text: String,
+    /// MS-CHAPv2's message, as in RADIUS's MS-CHAP2-Success and MS-CHAP-Error after their first octet. To accept,
+    /// "S=<40 digits> M=<text>" must be here, or the peer is rejected: only who knows the password can make it. To
+    /// reject, "E=691 R=0 ..." is made of [`Reply::text`] if it is not; a second try is not granted in any case.
+    pub mschap: Option<String>,
+    /// EAP's Success or Failure, as in RADIUS's EAP-Message. Made if it is not here or is not what the verdict says.
+    pub eap: Option<Vec<u8>>,
+}
+
+impl<T: Into<String>> From<T> for Reply {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
 }
 
 /// Why a link ended.

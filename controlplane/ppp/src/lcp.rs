@@ -32,11 +32,13 @@ impl AuthMethod {
         match self {
             Self::Pap => &[0xc0, 0x23],
             Self::ChapMd5 => &[0xc2, 0x23, 5],
+            Self::MsChapV2 => &[0xc2, 0x23, 0x81],
+            Self::Eap => &[0xc2, 0x27],
         }
     }
 
     fn from_value(value: &[u8]) -> Option<Self> {
-        [Self::Pap, Self::ChapMd5].into_iter().find(|m| m.value() == value)
+        [Self::Pap, Self::ChapMd5, Self::MsChapV2, Self::Eap].into_iter().find(|m| m.value() == value)
     }
 }
 

@@ -1,9 +1,9 @@
-//! PPP for one session: LCP, PAP, CHAP-MD5, IPCP and IPV6CP, both sides, without input or output of its own.
+//! PPP for one session: LCP, PAP, CHAP, MS-CHAPv2, EAP, IPCP and IPV6CP, both sides, without input or output of its own.
 //!
 //! A PPP link goes through the phases of RFC 1661, section 3.2:
 //!
 //! ```text
-//!  Dead -> Establish (LCP) -> Authenticate (PAP/CHAP, each way on its own) -> Network (IPCP, IPV6CP) -> Terminate
+//!  Dead -> Establish (LCP) -> Authenticate (each way on its own) -> Network (IPCP, IPV6CP) -> Terminate
 //! ```
 //!
 //! [`Link`] is that link. It owns one automaton of RFC 1661, section 4 ([`fsm`]) for each control protocol, and the
@@ -17,9 +17,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod auth;
 pub mod chap;
 pub mod config;
 mod cp;
+mod eap;
 pub mod event;
 pub mod fsm;
 pub mod ipcp;
@@ -34,7 +36,7 @@ pub mod secret;
 mod tests;
 
 pub use config::{AuthMethod, Config, Credentials, IpcpConfig, Ipv6cpConfig, NetworkConfig, Timers};
-pub use event::{AuthRequest, AuthVerdict, DownReason, Event, Proof};
+pub use event::{AuthRequest, AuthVerdict, DownReason, EapResponse, Event, Proof, Reply};
 pub use ipv6cp::InterfaceId;
 pub use link::{Link, Phase};
 pub use secret::Secret;

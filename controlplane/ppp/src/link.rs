@@ -3,7 +3,7 @@
 //! The link dispatches frames to LCP, to the authentication exchanges and to the network control protocols, and lets
 //! through only what the phase allows:
 //!
-//! | phase | LCP | PAP, CHAP | IPCP, IPV6CP | others |
+//! | phase | LCP | PAP, CHAP, EAP | IPCP, IPV6CP | others |
 //! |---|---|---|---|---|
 //! | Establish | yes | dropped | dropped | dropped |
 //! | Authenticate | yes | yes | dropped | dropped |
@@ -12,14 +12,15 @@
 //!
 //! The one Configure-Request that is kept spares a peer that was faster than our owner's AAA a restart period.
 
-use crate::config::{AuthMethod, Config, NetworkConfig};
+use crate::auth::{Client, Server};
+use crate::config::{Config, NetworkConfig};
 use crate::cp::{Context, ControlProtocol, Policy, Signal};
 use crate::event::{AuthVerdict, DownReason, Event};
+use crate::fsm;
 use crate::ipcp::Ipcp;
 use crate::ipv6cp::Ipv6cp;
 use crate::lcp::Lcp;
 use crate::message::{Packet, code, protocol, split_frame};
-use crate::{chap, fsm, pap};
 use rand_core::CryptoRng;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -31,22 +32,12 @@ pub enum Phase {
     Dead,
     /// LCP negotiates.
     Establish,
-    /// PAP or CHAP is under way.
+    /// PAP, CHAP or EAP is under way.
     Authenticate,
     /// Network protocols may be opened.
     Network,
     /// LCP is being closed.
     Terminate,
-}
-
-enum Server {
-    Pap(pap::Authenticator),
-    Chap(chap::Authenticator),
-}
-
-enum Client {
-    Pap(pap::Client),
-    Chap(chap::Client),
 }
 
 #[derive(Default)]
@@ -133,21 +124,29 @@ impl Link {
         self.phase
     }
 
-    /// The answer to [`Event::AuthRequest`].
+    /// An answer to [`Event::EapResponse`]: the AAA's next Request. It is retransmitted until the peer responds; what
+    /// is not a Request ends the link.
+    pub fn eap_request(&mut self, now: Instant, packet: &[u8]) {
+        if !matches!(self.phase, Phase::Authenticate | Phase::Network) {
+            return;
+        }
+        if let Some(Server::Eap(server)) = &mut self.server
+            && !server.request(context!(self, now), packet, &self.config.timers)
+        {
+            self.auth_result(now, AuthVerdict::Reject("the AAA server's request cannot be understood".into()));
+        }
+    }
+
+    /// The answer to [`Event::AuthRequest`], and the last one to [`Event::EapResponse`].
     pub fn auth_result(&mut self, now: Instant, verdict: AuthVerdict) {
         if !matches!(self.phase, Phase::Authenticate | Phase::Network) {
             return;
         }
-        let accept = matches!(verdict, AuthVerdict::Accept(_));
-        let accepted = match &mut self.server {
-            Some(Server::Pap(server)) => server.decide(context!(self, now), verdict).then_some(accept),
-            Some(Server::Chap(server)) => server.decide(context!(self, now), verdict),
-            None => None,
-        };
-        match accepted {
+        let Some(server) = &mut self.server else { return };
+        match server.decide(context!(self, now), verdict) {
             Some(true) => {
                 self.server_pending = false;
-                if matches!(self.server, Some(Server::Chap(_))) {
+                if !matches!(server, Server::Pap(_)) {
                     self.rechallenge = self.config.rechallenge.map(|after| now + after);
                 }
                 self.authentication_progress();
@@ -157,10 +156,12 @@ impl Link {
         }
     }
 
-    /// Challenges the peer anew while the link is up (CHAP only): another [`Event::AuthRequest`] follows.
+    /// Authenticates the peer anew while the link is up, other than by PAP: another [`Event::AuthRequest`] or
+    /// [`Event::EapResponse`] follows.
     pub fn rechallenge(&mut self, now: Instant) {
-        if let (Phase::Network, Some(Server::Chap(server))) = (self.phase, &mut self.server) {
-            server.challenge(context!(self, now), &self.config.timers);
+        if let (Phase::Network, Some(server)) = (self.phase, &mut self.server)
+            && server.challenge(context!(self, now), &self.config.timers)
+        {
             self.rechallenge = None;
         }
     }
@@ -189,17 +190,16 @@ impl Link {
     /// A frame from the peer: protocol number and information.
     pub fn handle_input(&mut self, now: Instant, frame: &[u8]) {
         let Some((number, information)) = split_frame(frame) else { return };
+        if matches!(number, protocol::IPCP | protocol::IPV6CP) {
+            self.peer_goes_on();
+        }
         match number {
             protocol::LCP => {
                 if let Some(packet) = Packet::parse(information) {
                     self.lcp_input(now, &packet);
                 }
             }
-            protocol::PAP | protocol::CHAP => {
-                if let Some(packet) = Packet::parse(information) {
-                    self.auth_input(now, number, &packet);
-                }
-            }
+            protocol::PAP | protocol::CHAP | protocol::EAP => self.auth_input(now, number, information),
             _ if self.phase != Phase::Network || !self.lcp.is_opened() => {}
             protocol::IPCP | protocol::IPV6CP => self.network_input(now, number, information),
             // Data, for a protocol that is not open: not the control plane's, and not an unknown protocol either.
@@ -275,20 +275,12 @@ impl Link {
     fn lcp_up(&mut self, now: Instant) {
         self.echo = Echo { timer: self.config.echo_interval.map(|after| now + after), unanswered: 0, id: self.echo.id };
         self.phase = Phase::Authenticate;
-        let timers = &self.config.timers;
-        self.server = match self.lcp.policy.demanded() {
-            Some(AuthMethod::Pap) => Some(Server::Pap(pap::Authenticator::new(now, timers))),
-            Some(AuthMethod::ChapMd5) => {
-                let server = chap::Authenticator::new(context!(self, now), &self.config.our_name, timers);
-                Some(Server::Chap(server))
-            }
-            None => None,
-        };
+        let demanded = self.lcp.policy.demanded();
+        self.server = demanded.map(|method| Server::new(context!(self, now), method, &self.config));
         self.client = match (self.lcp.policy.peer.auth, &self.config.credentials) {
-            (Some(AuthMethod::Pap), Some(credentials)) => {
-                Some(Client::Pap(pap::Client::new(context!(self, now), credentials, timers)))
+            (Some(method), Some(credentials)) => {
+                Some(Client::new(context!(self, now), method, credentials, &self.config.timers))
             }
-            (Some(AuthMethod::ChapMd5), Some(_)) => Some(Client::Chap(chap::Client::new(now, timers))),
             (None, _) | (_, None) => None,
         };
         self.server_pending = self.server.is_some();
@@ -337,43 +329,35 @@ impl Link {
         self.lcp_signal(now, signal);
     }
 
-    fn auth_input(&mut self, now: Instant, number: u16, packet: &Packet<'_>) {
+    fn auth_input(&mut self, now: Instant, number: u16, information: &[u8]) {
         if !matches!(self.phase, Phase::Authenticate | Phase::Network) || !self.lcp.is_opened() {
             return;
         }
-        let for_client = match number {
-            protocol::CHAP => chap::Client::wants(packet),
-            _ => matches!(packet.code, 2 | 3),
-        };
-        if !for_client {
-            let request = match (number, &mut self.server) {
-                (protocol::PAP, Some(Server::Pap(server))) => server.handle_packet(context!(self, now), packet),
-                (protocol::CHAP, Some(Server::Chap(server))) => server.handle_packet(context!(self, now), packet),
-                _ => None,
-            };
-            self.events.extend(request.map(Event::AuthRequest));
+        if !Client::wants(number, information) {
+            let server = self.server.as_mut();
+            self.events.extend(server.and_then(|s| s.handle_packet(context!(self, now), number, information)));
             return;
         }
-        let Some(credentials) = &self.config.credentials else { return };
-        let result = match (number, &mut self.client) {
-            (protocol::PAP, Some(Client::Pap(client))) => client.handle_packet(packet),
-            (protocol::CHAP, Some(Client::Chap(client))) => {
-                let own = match &self.server {
-                    Some(Server::Chap(own)) => Some(own),
-                    Some(Server::Pap(_)) | None => None,
-                };
-                client.handle_packet(context!(self, now), packet, credentials, &self.config.timers, own)
-            }
-            _ => None,
-        };
-        match result {
-            Some(Ok(())) => {
-                self.client_pending = false;
-                self.events.push_back(Event::Authenticated);
-                self.authentication_progress();
-            }
+        let (Some(client), Some(credentials)) = (&mut self.client, &self.config.credentials) else { return };
+        let (timers, own) = (&self.config.timers, self.server.as_ref());
+        match client.handle_packet(context!(self, now), number, information, credentials, timers, own) {
+            Some(Ok(())) => self.authenticated(),
             Some(Err(message)) => self.terminate(now, DownReason::AuthFailed(message)),
             None => {}
+        }
+    }
+
+    /// The peer has accepted us.
+    fn authenticated(&mut self) {
+        self.client_pending = false;
+        self.events.push_back(Event::Authenticated);
+        self.authentication_progress();
+    }
+
+    /// A network control packet of the peer: it is through with authentication.
+    fn peer_goes_on(&mut self) {
+        if self.phase == Phase::Authenticate && self.client.as_mut().is_some_and(Client::lower_layer_success) {
+            self.authenticated();
         }
     }
 
@@ -445,7 +429,9 @@ impl Link {
                 let signal = self.ipv6cp.event(context!(self, now), fsm::Event::RejectFatal);
                 self.ipv6cp_signal(now, signal);
             }
-            protocol::LCP | protocol::PAP | protocol::CHAP => return self.terminate(now, DownReason::Rejected),
+            protocol::LCP | protocol::PAP | protocol::CHAP | protocol::EAP => {
+                return self.terminate(now, DownReason::Rejected);
+            }
             _ => {}
         }
         self.check_network(now);
@@ -495,17 +481,17 @@ impl Link {
             self.rechallenge(now);
         }
         let timers = &self.config.timers;
-        let server_silent = match &mut self.server {
-            Some(Server::Pap(server)) => server.handle_timeout(now),
-            Some(Server::Chap(server)) => server.handle_timeout(context!(self, now), timers),
-            None => false,
+        let server_silent = self.server.as_mut().is_some_and(|s| s.handle_timeout(context!(self, now), timers));
+        let client = match (&mut self.client, &self.config.credentials) {
+            (Some(client), Some(credentials)) => client.handle_timeout(context!(self, now), credentials, timers),
+            (None, _) | (_, None) => None,
         };
-        let client_silent = match (&mut self.client, &self.config.credentials) {
-            (Some(Client::Pap(client)), Some(c)) => client.handle_timeout(context!(self, now), c, timers),
-            (Some(Client::Chap(client)), Some(c)) => client.handle_timeout(context!(self, now), c, timers),
-            (None, _) | (_, None) => false,
-        };
-        if server_silent || client_silent {
+        match client {
+            Some(Ok(())) => self.authenticated(),
+            Some(Err(())) => self.terminate(now, DownReason::AuthTimeout),
+            None => {}
+        }
+        if server_silent {
             self.terminate(now, DownReason::AuthTimeout);
         }
     }
@@ -523,16 +509,8 @@ impl Link {
 
     /// When [`Link::handle_timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let server = match &self.server {
-            Some(Server::Pap(server)) => server.poll_timeout(),
-            Some(Server::Chap(server)) => server.poll_timeout(),
-            None => None,
-        };
-        let client = match &self.client {
-            Some(Client::Pap(client)) => client.poll_timeout(),
-            Some(Client::Chap(client)) => client.poll_timeout(),
-            None => None,
-        };
+        let server = self.server.as_ref().and_then(Server::poll_timeout);
+        let client = self.client.as_ref().and_then(Client::poll_timeout);
         let protocols = [self.lcp.poll_timeout(), self.ipcp.poll_timeout(), self.ipv6cp.poll_timeout()];
         protocols.into_iter().chain([server, client, self.rechallenge, self.echo.timer]).flatten().min()
     }

@@ -20,6 +20,8 @@ pub mod protocol {
     pub const PAP: u16 = 0xc023;
     /// Challenge Handshake Authentication Protocol.
     pub const CHAP: u16 = 0xc223;
+    /// Extensible Authentication Protocol.
+    pub const EAP: u16 = 0xc227;
 }
 
 /// Codes of LCP and, as far as they apply, of the network control protocols.

@@ -63,22 +63,23 @@ impl Authenticator {
         })
     }
 
-    /// `false`: nothing was asked.
-    pub fn decide(&mut self, cx: &mut Context<'_>, verdict: AuthVerdict) -> bool {
-        let (Some(id), None) = (self.pending, &self.verdict) else { return false };
+    /// The owner's answer. `None`: nothing was asked; else whether the peer was accepted.
+    pub fn decide(&mut self, cx: &mut Context<'_>, verdict: AuthVerdict) -> Option<bool> {
+        let (Some(id), None) = (self.pending, &self.verdict) else { return None };
+        let accepted = matches!(verdict, AuthVerdict::Accept(_));
         self.verdict = Some(verdict);
         self.reply(cx, id);
-        true
+        Some(accepted)
     }
 
     fn reply(&self, cx: &mut Context<'_>, id: u8) {
-        let (code, message) = match &self.verdict {
-            Some(AuthVerdict::Accept(message)) => (ACK, message),
-            Some(AuthVerdict::Reject(message)) => (NAK, message),
+        let (code, reply) = match &self.verdict {
+            Some(AuthVerdict::Accept(reply)) => (ACK, reply),
+            Some(AuthVerdict::Reject(reply)) => (NAK, reply),
             None => return,
         };
         let mut data = Vec::new();
-        push_counted(&mut data, message.as_bytes());
+        push_counted(&mut data, reply.text.as_bytes());
         cx.out.push_back(Packet { code, id, data: &data }.frame(protocol::PAP));
     }
 

@@ -4,6 +4,7 @@
 //!   signed octets = first message of that side | the other side's nonce | prf(SK_p, ID payload body) [| IntAuth]
 //!   AUTH = prf(prf(secret, "Key Pad for IKEv2"), signed octets)        pre-shared key
 //!        = signature(signed octets)                                     certificate; RFC 7427, or RFC 4754's methods
+//!        = as with a pre-shared key, the secret being the MSK           EAP (section 2.16), after the other two
 //! ```
 //!
 //! IntAuth is there when IKE_INTERMEDIATE was used (RFC 9242, section 3.3.2). What a peer proves is bound to the identity
@@ -64,6 +65,9 @@ pub enum AuthError {
     /// A valid certificate, but of somebody else (H22).
     #[error("certificate does not name the identity {0}")]
     Identity(Identity),
+    /// Before EAP there is no proof by EAP.
+    #[error("EAP alone is not agreed on")]
+    Eap,
     /// PEM or key file.
     #[error("{0}")]
     Load(String),
@@ -79,6 +83,9 @@ pub enum RemoteAuth {
     Psk(Secret),
     /// By a certificate under one of these anchors.
     Certificate(Arc<Trust>),
+    /// By EAP (RFC 7296, section 2.16): an initiator by an EAP method that the owner has carried elsewhere, a responder
+    /// (RFC 5998) by knowing the key that the method gave.
+    Eap,
 }
 
 /// How we prove who we are.
@@ -88,17 +95,27 @@ pub enum LocalAuth {
     Psk(Secret),
     /// By our certificate.
     Certificate(Arc<Credential>),
+    /// By EAP, as an initiator; as a responder only where the peer is [`RemoteAuth::Eap`] too (RFC 5998).
+    Eap,
 }
 
 impl std::fmt::Debug for RemoteAuth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Self::Psk(_)) { "Psk(..)" } else { "Certificate(..)" })
+        f.write_str(match self {
+            Self::Psk(_) => "Psk(..)",
+            Self::Certificate(_) => "Certificate(..)",
+            Self::Eap => "Eap",
+        })
     }
 }
 
 impl std::fmt::Debug for LocalAuth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Self::Psk(_)) { "Psk(..)" } else { "Certificate(..)" })
+        f.write_str(match self {
+            Self::Psk(_) => "Psk(..)",
+            Self::Certificate(_) => "Certificate(..)",
+            Self::Eap => "Eap",
+        })
     }
 }
 
@@ -108,7 +125,8 @@ pub fn signed_octets(message: &[u8], nonce: &[u8], prf: Prf, sk_p: &[u8], id: &[
     Secret::new([message, nonce, &prf.mac(sk_p, &[id])[..], int_auth].concat())
 }
 
-fn psk(prf: Prf, secret: &[u8], octets: &[u8]) -> Secret {
+/// The AUTH data of a shared secret: a pre-shared key, or after EAP the MSK.
+pub fn psk(prf: Prf, secret: &[u8], octets: &[u8]) -> Secret {
     prf.mac(&prf.mac(secret, &[b"Key Pad for IKEv2"]), &[octets])
 }
 
@@ -129,6 +147,7 @@ impl LocalAuth {
         match self {
             Self::Psk(secret) => Ok((method::SHARED_KEY, psk(prf, secret, octets).to_vec())),
             Self::Certificate(c) => c.sign(octets, hashes),
+            Self::Eap => Err(AuthError::Eap),
         }
     }
 
@@ -138,14 +157,14 @@ impl LocalAuth {
             (Self::Certificate(c), Identity::Dn(dn)) => {
                 Identity::Dn(c.subject().filter(|subject| *subject == dn).unwrap_or(dn))
             }
-            (Self::Psk(_) | Self::Certificate(_), id) => id,
+            (Self::Psk(_) | Self::Certificate(_) | Self::Eap, id) => id,
         }
     }
 
     /// Certificates to send, ours first (DER).
     pub fn chain(&self) -> &[Vec<u8>] {
         match self {
-            Self::Psk(_) => &[],
+            Self::Psk(_) | Self::Eap => &[],
             Self::Certificate(c) => c.chain(),
         }
     }
@@ -193,6 +212,17 @@ impl RemoteAuth {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_eap_the_msk_is_the_secret() {
+        // Computed with another implementation of HMAC-SHA-256, by the formula of RFC 7296, section 2.15.
+        let msk: Vec<u8> = (0..64).collect();
+        let id: Identity = "alice@example.net".parse().unwrap();
+        let (message, nonce) = (b"first message", b"nonce of the other side");
+        let signed = signed_octets(message, nonce, Prf::HmacSha256, b"sk_pi", &id.body(), &[]);
+        let expected = hex_literal::hex!("5a89ac9f2a47a64b8cccf694bf4299518f66427aea1ffbe4eec359d31a9c29ad");
+        assert_eq!(psk(Prf::HmacSha256, &msk, &signed)[..], expected);
+    }
 
     #[test]
     fn psk_binds_key_message_nonce_and_identity() {

@@ -24,6 +24,8 @@ impl NotifyType {
     pub const FAILED_CP_REQUIRED: Self = Self(37);
     pub const TS_UNACCEPTABLE: Self = Self(38);
     pub const INVALID_SELECTORS: Self = Self(39);
+    pub const UNACCEPTABLE_ADDRESSES: Self = Self(40);
+    pub const UNEXPECTED_NAT_DETECTED: Self = Self(41);
     pub const TEMPORARY_FAILURE: Self = Self(43);
     pub const CHILD_SA_NOT_FOUND: Self = Self(44);
     pub const STATE_NOT_FOUND: Self = Self(47);
@@ -40,6 +42,12 @@ impl NotifyType {
     pub const ESP_TFC_PADDING_NOT_SUPPORTED: Self = Self(16394);
     pub const NON_FIRST_FRAGMENTS_ALSO: Self = Self(16395);
     pub const MOBIKE_SUPPORTED: Self = Self(16396);
+    pub const ADDITIONAL_IP4_ADDRESS: Self = Self(16397);
+    pub const ADDITIONAL_IP6_ADDRESS: Self = Self(16398);
+    pub const NO_ADDITIONAL_ADDRESSES: Self = Self(16399);
+    pub const UPDATE_SA_ADDRESSES: Self = Self(16400);
+    pub const COOKIE2: Self = Self(16401);
+    pub const NO_NATS_ALLOWED: Self = Self(16402);
     pub const MULTIPLE_AUTH_SUPPORTED: Self = Self(16404);
     pub const EAP_ONLY_AUTHENTICATION: Self = Self(16417);
     pub const IKEV2_FRAGMENTATION_SUPPORTED: Self = Self(16430);

@@ -117,6 +117,62 @@ fn notify_and_delete_golden() {
 }
 
 #[test]
+fn eap_payload_golden() {
+    // RFC 3748: Identity request, a response of alice, Success; in the payload of RFC 7296, section 3.16.
+    let golden = hex!(
+        "30000009 0100 0005 01"
+        "3000000e 0207 000a 01 616c696365"
+        "00000008 0307 0004"
+    );
+    let packets = [&hex!("0100000501")[..], &hex!("0207000a01616c696365"), &hex!("03070004")];
+    let mut chain = Builder::new();
+    for (packet, expected) in packets.iter().zip([eap::Code::Request, eap::Code::Response, eap::Code::Success]) {
+        assert_eq!(eap::code(packet), Ok(expected));
+        chain.raw(PayloadType::EAP, packet);
+    }
+    assert_eq!((chain.first().0, chain.bytes()), (48, &golden[..]));
+    let second = Chain::new(PayloadType::EAP, &golden).nth(1).unwrap().unwrap();
+    assert_eq!(second.body, packets[1]);
+    assert_eq!(eap::code(&hex!("04070004")), Ok(eap::Code::Failure));
+    // One EAP packet a message.
+    assert!(Body::parse(PayloadType::EAP, &golden).is_err());
+    for bad in [
+        &hex!("")[..],
+        &hex!("010000"),
+        &hex!("01000004"),
+        &hex!("0100000601"),
+        &hex!("0100000401"),
+        &hex!("0300000501"),
+        &hex!("0000000501"),
+        &hex!("0500000501"),
+        &[&hex!("01002001")[..], &[1; 0x2001 - 4]].concat(),
+    ] {
+        assert!(eap::code(bad).is_err(), "{bad:x?}");
+    }
+}
+
+#[test]
+fn mobike_notifications_golden() {
+    for (kind, number) in [
+        (NotifyType::UNACCEPTABLE_ADDRESSES, "0000 0028"),
+        (NotifyType::UNEXPECTED_NAT_DETECTED, "0000 0029"),
+        (NotifyType::MOBIKE_SUPPORTED, "0000 400c"),
+        (NotifyType::ADDITIONAL_IP4_ADDRESS, "0000 400d"),
+        (NotifyType::ADDITIONAL_IP6_ADDRESS, "0000 400e"),
+        (NotifyType::NO_ADDITIONAL_ADDRESSES, "0000 400f"),
+        (NotifyType::UPDATE_SA_ADDRESSES, "0000 4010"),
+        (NotifyType::COOKIE2, "0000 4011"),
+        (NotifyType::NO_NATS_ALLOWED, "0000 4012"),
+        (NotifyType::EAP_ONLY_AUTHENTICATION, "0000 4021"),
+    ] {
+        let body = emitted(|out| Notify { protocol: 0, spi: &[], kind, data: &[] }.emit(out));
+        let octets = |text: &str| text.split(' ').map(|w| u16::from_str_radix(w, 16).unwrap().to_be_bytes()).collect();
+        let expected: Vec<[u8; 2]> = octets(number);
+        assert_eq!(body, expected.concat(), "{kind:?}");
+    }
+}
+
+#[test]
 fn message_golden() {
     let golden = hex!(
         "0102030405060708 0000000000000000 28202208 00000000 00000048"
@@ -166,6 +222,7 @@ proptest! {
         let _ = AuthPayload::parse(&bytes);
         let _ = CertPayload::parse(&bytes);
         let _ = Header::parse(&bytes);
+        let _ = eap::code(&bytes);
     }
 
     #[test]

@@ -47,11 +47,29 @@ pub(crate) enum Request {
     DeleteIke,
 }
 
-/// Who the peer is, and the certificates that proved it; none with a pre-shared key.
+/// Who the peer is, and the certificates that proved it; none with a pre-shared key or EAP.
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
     pub id: Arc<Identity>,
     pub chain: Arc<[Vec<u8>]>,
+    /// Whom EAP has authenticated.
+    pub eap: Option<Arc<str>>,
+}
+
+/// Of whom INITIAL_CONTACT speaks: of a user, where EAP has authenticated one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    Ike(Arc<Identity>),
+    Eap(Arc<str>),
+}
+
+impl Remote {
+    pub fn who(&self) -> Who {
+        match &self.eap {
+            Some(user) => Who::Eap(Arc::clone(user)),
+            None => Who::Ike(Arc::clone(&self.id)),
+        }
+    }
 }
 
 /// What an IKE SA leaves to its successor.

@@ -55,6 +55,8 @@ fn entry() -> PadEntry {
         dpd_delay: None,
         mlkem: true,
         force_encap: false,
+        mobike: false,
+        return_routability: true,
     }
 }
 
@@ -108,7 +110,7 @@ impl End {
                 busy: Busy::No,
             };
             let channel = Channel::new(suite, sk, keys, initiator, true, Nat::default());
-            let remote = Remote { id: Arc::new(pad.local_id.clone()), chain: Arc::default() };
+            let remote = Remote { id: Arc::new(pad.local_id.clone()), chain: Arc::default(), eap: None };
             let mut established = Established::new(ctx, channel, Arc::new(pad), remote);
             established.children.push(child);
             sa.state = State::Established(Box::new(established));

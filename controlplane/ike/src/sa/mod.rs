@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   initiator:  InitSent ──► IntermediateSent ──► AuthSent ──► Established ──► Lingering ──► Gone
-//!                     └───────────────────────────►┘             │    ▲
-//!   responder:  InitReplied ─(IKE_INTERMEDIATE)─► InitReplied ──►┘    └─ a rekeyed IKE SA starts here
+//!                     └───────────────────────────►┘  └─► EapInitiator ─►┘ │    ▲
+//!   responder:  InitReplied ─(IKE_INTERMEDIATE)─► InitReplied ────────────►┘    └─ a rekeyed IKE SA starts here
+//!                                                     └─► EapResponder ─►┘
 //! ```
 //!
 //! Each state owns what it needs and consumes itself: a step takes the state by value and returns the next one, so a
@@ -15,6 +16,8 @@ pub(crate) mod auth;
 pub(crate) mod channel;
 pub(crate) mod child;
 pub(crate) mod create_child;
+pub(crate) mod eap;
+pub(crate) mod eap_initiator;
 pub(crate) mod established;
 pub(crate) mod followup;
 pub(crate) mod informational;
@@ -36,7 +39,6 @@ use rustls_pki_types::UnixTime;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Instant;
 use window::{Incoming, Window};
 
@@ -47,7 +49,7 @@ pub type SpiSource = Box<dyn FnMut(PeerHandle) -> Option<u32> + Send>;
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// A peer is authenticated; with INITIAL_CONTACT its older incarnations go.
-    Authenticated { peer: PeerHandle, id: Arc<Identity>, initial_contact: bool },
+    Authenticated { peer: PeerHandle, remote: established::Remote, initial_contact: bool },
     /// A rekeyed IKE SA joins the table; it becomes the peer's current one when `current`.
     Adopt { sa: Box<Sa>, current: bool },
     /// Child SAs, and what is to be done about them, move to another IKE SA of the same peer, which becomes its current.
@@ -218,6 +220,10 @@ pub(crate) enum State {
     IntermediateSent(Box<intermediate::IntermediateSent>),
     /// Initiator: IKE_AUTH is out.
     AuthSent(Box<auth::AuthSent>),
+    /// Initiator: the responder is authenticated, or will be by EAP; we are being.
+    EapInitiator(Box<eap_initiator::EapInitiator>),
+    /// Responder: the initiator is being authenticated by EAP.
+    EapResponder(Box<eap::EapResponder>),
     /// Both ends are authenticated.
     Established(Box<established::Established>),
     /// Deleted.
@@ -238,6 +244,8 @@ impl State {
             Self::InitReplied(s) => Some(&mut s.channel),
             Self::IntermediateSent(s) => Some(&mut s.channel),
             Self::AuthSent(s) => Some(&mut s.channel),
+            Self::EapInitiator(s) => Some(&mut s.auth.channel),
+            Self::EapResponder(s) => Some(&mut s.channel),
             Self::Established(s) => Some(&mut s.channel),
             Self::Lingering(s) => s.channel.as_mut(),
             Self::InitSent(_) | Self::Gone => None,
@@ -248,8 +256,14 @@ impl State {
     pub fn release(&mut self, base: &Base, ctx: &mut Ctx<'_>) {
         match self {
             Self::AuthSent(s) => base.unused_spi(ctx, s.spi_in),
+            Self::EapInitiator(s) => base.unused_spi(ctx, s.auth.spi_in),
             Self::Established(s) => s.release(base, ctx),
-            Self::InitSent(_) | Self::InitReplied(_) | Self::IntermediateSent(_) | Self::Lingering(_) | Self::Gone => {}
+            Self::InitSent(_)
+            | Self::InitReplied(_)
+            | Self::IntermediateSent(_)
+            | Self::EapResponder(_)
+            | Self::Lingering(_)
+            | Self::Gone => {}
         }
     }
 
@@ -260,6 +274,7 @@ impl State {
             Self::InitReplied(_) => "init-replied",
             Self::IntermediateSent(_) => "intermediate-sent",
             Self::AuthSent(_) => "auth-sent",
+            Self::EapInitiator(_) | Self::EapResponder(_) => "eap",
             Self::Established(s) => s.phase(),
             Self::Lingering(_) | Self::Gone => "deleted",
         }
@@ -330,16 +345,23 @@ impl Sa {
             match state {
                 State::IntermediateSent(s) => s.response(base, ctx, &received),
                 State::AuthSent(s) => s.response(base, ctx, &received),
+                State::EapInitiator(s) => s.response(base, ctx, &received),
                 State::Established(s) => s.response(base, ctx, &received),
-                other @ (State::InitSent(_) | State::InitReplied(_) | State::Lingering(_) | State::Gone) => other,
+                other @ (State::InitSent(_)
+                | State::InitReplied(_)
+                | State::EapResponder(_)
+                | State::Lingering(_)
+                | State::Gone) => other,
             }
         } else {
             match state {
                 State::InitReplied(s) => s.request(base, ctx, &received),
+                State::EapResponder(s) => s.request(base, ctx, &received),
                 State::Established(s) => s.request(base, ctx, &received),
                 other @ (State::InitSent(_)
                 | State::IntermediateSent(_)
                 | State::AuthSent(_)
+                | State::EapInitiator(_)
                 | State::Lingering(_)
                 | State::Gone) => other,
             }
@@ -352,7 +374,7 @@ impl Sa {
     fn follow(&mut self, ctx: &mut Ctx<'_>, meta: Meta, nat: nat::Nat) {
         let moved = meta.remote != self.base.remote;
         match &self.state {
-            State::InitReplied(_) => {
+            State::InitReplied(_) | State::EapResponder(_) => {
                 self.base.local = meta.local;
                 self.base.remote = meta.remote;
             }
@@ -360,7 +382,12 @@ impl Sa {
                 self.base.local = meta.local;
                 self.base.remote = meta.remote;
                 if let Some(peer) = self.base.peer {
-                    ctx.events.push_back(Event::PeerMoved { peer, remote: meta.remote });
+                    ctx.events.push_back(Event::PeerMoved {
+                        peer,
+                        local: meta.local,
+                        remote: meta.remote,
+                        encap: true,
+                    });
                 }
             }
             _ => {}
@@ -384,18 +411,27 @@ impl Sa {
             if let Some(channel) = self.state.channel_mut() {
                 base.answer(ctx, channel, header.exchange, &chain);
             }
+            if let State::EapResponder(s) = &self.state {
+                // The request that the owner was asked about is answered now.
+                s.over(base, ctx, Failure::Protocol("request does not parse"));
+                self.state = State::Gone;
+            }
             return;
         }
         base.window.answered(header.message_id);
         let state = std::mem::replace(&mut self.state, State::Gone);
         self.state = match state {
             State::Established(s) => s.broken(base, ctx),
-            mut state @ (State::IntermediateSent(_) | State::AuthSent(_)) => {
+            mut state @ (State::IntermediateSent(_) | State::AuthSent(_) | State::EapInitiator(_)) => {
                 state.release(base, ctx);
                 base.failed(ctx, None, Failure::Protocol("answer does not parse"));
                 State::Gone
             }
-            other @ (State::InitSent(_) | State::InitReplied(_) | State::Lingering(_) | State::Gone) => other,
+            other @ (State::InitSent(_)
+            | State::InitReplied(_)
+            | State::EapResponder(_)
+            | State::Lingering(_)
+            | State::Gone) => other,
         };
     }
 
@@ -405,11 +441,18 @@ impl Sa {
         let answering = base.window.retransmit(ctx, base.local, base.remote);
         let state = std::mem::replace(&mut self.state, State::Gone);
         self.state = match state {
-            mut state @ (State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_)) if !answering => {
+            mut state @ (State::InitSent(_)
+            | State::IntermediateSent(_)
+            | State::AuthSent(_)
+            | State::EapInitiator(_))
+                if !answering =>
+            {
                 state.release(base, ctx);
                 base.failed(ctx, None, Failure::Timeout);
                 State::Gone
             }
+            State::EapInitiator(s) if s.until().is_some_and(|at| ctx.now >= at) => s.expire(base, ctx),
+            State::EapResponder(s) if ctx.now >= s.until => s.expire(base, ctx),
             State::InitReplied(_) if ctx.now >= base.created + ctx.policy.config.timers.half_open => {
                 // No event: whoever sends such requests from forged addresses would fill the log.
                 State::Gone
@@ -426,6 +469,8 @@ impl Sa {
         let retransmission = self.base.window.pending.as_ref().map(|p| p.next);
         let own = match &self.state {
             State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_) | State::Gone => None,
+            State::EapInitiator(s) => s.until(),
+            State::EapResponder(s) => Some(s.until),
             State::InitReplied(_) => Some(self.base.created + policy.config.timers.half_open),
             State::Established(s) => s.deadline(&self.base),
             State::Lingering(s) => return Some(s.until),
@@ -435,6 +480,6 @@ impl Sa {
 
     /// Whether it counts against the half-open limit.
     pub fn half_open(&self) -> bool {
-        matches!(self.state, State::InitReplied(_))
+        matches!(self.state, State::InitReplied(_) | State::EapResponder(_))
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
+mod eap;
 mod followup;
 mod hostile;
 mod life;

@@ -3,6 +3,8 @@
 //!
 //! Each side keeps what a data plane would: installed child SAs and the one it sends on. After every step the harness
 //! checks that what one side sends on is installed, with the same keys, on the other: rekeying may never lose a packet.
+//!
+//! EAP is scripted ([`Script`]): the owner of B asks so many times, the owner of A answers with what it was asked.
 
 use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
 use ike::*;
@@ -92,6 +94,35 @@ pub struct Nat {
     pub shift: u16,
 }
 
+/// What the owners do about EAP.
+pub struct Script {
+    /// EAP requests before the end.
+    pub rounds: u8,
+    /// Octets of each EAP packet.
+    pub size: usize,
+    /// The key of each side, made of the user's name.
+    pub msk: [fn(&str) -> Option<Vec<u8>>; 2],
+    pub mutual: bool,
+    pub accept: bool,
+    /// How long each side's owner thinks.
+    pub delay: [Duration; 2],
+    /// After so many packets an owner says nothing any more.
+    pub stalls: [u8; 2],
+}
+
+pub fn msk(user: &str) -> Option<Vec<u8>> {
+    Some(user.bytes().cycle().take(64).collect())
+}
+
+/// An EAP packet of `size` octets or more.
+pub fn eap(code: u8, id: u8, data: &str, size: usize) -> Vec<u8> {
+    let mut packet = [&[code, id, 0, 0][..], data.as_bytes()].concat();
+    packet.resize(size.max(packet.len()), b'.');
+    let length = packet.len() as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet
+}
+
 pub struct Net {
     pub ends: [Endpoint; 2],
     pub sides: [Side; 2],
@@ -115,6 +146,11 @@ pub struct Net {
     pub log: Vec<(usize, Vec<u8>)>,
     pub keepalives: usize,
     pub check: bool,
+    pub script: Script,
+    /// EAP events that an owner thinks about.
+    thinking: BTreeMap<(Instant, u64), (usize, Event)>,
+    /// The user of each EAP conversation, and how often it was asked.
+    pub users: HashMap<EapSession, (String, u8)>,
 }
 
 pub fn addr(side: usize) -> IpAddr {
@@ -138,6 +174,8 @@ pub fn entry(side: usize) -> PadEntry {
         dpd_delay: None,
         mlkem: false,
         force_encap: false,
+        mobike: false,
+        return_routability: true,
     }
 }
 
@@ -184,6 +222,17 @@ impl Net {
             log: Vec::new(),
             keepalives: 0,
             check: true,
+            script: Script {
+                rounds: 3,
+                size: 40,
+                msk: [msk; 2],
+                mutual: true,
+                accept: true,
+                delay: [Duration::ZERO; 2],
+                stalls: [u8::MAX; 2],
+            },
+            thinking: BTreeMap::new(),
+            users: HashMap::new(),
         }
     }
 
@@ -203,8 +252,12 @@ impl Net {
     }
 
     pub fn connect(&mut self) -> PeerHandle {
+        self.connect_to("peer")
+    }
+
+    pub fn connect_to(&mut self, pad: &str) -> PeerHandle {
         let (local, remote) = (SocketAddr::new(addr(A), 500), SocketAddr::new(addr(B), 500));
-        let peer = self.ends[A].initiate(self.now, "peer", local, remote).unwrap();
+        let peer = self.ends[A].initiate(self.now, pad, local, remote).unwrap();
         self.flush();
         peer
     }
@@ -276,9 +329,61 @@ impl Net {
                         s.children.remove(&spi_in);
                     }
                 }
-                Event::PeerMoved { .. } | Event::AuthFailed { .. } => {}
+                Event::EapStart { .. } | Event::EapResponse { .. } | Event::EapRequest { .. } => {
+                    self.sequence += 1;
+                    let at = self.now + self.script.delay[side];
+                    self.thinking.insert((at, self.sequence), (side, event.clone()));
+                }
+                Event::PeerMoved { .. } | Event::AuthFailed { .. } | Event::EapEnd { .. } => {}
             }
             s.events.push(event);
+        }
+    }
+
+    /// What an owner does about an EAP event.
+    fn think(&mut self, side: usize, event: Event) {
+        let (end, script, now) = (&mut self.ends[side], &self.script, self.now);
+        match event {
+            Event::EapStart { session, .. } => {
+                self.users.insert(session, (String::new(), 1));
+                if script.stalls[B] > 0 {
+                    end.eap_request(now, session, &eap(1, 0, "\x01", 0)).unwrap();
+                }
+            }
+            Event::EapResponse { session, packet } => {
+                let (user, asked) = self.users.get_mut(&session).unwrap();
+                if *asked == 1 {
+                    *user = String::from_utf8(packet[5..].to_vec()).unwrap().trim_end_matches('.').to_owned();
+                } else {
+                    assert_eq!(packet, eap(2, *asked - 1, "\x63what", script.size));
+                }
+                let id = *asked;
+                *asked += 1;
+                if id >= script.stalls[B] {
+                } else if id < script.rounds {
+                    end.eap_request(now, session, &eap(1, id, "\x63what", script.size)).unwrap();
+                } else if script.accept {
+                    let (identity, msk) = (user.clone(), (script.msk[B])(user).map(Into::into));
+                    let success = EapSuccess { identity, msk, mutual: script.mutual };
+                    end.eap_success(now, session, &eap(3, id, "", 0), success).unwrap();
+                } else {
+                    end.eap_failure(now, session, &eap(4, id, "", 0)).unwrap();
+                }
+            }
+            Event::EapRequest { peer, packet } => {
+                let user = format!("user{}@example.net", peer.0);
+                if packet[1] >= script.stalls[A] {
+                } else if packet[0] == 3 {
+                    end.eap_key(now, peer, (script.msk[A])(&user).map(Into::into)).unwrap();
+                } else if packet[4] == 1 {
+                    let answer = eap(2, 0, &format!("\x01{user}"), script.size);
+                    end.eap_response(now, peer, &answer).unwrap();
+                } else {
+                    let answer = [&[2], &packet[1..]].concat();
+                    end.eap_response(now, peer, &answer).unwrap();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -365,11 +470,15 @@ impl Net {
         self.flush();
         loop {
             let arrival = self.queue.keys().next().map(|k| k.0);
-            let timeouts = [self.ends[A].poll_timeout(), self.ends[B].poll_timeout()];
+            let thought = self.thinking.keys().next().map(|k| k.0);
+            let timeouts = [self.ends[A].poll_timeout(), self.ends[B].poll_timeout(), thought];
             let next = arrival.into_iter().chain(timeouts.into_iter().flatten()).min();
             let Some(next) = next.filter(|at| *at <= until) else { break };
             self.now = self.now.max(next);
-            if arrival == Some(next) {
+            if thought == Some(next) {
+                let (_, (side, event)) = self.thinking.pop_first().unwrap();
+                self.think(side, event);
+            } else if arrival == Some(next) {
                 let (_, (to, meta, data)) = self.queue.pop_first().unwrap();
                 self.ends[to].handle_input(self.now, meta, &data);
             } else {

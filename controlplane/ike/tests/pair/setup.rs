@@ -5,7 +5,7 @@ use ike::auth::{IdMatch, LocalAuth, RemoteAuth};
 use ike::*;
 use std::sync::Arc;
 
-fn ends(change: impl Fn(usize, &mut PadEntry)) -> Net {
+pub fn ends(change: impl Fn(usize, &mut PadEntry)) -> Net {
     let [a, b] = [A, B].map(|side| {
         let mut e = entry(side);
         change(side, &mut e);
@@ -186,7 +186,7 @@ fn authority() -> (rcgen::Certificate, rcgen::KeyPair) {
     (params.self_signed(&key).unwrap(), key)
 }
 
-fn certificates(names: [&str; 2]) -> Net {
+pub fn certificates(names: [&str; 2], change: impl Fn(usize, &mut PadEntry)) -> Net {
     let (ca, ca_key) = authority();
     let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -202,6 +202,7 @@ fn certificates(names: [&str; 2]) -> Net {
         if side == B {
             e.remote = IdMatch::Any;
         }
+        change(side, e);
     });
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     for end in &mut net.ends {
@@ -213,7 +214,7 @@ fn certificates(names: [&str; 2]) -> Net {
 #[test]
 fn certificates_and_fragmentation() {
     for bad in [false, true] {
-        let mut net = certificates(["client.example.net", "gateway.example.net"]);
+        let mut net = certificates(["client.example.net", "gateway.example.net"], |_, _| ());
         if bad {
             net.bad_link();
         }
@@ -226,13 +227,13 @@ fn certificates_and_fragmentation() {
 #[test]
 fn a_certificate_proves_its_own_name_only() {
     // H22: a valid certificate of somebody else.
-    let mut net = certificates(["other.example.net", "gateway.example.net"]);
+    let mut net = certificates(["other.example.net", "gateway.example.net"], |_, _| ());
     net.connect();
     net.run(60);
     assert!(matches!(net.sides[B].auth_failures()[..], [Failure::Authentication(_)]));
     assert_eq!(net.sides[A].downs(), [DownReason::Failed(Failure::RefusedByPeer)]);
     // And of a false gateway: the initiator refuses, and the responder learns it.
-    let mut net = certificates(["client.example.net", "other.example.net"]);
+    let mut net = certificates(["client.example.net", "other.example.net"], |_, _| ());
     net.check = false;
     net.connect();
     net.run(60);

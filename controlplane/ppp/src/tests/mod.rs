@@ -1,13 +1,15 @@
 //! Both ends of a link over a lossy, duplicating, reordering wire, on a virtual clock; and single ends against
 //! packets as pppd sends them.
 
+mod methods;
 mod scripted;
 
 use crate::message::{Packet, code, protocol};
 use crate::{
     AuthMethod, AuthVerdict, Config, Credentials, DownReason, Event, InterfaceId, IpcpConfig, Ipv6cpConfig, Link,
-    NetworkConfig, Phase, Proof, Secret, chap,
+    NetworkConfig, Phase, Proof, Reply, Secret, chap,
 };
+use ::eap::mschap;
 use hex_literal::hex;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -33,6 +35,12 @@ struct End {
     network: NetworkConfig,
     /// What this end accepts of the other.
     secret: &'static str,
+    /// How it does in EAP, and the conversation.
+    eap_methods: Vec<::eap::Method>,
+    eap: Option<::eap::Server>,
+    eap_rng: StdRng,
+    /// It accepts everybody.
+    impostor: bool,
     events: Vec<Event>,
 }
 
@@ -43,21 +51,48 @@ impl End {
             self.events.push(event.clone());
             match event {
                 Event::AuthRequest(request) => {
+                    let mut reply = Reply::from("welcome");
                     let good = match &request.proof {
                         Proof::Pap { password } => password.expose() == self.secret.as_bytes(),
                         Proof::ChapMd5 { id, challenge, response } => {
                             chap::verify(self.secret.as_bytes(), *id, challenge, response)
                         }
+                        Proof::MsChapV2 { challenge, response, .. } => {
+                            let (secret, name) = (self.secret.as_bytes(), &request.name);
+                            let response = mschap::Response::parse(response);
+                            let proof = response.authenticator_response(secret, name, challenge);
+                            reply.mschap = Some(mschap::success_message(&proof, "welcome"));
+                            response.verify(secret, name, challenge)
+                        }
                     };
-                    let verdict = match good {
-                        true => AuthVerdict::Accept("welcome".into()),
+                    let verdict = match good || self.impostor {
+                        true => AuthVerdict::Accept(reply),
                         false => AuthVerdict::Reject("no".into()),
                     };
                     self.link.auth_result(now, verdict);
                 }
+                Event::EapResponse(response) => self.eap(now, &response.packet),
                 Event::LinkUp { .. } => self.link.start_network(now, self.network.clone()),
                 _ => {}
             }
+        }
+    }
+
+    /// The EAP server behind the AAA: a new one for each conversation.
+    fn eap(&mut self, now: Instant, packet: &[u8]) {
+        use ::eap::{Packet, Server, Step, Type};
+        if self.impostor {
+            return self.link.auth_result(now, AuthVerdict::Accept("".into()));
+        }
+        if matches!(Packet::parse(packet), Some(Packet::Response { kind: Type::IDENTITY, .. })) {
+            self.eap = Some(Server::new(&self.eap_methods, b"aaa", self.secret.as_bytes()));
+        }
+        let reply = |packet| Reply { eap: Some(packet), ..Reply::default() };
+        match self.eap.as_mut().unwrap().handle(packet, &mut self.eap_rng) {
+            Step::Request(request) => self.link.eap_request(now, &request),
+            Step::Success(packet) => self.link.auth_result(now, AuthVerdict::Accept(reply(packet))),
+            Step::Failure(packet) => self.link.auth_result(now, AuthVerdict::Reject(reply(packet))),
+            Step::Discard => panic!("the link let something through that answers nothing"),
         }
     }
 
@@ -90,7 +125,16 @@ impl Sim {
             Ipv6cpConfig { local_iid: Some(InterfaceId([0, 0, 0, 0, 0, 0, 0, 1])), peer_iid: None },
         );
         let client_net = both(IpcpConfig { request_dns: true, ..IpcpConfig::default() }, Ipv6cpConfig::default());
-        let end = |link, network, secret| End { link, network, secret, events: Vec::new() };
+        let end = |link, network, secret| End {
+            link,
+            network,
+            secret,
+            eap_methods: vec![::eap::Method::MsChapV2],
+            eap: None,
+            eap_rng: StdRng::seed_from_u64(seed + 3000),
+            impostor: false,
+            events: Vec::new(),
+        };
         Self {
             now,
             ends: [

@@ -57,7 +57,7 @@ fn pppd_as_the_peer() {
 }
 
 /// Brings LCP up against a scripted peer and returns the link.
-fn lcp_open(now: Instant, config: Config) -> Link {
+pub(super) fn lcp_open(now: Instant, config: Config) -> Link {
     let mut l = lcp_open_or_not(now, config);
     assert_eq!(l.poll_transmit().unwrap()[2], code::CONFIGURE_ACK);
     l
@@ -72,7 +72,7 @@ fn no_network_protocol_before_authentication() {
     l.start_network(now, NetworkConfig { ipv4: Some(IpcpConfig::default()), ipv6: Some(Ipv6cpConfig::default()) });
     l.handle_input(now, &hex!("8021 0101 000a 0306 0a000007"));
     l.handle_input(now, &hex!("8057 0101 000e 010a 0000000000000002"));
-    l.auth_result(now, AuthVerdict::Accept(String::new()));
+    l.auth_result(now, AuthVerdict::Accept("".into()));
     assert_eq!(l.poll_transmit(), None);
     assert_eq!(l.poll_event(), None);
     assert_eq!(l.phase(), Phase::Authenticate);
@@ -186,14 +186,17 @@ fn an_assigned_address_is_not_negotiable() {
 }
 
 fn config_strategy() -> impl Strategy<Value = Config> {
-    (0..4u8, any::<bool>()).prop_map(|(demand, creds)| Config {
+    use AuthMethod::{ChapMd5, Eap, MsChapV2, Pap};
+    (0..6u8, any::<bool>()).prop_map(|(demand, creds)| Config {
         demand: match demand {
             0 => vec![],
             1 => vec![AuthMethod::Pap],
             2 => vec![AuthMethod::ChapMd5],
+            3 => vec![AuthMethod::MsChapV2],
+            4 => vec![AuthMethod::Eap],
             _ => vec![AuthMethod::ChapMd5, AuthMethod::Pap],
         },
-        credentials: credentials("s", &[AuthMethod::ChapMd5, AuthMethod::Pap]).filter(|_| creds),
+        credentials: credentials("s", &[ChapMd5, Pap, MsChapV2, Eap]).filter(|_| creds),
         ..Config::default()
     })
 }
@@ -203,12 +206,12 @@ proptest! {
     /// without authentication.
     #[test]
     fn garbage(config in config_strategy(), frames in prop::collection::vec(
-        (0..7usize, 0..16u8, 0..4u8, prop::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..60)) {
+        (0..8usize, 0..16u8, 0..4u8, prop::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..60)) {
         let mut now = Instant::now();
         let demands = !config.demand.is_empty();
         let mut l = lcp_open_or_not(now, config);
         for (number, code, id, data, raw) in frames {
-            let number = [0xc021, 0xc023, 0xc223, 0x8021, 0x8057, 0x80fd, 0x0021][number];
+            let number = [0xc021, 0xc023, 0xc223, 0x8021, 0x8057, 0x80fd, 0x0021, 0xc227][number];
             if raw {
                 let mut frame = u16::to_be_bytes(number).to_vec();
                 frame.extend(&data);
@@ -217,6 +220,9 @@ proptest! {
                 l.handle_input(now, &Packet { code, id, data: &data }.frame(number));
             }
             while let Some(event) = l.poll_event() {
+                if let Event::EapResponse(_) = event {
+                    l.eap_request(now, &data);
+                }
                 if let Event::LinkUp { .. } = event {
                     prop_assert!(!demands);
                     l.start_network(now, NetworkConfig { ipv4: Some(IpcpConfig::default()), ipv6: Some(Ipv6cpConfig::default()) });
