@@ -93,10 +93,12 @@ fn entry(
             let trust = trust.map_err(|e| error(format!("{path}.ca"), e))?;
             RemoteAuth::Certificate(Arc::new(trust.strict_crl(peer.strict_crl)))
         }
+        PeerAuth::Eap => RemoteAuth::Eap,
     };
-    let local_auth = match peer.local_auth.unwrap_or(peer.auth) {
+    let local_auth = match peer.proves_us() {
         PeerAuth::Psk => LocalAuth::psk(psk()?.bytes()),
         PeerAuth::Certificate => own.cloned().ok_or_else(|| error("ike.certificate", "missing"))?,
+        PeerAuth::Eap => LocalAuth::Eap,
     };
     let profile = peer.softwire.as_deref().and_then(|name| config.mesh.profile(name));
     let identity = match profile.and_then(|f| f.identity.as_deref()) {

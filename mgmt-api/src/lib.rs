@@ -16,6 +16,7 @@
 //! | `GET /api/v1/bgp/neighbours/ADDRESS/routes/in`, `.../out` | Adj-RIB-In and Adj-RIB-Out, in pages |
 //! | `POST /api/v1/bgp/neighbours/ADDRESS/clear`, `soft-in`, `soft-out`, `disable`, `enable` | actions |
 //! | `GET /api/v1/bgp/rtr` | RPKI caches |
+//! | `GET /api/v1/radius` | RADIUS servers, accounting, dynamic authorization |
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
@@ -29,6 +30,7 @@
 mod bgp;
 mod metrics;
 mod problem;
+mod radius;
 mod rtr;
 
 use axum::extract::{Path, State};
@@ -61,6 +63,7 @@ pub fn router(northbound: Northbound) -> Router {
         .nest("/bgp", bgp::routes())
         .route("/bfd", get(bfd))
         .route("/bgp/rtr", get(rtr::caches))
+        .route("/radius", get(radius::radius))
         .route("/tunnels", get(tunnels))
         .route("/sessions", get(sessions))
         .route("/spd", get(spd))

@@ -22,9 +22,11 @@ pub(crate) async fn scrape(State(n): State<Northbound>) -> Result<impl IntoRespo
     let measured = crate::ask(&n, Query::MeshMetrics).await?;
     let sessions = crate::ask(&n, Query::Bfd).await?;
     let caches = crate::ask(&n, Query::Rtr).await?;
+    let radius = crate::ask(&n, Query::Radius).await?;
     let mut registry = registry(&counters, &status);
     mesh::register(&mut registry, &neighbours, &measured, &sessions);
     crate::rtr::metrics(&mut registry, &caches);
+    crate::radius::metrics(&mut registry, &radius);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))

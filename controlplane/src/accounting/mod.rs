@@ -105,11 +105,11 @@ impl Accounting {
                     if kind == Kind::Stop {
                         self.open.remove(&session);
                     }
-                    self.next = self.next.max(number + 1);
+                    self.next = self.next.max(number.saturating_add(1));
                     self.pending.insert(number, Pending { session, kind, record });
                 }
                 Ok(Line::Taken(number)) => {
-                    self.next = self.next.max(number + 1);
+                    self.next = self.next.max(number.saturating_add(1));
                     self.pending.remove(&number);
                 }
                 Ok(Line::Open { session, at, about }) => drop(self.open.insert(session, (at, about))),
@@ -287,3 +287,6 @@ impl Accounting {
         self.radius.poll_timeout().into_iter().chain(self.retry.first().map(|r| r.0)).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,8 @@ pub struct Peer {
     /// everybody under a list that is out of date.
     #[serde(default)]
     pub strict_crl: bool,
-    /// We prove ourselves by our certificate to a peer that uses a PSK, or by the PSK as well.
+    /// We prove ourselves by our certificate to a peer that uses a PSK, or by the PSK as well; with `eap` by EAP alone
+    /// (RFC 5998).
     #[serde(default)]
     pub local_auth: Option<PeerAuth>,
     /// It is an AFBR: the profile in `mesh.profiles` that protects the softwire to it.
@@ -131,6 +132,15 @@ pub struct Peer {
     /// The peer may move to another address (MOBIKE, RFC 4555).
     #[serde(default = "yes")]
     pub mobike: bool,
+}
+
+impl Peer {
+    /// How we prove ourselves to it.
+    pub fn proves_us(&self) -> PeerAuth {
+        // EAP proves us only where the operator says that it is enough (RFC 5998).
+        let own = if self.auth == PeerAuth::Eap { PeerAuth::Certificate } else { self.auth };
+        self.local_auth.unwrap_or(own)
+    }
 }
 
 fn yes() -> bool {

@@ -5,6 +5,8 @@
 mod mesh;
 mod policy;
 
+use super::aaa::Source;
+use super::ike::PppPolicy;
 use super::{Config, PeerAuth, PoolSet, Protection, Subscriber, protection};
 use ::bgp::neighbour::RemoteAs;
 use dataplane_api::Zone;
@@ -197,9 +199,21 @@ fn ike(c: &Config, p: &mut Problems) {
                 format!("{path}.crl"),
                 "strict_crl: true refuses every certificate without a revocation list, and none is named",
             ),
-            PeerAuth::Psk | PeerAuth::Certificate => {}
+            PeerAuth::Eap if !c.aaa.order().contains(&Source::Radius) => {
+                p.add(format!("{path}.auth"), "EAP takes a RADIUS server: aaa.servers has none that authenticates")
+            }
+            PeerAuth::Eap if peer.softwire.is_some() || peer.bgp => {
+                p.add(format!("{path}.auth"), "an AFBR proves itself by a key or a certificate")
+            }
+            PeerAuth::Psk | PeerAuth::Certificate | PeerAuth::Eap => {}
         }
-        let local = peer.local_auth.unwrap_or(peer.auth);
+        if peer.ppp != PppPolicy::Demand && peer.auth != PeerAuth::Eap {
+            p.add(format!("{path}.ppp"), "only EAP tells the user in IKE (H23)");
+        }
+        let local = peer.proves_us();
+        if local == PeerAuth::Eap && peer.auth != PeerAuth::Eap {
+            p.add(format!("{path}.local_auth"), "EAP proves us only to a peer that it proves, too (RFC 5998)");
+        }
         if local == PeerAuth::Certificate && k.certificate.is_none() {
             p.add("ike.certificate", format!("peer \"{}\" expects a certificate of ours", peer.name));
         }

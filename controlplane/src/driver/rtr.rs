@@ -4,8 +4,9 @@
 //! ends. The driver's loop is told each complete answer and says whether it can be: a cache that is wrong is let go.
 //! Nothing of an answer counts until its End of Data.
 
+use super::tls;
 use crate::config::Config;
-use crate::config::rtr::{RtrCache, Tls};
+use crate::config::rtr::RtrCache;
 use crate::gateway::Gateway;
 use crate::rtr::{Fault, MOST, Timers, Update};
 use anyhow::Context as _;
@@ -14,8 +15,6 @@ use ipnet::IpNet;
 use rpki::rtr::client::{Client, PayloadError, PayloadTarget, PayloadUpdate};
 use rpki::rtr::{Action, Payload, Timing};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
@@ -132,8 +131,8 @@ async fn connect(
             Ok(stream) => talk(cache, stream, tell, told).await,
             Err(error) => Err(error),
         },
-        Some((connector, name)) => {
-            let secured = async { connector.connect(name.clone(), tcp(reach).await?).await };
+        Some(tls) => {
+            let secured = async { tls.connector.connect(tls.name.clone(), tcp(reach).await?).await };
             match within(CONNECT, secured).await {
                 Ok(stream) => talk(cache, stream, tell, told).await,
                 Err(error) => Err(error),

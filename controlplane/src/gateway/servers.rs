@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::config::aaa::{Dynamic, Server, Transport};
 use crate::northbound::{RadiusInfo, RadiusServerInfo};
 use radius::{Client, LinkId, LinkOp, Secret, ServerConfig};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub fn of_purpose(config: &Config, accounting: bool) -> impl Iterator<Item = &Se
 }
 
 /// A client's configuration.
-pub(super) fn client(config: &Config, accounting: bool) -> radius::Config {
+pub(crate) fn client(config: &Config, accounting: bool) -> radius::Config {
     let server = |s: &Server| ServerConfig {
         name: s.name.clone(),
         address: s.remote(accounting),
@@ -144,7 +145,7 @@ impl Gateway {
                 alive: s.alive,
                 in_flight: s.in_flight,
                 links: s.links,
-                counters: counters(&s.counters),
+                counters: counters(s.counters),
             };
             client.servers().map(row).collect::<Vec<_>>()
         };
@@ -159,4 +160,16 @@ impl Gateway {
             dynamic_discards: discards.map(|(reason, n)| (reason.name().to_owned(), *n)).collect(),
         }
     }
+}
+
+fn counters(c: &radius::client::Counters) -> BTreeMap<String, u64> {
+    let plain = [
+        ("requests", c.requests),
+        ("retransmissions", c.retransmissions),
+        ("timeouts", c.timeouts),
+        ("replies", c.replies),
+        ("probes", c.probes),
+    ];
+    let discards = c.discards.iter().map(|(reason, n)| (format!("discarded_{}", reason.name()), *n));
+    plain.into_iter().map(|(name, n)| (name.to_owned(), n)).chain(discards).collect()
 }

@@ -1,0 +1,45 @@
+//! RADIUS: `GET /radius`, and its metrics.
+
+use crate::{Answer, ask};
+use axum::Json;
+use axum::extract::State;
+use controlplane::northbound::{Northbound, Query, RadiusInfo};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+pub(crate) async fn radius(State(n): State<Northbound>) -> Answer<RadiusInfo> {
+    ask(&n, Query::Radius).await.map(Json)
+}
+
+/// Adds what a scrape shows of it.
+pub(crate) fn metrics(registry: &mut Registry, radius: &RadiusInfo) {
+    type Labels = Vec<(&'static str, String)>;
+    type Gauges = Family<Labels, Gauge>;
+    type Counters = Family<Labels, Counter>;
+    let (up, waiting, events, discards) =
+        (Gauges::default(), Gauges::default(), Counters::default(), Counters::default());
+    registry.register("radius_server_up", "RADIUS servers that answer", up.clone());
+    registry.register("radius_server_in_flight", "Requests that wait for a RADIUS server", waiting.clone());
+    registry.register("radius_server_events", "What was sent to, received from and dropped of a server", events.clone());
+    registry.register("radius_dynamic_discards", "Requests of dynamic authorization that were dropped", discards.clone());
+    for s in &radius.servers {
+        let server = vec![("server", s.name.clone()), ("purpose", s.purpose.to_owned())];
+        up.get_or_create(&server).set(i64::from(s.alive));
+        waiting.get_or_create(&server).set(i64::try_from(s.in_flight).unwrap_or(i64::MAX));
+        for (event, n) in &s.counters {
+            let labels = server.iter().cloned().chain([("event", event.clone())]).collect();
+            events.get_or_create(&labels).inc_by(*n);
+        }
+    }
+    for (reason, n) in &radius.dynamic_discards {
+        discards.get_or_create(&vec![("reason", reason.clone())]).inc_by(*n);
+    }
+    let pending: Gauge = Gauge::default();
+    pending.set(i64::try_from(radius.records_pending).unwrap_or(i64::MAX));
+    registry.register("accounting_records_pending", "Accounting records that no server has taken yet", pending);
+    let taken: Counter = Counter::default();
+    taken.inc_by(radius.records_taken);
+    registry.register("accounting_records_taken", "Accounting records that a server has taken", taken);
+}
