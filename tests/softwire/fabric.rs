@@ -12,6 +12,7 @@
 //! come in on the queue that a hash of its address names, so that half of them are handed from worker to worker.
 
 use crate::ports::DataPlane;
+use crate::servers::Servers;
 use controlplane::config::Config;
 use controlplane::gateway::Gateway;
 use controlplane::program::Output;
@@ -58,6 +59,7 @@ pub struct Fabric {
     pub routes: HashMap<String, SessionId>,
     pub sessions: HashMap<SessionId, Session>,
     pub audit: Vec<controlplane::audit::Record>,
+    pub servers: Servers,
     inbound: HashMap<IpAddr, SaIn>,
     forged: usize,
     flight: VecDeque<(Instant, IpAddr, Frame)>,
@@ -84,6 +86,7 @@ impl Fabric {
             routes: HashMap::new(),
             sessions: HashMap::new(),
             audit: Vec::new(),
+            servers: Servers::new(),
             inbound: HashMap::new(),
             forged: 0,
             flight: VecDeque::new(),
@@ -116,7 +119,7 @@ impl Fabric {
             }
             let frame = self.flight.front().map(|f| f.0);
             let timers = self.clients.iter_mut().filter_map(|c| c.initiator.poll_timeout()).min();
-            let next = [frame, timers, self.gateway.poll_timeout()].into_iter().flatten().min();
+            let next = [frame, timers, self.gateway.poll_timeout(), self.servers.due()].into_iter().flatten().min();
             match next {
                 Some(t) if t <= end => self.now = self.now.max(t),
                 _ => {
@@ -173,6 +176,7 @@ impl Fabric {
             for packet in self.data_plane.sent(ACCESS) {
                 self.towards_client(&packet);
             }
+            busy |= self.servers.carry(now, &mut self.gateway);
             while let Some(r) = self.gateway.poll_audit() {
                 self.audit.push(r);
             }

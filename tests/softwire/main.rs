@@ -4,6 +4,8 @@
 
 mod fabric;
 mod ports;
+mod radius;
+mod servers;
 
 use controlplane::audit::Verb;
 use fabric::{Fabric, GATEWAY, ROUTER, SERVER};

@@ -1,0 +1,232 @@
+//! Subscribers from RADIUS, through the whole gateway: control plane, workers, initiators and servers on one clock.
+
+use crate::fabric::{Fabric, SERVER};
+use crate::servers::{SECRET, dynamic};
+use crate::{SECOND, address6, client, complete, dead, packet, yaml};
+use controlplane::audit::Verb;
+use dataplane_api::{Rate, SessionId};
+use radius::attribute::*;
+use radius::{AttributeList, Code, vendor};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+const COA: &str = "127.0.0.2:9000";
+
+fn config(n: usize) -> String {
+    let text = yaml(n, "");
+    let (before, _) = text.split_once("subscribers:").unwrap();
+    format!(
+        "{before}filters: [{{ name: none, rules: [{{ action: deny }}] }}]\n\
+         aaa:\n  servers:\n    - {{ name: a, address: 127.0.0.1, secret: radius-secret, timeout: 500ms, tries: 2, dead_time: 5s }}\n\
+         \x20   - {{ name: b, address: 127.0.0.3, secret: radius-secret, timeout: 500ms, tries: 2, dead_time: 5s }}\n\
+         \x20 dynamic: {{ listen: [], clients: [{{ address: 127.0.0.2, secret: radius-secret }}] }}\n"
+    )
+    .replace("listen: []", "listen: [\"127.0.0.1:3799\"]")
+}
+
+/// A gateway whose servers know `n` users, each accepted with what `fill` says.
+fn fabric(n: usize, fill: impl Fn(usize, &mut AttributeList)) -> Fabric {
+    let mut f = Fabric::new(&config(n), 0.0);
+    f.gateway.start_accounting(f.now, [].into_iter());
+    for i in 0..n {
+        let mut list = AttributeList::new();
+        fill(i, &mut list);
+        f.servers.users.insert(format!("u{i}"), (format!("secret-{i}").into_bytes(), list));
+    }
+    f
+}
+
+fn up(f: &mut Fabric, i: usize) {
+    assert!(f.run(30 * SECOND, |f| complete(f, i)), "{:?} {:?} {:?}", f.clients[i].events, f.drops(), f.audit);
+}
+
+fn session(f: &Fabric) -> SessionId {
+    assert_eq!(f.sessions.len(), 1);
+    *f.sessions.keys().next().unwrap()
+}
+
+#[test]
+fn an_accept_says_what_the_subscriber_gets() {
+    let mut f = fabric(1, |_, l| {
+        l.ipv4(FRAMED_IP_ADDRESS, Ipv4Addr::new(10, 99, 7, 7));
+        l.ipv6_prefix(FRAMED_IPV6_PREFIX, "2001:db8:77::".parse().unwrap(), 64);
+        l.ipv6_prefix(DELEGATED_IPV6_PREFIX, "2001:db8:7700::".parse().unwrap(), 56);
+        l.text(FRAMED_ROUTE, "172.20.0.0/16 10.99.7.7 1").text(FRAMED_IPV6_ROUTE, "2001:db8:aaaa::/48 :: 1");
+        l.u32(FRAMED_MTU, 1300).u32(vendor::RATE_UP, 8000).text(FILTER_ID, "none");
+        l.interface_id(FRAMED_INTERFACE_ID, [0, 0, 0, 0, 0, 0, 0, 0x77]);
+    });
+    f.add(client(0));
+    up(&mut f, 0);
+    let id = session(&f);
+    for prefix in ["10.99.7.7/32", "2001:db8:77::/64", "2001:db8:7700::/56", "172.20.0.0/16", "2001:db8:aaaa::/48"] {
+        assert_eq!(f.routes.get(prefix), Some(&id), "{prefix} {:?}", f.routes);
+    }
+    let s = f.sessions[&id];
+    assert_eq!((s.mtu, s.rate.down), (1300, None));
+    assert_eq!(s.rate.up, Some(Rate { bits_per_second: 8_000_000, burst: 100_000 }));
+    assert_eq!(s.inner.link_local, Some("fe80::77".parse().unwrap()));
+    // The filter lets nothing through.
+    let own = address6(&f, 0).unwrap();
+    f.clients[0].initiator.handle_inner(f.now, &packet(own, SERVER.parse().unwrap(), b"up"));
+    f.run(SECOND, |_| false);
+    assert_eq!((f.drops().get("filtered"), f.core.len()), (Some(&1), 0));
+}
+
+// Records and the subscriber agree to the octet, also on what passed last.
+#[test]
+fn the_last_record_has_the_last_packet() {
+    let mut f = fabric(1, |_, _| ());
+    f.add(client(0));
+    up(&mut f, 0);
+    let far: Ipv6Addr = SERVER.parse().unwrap();
+    let own = address6(&f, 0).unwrap();
+    let (mut input, mut output) = (0, 0);
+    for n in 0..20 {
+        let payload = vec![7; n * 10];
+        let (there, back) = (packet(own, far, &payload), packet(far, own, &[&payload[..], b"xx"].concat()));
+        (input, output) = (input + there.len() as u64, output + back.len() as u64);
+        f.clients[0].initiator.handle_inner(f.now, &there);
+        f.core_packet(&back);
+        f.run(SECOND / 10, |_| false);
+    }
+    assert_eq!((f.core.len(), f.clients[0].inner.len()), (20, 20));
+    f.clients[0].initiator.close(f.now);
+    f.run(30 * SECOND, |f| f.gateway.is_idle());
+    let (start, stop) = (f.servers.of("u0", 1), f.servers.of("u0", 2));
+    assert_eq!((start.len(), stop.len()), (1, 1), "{:?}", f.servers.records);
+    assert_eq!((stop[0].session.as_str(), stop[0].cause), (start[0].session.as_str(), 1));
+    assert_eq!((stop[0].input, stop[0].output), (input, output));
+}
+
+#[test]
+fn what_cannot_be_honoured_is_a_reject_that_names_the_attribute() {
+    let mut f = fabric(4, |i, l| match i {
+        0 => drop(l.text(FRAMED_POOL, "nowhere")),
+        1 => drop(l.text(FILTER_ID, "unknown")),
+        2 => drop(l.ipv6_prefix(FRAMED_IPV6_PREFIX, "2001:db8::".parse().unwrap(), 48)),
+        _ => drop(l.u32(SERVICE_TYPE, 1)),
+    });
+    for i in 0..4 {
+        f.add(client(i));
+    }
+    assert!(f.run(60 * SECOND, |f| (0..4).all(|i| dead(f, i).is_some())));
+    for (i, name) in ["Framed-Pool", "Filter-Id", "Framed-IPv6-Prefix", "Service-Type"].iter().enumerate() {
+        let user = format!("u{i}");
+        let reject = f.audit.iter().find(|r| r.verb == Verb::Reject && r.user.as_deref() == Some(&user)).unwrap();
+        assert!(reject.reason.starts_with(name), "{}", reject.reason);
+    }
+    assert!(f.sessions.is_empty() && f.routes.is_empty());
+}
+
+// H3: the same user takes over, another one does not.
+#[test]
+fn an_address_has_one_holder() {
+    let mut f = fabric(2, |_, l| drop(l.ipv4(FRAMED_IP_ADDRESS, Ipv4Addr::new(10, 99, 7, 7))));
+    f.add(client(0));
+    up(&mut f, 0);
+    f.add(client(1));
+    assert!(f.run(30 * SECOND, |f| dead(f, 1).is_some()));
+    let reject = f.audit.iter().find(|r| r.verb == Verb::Reject).unwrap();
+    assert_eq!(reject.reason, "Framed-IP-Address: in use by another subscriber");
+    let again = softwire_initiator::Config { local: [198, 18, 9, 9].into(), ..client(0) };
+    f.add(again);
+    up(&mut f, 2);
+    f.run(30 * SECOND, |f| f.sessions.len() == 1);
+    assert_eq!(f.routes["10.99.7.7/32"], session(&f));
+    let ended: Vec<_> = f.servers.of("u0", 2).iter().map(|r| r.cause).collect();
+    assert_eq!((f.servers.of("u0", 1).len(), ended), (2, vec![13]));
+}
+
+#[test]
+fn time_limits_end_a_session_with_their_cause() {
+    let mut f = fabric(2, |i, l| drop(l.u32(if i == 0 { SESSION_TIMEOUT } else { IDLE_TIMEOUT }, 20)));
+    for i in 0..2 {
+        f.add(client(i));
+        up(&mut f, i);
+    }
+    f.run(15 * SECOND, |_| false);
+    assert_eq!(f.sessions.len(), 2);
+    assert!(f.run(60 * SECOND, |f| f.sessions.is_empty()), "{:?}", f.audit);
+    f.run(SECOND, |_| false);
+    assert_eq!((f.servers.of("u0", 2)[0].cause, f.servers.of("u1", 2)[0].cause), (5, 4));
+}
+
+#[test]
+fn a_session_is_changed_and_ended_from_outside() {
+    let mut f = fabric(1, |_, _| ());
+    f.add(client(0));
+    up(&mut f, 0);
+    let (now, from): (_, SocketAddr) = (f.now, COA.parse().unwrap());
+    let list = |fill: &dyn Fn(&mut AttributeList)| {
+        let mut list = AttributeList::new();
+        list.u32(EVENT_TIMESTAMP, 0);
+        fill(&mut list);
+        list
+    };
+    let mut id = 0;
+    let mut say = |f: &mut Fabric, code, fill: &dyn Fn(&mut AttributeList)| {
+        id += 1;
+        dynamic(&mut f.gateway, now, from, code, id, &list(fill))
+    };
+    let coa = Code::CoaRequest;
+    for (cause, fill) in [
+        (503, &(|l: &mut AttributeList| drop(l.text(USER_NAME, "nobody"))) as &dyn Fn(&mut AttributeList)),
+        (401, &|l| drop(l.text(USER_NAME, "u0").u32(FRAMED_MTU, 1000))),
+        (402, &|l| drop(l.u32(SESSION_TIMEOUT, 9))),
+        (403, &|l| drop(l.text(USER_NAME, "u0").text(NAS_IDENTIFIER, "another"))),
+        (407, &|l| drop(l.text(USER_NAME, "u0").text(FILTER_ID, "unknown"))),
+    ] {
+        assert_eq!(say(&mut f, coa, fill), Some((Code::CoaNak, cause)));
+    }
+    assert_eq!(f.sessions[&session(&f)].filter, None);
+    let changed = say(&mut f, coa, &|l| drop(l.text(USER_NAME, "u0").u32(vendor::RATE_DOWN, 64).text(FILTER_ID, "none")));
+    assert_eq!(changed, Some((Code::CoaAck, 0)));
+    f.run(SECOND, |_| false);
+    let s = f.sessions[&session(&f)];
+    assert_eq!((s.rate.down.unwrap().bits_per_second, s.rate.up, s.filter.is_some()), (64_000, None, true));
+    // Nobody else is heard, and an old request neither.
+    let stranger: SocketAddr = "127.0.0.9:9000".parse().unwrap();
+    let end = list(&|l| drop(l.text(USER_NAME, "u0")));
+    assert_eq!(dynamic(&mut f.gateway, now, stranger, Code::DisconnectRequest, 99, &end), None);
+    f.gateway.set_clock(now, Duration::from_secs(1000));
+    assert_eq!(dynamic(&mut f.gateway, now, from, Code::DisconnectRequest, 99, &end), None);
+    f.gateway.set_clock(now, Duration::ZERO);
+    assert_eq!(dynamic(&mut f.gateway, now, from, Code::DisconnectRequest, 100, &end), Some((Code::DisconnectAck, 0)));
+    assert!(f.run(30 * SECOND, |f| f.sessions.is_empty()));
+    f.run(SECOND, |_| false);
+    assert_eq!(f.servers.of("u0", 2)[0].cause, 6);
+    assert_eq!(SECRET, b"radius-secret");
+}
+
+// One server of two dies while many come in: all of them get in, and every record arrives once.
+#[test]
+fn a_server_that_dies_rejects_nobody() {
+    let n = 100;
+    let mut f = fabric(n, |_, _| ());
+    for i in 0..n {
+        f.add(client(i));
+        f.run(SECOND / 50, |_| false);
+        if i == 30 {
+            f.servers.up[0] = false;
+        }
+        if i == 70 {
+            f.servers.up[0] = true;
+        }
+    }
+    assert!(f.run(120 * SECOND, |f| (0..n).all(|i| complete(f, i))), "{:?}", f.audit);
+    assert!(f.audit.iter().all(|r| r.verb == Verb::Accept), "{:?}", f.audit);
+    f.run(60 * SECOND, |_| false);
+    assert!(f.servers.answered.iter().all(|n| *n > 20), "{:?}", f.servers.answered);
+    let starts: std::collections::BTreeSet<_> = f.servers.records.iter().filter(|r| r.status == 1).map(|r| &r.session).collect();
+    assert_eq!(starts.len(), n);
+}
+
+#[test]
+fn without_an_answer_nobody_gets_in() {
+    let mut f = fabric(1, |_, _| ());
+    f.servers.up = [false; 2];
+    f.add(client(0));
+    assert!(f.run(60 * SECOND, |f| dead(f, 0).is_some()));
+    let reject = f.audit.iter().find(|r| r.verb == Verb::Reject).unwrap();
+    assert_eq!(reject.reason, "no RADIUS server answers");
+}
