@@ -42,11 +42,11 @@ impl fmt::Display for Warning {
 
 /// What a chain says at a time, by key id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Current {
+struct Current {
     /// Sent.
-    pub active: Option<u8>,
+    active: Option<u8>,
     /// Accepted.
-    pub accepted: Vec<u8>,
+    accepted: Vec<u8>,
 }
 
 /// All chains and their users.
@@ -67,9 +67,9 @@ impl KeyRing {
         Self { chains, users, ..Self::default() }
     }
 
-    /// It is `now`. Gives the chains whose keys have changed, with what was before; all of them the first time. A
-    /// warning is logged when it begins.
-    pub fn advance(&mut self, now: SystemTime) -> Vec<(String, Current)> {
+    /// It is `now`. Gives the chains whose keys have changed; all of them the first time. A warning is logged when it
+    /// begins.
+    pub fn advance(&mut self, now: SystemTime) -> Vec<String> {
         let first = self.since.is_none();
         let since = *self.since.get_or_insert(now);
         let mut changed = Vec::new();
@@ -77,7 +77,8 @@ impl KeyRing {
             let active = chain.active(now).map(|k| k.id);
             let next = Current { active, accepted: chain.accepted(now).map(|k| k.id).collect() };
             if first || *current != next {
-                changed.push((name.clone(), std::mem::replace(current, next)));
+                *current = next;
+                changed.push(name.clone());
             }
         }
         let warnings = self.judge(now, since);
@@ -122,6 +123,12 @@ impl KeyRing {
         found.into_iter().flat_map(|(chain, current)| chain.keys.iter().filter(|k| current.accepted.contains(&k.id)))
     }
 
+    /// The keys of a chain that must not be received: past their end, or not started.
+    pub fn not_accepted(&self, chain: &str) -> impl Iterator<Item = &Key> {
+        let found = self.chains.get(chain);
+        found.into_iter().flat_map(|(chain, current)| chain.keys.iter().filter(|k| !current.accepted.contains(&k.id)))
+    }
+
     /// What is wrong with the key of a neighbour.
     pub fn warnings(&self, neighbour: IpAddr) -> impl Iterator<Item = &Warning> {
         self.warnings.get(&neighbour).into_iter().flatten()
@@ -151,14 +158,20 @@ mod tests {
                      { id: 2, secret: second-of-all, start: 1970-01-11T00:00:00Z }] }";
         let mut r = ring(chain, "{ address: 192.0.2.1, asn: 1, md5: a }");
         assert!(r.active("a").is_none());
-        assert_eq!(r.advance(day(0)), [("a".to_owned(), Current::default())]);
+        let all = |r: &KeyRing| {
+            let [accepted, not] = [r.accepted("a").collect::<Vec<_>>(), r.not_accepted("a").collect()];
+            [accepted, not].map(|keys| keys.iter().map(|k| k.id).collect::<Vec<_>>())
+        };
+        assert_eq!(all(&r), [vec![], vec![1, 2]]);
+        assert_eq!(r.advance(day(0)), ["a"]);
         assert_eq!(r.active("a").map(|k| k.id), Some(1));
         assert!(r.advance(day(9)).is_empty());
-        assert_eq!(r.advance(day(10)), [("a".to_owned(), Current { active: Some(1), accepted: vec![1] })]);
+        assert_eq!(all(&r), [vec![1], vec![2]]);
+        assert_eq!(r.advance(day(10)), ["a"]);
         assert_eq!(r.active("a").map(|k| k.secret.bytes()), Some(&b"second-of-all"[..]));
-        assert_eq!(r.accepted("a").map(|k| k.id).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(r.advance(day(11)).len(), 1);
-        assert_eq!(r.accepted("a").map(|k| k.id).collect::<Vec<_>>(), [2]);
+        assert_eq!(all(&r), [vec![1, 2], vec![]]);
+        assert_eq!(r.advance(day(11)), ["a"]);
+        assert_eq!(all(&r), [vec![2], vec![1]]);
         assert!(warnings(&r, "192.0.2.1").is_empty());
     }
 

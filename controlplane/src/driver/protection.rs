@@ -1,9 +1,9 @@
 //! Keys and TTLs on the sockets of BGP. What cannot be set is an error, and the socket is not used.
 
-use crate::key_ring::{Current, KeyRing};
+use crate::key_ring::KeyRing;
 use bgp::neighbour::TcpOptions;
 use ipnet::IpNet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use tcp_options::{ao, set_md5_key, set_min_ttl};
@@ -27,21 +27,22 @@ pub(super) enum Unprotected {
 pub(super) enum Role {
     Listening,
     Connecting,
-    Established,
+    /// With one of the peers.
+    Established(IpAddr),
 }
 
-/// Gives a socket the keys for `peers`, in place of those that were `before`.
+/// Gives a socket the keys for `peers` that its chain has now, and takes the others of the chain from it.
 pub(super) fn set_keys(
     socket: &impl AsFd,
     role: Role,
     peers: IpNet,
     tcp: &TcpOptions,
     keys: &KeyRing,
-    before: &Current,
 ) -> Result<(), Unprotected> {
     let active = |chain: &String| keys.active(chain).ok_or_else(|| Unprotected::NoKey(chain.clone()));
     if let Some(chain) = &tcp.md5_key {
         // One key at a time: what the peer has signed with another one is dropped and sent again.
+        let peers = if let Role::Established(peer) = role { peer.into() } else { peers };
         set_md5_key(socket, peers, active(chain)?.secret.bytes())?;
     }
     if let Some(chain) = &tcp.ao_key_chain {
@@ -49,19 +50,25 @@ pub(super) fn set_keys(
             return Err(Unprotected::NoAo);
         }
         let active = active(chain)?.id;
-        for key in keys.accepted(chain).filter(|k| !before.accepted.contains(&k.id)) {
+        for key in keys.accepted(chain) {
             let first = role == Role::Connecting && key.id == active;
-            ao::add_key(socket, peers, key.id, key.secret.bytes(), first)?;
+            unless(ErrorKind::AlreadyExists, ao::add_key(socket, peers, key.id, key.secret.bytes(), first))?;
         }
-        if role == Role::Established {
+        let mut instead = None;
+        if let Role::Established(_) = role {
             ao::ask_for(socket, active)?;
+            // Past its end a key is not used any more, though the peer may not have asked for the next one yet.
+            instead = Some(active);
         }
-        for id in before.accepted.iter().filter(|id| !keys.accepted(chain).any(|k| k.id == **id)) {
-            // A connection whose peer has not changed yet keeps it.
-            let _ = ao::delete_key(socket, peers, *id);
+        for key in keys.not_accepted(chain) {
+            unless(ErrorKind::NotFound, ao::delete_key(socket, peers, key.id, instead))?;
         }
     }
     Ok(())
+}
+
+fn unless(kind: ErrorKind, result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|e| if e.kind() == kind { Ok(()) } else { Err(e) })
 }
 
 /// GTSM (RFC 5082), or another TTL, for the connection with `peer`.
@@ -106,7 +113,7 @@ mod tests {
 
     fn set(tcp: &TcpOptions) -> Result<(), Unprotected> {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        set_keys(&socket, Role::Listening, "127.0.0.1/32".parse().unwrap(), tcp, &keys(), &Current::default())
+        set_keys(&socket, Role::Listening, "127.0.0.1/32".parse().unwrap(), tcp, &keys())
     }
 
     #[test]

@@ -333,7 +333,8 @@ fn a_neighbour_that_cannot_be_protected_has_no_options_and_says_why() {
     let shown = info(&side);
     assert_eq!((shown.method, shown.key_chain.as_deref(), shown.key_id), ("md5", Some("core"), Some(3)));
     assert_eq!((shown.ttl_security, shown.warnings.len()), (Some(1), 0));
-    let options = side.routing.tcp_options(ip(EAST)).unwrap();
+    let (peers, options) = side.routing.tcp_options(ip(EAST)).unwrap();
+    assert_eq!(peers, ip(EAST).into());
     assert_eq!((options.md5_key.as_deref(), options.gtsm_hops), (Some("core"), Some(1)));
     side.routing.refused.insert(ip(EAST).into(), "no TCP-AO".into());
     assert!(side.routing.tcp_options(ip(EAST)).is_err());
