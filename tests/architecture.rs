@@ -19,13 +19,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("timers", &[]),
     ("ike", &["timers", "wire"]),
     ("l2tp", &["timers", "wire"]),
-    ("ppp", &["wire"]),
+    ("ppp", &["eap", "wire"]),
+    ("eap", &[]),
+    ("radius", &["timers"]),
     ("dhcp6", &["wire"]),
     ("bgp", &["timers", "wire"]),
     ("bfd", &["timers", "wire"]),
     ("tcp-options", &[]),
-    ("controlplane", &["bfd", "bgp", "dataplane-api", "dhcp6", "ike", "l2tp", "ppp", "tcp-options", "wire"]),
-    ("softwire-initiator", &["dataplane-api", "dhcp6", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
+    (
+        "controlplane",
+        &["bfd", "bgp", "dataplane-api", "dhcp6", "eap", "ike", "l2tp", "ppp", "radius", "tcp-options", "wire"],
+    ),
+    ("softwire-initiator", &["dataplane-api", "dhcp6", "eap", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("perf", &["bgp", "controlplane", "dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
     ("softwire-gateway", &["controlplane", "dataplane", "dataplane-api", "dpdk", "mgmt-api"]),
@@ -35,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &["dpdk-sys", "dpdk", "ipsec-mb-sys", "ipsec-mb"];
 
 /// Crates without sockets, clock or runtime.
-const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6", "bgp", "bfd", "timers"];
+const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6", "eap", "radius", "bgp", "bfd", "timers"];
 
 #[test]
 fn crates_import_only_what_the_design_allows() {

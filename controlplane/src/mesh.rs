@@ -207,6 +207,7 @@ impl Mesh {
                 strict: self.settings.strict || guard.is_none() && !alone,
                 bfd: self.settings.bfd.is_some(),
                 dead: false,
+                tfc: false,
             };
             if let Some(guard) = guard.and_then(|i| self.guards.get_mut(i)) {
                 guard.need(now);
@@ -326,7 +327,7 @@ impl Mesh {
     fn publish(&mut self, i: usize, program: &mut Program) {
         let Some(guard) = self.guards.get(i) else { return };
         if guard.bgp {
-            let owner = guard.peer.zip(guard.up).map(|(peer, (worker, ..))| (peer, worker));
+            let owner = guard.peer.zip(guard.up).map(|(peer, sa)| (peer, sa.worker));
             program.snapshot(SnapshotOp::HostPeer(guard.remote, owner));
         }
         let wires = self.fars.get_mut(&guard.remote).into_iter().flat_map(|far| &mut far.wires);
@@ -367,7 +368,7 @@ impl Mesh {
                 softwire: w.softwire,
                 pad: guard.map(|g| g.pad.as_str()),
                 profile: guard.and_then(|g| g.profile.as_deref()),
-                suite: guard.and_then(|g| g.up).map(|(_, suite, _)| suite),
+                suite: guard.and_then(|g| g.up).map(|sa| sa.suite),
             }
         })
     }
@@ -392,11 +393,12 @@ impl Wire {
     fn publish(&mut self, guards: &[Guard], program: &mut Program) {
         let guard = self.guard.and_then(|i| guards.get(i));
         let up = guard.and_then(|g| g.peer.zip(g.up));
-        let (suite, encap) = up.map_or((None, false), |(_, (_, suite, encap))| (Some(suite), encap));
         if guard.is_some() {
-            self.softwire.protection = Protection::Esp(up.map(|(peer, (worker, ..))| (peer, worker)));
+            self.softwire.protection = Protection::Esp(up.map(|(peer, sa)| (peer, sa.worker)));
         }
-        self.softwire.mtu = payload_mtu(self.softwire.path_mtu, self.softwire.remote.is_ipv6(), encap, suite);
+        self.softwire.tfc = guard.is_some_and(|g| g.tfc) && up.is_some_and(|(_, sa)| sa.tfc);
+        let (v6, encap) = (self.softwire.remote.is_ipv6(), up.is_some_and(|(_, sa)| sa.encap));
+        self.softwire.mtu = payload_mtu(self.softwire.path_mtu, v6, encap, up.map(|(_, sa)| sa.suite));
         program.snapshot(SnapshotOp::SoftwireSet(self.softwire));
     }
 }

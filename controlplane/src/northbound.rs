@@ -168,6 +168,8 @@ pub struct SoftwireInfo {
     pub too_big: &'static str,
     /// Inner sources are checked against the routes (M9).
     pub strict: bool,
+    /// Packets are padded to `mtu` (RFC 4303, section 2.7).
+    pub tfc: bool,
     /// What is routed into it, the first hundred.
     pub prefixes: Vec<String>,
     /// Packets decapsulated.
@@ -272,6 +274,8 @@ pub struct ProfileInfo {
     pub rekey_octets: u64,
     /// Packets.
     pub replay_window: u16,
+    /// Packets are to be padded to one length.
+    pub tfc: bool,
     /// PAD entries of the AFBRs whose softwires it protects.
     pub peers: Vec<ProfilePeerInfo>,
 }

@@ -31,6 +31,8 @@ pub struct Child {
     pub mode: Mode,
     /// UDP encapsulation.
     pub encap: bool,
+    /// The peer takes TFC padding.
+    pub tfc: bool,
     /// What it carries.
     pub selector: Selector,
     /// Since when.
@@ -161,8 +163,18 @@ impl Peer {
         };
         program.op(self.worker, TableOp::SaInAdd(sa_in));
         program.op(self.worker, TableOp::SaOutAdd(sa_out));
-        let record =
-            Child { spi_in, spi_out: child.spi_out, out, suite, esn, mode, encap: child.encap, selector, since: now };
+        let record = Child {
+            spi_in,
+            spi_out: child.spi_out,
+            out,
+            suite,
+            esn,
+            mode,
+            encap: child.encap,
+            tfc: child.tfc,
+            selector,
+            since: now,
+        };
         self.children.insert(child.spi_in, record);
         Ok(())
     }

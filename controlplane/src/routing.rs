@@ -233,7 +233,7 @@ impl Routing {
         let mut routers = Vec::new();
         // What we originate is routed by what made us originate it.
         for path in best.iter().filter(|p| p.source != Source::Local) {
-            let tunnels = egress(path, net.addr().is_ipv4());
+            let tunnels = egress(path, net.addr().is_ipv4(), |endpoint| self.resolve(endpoint).is_some());
             if tunnels.is_empty() && path.next_hop.is_ipv4() == net.addr().is_ipv4() {
                 routers.extend(self.resolve(path.next_hop));
             }
@@ -287,12 +287,13 @@ impl Routing {
     }
 }
 
-/// Where the tunnels that a path offers or implies end, and the color by which it asked for each.
-fn egress(path: &BestPath, v4: bool) -> Vec<Egress> {
+/// Where the feasible tunnels that a path offers or implies end, and the color by which it asked for each. A tunnel is
+/// feasible if its end can be reached (RFC 9012, section 3.1).
+fn egress(path: &BestPath, v4: bool, feasible: impl Fn(IpAddr) -> bool) -> Vec<Egress> {
     let offered = Tunnel::offered(&path.attributes);
     let asked: Vec<u32> = path.attributes.colors().collect();
     let ethertype = if v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
-    let suited = offered.iter().filter(|t| t.carries(ethertype)).filter_map(|t| {
+    let suited = offered.iter().filter(|t| t.carries(ethertype) && feasible(t.endpoint)).filter_map(|t| {
         let color = asked.iter().copied().find(|color| t.matches(std::iter::once(*color)));
         (asked.is_empty() || color.is_some()).then_some(Egress { endpoint: t.endpoint, color })
     });
@@ -300,6 +301,7 @@ fn egress(path: &BestPath, v4: bool) -> Vec<Egress> {
     match path.next_hop.is_ipv4() == v4 {
         _ if !tunnels.is_empty() => tunnels,
         true => Vec::new(),
+        false if !feasible(path.next_hop) => Vec::new(),
         false => vec![Egress { endpoint: path.next_hop, color: asked.first().copied() }],
     }
 }

@@ -1,7 +1,8 @@
 //! Longest-prefix match and what a match means.
 //!
-//! A forwarding table ([`Lpm`]) maps a prefix to a word of 31 bits. A route into a softwire, of which there may be a million, is the
-//! word itself; everything else is the number of a *group* of next hops (ECMP, RFC 2992), of which there are few:
+//! A forwarding table ([`Lpm`]) maps a prefix to a word of 31 bits. A route into a subscriber's session, of which there may
+//! be a million, is the word itself; everything else is the number of a *group* of next hops (ECMP, RFC 2992), of which
+//! there are few:
 //!
 //! ```text
 //!   1 | generation mod 64 (6) | worker (4) | session index (20)      into a softwire

@@ -154,7 +154,7 @@ pub enum PublishError {
     #[error("route {0} leads into a session that cannot exist")]
     Session(IpPrefix),
     /// A softwire whose number or ends cannot be.
-    #[error("softwire {0:?}: its number is too large or its ends are taken")]
+    #[error("softwire {0:?}: its number is too large or its ends are of two families")]
     Softwire(SoftwireId),
     /// A port number beyond the ports there are.
     #[error("no port {0:?}")]

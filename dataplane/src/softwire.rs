@@ -95,6 +95,7 @@ mod tests {
             strict: false,
             bfd: false,
             dead: false,
+            tfc: false,
         }
     }
 

@@ -240,6 +240,7 @@ pub(crate) mod tests {
                     Query::Subscribers(to) => drop(to.send(vec![])),
                     Query::Disconnect(who, to) => drop(to.send(who == "alice")),
                     Query::Rtr(to) => drop(to.send(vec![cache()])),
+                    Query::Bfd(to) => drop(to.send(vec![session()])),
                     Query::RekeyChild(spi, to) => drop(to.send(spi == 0x1234_abcd)),
                     Query::Counters(to) => {
                         let worker = [("drop.esp_replay".to_owned(), 7), ("received".to_owned(), 9)].into();
@@ -254,6 +255,47 @@ pub(crate) mod tests {
             }
         });
         router(northbound)
+    }
+
+    fn session() -> BfdInfo {
+        BfdInfo {
+            local: "2001:db8:f1::1".parse().unwrap(),
+            remote: "2001:db8:f2::1".parse().unwrap(),
+            multihop: true,
+            neighbour: true,
+            softwire: true,
+            state: "up",
+            diagnostic: "none",
+            remote_state: "up",
+            remote_diagnostic: "none",
+            failed: false,
+            seconds: 9,
+            transmit_interval_ms: Some(250),
+            detection_time_ms: Some(750),
+            detect_multiplier: 3,
+            authenticated: true,
+            packets_in: 36,
+            packets_out: 37,
+            ups: 3,
+            downs: 2,
+        }
+    }
+
+    #[tokio::test]
+    async fn bfd_sessions() {
+        let (status, _, body) = call("GET", "/api/v1/bfd").await;
+        let sessions: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, sessions.as_array().map(Vec::len)), (StatusCode::OK, Some(1)));
+        assert_eq!((&sessions[0]["state"], &sessions[0]["detection_time_ms"]), (&"up".into(), &750.into()));
+        let (_, _, body) = call("GET", "/metrics").await;
+        let path = "local=\"2001:db8:f1::1\",remote=\"2001:db8:f2::1\",path=\"multihop\"";
+        for line in [
+            "softwire_bfd_sessions 1".to_owned(),
+            format!("softwire_bfd_session_up{{{path}}} 1"),
+            format!("softwire_bfd_session_downs_total{{{path}}} 2"),
+        ] {
+            assert!(body.lines().any(|l| l == line), "{line}\n{body}");
+        }
     }
 
     fn cache() -> RtrCacheInfo {

@@ -20,9 +20,10 @@ pub(crate) async fn scrape(State(n): State<Northbound>) -> Result<impl IntoRespo
     let status = crate::ask(&n, Query::Status).await?;
     let neighbours = crate::ask(&n, Query::BgpNeighbours).await?;
     let measured = crate::ask(&n, Query::MeshMetrics).await?;
+    let sessions = crate::ask(&n, Query::Bfd).await?;
     let caches = crate::ask(&n, Query::Rtr).await?;
     let mut registry = registry(&counters, &status);
-    mesh::register(&mut registry, &neighbours, &measured);
+    mesh::register(&mut registry, &neighbours, &measured, &sessions);
     crate::rtr::metrics(&mut registry, &caches);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;

@@ -20,7 +20,7 @@ ports:
 routes: [{ to: "::/0", via: ["2001:db8:f1::ff"], port: core }]
 mesh:
   local: ["2001:db8:f1::1"]
-  profiles: [{ name: secret, mode: tunnel, esp_proposals: [aes256gcm16-esn] }, { name: spare, start: respond, identity: west-spare, rekey: 10m, replay_window: 64 }]
+  profiles: [{ name: secret, mode: tunnel, esp_proposals: [aes256gcm16-esn] }, { name: spare, start: respond, identity: west-spare, rekey: 10m, replay_window: 64, tfc: true }]
   afbrs: [{ name: east, address: "2001:db8:f2::1", prefixes: [10.2.0.0/16] }, { name: south, address: "2001:db8:f3::1", prefixes: [10.3.0.0/16] }]
 ike:
   identity: west
@@ -82,6 +82,8 @@ async fn every_resource_answers_and_none_tells_a_secret() {
         &format!("{EAST}/routes/in"),
         &format!("{EAST}/routes/out"),
         "/api/v1/bgp/routes",
+        "/api/v1/bgp/rtr",
+        "/api/v1/bfd",
         "/api/v1/ike-sas",
         "/api/v1/child-sas",
         "/api/v1/spd",
@@ -98,10 +100,10 @@ async fn profiles_say_what_is_bound_to_them() {
     let profiles = Api::new().get("/api/v1/mesh/profiles").await;
     let expected = serde_json::json!([
         { "name": "secret", "mode": "tunnel", "esp_proposals": ["aes256gcm16-esn"], "identity": "west", "start": null,
-          "rekey": 3600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 1024,
+          "rekey": 3600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 1024, "tfc": false,
           "peers": [{ "name": "east-ike", "address": "2001:db8:f2::1", "color": 7, "prefixes": ["10.2.0.0/16"], "bgp": false }] },
         { "name": "spare", "mode": "transport", "esp_proposals": ["aes128gmac"], "identity": "west-spare", "start": "respond",
-          "rekey": 600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 64,
+          "rekey": 600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 64, "tfc": true,
           "peers": [] },
     ]);
     assert_eq!(profiles, expected);

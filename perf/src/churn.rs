@@ -1,6 +1,7 @@
 //! `churn`: forwarding into softwires by a full table, at rest and while another thread changes 10,000 routes a second
 //! through the publisher: routes go, come back, and move to another softwire.
 
+use crate::bench;
 use crate::routes::{V4, V6};
 use crate::softwires::{Bed, Core, Direction};
 use anyhow::{Context, ensure};
@@ -28,22 +29,19 @@ fn hop(n: u64) -> NextHop {
 /// Measures.
 pub fn run() -> anyhow::Result<()> {
     let _lcore = dpdk::lcore::register()?;
-    if dpdk::lcore::pin(1).is_err() {
-        eprintln!("there is no core 1: not pinned");
-    }
-    let hz = dpdk::lcore::tsc_hz()? as f64;
+    let hz = bench::clock()?;
     let pools = (Mempool::new("churn", 8191, 256, 2048, None)?, Mempool::new("large", 63, 0, 16 * 1024, None)?);
     let mut bed = Bed::new("churn", pools, Core::V6, false, SOFTWIRES)?;
-    let mut publisher = bed.publisher.take().context("a publisher")?;
+    let mut publisher = bed.bench.publisher.take().context("a publisher")?;
     let table = Table::new(V4, V6, 1000);
     let all: Vec<IpPrefix> = table.prefixes().filter_map(|p| IpPrefix::new(p.addr(), p.prefix_len())).collect();
     let load: Vec<_> = all.iter().zip(0..).map(|(p, n)| SnapshotOp::RouteAdd(*p, vec![hop(n)])).collect();
     // A publication takes two turns, one for each pair of tables.
     for ops in [&load[..], &[SnapshotOp::RouteDel(IpPrefix::host([0; 4].into()))]] {
-        bed.poll();
+        bed.bench.poll();
         let errors = publisher.apply(ops).context("workers read the tables already")?;
         ensure!(errors.is_empty(), "{} routes do not fit", errors.len());
-        bed.poll();
+        bed.bench.poll();
         ensure!(publisher.quiescent(), "the worker did not let go of the tables");
     }
     drop(load);
@@ -71,7 +69,7 @@ pub fn run() -> anyhow::Result<()> {
         stop.store(true, Relaxed);
         // The last publication waits for the worker.
         while !churn.is_finished() {
-            bed.poll();
+            bed.bench.poll();
         }
         churn.join().map_err(|_| anyhow::anyhow!("the publisher's thread panicked"))??;
         println!("{rate:.0} changes a second");

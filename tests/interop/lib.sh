@@ -91,8 +91,12 @@ layout() {
   ip -n "$CORE" route add 10.100.0.0/16 via 198.51.100.1
   ip -n "$CORE" route add 2001:db8:100::/40 via 2001:db8:c::1
   ip -n "$CORE" route add 2001:db8:f000::/36 via 2001:db8:c::1
+  web "$CORE"
+}
+# web NAMESPACE: serves a file of WEB_BYTES there
+web() {
   mkdir -p "$STATE/www"; head -c "${WEB_BYTES:-2000000}" /dev/urandom >"$STATE/www/file"; WEB_SUM=$(md5sum <"$STATE/www/file" | cut -d' ' -f1)
-  spawn web "$CORE" /usr/bin/python3 -m http.server 80 --bind :: --directory "$STATE/www"
+  spawn web "$1" /usr/bin/python3 -m http.server 80 --bind :: --directory "$STATE/www"
 }
 # a router that masquerades; short conntrack times, so that a silent client comes back from another port
 layout_nat() {

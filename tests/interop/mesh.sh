@@ -11,10 +11,12 @@ if [ "$CORE_FAMILY" = 6 ]; then
   W=2001:db8:f1::1 E=2001:db8:f2::1 RW=2001:db8:f1::ff RE=2001:db8:f2::ff L=64 DEFAULT=::/0
   OUTER="ip6 proto 4" ESP_OUTER="ip6 proto 50" INSIDE=1460 HEADERS=28 ELSEWHERE=10.9.9.9
   IWA=10.1.0.1 IWH=10.1.0.2 IWN=10.1.0.0/24 IEA=10.2.0.1 IEH=10.2.0.2 IEN=10.2.0.0/24 IL=24
+  INNER=ipv4 HOP_W=$W HOP_E=$E
 else
   W=192.0.2.1 E=203.0.113.1 RW=192.0.2.254 RE=203.0.113.254 L=24 DEFAULT=0.0.0.0/0
   OUTER="ip proto 41" ESP_OUTER="ip proto 50" INSIDE=1480 HEADERS=48 ELSEWHERE=2001:db8:b9::9
   IWA=2001:db8:b1::1 IWH=2001:db8:b1::2 IWN=2001:db8:b1::/64 IEA=2001:db8:b2::1 IEH=2001:db8:b2::2 IEN=2001:db8:b2::/64 IL=64
+  INNER=ipv6 HOP_W=::ffff:c000:201 HOP_E=::ffff:cb00:7101   # $W and $E as IPv4-mapped addresses, as FRR writes them
 fi
 
 # quiet NAMESPACE IF...: the gateway owns these through AF_PACKET
@@ -34,8 +36,16 @@ mesh_layout() {
   in_ns "$ROUTER" sysctl -qw net.ipv4.ip_forward=$(( CORE_FAMILY == 4 )) net.ipv6.conf.all.forwarding=$(( CORE_FAMILY == 6 ))
   island "$IW" "$WEST" "$IWH" "$IWA"; island "$IE" "$EAST" "$IEH" "$IEA"
   quiet "$WEST" g0 g1; quiet "$EAST" g0 g1
-  mkdir -p "$STATE/www"; head -c "${WEB_BYTES:-2000000}" /dev/urandom >"$STATE/www/file"; WEB_SUM=$(md5sum <"$STATE/www/file" | cut -d' ' -f1)
-  spawn web "$IE" /usr/bin/python3 -m http.server 80 --bind :: --directory "$STATE/www"
+  web "$IE"
+}
+# a Linux guest in the place of $EAST, on a bridge of the router; the web server is in the west
+linux_layout() {
+  netns "$WEST"; netns "$ROUTER" br0
+  veth "$WEST" g0 "$ROUTER" r0; address "$ROUTER" r0 "$RW/$L"
+  in_ns "$ROUTER" sysctl -qw net.ipv6.conf.br0.disable_ipv6=0 net.ipv6.conf.all.forwarding=1; address "$ROUTER" br0 "$RE/$L"
+  island "$IW" "$WEST" "$IWH" "$IWA"; quiet "$WEST" g0 g1
+  WEB_BYTES=1000000 web "$IW"
+  DEFGW=$RE boot linux "$ROUTER" "br0:$E/$L"
 }
 # afbr NAME OWN ROUTER ISLAND-ADDRESS OTHER OTHER-PREFIXES: starts softwired in namespace $NS.
 #   PROTECT=PROFILE  protects the softwire; MODE=transport|tunnel, ESP= proposals
@@ -107,6 +117,22 @@ seen() { halt "dump-$1"; in_ns "$ROUTER" tcpdump -nr "$STATE/$1.pcap" "$2" 2>/de
 forge() { in_ns "$ROUTER" /usr/bin/python3 "$INTEROP/frames.py" ipip "$@"; }
 drops() { api wait "c['drop.$1'] > 0" 5; }
 
+# frr NAME NAMESPACE: FRR's bgpd, its configuration on stdin; with BFD, the configuration of bfdd, zebra and bfdd beside it
+frr() {
+  local d=$STATE/$1 daemon daemons=bgpd flags
+  mkdir -p "$d"; touch "$LOGS/$1.log"; { echo "log file $LOGS/$1.log debugging"; echo "debug bgp neighbor-events"; cat; } >"$d/bgpd.conf"
+  [ -z "${BFD:-}" ] || { : >"$d/zebra.conf"; echo "$BFD" >"$d/bfdd.conf"; daemons="zebra bfdd bgpd"; }
+  chown -R frr "$d" "$LOGS/$1.log"; chmod go+rX "$STATE"
+  for daemon in $daemons; do
+    case $daemon in bfdd) flags="--bfdctl $d/bfdd.sock";; *) flags=;; esac
+    [ "$daemons" = bgpd ] && flags=-Z || flags="$flags -z $d/zserv.api"
+    spawn "$1-$daemon" "$2" /usr/lib/frr/$daemon -f "$d/$daemon.conf" -i "$d/$daemon.pid" --vty_socket "$d" -A 127.0.0.1 -u frr -g frr $flags
+    waits 10 test -S "$d/$daemon.vty"
+  done
+}
+# vty NAME COMMAND...: says it to the daemons of that FRR
+vty() { local name=$1 c args=(); shift; for c in "$@"; do args+=(-c "$c"); done; vtysh --vty_socket "$STATE/$name" "${args[@]}"; }
+
 told() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/west.log" | grep 'IKE SA down' | tail -1 | grep -q Deleted; }
 
 # the whole story of two AFBRs, for either family of the core
@@ -149,4 +175,48 @@ mesh_protected() {
   check "when east is back, so is the softwire" api wait 'sw[0]["state"] == "up"' 70
   check "ping again" waits 10 in_ns "$IW" ping -c3 -i0.2 -W1 "$IEH"
   afbrs_stop
+}
+
+# two AFBRs that learn their softwires by iBGP from FRR as route reflector, for either family of the core: IPv4 prefixes
+# with IPv6 next hops (RFC 8950), or IPv6 prefixes with IPv4-mapped ones (RFC 4798)
+reflected() { # NETWORK ROUTER-ID REFLECTOR: the file's part
+  echo "bgp: { asn: 65000, router_id: $2, networks: [\"$1\"], neighbours: [{ address: \"$3\", asn: 65000, hold_time: 9 }] }"
+}
+reflected_case() {
+  mesh_layout
+  frr rr "$ROUTER" <<F
+router bgp 65000
+ bgp router-id 9.9.9.9
+ no bgp default ipv4-unicast
+ neighbor afbr peer-group
+ neighbor afbr remote-as 65000
+ neighbor afbr capability extended-nexthop
+ neighbor afbr timers 3 9
+ neighbor $W peer-group afbr
+ neighbor $E peer-group afbr
+ address-family $INNER unicast
+  neighbor afbr activate
+  neighbor afbr route-reflector-client
+ exit-address-family
+F
+  AFBRS=
+  MORE=$(reflected "$IWN" 1.1.1.1 "$RW") west; MORE=$(reflected "$IEN" 2.2.2.2 "$RE") east
+  must "west's session with FRR is established" api wait 'bgp[0]["state"] == "Established"' 40
+  must "east's too" api_east wait 'bgp[0]["state"] == "Established"' 40
+  check "west has learned what lies behind east" api wait 'any(r["prefix"] == "'$IEN'" and r["egresses"] == ["'$E'"] for r in rib)' 10
+  check "and has a softwire to it" api wait 'any(s["remote"] == "'$E'" and s["state"] == "up" for s in sw)' 5
+  check "FRR has both prefixes with next hops in the core" eval 'vty rr "show bgp $INNER unicast" | tee "$LOGS/rib.txt" | grep -A1 "$IWN" | grep -q "$HOP_W" && grep -A1 "$IEN" "$LOGS/rib.txt" | grep -q "$HOP_E"'
+  islands_talk
+  check "east leaves" halted east
+  check "its routes go at once" api wait 'not rib and not sw' 3
+  check "packets for its island are unreachable" refused in_ns "$IW" ping -c1 -W1 "$IEH"
+  MORE=$(reflected "$IEN" 2.2.2.2 "$RE") east
+  check "when it is back, so are its routes" api wait 'len(rib) == 1' 40
+  check "ping again" waits 10 in_ns "$IW" ping -c3 -i0.2 -W1 "$IEH"
+  kill -KILL "${PID[east]}"
+  check "an AFBR that dies is noticed by the hold timer" api wait 'not rib' 15
+  halt rr-bgpd
+  check "a reflector that dies is noticed" api wait 'bgp[0]["state"] != "Established"' 15
+  check "west ends when asked" halted west
+  finish
 }

@@ -41,6 +41,8 @@ pub struct Child {
     pub suite: EspSuite,
     /// Mode.
     pub mode: Mode,
+    /// The peer takes padding against traffic analysis (TFC, RFC 4303, section 2.7).
+    pub tfc: bool,
     /// Key of packets from the peer.
     pub inbound: ChildKey,
     /// Key of packets to the peer.

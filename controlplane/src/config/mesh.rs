@@ -94,6 +94,10 @@ pub struct Profile {
     /// Replay window in packets; `ike.replay_window` where absent.
     #[serde(default)]
     pub replay_window: Option<u16>,
+    /// Pad packets to the softwire's MTU, so that their lengths tell nothing (TFC, RFC 4303, section 2.7), if the AFBR
+    /// takes that.
+    #[serde(default)]
+    pub tfc: bool,
 }
 
 /// When we bring an SA up.

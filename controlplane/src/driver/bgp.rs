@@ -85,10 +85,11 @@ impl Connections {
         };
         let Some(settings) = &config.bgp else { return Ok(all) };
         let ours = config.ports.iter().flat_map(|p| &p.addresses).map(|a| a.addr());
-        let neighbours = settings.neighbours.iter().map(|n| n.address);
-        let ranges = settings.dynamic_neighbours.iter().map(|d| d.range.addr());
-        let remotes: Vec<IpAddr> = neighbours.chain(ranges).collect();
-        let wanted = |a: &IpAddr| remotes.iter().any(|remote| remote.is_ipv4() == a.is_ipv4());
+        // Those who may connect, and how far away they may be.
+        let neighbours = settings.neighbours.iter().map(|n| (n.address, n.ttl_security));
+        let ranges = settings.dynamic_neighbours.iter().map(|d| (d.range.addr(), d.neighbour.ttl_security));
+        let remotes: Vec<(IpAddr, Option<u8>)> = neighbours.chain(ranges).collect();
+        let wanted = |a: &IpAddr| remotes.iter().any(|(remote, _)| remote.is_ipv4() == a.is_ipv4());
         for address in ours.filter(wanted) {
             let socket = bind(address).with_context(|| format!("cannot listen for BGP on {address}"))?;
             all.listeners.push((address, socket));
@@ -96,8 +97,9 @@ impl Connections {
         // Keys stand before the first connection can.
         all.look_at_keys(now, gateway);
         for (address, socket) in &all.listeners {
-            let hops = settings.neighbours.iter().filter(|n| n.address.is_ipv4() == address.is_ipv4());
-            let listener = protection::listen_within(socket, *address, hops.map(|n| n.ttl_security))
+            let hops =
+                remotes.iter().filter(|(remote, _)| remote.is_ipv4() == address.is_ipv4()).map(|(_, hops)| *hops);
+            let listener = protection::listen_within(socket, *address, hops)
                 .and_then(|()| listen(socket))
                 .with_context(|| format!("cannot listen for BGP on {address}"))?;
             tokio::spawn(accept(listener, all.tell.clone()));

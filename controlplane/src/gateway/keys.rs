@@ -161,6 +161,7 @@ mod tests {
             spi_out: 256,
             suite: ike::EspSuite { encr: (20, 128), integ: 0, esn: false, ke: None, addke1: None },
             mode: ike::Mode::Transport,
+            tfc: true,
             inbound: key(),
             outbound: key(),
             local_ts: Vec::new(),

@@ -59,6 +59,7 @@ impl Gateway {
             rekey_packets: profile.rekey_packets.unwrap_or(ike.child_rekey_packets),
             rekey_octets: profile.rekey_octets.unwrap_or(ike.child_rekey_octets),
             replay_window: profile.replay_window.unwrap_or(ike.replay_window),
+            tfc: profile.tfc,
             peers: bound.map(bound_to).collect(),
         }
     }

@@ -1,7 +1,7 @@
 //! The mesh inside the gateway: its SAs are brought up by IKE, and IKE's events protect its softwires.
 
 use super::Gateway;
-use crate::mesh::View;
+use crate::mesh::{Sa, View};
 use crate::northbound::SoftwireInfo;
 use dataplane_api::softwire::{Protection, TooBig};
 use dataplane_api::{PeerId, SoftwireCounters, SoftwireId};
@@ -31,7 +31,7 @@ impl Gateway {
     pub(super) fn mesh_selected(&mut self, id: PeerId) {
         let Some(p) = self.peers.get(&id) else { return };
         let Some(child) = p.selected.and_then(|spi| p.children.get(&spi)) else { return };
-        let sa = (p.worker, child.suite, child.encap);
+        let sa = Sa { worker: p.worker, suite: child.suite, encap: child.encap, tfc: child.tfc };
         self.mesh.protected(&p.pad, p.remote.ip(), id, sa, &mut self.program);
     }
 
@@ -73,6 +73,7 @@ impl Gateway {
             path_mtu: s.path_mtu,
             too_big: if s.too_big == TooBig::Inner { "inner" } else { "outer" },
             strict: s.strict,
+            tfc: s.tfc,
             prefixes,
             in_packets: sum(|c| c.received[0].get()),
             in_octets: sum(|c| c.received[1].get()),

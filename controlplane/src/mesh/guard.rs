@@ -31,8 +31,18 @@ pub struct Initiate {
     pub remote: IpAddr,
 }
 
-/// The child SA in use: worker, algorithms, UDP encapsulation.
-pub type Sa = (WorkerId, EspSuite, bool);
+/// The child SA in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Sa {
+    /// Its worker.
+    pub worker: WorkerId,
+    /// Algorithms.
+    pub suite: EspSuite,
+    /// UDP encapsulation.
+    pub encap: bool,
+    /// The AFBR takes TFC padding.
+    pub tfc: bool,
+}
 
 /// An entry of the PAD, and its SA.
 #[derive(Debug)]
@@ -42,6 +52,8 @@ pub(super) struct Guard {
     pub remote: IpAddr,
     /// The softwire profile; `None` protects BGP alone.
     pub profile: Option<String>,
+    /// Its profile wants TFC padding.
+    pub tfc: bool,
     /// It carries BGP.
     pub bgp: bool,
     /// For routes with this color only.
@@ -76,6 +88,7 @@ impl Guard {
             local,
             remote,
             profile: profile.map(|p| p.name.clone()),
+            tfc: profile.is_some_and(|p| p.tfc),
             bgp: peer.bgp,
             color: peer.color,
             prefixes: peer.prefixes.clone(),

@@ -9,7 +9,7 @@ fn config(more: &str, peers: &str) -> Config {
         "ports: [{{ name: core, device: d, zone: public, addresses: [192.0.2.1/24, \"2001:db8:ff::1/64\"] }}]\n\
          mesh: {{ local: [192.0.2.1, \"2001:db8:ff::1\"], {more}\n\
            profiles: [{{ name: secret }}, {{ name: passive, start: respond }}, {{ name: gold, identity: gw-gold }},\n\
-             {{ name: lazy, start: on_demand }}],\n\
+             {{ name: lazy, start: on_demand }}, {{ name: even, tfc: true }}],\n\
            afbrs: [{{ name: east, address: \"2001:db8:ff::9\", prefixes: [10.2.0.0/16] }}] }}\n\
          ike: {{ identity: gw, peers: [{peers}] }}\n"
     );
@@ -59,8 +59,10 @@ fn peer(n: u32) -> PeerId {
     PeerId(NonZeroU32::new(n).unwrap())
 }
 
-fn gcm() -> EspSuite {
-    EspSuite::new(Cipher::AesGcm128, Integrity::None).unwrap()
+/// AES-GCM on a worker.
+fn sa(worker: u8) -> Sa {
+    let suite = EspSuite::new(Cipher::AesGcm128, Integrity::None).unwrap();
+    Sa { worker: WorkerId(worker), suite, encap: false, tfc: true }
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn a_protected_softwire_passes_nothing_until_its_sa_is_up() {
     assert_eq!(b.mesh.due(b.now), std::slice::from_ref(&want));
     b.mesh.initiated("east", peer(5));
     assert_eq!(b.mesh.poll_timeout(), None);
-    let sa = (WorkerId(1), gcm(), false);
+    let sa = sa(1);
     // An SA from elsewhere does not count.
     b.mesh.protected("east", ip("2001:db8:ff::66"), peer(5), sa, &mut b.program);
     assert!(b.ops().is_empty());
@@ -205,7 +207,7 @@ fn color_and_prefix_choose_the_profile() {
     // Each is brought up by itself.
     let pads: Vec<_> = b.mesh.due(b.now).into_iter().map(|i| i.pad).collect();
     assert_eq!(pads, ["gold", "secret"]);
-    b.mesh.protected("secret", ip("2001:db8:ff::9"), peer(3), (WorkerId(0), gcm(), false), &mut b.program);
+    b.mesh.protected("secret", ip("2001:db8:ff::9"), peer(3), sa(0), &mut b.program);
     let s = b.last();
     assert_eq!(s.protection, Protection::Esp(Some((peer(3), WorkerId(0)))));
     assert_eq!(s.id, routed(&mut b, prefix("10.7.2.0", 24), None).0);
@@ -249,7 +251,7 @@ fn an_sa_that_carries_bgp_is_known_to_the_host_stack() {
     let want = Initiate { pad: "rr".into(), local: ip("2001:db8:ff::1"), remote: ip("2001:db8:ff::9") };
     assert_eq!(b.mesh.due(now), [want]);
     b.mesh.initiated("rr", peer(4));
-    b.mesh.protected("rr", ip("2001:db8:ff::9"), peer(4), (WorkerId(0), gcm(), false), &mut b.program);
+    b.mesh.protected("rr", ip("2001:db8:ff::9"), peer(4), sa(0), &mut b.program);
     let known = |ops: &[SnapshotOp], want| {
         assert!(matches!(ops, [SnapshotOp::HostPeer(a, p)] if *a == ip("2001:db8:ff::9") && *p == want), "{ops:?}");
     };
@@ -257,4 +259,18 @@ fn an_sa_that_carries_bgp_is_known_to_the_host_stack() {
     b.mesh.unprotected(now, peer(4), &mut b.program);
     known(&b.ops(), None);
     assert!(b.mesh.poll_timeout().is_some(), "again");
+}
+
+#[test]
+fn packets_are_padded_where_the_profile_says_so_and_the_afbr_takes_it() {
+    for (profile, takes, padded) in [("secret", true, false), ("even", true, true), ("even", false, false)] {
+        let mut b = Bench::new("", &EAST.replace("secret", profile));
+        assert!(!b.last().tfc);
+        b.mesh.initiated("east", peer(5));
+        let sa = Sa { tfc: takes, ..sa(1) };
+        b.mesh.protected("east", ip("2001:db8:ff::9"), peer(5), sa, &mut b.program);
+        assert_eq!(b.last().tfc, padded, "{profile}");
+        b.mesh.unprotected(b.now, peer(5), &mut b.program);
+        assert!(!b.last().tfc);
+    }
 }

@@ -223,19 +223,27 @@ fn path(next_hop: &str, tunnels: &[(&str, Option<u32>, Option<u16>)], asks: Opti
 fn which_egress() {
     let (a, b) = ("2001:db8:f2::a", "2001:db8:f2::b");
     let to = |endpoint, color| Egress { endpoint: ip(endpoint), color };
+    let of = |path: &BestPath, v4| egress(path, v4, |_| true);
     let both = [(a, Some(100), None), (b, Some(200), None)];
     // No offer: the next hop of the other family is the egress, one of its own family is none (RFC 5565).
-    assert_eq!(egress(&path(EAST, &[], None), true), [to(EAST, None)]);
-    assert_eq!(egress(&path(EAST, &[], Some(7)), true), [to(EAST, Some(7))]);
-    assert_eq!(egress(&path(EAST, &[], None), false), []);
+    assert_eq!(of(&path(EAST, &[], None), true), [to(EAST, None)]);
+    assert_eq!(of(&path(EAST, &[], Some(7)), true), [to(EAST, Some(7))]);
+    assert_eq!(of(&path(EAST, &[], None), false), []);
     // An offer goes before it, whatever the next hop's family; the color asked for chooses (RFC 9012, section 8).
-    assert_eq!(egress(&path(EAST, &both, None), true), [to(a, None), to(b, None)]);
-    assert_eq!(egress(&path(EAST, &both, Some(200)), true), [to(b, Some(200))]);
-    assert_eq!(egress(&path("10.9.9.9", &both, Some(100)), true), [to(a, Some(100))]);
+    assert_eq!(of(&path(EAST, &both, None), true), [to(a, None), to(b, None)]);
+    assert_eq!(of(&path(EAST, &both, Some(200)), true), [to(b, Some(200))]);
+    assert_eq!(of(&path("10.9.9.9", &both, Some(100)), true), [to(a, Some(100))]);
     // No tunnel of that color: the provisioned default.
-    assert_eq!(egress(&path(EAST, &both, Some(300)), true), [to(EAST, Some(300))]);
+    assert_eq!(of(&path(EAST, &both, Some(300)), true), [to(EAST, Some(300))]);
     // Other payloads must not be encapsulated (section 3.4.1).
-    assert_eq!(egress(&path(EAST, &[(a, None, Some(0x86dd))], None), true), [to(EAST, None)]);
+    assert_eq!(of(&path(EAST, &[(a, None, Some(0x86dd))], None), true), [to(EAST, None)]);
+    // Tunnels and next hops that cannot be reached are none (section 3.1).
+    let beyond =
+        |path: &BestPath, missing: &[&str]| egress(path, true, |end| !missing.contains(&end.to_string().as_str()));
+    assert_eq!(beyond(&path(EAST, &both, None), &[a]), [to(b, None)]);
+    assert_eq!(beyond(&path(EAST, &both, Some(100)), &[a]), [to(EAST, Some(100))]);
+    assert_eq!(beyond(&path(EAST, &both, None), &[a, b, EAST]), []);
+    assert_eq!(beyond(&path(EAST, &[], None), &[EAST]), []);
 }
 
 #[test]

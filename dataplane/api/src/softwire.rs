@@ -60,4 +60,6 @@ pub struct Softwire {
     pub bfd: bool,
     /// The other AFBR cannot be reached: routes use their other next hops, and are unreachable where there is none.
     pub dead: bool,
+    /// Protected packets are padded to `mtu`, so that their lengths tell nothing (TFC, RFC 4303, section 2.7).
+    pub tfc: bool,
 }

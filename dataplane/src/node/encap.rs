@@ -69,6 +69,8 @@ fn send(
     outer: &mut Lane,
 ) {
     let inner = packet.ip();
+    // The inner header says where the packet ends, whatever is behind it.
+    let pad = if softwire.tfc && owner.is_some() { usize::from(softwire.mtu).saturating_sub(inner.len()) } else { 0 };
     let (octets, proto) = (inner.len(), if packet.is_v6() { ip::IPV6 } else { ip::IPIP });
     let tos = traffic_class(inner);
     let tos = softwire.dscp.map_or(tos, |dscp| dscp << 2 | tos & 3);
@@ -76,7 +78,8 @@ fn send(
     let len = if softwire.remote.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
     let id = ctx.next_ip_id();
     let framed = packet.mbuf.adj(usize::from(packet.meta.l3))
-        && packet.mbuf.prepend(len).is_some_and(|h| emit(h, softwire, octets, (tos, proto), id, flow_label));
+        && packet.mbuf.append(pad).map(|p| p.fill(0)).is_some()
+        && packet.mbuf.prepend(len).is_some_and(|h| emit(h, softwire, octets + pad, (tos, proto), id, flow_label));
     if !framed {
         return ctx.drop(packet, DropReason::NoBuffer);
     }

@@ -2,7 +2,7 @@
 
 use super::packets::*;
 use super::*;
-use dataplane_api::softwire::{Protection, TooBig};
+use dataplane_api::softwire::Protection;
 use dataplane_api::{PuntClass, Softwire, SoftwireId};
 use wire::{ip as proto, ipv4, ipv6};
 
@@ -23,20 +23,8 @@ fn bfd(src: &str, dst: &str, port: u16, ttl: u8) -> Vec<u8> {
 }
 
 fn softwire(id: u16, remote: &str, dead: bool) -> SnapshotOp {
-    SnapshotOp::SoftwireSet(Softwire {
-        id: SoftwireId(id),
-        local: ip("2001:db8:ff::1"),
-        remote: ip(remote),
-        mtu: 1460,
-        path_mtu: 1500,
-        hop_limit: 64,
-        dscp: None,
-        too_big: TooBig::Inner,
-        protection: Protection::Clear,
-        strict: false,
-        bfd: true,
-        dead,
-    })
+    let (id, remote) = (SoftwireId(id), ip(remote));
+    SnapshotOp::SoftwireSet(Softwire { id, remote, bfd: true, dead, ..mesh::softwire(mesh::SIX) })
 }
 
 /// Neighbours 192.0.2.9 over one hop and 192.0.2.8 over several, a softwire to 2001:db8:ff::9.

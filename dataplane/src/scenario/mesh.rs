@@ -30,6 +30,7 @@ pub fn softwire(id: SoftwireId) -> Softwire {
         strict: false,
         bfd: false,
         dead: false,
+        tfc: false,
     }
 }
 

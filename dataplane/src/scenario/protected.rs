@@ -170,6 +170,33 @@ fn a_packet_for_a_softwire_that_is_down_asks_for_it() {
     assert_eq!(b.handles[0].events.pop(), Ok(WorkerEvent::SoftwireWanted(SIX)));
 }
 
+// M9, the last of its threats: the lengths of packets tell nothing.
+#[test]
+fn packets_are_padded_to_one_length_and_the_padding_goes_no_further() {
+    let mut b = mesh(1);
+    let mut far = protect(&mut b, 0, Mode::Transport);
+    let esp = Protection::Esp(Some((peer(), WorkerId(0))));
+    let padded = Softwire { protection: esp, strict: true, tfc: true, mtu: 1426, ..softwire(SIX) };
+    b.publish(&[SnapshotOp::SoftwireSet(padded)]);
+    let mut lengths = Vec::new();
+    for len in [0, 1, 700, 1426 - 28] {
+        let f = b.one_through(1, &frame(1, &v4(len)), 0);
+        lengths.push(f.len());
+        let inner = far.receive(&f);
+        assert_eq!((inner.len(), &inner[20..28 + len]), (1426, &v4(len)[20..]));
+        assert!(inner[28 + len..].iter().all(|octet| *octet == 0));
+    }
+    assert!(lengths.iter().all(|l| *l == lengths[0]), "{lengths:?}");
+    // Counted is what the island sent.
+    assert_eq!(b.handles[0].counters.softwires[usize::from(SIX.0)].sent[1].get(), 4 * 28 + 701 + 1426 - 28);
+    let mut long = back4();
+    long.resize(1400, 0);
+    assert_eq!(to_core(&b.one_through(0, &far.send(&long), 1))[20..], back4()[20..]);
+    // In the clear there is nothing to hide.
+    b.publish(&[SnapshotOp::SoftwireSet(Softwire { tfc: true, ..softwire(SIX) })]);
+    assert_eq!(b.one_through(1, &frame(1, &v4(1)), 0).len(), 14 + 40 + 29);
+}
+
 /// A TCP segment from port `from` to port `to`.
 fn segment(src: &str, dst: &str, (from, to): (u16, u16)) -> Vec<u8> {
     let mut tcp = vec![0; 20];

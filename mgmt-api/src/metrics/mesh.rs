@@ -1,8 +1,8 @@
-//! Metrics of BGP and of the mesh. A family of series has an entry for each of the first thousand neighbours or
-//! softwires; totals count them all.
+//! Metrics of BGP, of the mesh and of BFD. A family of series has an entry for each of the first thousand neighbours,
+//! softwires or sessions; totals count them all.
 
 use super::Labels;
-use controlplane::northbound::{BgpFamily, BgpMessagesInfo, BgpNeighbourInfo, MeshMetrics};
+use controlplane::northbound::{BfdInfo, BgpFamily, BgpMessagesInfo, BgpNeighbourInfo, MeshMetrics};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,7 +14,12 @@ const MAX_SERIES: usize = 1000;
 type Gauges = Family<Labels, Gauge>;
 type Counters = Family<Labels, Counter>;
 
-pub(super) fn register(registry: &mut Registry, neighbours: &[BgpNeighbourInfo], mesh: &MeshMetrics) {
+pub(super) fn register(
+    registry: &mut Registry,
+    neighbours: &[BgpNeighbourInfo],
+    mesh: &MeshMetrics,
+    sessions: &[BfdInfo],
+) {
     total(registry, "bgp_neighbours", "BGP neighbours", neighbours.len());
     let established = neighbours.iter().filter(|n| n.seconds.is_some()).count();
     total(registry, "bgp_established_neighbours", "BGP neighbours with an established session", established);
@@ -28,6 +33,7 @@ pub(super) fn register(registry: &mut Registry, neighbours: &[BgpNeighbourInfo],
     }
     each_neighbour(registry, neighbours);
     each_softwire(registry, mesh);
+    each_session(registry, sessions);
 }
 
 fn each_neighbour(registry: &mut Registry, neighbours: &[BgpNeighbourInfo]) {
@@ -78,6 +84,19 @@ fn each_softwire(registry: &mut Registry, mesh: &MeshMetrics) {
         octets_in.get_or_create(&labels).inc_by(octets);
         packets_out.get_or_create(&labels).inc_by(sent_packets);
         octets_out.get_or_create(&labels).inc_by(sent_octets);
+    }
+}
+
+fn each_session(registry: &mut Registry, sessions: &[BfdInfo]) {
+    total(registry, "bfd_sessions", "BFD sessions", sessions.len());
+    let up = gauges(registry, "bfd_session_up", "The path works in both directions");
+    let downs = counters(registry, "bfd_session_downs", "How often a session that was up went down");
+    for s in sessions.iter().take(MAX_SERIES) {
+        let path = if s.multihop { "multihop" } else { "single_hop" };
+        let labels =
+            vec![label("local", s.local.to_string()), label("remote", s.remote.to_string()), label("path", path)];
+        set(&up, &labels, u64::from(s.state == "up"));
+        downs.get_or_create(&labels).inc_by(s.downs);
     }
 }
 

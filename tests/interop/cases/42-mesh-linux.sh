@@ -1,13 +1,7 @@
 #!/bin/bash
 # A Linux guest as the far AFBR: ip6_tunnel over an IPv6 core, in the clear, then under strongSwan's transport-mode ESP
 CORE_FAMILY=6; . "$(dirname "$0")/../lib.sh"; . "$(dirname "$0")/../mesh.sh"
-netns "$WEST"; netns "$ROUTER" br0
-veth "$WEST" g0 "$ROUTER" r0; address "$ROUTER" r0 "$RW/$L"
-in_ns "$ROUTER" sysctl -qw net.ipv6.conf.br0.disable_ipv6=0 net.ipv6.conf.all.forwarding=1; address "$ROUTER" br0 "$RE/$L"
-island "$IW" "$WEST" "$IWH" "$IWA"; quiet "$WEST" g0 g1
-mkdir -p "$STATE/www"; head -c 1000000 /dev/urandom >"$STATE/www/file"; WEB_SUM=$(md5sum <"$STATE/www/file" | cut -d' ' -f1)
-spawn web "$IW" /usr/bin/python3 -m http.server 80 --directory "$STATE/www"
-DEFGW=$RE boot linux "$ROUTER" "br0:$E/$L"
+linux_layout
 west; ready linux
 check "the guest reaches the gateway's end" g linux "ping -c10 -i0.3 -W2 $W | grep -q 'bytes from'"
 g linux "/t/afbr.sh up $E $W $IEH/32 $IWN"

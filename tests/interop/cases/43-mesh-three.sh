@@ -11,20 +11,9 @@ ip -n "$IE" route del default; address "$IE" lo "$HOST/24"
 netns "$FAR"; veth "$FAR" n0 "$ROUTER" r3; address "$FAR" n0 "$RR/64"; address "$ROUTER" r3 2001:db8:f9::ff/64
 ip -n "$FAR" route add default via 2001:db8:f9::ff
 
-# ---- FRR: zebra, bfdd and bgpd, in a namespace -----------------------------------------------------------------
-PACE="detect-multiplier 3\n  receive-interval 250\n  transmit-interval 250"
-frr() { # NAME NAMESPACE, with the configuration of bgpd on stdin
-  local d=$STATE/$1 daemon flags
-  mkdir -p "$d"; cat >"$d/bgpd.conf"; : >"$d/zebra.conf"; printf 'bfd\n profile fast\n  %b\n' "$PACE" >"$d/bfdd.conf"
-  chown -R frr "$d"; chmod go+rX "$STATE"
-  for daemon in zebra bfdd bgpd; do
-    case $daemon in bfdd) flags="--bfdctl $d/bfdd.sock";; *) flags=;; esac
-    spawn "$1-$daemon" "$2" /usr/lib/frr/$daemon -f "$d/$daemon.conf" -i "$d/$daemon.pid" -z "$d/zserv.api" --vty_socket "$d" -u frr -g frr -A 127.0.0.1 $flags
-    waits 10 test -S "$d/$daemon.vty"
-  done
-}
-vty() { local name=$1 ns=$2 daemon=$3 c args=(); shift 3; for c in "$@"; do args+=(-c "$c"); done; in_ns "$ns" vtysh --vty_socket "$STATE/$name" -d "$daemon" "${args[@]}"; }
-frr_up() { [ "$(vty "$1" "$2" bfdd "show bfd peers" | grep -c 'Status: up')" = "$3" ]; }
+# ---- FRR -------------------------------------------------------------------------------------------------------
+BFD=$(printf 'bfd\n profile fast\n  detect-multiplier 3\n  receive-interval 250\n  transmit-interval 250')
+frr_up() { [ "$(vty "$1" "show bfd peers" | grep -c 'Status: up')" = "$2" ]; }
 frr rr "$FAR" <<F
 router bgp 65000
  bgp router-id 9.9.9.9
@@ -88,9 +77,9 @@ check "softwires and neighbours share sessions over several hops" api check 'all
 check "those of AFBRs by key" api check 'all(s["authenticated"] == s["softwire"] for s in bfd)'
 check "the CE's session is over one hop" api_east check 'any(s["remote"] == "'$IEH'" and not s["multihop"] and not s["softwire"] for s in bfd)'
 check "detection takes 750 ms" api check 'all(s["detection_time_ms"] == 750 for s in bfd)'
-check "FRR beyond the core sees three sessions over several hops up" waits 10 frr_up rr "$FAR" 3
-check "FRR on the island sees two over one hop" waits 10 frr_up ce "$IE" 2
-vty ce "$IE" bfdd "show bfd peers" >"$LOGS/bfd-ce.txt"; vty rr "$FAR" bfdd "show bfd peers" >"$LOGS/bfd-rr.txt"
+check "FRR beyond the core sees three sessions over several hops up" waits 10 frr_up rr 3
+check "FRR on the island sees two over one hop" waits 10 frr_up ce 2
+vty ce "show bfd peers" >"$LOGS/bfd-ce.txt"; vty rr "show bfd peers" >"$LOGS/bfd-rr.txt"
 talk() {
   check "ping ($1)" waits 10 in_ns "$IW" ping -c1 -W1 "$HOST"
   check "ping, nothing lost ($1)" in_ns "$IW" ping -c20 -i0.05 -W2 "$HOST"
@@ -134,7 +123,7 @@ talk "three again"
 
 # ---- FRR's operator, and FRR's silence -------------------------------------------------------------------------
 state() { echo "next(n['state'] for n in bgp if n['address'] == '$RR')"; }
-admin() { vty rr "$FAR" bfdd "configure terminal" bfd "profile fast" "$1"; }
+admin() { vty rr "configure terminal" bfd "profile fast" "$1"; }
 admin shutdown
 check "FRR takes its sessions down" api wait 'any(s["remote"] == "'$RR'" and s["state"] != "up" and s["downs"] == 1 for s in bfd)' 10
 check "which ends nothing" eval 'sleep 1; api check "$(state) == \"Established\" and not any(s[\"failed\"] for s in bfd)"'

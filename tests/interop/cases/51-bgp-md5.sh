@@ -3,9 +3,7 @@
 CORE_FAMILY=6; . "$(dirname "$0")/../lib.sh"; . "$(dirname "$0")/../mesh.sh"
 mesh_layout
 KEY=correct-horse-battery SECOND=staple-and-what-not
-cat >"$STATE/bgpd.conf" <<F
-log file $LOGS/frr.log debugging
-debug bgp neighbor-events
+frr peer "$ROUTER" <<F
 router bgp 65100
  bgp router-id 9.9.9.9
  no bgp default ipv4-unicast
@@ -21,9 +19,6 @@ router bgp 65100
   neighbor afbr activate
  exit-address-family
 F
-chmod -R go+rX "$STATE"; mkdir -p "$STATE/frr"; : >"$LOGS/frr.log"; chown frr "$STATE/frr" "$LOGS/frr.log"
-spawn frr "$ROUTER" /usr/lib/frr/bgpd -Z -f "$STATE/bgpd.conf" -i "$STATE/frr/bgpd.pid" --vty_socket "$STATE/frr" -A 127.0.0.1 -P 2605 -u frr -g frr
-frr() { local a=(); for c in "$@"; do a+=(-c "$c"); done; in_ns "$ROUTER" vtysh --vty_socket "$STATE/frr" -d bgpd "${a[@]}"; }
 # the chain between the gateways changes while their session is up
 CHANGE=$(date -u -d '+60 sec' +%FT%TZ)
 bgp() { # ROUTER-ID FRR FRR-CHAIN OTHER MORE-NEIGHBOURS
@@ -57,7 +52,7 @@ check "and the first key of the chain" api check 'bgp[1]["protection"]["key_id"]
 check "a short and old key is warned of" eval 'api_east check "any(\"12 octets\" in w for w in bgp[0][\"protection\"][\"warnings\"])" && grep -q "12 octets" "$LOGS/east.log" && grep -q "more than 90 days" "$LOGS/west.log"'
 check "no secret in what REST and logs tell" eval '! in_ns "$WEST" curl -s http://127.0.0.1:8080/api/v1/bgp/neighbours | grep -qE "horse|staple" && ! sed "s/mesh-key//" "$LOGS/west.log" "$LOGS/east.log" | grep -qE "horse|staple"'
 check "with another key there is no session" api_east check 'bgp[0]["state"] != "Established" and bgp[0]["established"] == 0'
-check "nor does FRR see one" eval '! frr "show bgp neighbors $E" | grep -q "BGP state = Established"'
+check "nor does FRR see one" eval '! vty peer "show bgp neighbors $E" | grep -q "BGP state = Established"'
 check "without TCP-AO in the kernel there is none either, and it is said why" eval 'api check "\"no TCP-AO\" in (bgp[2][\"protection\"][\"refused\"] or \"\")" && grep -q "CONFIG_TCP_AO" "$LOGS/west.log"'
 N=$(api value 'bgp[0]["messages_in"]'); halt dump-bgp
 dumped() { in_ns "$ROUTER" tcpdump -nnr "$STATE/$1.pcap" "$2" 2>/dev/null; }
@@ -93,9 +88,9 @@ halt dump-changed
 check "signed as before" signed changed "tcp port 179 and host $E" 5
 
 check "FRR's session has not been lost either" api check "bgp[0]['established'] == 1 and bgp[0]['messages_in'] > $N"
-frr "conf t" "router bgp 65100" "neighbor $W password $SECOND" >/dev/null
+vty peer "conf t" "router bgp 65100" "neighbor $W password $SECOND" >/dev/null
 check "FRR with another key: the session ends and does not come back" eval 'api wait "bgp[0][\"state\"] != \"Established\"" 15 && sleep 12 && api check "bgp[0][\"established\"] == 1"'
-frr "conf t" "router bgp 65100" "neighbor $W password $KEY" >/dev/null
+vty peer "conf t" "router bgp 65100" "neighbor $W password $KEY" >/dev/null
 check "with the right one it does" api wait 'bgp[0]["state"] == "Established"' 60
 afbrs_stop
 finish

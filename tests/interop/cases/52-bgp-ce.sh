@@ -4,9 +4,7 @@ CORE_FAMILY=6; . "$(dirname "$0")/../lib.sh"; . "$(dirname "$0")/../mesh.sh"
 CEN=10.11.0.0/24 CEH=10.11.0.1 BADN=10.12.0.0/24
 mesh_layout
 ip -n "$IW" addr add "$CEH/32" dev lo   # the CE's own network
-cat >"$STATE/ce.conf" <<F
-log file $LOGS/frr.log debugging
-debug bgp neighbor-events
+frr ce "$IW" <<F
 router bgp 65001
  bgp router-id 8.8.8.8
  no bgp ebgp-requires-policy
@@ -21,9 +19,6 @@ router bgp 65001
   network $BADN
  exit-address-family
 F
-chmod -R go+rX "$STATE"; mkdir -p "$STATE/frr"; : >"$LOGS/frr.log"; chown frr "$STATE/frr" "$LOGS/frr.log"
-spawn frr "$IW" /usr/lib/frr/bgpd -Z -f "$STATE/ce.conf" -i "$STATE/frr/bgpd.pid" --vty_socket "$STATE/frr" -A 127.0.0.1 -P 2605 -u frr -g frr
-ce() { local c=(); for l in "$@"; do c+=(-c "$l"); done; in_ns "$IW" vtysh --vty_socket "$STATE/frr" -d bgpd "${c[@]}"; }
 
 # two caches with the same data, one over TCP, one over TLS; the CE may originate CEN, and who may originate BADN changes
 roas() { # AS-OF-BADN
@@ -67,7 +62,7 @@ MORE="bgp: { asn: 65000, router_id: 2.2.2.2, networks: [$IEN], tunnels: [{ color
 established() { api wait 'len(bgp) == 2 and all(n["state"] == "Established" for n in bgp)' "${1:-40}"; }
 has() { api wait 'any(r["prefix"] == "'"$1"'" and r["next_hop"] == "'"$IWH"'" and not r["egresses"] for r in rib)' "${2:-10}"; }
 has_not() { api check 'not any(r["prefix"] == "'"$1"'" for r in rib)'; }
-ce_knows() { ce "show bgp ipv4 unicast $1 json" | grep -q '"valid":true'; }
+ce_knows() { vty ce "show bgp ipv4 unicast $1 json" | grep -q '"valid":true'; }
 
 MORE=$(bgp_west "") west
 must "west has sessions with the CE and with east" established
@@ -85,7 +80,7 @@ check "and listens to the one it prefers" api check '[c["name"] for c in rtr if 
 check "the CE's route is taken" has "$CEN"
 check "east has it behind west's softwire" api_east wait 'any(r["prefix"] == "'$CEN'" and r["egresses"] == ["'$W'"] for r in rib)' 10
 check "the CE has east's island, west being next hop" waits 10 ce_knows "$IEN"
-ce "show bgp ipv4 unicast $IEN" >"$LOGS/ce-route.txt"
+vty ce "show bgp ipv4 unicast $IEN" >"$LOGS/ce-route.txt"
 check "with what the policy sets" eval 'grep -q "metric 50" "$LOGS/ce-route.txt" && grep -q "65000:200" "$LOGS/ce-route.txt" && grep -q "$IWA" "$LOGS/ce-route.txt"'
 check "the route that the RPKI makes invalid is not taken" has_not "$BADN"
 check "CE to island" waits 10 in_ns "$IW" ping -c1 -W1 -I "$CEH" "$IEH"
@@ -108,7 +103,7 @@ check "the preferred one is back" api wait '[c["name"] for c in rtr if c["used"]
 halt dump-ce
 attribute_23() { tcpdump -nvr "$1" 2>/dev/null | grep -E "(Tunnel Encap|Attribute \(23\)|Unknown \(23\)|\(23\))"; }
 check "the tunnel attribute is not told to the CE" eval '! attribute_23 "$STATE/ce.pcap"'
-ce "configure terminal" "router bgp 65001" "address-family ipv4 unicast" "network 10.13.1.0/24" "network 10.13.2.0/24" "network 10.13.3.0/24"
+vty ce "configure terminal" "router bgp 65001" "address-family ipv4 unicast" "network 10.13.1.0/24" "network 10.13.2.0/24" "network 10.13.3.0/24"
 check "too many prefixes end the session" api wait 'any(n["address"] == "'$IWH'" and n["state"] != "Established" and "refix" in (n["last_down"] or "") for n in bgp)' 10
 check "and with it its routes" api wait 'not any(r["next_hop"] == "'$IWH'" for r in rib)' 5
 check "at east, too" api_east wait 'not rib' 5

@@ -2,9 +2,8 @@
 # An FRR that is killed and comes back: its routes stay meanwhile (RFC 4724), stale ones go after; what REST shows and does to a session
 CORE_FAMILY=6; . "$(dirname "$0")/../lib.sh"; . "$(dirname "$0")/../mesh.sh"
 mesh_layout
-cat >"$STATE/bgpd.conf" <<F
-log file $LOGS/frr.log debugging
-debug bgp neighbor-events
+reflector() {
+  frr rr "$ROUTER" <<F
 router bgp 65000
  bgp router-id 9.9.9.9
  bgp log-neighbor-changes
@@ -25,23 +24,19 @@ router bgp 65000
   neighbor afbr route-reflector-client
  exit-address-family
 F
-chmod -R go+rX "$STATE"; mkdir -p "$STATE/frr"; : >"$LOGS/frr.log"; chown frr "$STATE/frr" "$LOGS/frr.log"
-frr_start() { spawn frr "$ROUTER" /usr/lib/frr/bgpd -Z -f "$STATE/bgpd.conf" -i "$STATE/frr/bgpd.pid" --vty_socket "$STATE/frr" -A 127.0.0.1 -P 2605 -u frr -g frr; }
-frr() { in_ns "$ROUTER" vtysh --vty_socket "$STATE/frr" -d bgpd -c "$1"; }
+}
 # frr_says PYTHON: true of FRR's view n of west
-frr_says() { frr "show bgp neighbors $W json" | /usr/bin/python3 -c 'import json, sys; n = json.load(sys.stdin)[sys.argv[1]]; sys.exit(not eval(sys.argv[2]))' "$W" "$1"; }
-frr_count() { frr "show bgp neighbors $W json" | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]]["messageStats"][sys.argv[2]])' "$W" "$1"; }
+frr_says() { vty rr "show bgp neighbors $W json" | /usr/bin/python3 -c 'import json, sys; n = json.load(sys.stdin)[sys.argv[1]]; sys.exit(not eval(sys.argv[2]))' "$W" "$1"; }
+frr_count() { vty rr "show bgp neighbors $W json" | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]]["messageStats"][sys.argv[2]])' "$W" "$1"; }
 bgp() { # NETWORK ROUTER-ID REFLECTOR: the file's part
-  cat <<Y
-bgp: { asn: 65000, router_id: $2, networks: [$1], neighbours: [{ address: "$3", asn: 65000, description: reflector, hold_time: 9 }] }
-Y
+  echo "bgp: { asn: 65000, router_id: $2, networks: [$1], neighbours: [{ address: \"$3\", asn: 65000, description: reflector, hold_time: 9 }] }"
 }
 act() { api bgp "$RW" "$@"; }
 audited() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/west.log" | grep 'verb="operate"' | grep -q "$1"; }
 learned='any(r["prefix"] == "'$IEN'" and r["egresses"] == ["'$E'"] for r in rib)'
 stale='any(p["stale"] for r in rib for p in r["paths"])'
 up='bgp[0]["state"] == "Established"'
-frr_start
+reflector
 AFBRS=
 MORE=$(bgp "$IWN" 1.1.1.1 "$RW") west; MORE=$(bgp "$IEN" 2.2.2.2 "$RE") east
 
@@ -65,13 +60,13 @@ check "soft-out" act soft-out
 check "FRR gets ours again" waits 5 frr_says "n['messageStats']['updatesRecv'] > $updates"
 check "the session is the same" api check 'bgp[0]["established"] == 1 and bgp[0]["flaps"] == 0'
 check "clear, with a word" act clear '{"message": "fresh start"}'
-check "FRR has read it" waits 5 grep -q "fresh start" "$LOGS/frr.log"
+check "FRR has read it" waits 5 grep -q "fresh start" "$LOGS/rr.log"
 check "and the session is back" api wait "$up"' and bgp[0]["established"] == 2 and bgp[0]["flaps"] == 1' 30
 check "with its routes" api wait "$learned and not $stale" 20
 check "disable, with a word" act disable '{"message": "back at noon"}'
-check "FRR has read it, too" waits 5 grep -q "back at noon" "$LOGS/frr.log"
+check "FRR has read it, too" waits 5 grep -q "back at noon" "$LOGS/rr.log"
 check "no routes are kept" api wait 'not rib and bgp[0]["stopped"] == "disabled" and bgp[0]["state"] == "Idle"' 5
-check "FRR has none of ours" waits 5 eval '! frr "show bgp ipv4 unicast" | grep -q "$IWN"'
+check "FRR has none of ours" waits 5 eval '! vty rr "show bgp ipv4 unicast" | grep -q "$IWN"'
 check "a disabled neighbour is not asked for routes" refused act soft-in
 sleep 4
 check "it stays down" api check 'bgp[0]["state"] == "Idle"'
@@ -81,26 +76,26 @@ check "each action has left its line" eval 'audited "asked for again" && audited
 
 islands_talk
 spawn ping "$IW" ping -i0.1 -w60 "$IEH"
-halt frr KILL
+halt rr-bgpd KILL
 check "FRR is dead" api wait 'bgp[0]["state"] != "Established"' 5
 check "its routes are kept as stale" api check "$learned and $stale"
 check "as the neighbour says" api check 'any(f["stale"] for f in bgp[0]["families"])'
 check "packets go on" in_ns "$IW" ping -c10 -i0.1 -W2 "$IEH"
-frr_start
+reflector
 check "FRR is back" api wait "$up" 12
 check "its routes are fresh" api wait "$learned and not $stale" 20
 halt ping INT
 check "not a packet was lost meanwhile" grep -q " 0% packet loss" "$LOGS/ping.log"
 
-halt frr KILL
+halt rr-bgpd KILL
 check "dead again, routes stale" api wait "$learned and $stale" 5
 check "now east leaves" halted east
-frr_start
+reflector
 check "FRR is back, without east" api wait "$up" 12
 check "what it does not announce again goes at End-of-RIB" api wait 'not rib and not sw' 20
 MORE=$(bgp "$IEN" 2.2.2.2 "$RE") east
 check "east is back" api wait "$learned and not $stale" 40
-halt frr KILL
+halt rr-bgpd KILL
 check "dead for good, routes stale" api wait "$learned and $stale" 5
 check "they go when its Restart Time is over" api wait 'not rib and not sw' 20
 check "west ends when asked" halted west

@@ -1,6 +1,6 @@
 #!/bin/bash
 # build.sh - builds the guest of the interop tests: a Debian kernel and a small root file system with strongSwan,
-# xl2tpd, pppd and radvd. Nothing is installed on the host and debootstrap is not needed: apt resolves and downloads
+# xl2tpd, pppd, radvd, BIRD and FRR's bgpd. Nothing is installed on the host and debootstrap is not needed: apt resolves and downloads
 # against an EMPTY dpkg status, dpkg-deb unpacks, mke2fs -d makes the image.
 # Result in ../out: vmlinux, initrd.cpio, root.img (read-only, shared by all guests: each has a tmpfs overlay).
 # Built again when this folder changes.
@@ -13,7 +13,7 @@ STAMP=$(cat "$HERE"/* | sha256sum | cut -d' ' -f1)
 T0=$(date +%s); echo "building the guest image (once; 20 s to a few minutes, as fast as the packages come)"
 PACKAGES="linux-image-amd64 busybox-static bash iproute2 iputils-ping tcpdump
  xl2tpd ppp strongswan-swanctl charon-systemd libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins
- kmod qemu-guest-agent procps socat radvd wide-dhcpv6-client bird2"
+ kmod qemu-guest-agent procps socat radvd wide-dhcpv6-client bird2 frr"
 
 # 1. download; $CACHE/archives stays between builds
 : >"$CACHE/status"
@@ -36,6 +36,7 @@ tail -c +$((off+1)) "$R/boot/vmlinuz-$KV" | xz -dc >"$OUT/vmlinux" 2>/dev/null |
 # 3. drop what no test needs, index the modules that stay
 rm -rf "$R"/boot "$R"/usr/share/{doc,man,locale,info,lintian,bash-completion,zoneinfo,perl,perl5,mime,i18n} \
   "$R"/usr/lib/x86_64-linux-gnu/perl* "$R"/usr/lib/systemd "$R"/usr/lib/udev
+find "$R/usr/lib/frr" -type f ! -name bgpd -delete
 M=$R/lib/modules/$KV/kernel; rm -rf "$M/sound"
 ( cd "$M/drivers"; for d in *; do case $d in virtio|block|char|net|crypto) ;; *) rm -rf "$d";; esac; done
   cd net; for d in *; do case $d in *.ko|ppp|slip|vxlan) ;; *) rm -rf "$d";; esac; done )
@@ -46,9 +47,10 @@ depmod -b "$R" "$KV" 2>/dev/null
 rm -rf "$R/var/run"; mkdir -p "$R"/{proc,sys,dev,run,tmp,t,root,mnt,var/log,var/lib,etc/ppp,etc/xl2tpd}; ln -s /run "$R/var/run"
 for a in $("$R/bin/busybox" --list); do [ -e "$R/bin/$a" ] || [ -e "$R/sbin/$a" ] || ln -s /bin/busybox "$R/bin/$a"; done
 ln -sf bash "$R/bin/sh"
-printf '%s\n' root:x:0:0:root:/root:/bin/bash nobody:x:65534:65534::/:/bin/false radvd:x:111:65534::/:/bin/false tcpdump:x:112:112::/:/bin/false >"$R/etc/passwd"
-printf '%s\n' root:x:0: nogroup:x:65534: dip:x:30: tcpdump:x:112: >"$R/etc/group"
+printf '%s\n' root:x:0:0:root:/root:/bin/bash nobody:x:65534:65534::/:/bin/false radvd:x:111:65534::/:/bin/false tcpdump:x:112:112::/:/bin/false frr:x:113:113::/:/bin/false >"$R/etc/passwd"
+printf '%s\n' root:x:0: nogroup:x:65534: dip:x:30: tcpdump:x:112: frr:x:113: frrvty:x:114:frr >"$R/etc/group"
 printf 'passwd: files\ngroup: files\nhosts: files\n' >"$R/etc/nsswitch.conf"
+echo 'username root nopassword' >"$R/etc/frr/vtysh.conf"   # no PAM here
 printf '127.0.0.1 localhost\n::1 localhost\n' >"$R/etc/hosts"
 printf 'icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nesp 50 ESP\nipv6-icmp 58 IPv6-ICMP\n' >"$R/etc/protocols"
 ldconfig -r "$R" 2>/dev/null || true

@@ -112,6 +112,7 @@ pub(crate) struct Accepted {
     pub suite: EspSuite,
     chosen: sa::Proposal,
     mode: Mode,
+    tfc: bool,
     spi_out: u32,
     ours: Side,
     peers: Side,
@@ -145,7 +146,12 @@ pub(crate) fn accept(
     let seen_r = substitute(ts_r, transport && nat.local, base.local.ip());
     let peers = narrow(ts_i, &seen_i, &policy.remote_ts, base.remote.ip()).ok_or(NotifyType::TS_UNACCEPTABLE)?;
     let ours = narrow(ts_r, &seen_r, &policy.local_ts, base.local.ip()).ok_or(NotifyType::TS_UNACCEPTABLE)?;
-    Ok(Accepted { suite, chosen, mode, spi_out, ours, peers })
+    Ok(Accepted { suite, chosen, mode, tfc: takes_tfc(body), spi_out, ours, peers })
+}
+
+/// Whether the peer takes padding against traffic analysis on the child SA (RFC 7296, section 3.10.1).
+fn takes_tfc(body: &Body<'_>) -> bool {
+    !body.has(NotifyType::ESP_TFC_PADDING_NOT_SUPPORTED)
 }
 
 /// Secrets and nonces that child keys are made of.
@@ -176,8 +182,8 @@ impl Accepted {
 
     /// The agreement that results.
     pub fn agree(self, spi_in: u32) -> Agreement {
-        let Self { suite, mode, spi_out, ours, peers, .. } = self;
-        Agreement { spi_in, spi_out, suite, mode, local_ts: ours.seen, remote_ts: peers.seen, initiator: false }
+        let Self { suite, mode, tfc, spi_out, ours, peers, .. } = self;
+        Agreement { spi_in, spi_out, suite, mode, tfc, local_ts: ours.seen, remote_ts: peers.seen, initiator: false }
     }
 }
 
@@ -199,6 +205,8 @@ pub(crate) struct Agreement {
     pub spi_out: u32,
     pub suite: EspSuite,
     pub mode: Mode,
+    /// The peer takes TFC padding.
+    pub tfc: bool,
     pub local_ts: Vec<TrafficSelector>,
     pub remote_ts: Vec<TrafficSelector>,
     /// We initiated this exchange.
@@ -237,7 +245,8 @@ pub(crate) fn conclude(
     let seen_r = substitute(ts_r, transport && nat.remote, base.remote.ip());
     let ours = narrow(ts_i, &seen_i, &policy.local_ts, base.local.ip()).ok_or(Failure::TrafficSelectors)?;
     let peers = narrow(ts_r, &seen_r, &policy.remote_ts, base.remote.ip()).ok_or(Failure::TrafficSelectors)?;
-    Ok(Agreement { spi_in, spi_out, suite, mode, local_ts: ours.seen, remote_ts: peers.seen, initiator: true })
+    let (local_ts, remote_ts) = (ours.seen, peers.seen);
+    Ok(Agreement { spi_in, spi_out, suite, mode, tfc: takes_tfc(body), local_ts, remote_ts, initiator: true })
 }
 
 impl Agreement {
@@ -255,7 +264,7 @@ impl Agreement {
         let (from_initiator, from_responder) = (direction(0), direction(encr + integ));
         let (outbound, inbound) =
             if self.initiator { (from_initiator, from_responder) } else { (from_responder, from_initiator) };
-        let Self { spi_in, spi_out, suite, mode, local_ts, remote_ts, .. } = self;
+        let Self { spi_in, spi_out, suite, mode, tfc, local_ts, remote_ts, .. } = self;
         let rekey_at = lifetime.map(|after| ctx.now + shorten(ctx, after));
         let kept = ChildSa {
             spi_in,
@@ -274,6 +283,7 @@ impl Agreement {
             spi_out,
             suite,
             mode,
+            tfc,
             inbound,
             outbound,
             local_ts,
@@ -297,4 +307,25 @@ pub(crate) fn refused(ctx: &mut Ctx<'_>, peer: PeerHandle, failure: Failure) {
 /// A lifetime less up to a tenth at random, so that the ends rarely rekey at the same moment (section 2.8).
 pub(crate) fn shorten(ctx: &mut Ctx<'_>, after: Duration) -> Duration {
     after.mul_f64(1.0 - f64::from(ctx.rng.next_u32()) / f64::from(u32::MAX) / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 7296, section 3.10.1.
+    #[test]
+    fn a_peer_that_takes_no_tfc_padding_says_so() {
+        let says = |kind: Option<NotifyType>| {
+            let mut chain = Builder::new();
+            chain.notify(NotifyType::USE_TRANSPORT_MODE, &[]);
+            if let Some(kind) = kind {
+                chain.notify(kind, &[]);
+            }
+            takes_tfc(&Body::parse(chain.first(), chain.bytes()).unwrap())
+        };
+        assert!(says(None));
+        assert!(!says(Some(NotifyType::ESP_TFC_PADDING_NOT_SUPPORTED)));
+        assert_eq!(NotifyType::ESP_TFC_PADDING_NOT_SUPPORTED.0, 16394);
+    }
 }

@@ -66,6 +66,15 @@ fn vrp(prefix: &str, max_length: u8, asn: u32) -> Vrp {
     Vrp { prefix: prefix.parse().unwrap(), max_length, asn }
 }
 
+/// A cache that has said all it has.
+async fn synchronized() -> Lab {
+    let mut lab = lab();
+    lab.expect(RESET_QUERY).await;
+    lab.send(&[RESPONSE, VRP, END].concat()).await;
+    lab.update(Ok(())).await.unwrap();
+    lab
+}
+
 #[tokio::test]
 async fn all_then_what_has_changed() {
     let mut lab = lab();
@@ -109,10 +118,7 @@ async fn a_cache_of_version_0_is_spoken_to() {
 
 #[tokio::test]
 async fn a_cache_that_has_forgotten_is_asked_for_all() {
-    let mut lab = lab();
-    lab.expect(RESET_QUERY).await;
-    lab.send(&[RESPONSE, VRP, END].concat()).await;
-    lab.update(Ok(())).await.unwrap();
+    let mut lab = synchronized().await;
     lab.send("01 00 0007 0000000c 00000002").await;
     lab.expect("01 01 0007 0000000c 00000001").await;
     lab.send("01 08 0000 00000008").await;
@@ -124,10 +130,7 @@ async fn a_cache_that_has_forgotten_is_asked_for_all() {
 
 #[tokio::test]
 async fn a_session_id_does_not_change_by_the_way() {
-    let mut lab = lab();
-    lab.expect(RESET_QUERY).await;
-    lab.send(&[RESPONSE, VRP, END].concat()).await;
-    lab.update(Ok(())).await.unwrap();
+    let mut lab = synchronized().await;
     lab.send("01 00 0007 0000000c 00000002").await;
     lab.expect("01 01 0007 0000000c 00000001").await;
     lab.send("01 03 0008 00000008 01 07 0008 00000018 00000002 00000e10 00000258 00001c20").await;

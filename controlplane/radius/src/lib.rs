@@ -1,0 +1,3 @@
+//! RADIUS (RFC 2865), sans-IO.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
