@@ -1,6 +1,7 @@
 //! Keys and TTLs on the sockets of BGP. What cannot be set is an error, and the socket is not used.
 
 use crate::key_ring::KeyRing;
+use crate::spd::least_ttl;
 use bgp::neighbour::TcpOptions;
 use ipnet::IpNet;
 use std::io::{self, ErrorKind};
@@ -76,7 +77,7 @@ pub(super) fn set_ttl(socket: &impl AsFd, peer: IpAddr, tcp: &TcpOptions) -> io:
     if let Some(ttl) = tcp.gtsm_hops.map(|_| u8::MAX).or(tcp.ttl) {
         tcp_options::set_ttl(socket, peer, ttl)?;
     }
-    set_min_ttl(socket, peer, least(tcp.gtsm_hops))
+    set_min_ttl(socket, peer, least_ttl(tcp.gtsm_hops))
 }
 
 /// A listening socket answers with the TTL that those of `hops` demand who have GTSM, and hears what any of them may
@@ -89,12 +90,7 @@ pub(super) fn listen_within(
     if hops.clone().any(|h| h.is_some()) {
         tcp_options::set_ttl(socket, local, u8::MAX)?;
     }
-    set_min_ttl(socket, local, hops.map(least).min().unwrap_or_default())
-}
-
-/// Least TTL of what arrives from so many hops away.
-fn least(hops: Option<u8>) -> u8 {
-    hops.map_or(0, |hops| u8::MAX - hops.saturating_sub(1))
+    set_min_ttl(socket, local, hops.map(least_ttl).min().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -135,7 +131,6 @@ mod tests {
 
     #[test]
     fn the_listener_hears_the_furthest_neighbour() {
-        assert_eq!([None, Some(1), Some(2), Some(254)].map(least), [0, 255, 254, 2]);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = "127.0.0.1".parse().unwrap();
         assert!(listen_within(&socket, to, [Some(1), Some(3)].into_iter()).is_ok());
