@@ -7,7 +7,7 @@ mod common;
 use common::{HOSTS, LONG, SHORT, connect, host, listener, talks};
 use ipnet::IpNet;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -26,6 +26,9 @@ fn connection(address: &str) -> (TcpListener, TcpStream, TcpStream) {
     (l, c, a)
 }
 
+/// Gives a connecting socket what it talks to these with.
+type Prepare = fn(&socket2::Socket, IpNet);
+
 fn errno(result: std::io::Result<()>) -> Option<i32> {
     result.unwrap_err().raw_os_error()
 }
@@ -35,7 +38,7 @@ fn the_same_key_talks_and_nothing_else_does() {
     for address in HOSTS {
         let (l, mut c, mut a) = connection(address);
         assert!(talks(&mut c, &mut a) && talks(&mut a, &mut c), "{address}");
-        let others: [(&str, fn(&socket2::Socket, IpNet)); 4] = [
+        let others: [(&str, Prepare); 4] = [
             ("another key", |s, to| add_key(s, to, 1, SECOND, true).unwrap()),
             ("another id", |s, to| add_key(s, to, 2, FIRST, true).unwrap()),
             ("unsigned", |_, _| ()),
@@ -185,4 +188,26 @@ fn a_key_in_use_goes_when_another_one_is_named() {
         assert_eq!(errno(delete_key(&l, peer, 1, Some(1))), Some(libc::EINVAL));
         assert_eq!(errno(delete_key(&l, peer, 2, None)), Some(libc::ENOENT));
     }
+}
+
+#[test]
+fn each_peer_of_a_listener_has_its_own_protection() {
+    let [signs, old, open] = ["127.0.0.2", "127.0.0.3", "127.0.0.4"].map(|a| a.parse::<IpAddr>().unwrap());
+    let (l, us) = (listener("127.0.0.1"), host("127.0.0.1"));
+    add_key(&l, signs.into(), 1, FIRST, false).unwrap();
+    set_md5_key(&l, old.into(), FIRST).unwrap();
+    let prepare: [Prepare; 3] =
+        [|s, to| add_key(s, to, 1, FIRST, true).unwrap(), |s, to| set_md5_key(s, to, FIRST).unwrap(), |_, _| ()];
+    for (i, from) in [signs, old, open].into_iter().enumerate() {
+        for (j, prepare) in prepare.iter().enumerate() {
+            let connected = connect(&l, if i == j { LONG } else { SHORT }, |s| {
+                s.bind(&SocketAddr::new(from, 0).into()).unwrap();
+                prepare(s, us);
+            });
+            assert_eq!(connected.is_ok(), i == j, "{from} {j}: {connected:?}");
+        }
+    }
+    // One signature for one peer.
+    assert_eq!(errno(set_md5_key(&l, signs.into(), SECOND)), Some(libc::EKEYREJECTED));
+    assert_eq!(errno(add_key(&l, old.into(), 1, SECOND, false)), Some(libc::EKEYREJECTED));
 }
