@@ -9,10 +9,11 @@
 #   make unit            what cargo test runs
 #   make interop         real peers in guests and namespaces; CASES="10 31" runs some of them
 #   make fuzz            every fuzz target for a minute each (SECONDS=60)
+#   make tcp-ao          TCP-AO on a kernel that has it: Debian sid's, in a guest; not part of make test
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo demo-mesh test bench bench-reference build lint unit interop fuzz reference clean setup setup-lab
+.PHONY: help demo demo-mesh test bench bench-reference build lint unit interop fuzz tcp-ao reference clean setup setup-lab
 
 CASES ?=
 BENCH ?= l2tp softwires churn routes control reference
@@ -40,7 +41,7 @@ test: setup-lab lint unit demo demo-mesh interop
 
 lint: setup
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features tcp-options/tcp-ao-kernel,controlplane/tcp-ao-kernel -- -D warnings
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo check --manifest-path tests/fuzz/Cargo.toml --bins
 
@@ -52,6 +53,9 @@ interop: setup-lab build
 
 fuzz: setup
 	@tests/fuzz/run.sh $(SECONDS)
+
+tcp-ao: setup-lab
+	@tests/tcp-ao.sh
 
 reference: setup-lab
 	@tests/interop/run.sh --reference $(CASES)

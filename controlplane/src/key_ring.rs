@@ -2,10 +2,11 @@
 //! Sans-IO: the time of day comes in, changes come out, and the driver sets keys on sockets.
 
 use crate::config::Bgp;
+use crate::config::bgp::Neighbour;
 use crate::config::key_chain::{Key, KeyChain};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 /// Shortest key (RFC 3562, section 3).
@@ -42,34 +43,45 @@ impl fmt::Display for Warning {
 
 /// What a chain says at a time, by key id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Current {
+struct Current {
     /// Sent.
-    pub active: Option<u8>,
+    active: Option<u8>,
     /// Accepted.
-    pub accepted: Vec<u8>,
+    accepted: Vec<u8>,
+}
+
+/// A neighbour or a range of them.
+#[derive(Debug)]
+struct User {
+    peers: IpNet,
+    chain: String,
+    /// Sessions that there may be.
+    most: usize,
 }
 
 /// All chains and their users.
 #[derive(Debug, Default)]
 pub struct KeyRing {
     chains: BTreeMap<String, (KeyChain, Current)>,
-    users: Vec<(IpAddr, String)>,
+    users: Vec<User>,
     /// From when on keys without a start are known to be in use.
     since: Option<SystemTime>,
-    warnings: BTreeMap<IpAddr, BTreeSet<Warning>>,
+    warnings: BTreeMap<IpNet, BTreeSet<Warning>>,
 }
 
 impl KeyRing {
     /// As configured; nothing is current before [`Self::advance`].
     pub fn new(bgp: &Bgp) -> Self {
         let chains = bgp.key_chains.iter().map(|c| (c.name.clone(), (c.clone(), Current::default()))).collect();
-        let users = bgp.neighbours.iter().filter_map(|n| Some((n.address, n.key_chain()?.to_owned()))).collect();
-        Self { chains, users, ..Self::default() }
+        let one_by_one = bgp.neighbours.iter().map(|n| (IpNet::from(n.address), n, 1));
+        let ranges = bgp.dynamic_neighbours.iter().map(|d| (d.range, &d.neighbour, d.max));
+        let user = |(peers, n, most): (_, &Neighbour, _)| Some(User { peers, chain: n.key_chain()?.to_owned(), most });
+        Self { chains, users: one_by_one.chain(ranges).filter_map(user).collect(), ..Self::default() }
     }
 
-    /// It is `now`. Gives the chains whose keys have changed, with what was before; all of them the first time. A
-    /// warning is logged when it begins.
-    pub fn advance(&mut self, now: SystemTime) -> Vec<(String, Current)> {
+    /// It is `now`. Gives the chains whose keys have changed; all of them the first time. A warning is logged when it
+    /// begins.
+    pub fn advance(&mut self, now: SystemTime) -> Vec<String> {
         let first = self.since.is_none();
         let since = *self.since.get_or_insert(now);
         let mut changed = Vec::new();
@@ -77,37 +89,38 @@ impl KeyRing {
             let active = chain.active(now).map(|k| k.id);
             let next = Current { active, accepted: chain.accepted(now).map(|k| k.id).collect() };
             if first || *current != next {
-                changed.push((name.clone(), std::mem::replace(current, next)));
+                *current = next;
+                changed.push(name.clone());
             }
         }
         let warnings = self.judge(now, since);
-        for (neighbour, all) in &warnings {
-            for warning in all.difference(self.warnings.get(neighbour).unwrap_or(&BTreeSet::new())) {
-                tracing::warn!(%neighbour, %warning, "BGP key");
+        for (peers, all) in &warnings {
+            for warning in all.difference(self.warnings.get(peers).unwrap_or(&BTreeSet::new())) {
+                tracing::warn!(neighbours = %peers, %warning, "BGP key");
             }
         }
         self.warnings = warnings;
         changed
     }
 
-    fn judge(&self, now: SystemTime, since: SystemTime) -> BTreeMap<IpAddr, BTreeSet<Warning>> {
-        let active: Vec<_> = self.users.iter().map(|(n, chain)| (*n, self.active(chain))).collect();
-        let mut users: HashMap<&[u8], usize> = HashMap::new();
-        for key in active.iter().filter_map(|(_, key)| *key) {
-            *users.entry(key.secret.bytes()).or_default() += 1;
+    fn judge(&self, now: SystemTime, since: SystemTime) -> BTreeMap<IpNet, BTreeSet<Warning>> {
+        let mut sessions: HashMap<&[u8], usize> = HashMap::new();
+        for (user, key) in self.users.iter().filter_map(|user| Some((user, self.active(&user.chain)?))) {
+            let most = sessions.entry(key.secret.bytes()).or_default();
+            *most = most.saturating_add(user.most);
         }
-        let judge = |(neighbour, key): &(IpAddr, Option<&Key>)| {
-            let Some(key) = key else { return (*neighbour, BTreeSet::from([Warning::None])) };
+        let judge = |user: &User| {
+            let Some(key) = self.active(&user.chain) else { return (user.peers, BTreeSet::from([Warning::None])) };
             let age = now.duration_since(key.start.unwrap_or(since)).unwrap_or_default();
             let found = [
                 (key.secret.bytes().len() < MIN_LENGTH, Warning::Short(key.id)),
                 (age > MAX_AGE, Warning::Old(key.id)),
                 (key.has_ended(now), Warning::Ended(key.id)),
-                (users.get(key.secret.bytes()).is_some_and(|n| *n > 1), Warning::Shared(key.id)),
+                (sessions.get(key.secret.bytes()).is_some_and(|n| *n > 1), Warning::Shared(key.id)),
             ];
-            (*neighbour, found.into_iter().filter(|(is, _)| *is).map(|(_, warning)| warning).collect())
+            (user.peers, found.into_iter().filter(|(is, _)| *is).map(|(_, warning)| warning).collect())
         };
-        active.iter().map(judge).collect()
+        self.users.iter().map(judge).collect()
     }
 
     /// The key of a chain to sign with.
@@ -122,18 +135,25 @@ impl KeyRing {
         found.into_iter().flat_map(|(chain, current)| chain.keys.iter().filter(|k| current.accepted.contains(&k.id)))
     }
 
-    /// What is wrong with the key of a neighbour.
-    pub fn warnings(&self, neighbour: IpAddr) -> impl Iterator<Item = &Warning> {
-        self.warnings.get(&neighbour).into_iter().flatten()
+    /// The keys of a chain that must not be received: past their end, or not started.
+    pub fn not_accepted(&self, chain: &str) -> impl Iterator<Item = &Key> {
+        let found = self.chains.get(chain);
+        found.into_iter().flat_map(|(chain, current)| chain.keys.iter().filter(|k| !current.accepted.contains(&k.id)))
+    }
+
+    /// What is wrong with the key of a neighbour, or of a range of them.
+    pub fn warnings(&self, peers: IpNet) -> impl Iterator<Item = &Warning> {
+        self.warnings.get(&peers).into_iter().flatten()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn ring(chains: &str, neighbours: &str) -> KeyRing {
-        let yaml = format!("{{ asn: 1, router_id: 1.1.1.1, key_chains: [{chains}], neighbours: [{neighbours}] }}");
+        let yaml = format!("{{ asn: 1, router_id: 1.1.1.1, key_chains: [{chains}], {neighbours} }}");
         KeyRing::new(&serde_saphyr::from_str(&yaml).unwrap_or_else(|e| panic!("{e}")))
     }
 
@@ -142,23 +162,30 @@ mod tests {
     }
 
     fn warnings(ring: &KeyRing, neighbour: &str) -> Vec<Warning> {
-        ring.warnings(neighbour.parse().unwrap()).cloned().collect()
+        let peers = neighbour.parse::<IpNet>().or_else(|_| neighbour.parse::<IpAddr>().map(IpNet::from));
+        ring.warnings(peers.unwrap()).cloned().collect()
     }
 
     #[test]
     fn keys_follow_each_other() {
         let chain = "{ name: a, keys: [{ id: 1, secret: first-of-all-1, end: 1970-01-12T00:00:00Z }, \
                      { id: 2, secret: second-of-all, start: 1970-01-11T00:00:00Z }] }";
-        let mut r = ring(chain, "{ address: 192.0.2.1, asn: 1, md5: a }");
+        let mut r = ring(chain, "neighbours: [{ address: 192.0.2.1, asn: 1, md5: a }]");
         assert!(r.active("a").is_none());
-        assert_eq!(r.advance(day(0)), [("a".to_owned(), Current::default())]);
+        let all = |r: &KeyRing| {
+            let [accepted, not] = [r.accepted("a").collect::<Vec<_>>(), r.not_accepted("a").collect()];
+            [accepted, not].map(|keys| keys.iter().map(|k| k.id).collect::<Vec<_>>())
+        };
+        assert_eq!(all(&r), [vec![], vec![1, 2]]);
+        assert_eq!(r.advance(day(0)), ["a"]);
         assert_eq!(r.active("a").map(|k| k.id), Some(1));
         assert!(r.advance(day(9)).is_empty());
-        assert_eq!(r.advance(day(10)), [("a".to_owned(), Current { active: Some(1), accepted: vec![1] })]);
+        assert_eq!(all(&r), [vec![1], vec![2]]);
+        assert_eq!(r.advance(day(10)), ["a"]);
         assert_eq!(r.active("a").map(|k| k.secret.bytes()), Some(&b"second-of-all"[..]));
-        assert_eq!(r.accepted("a").map(|k| k.id).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(r.advance(day(11)).len(), 1);
-        assert_eq!(r.accepted("a").map(|k| k.id).collect::<Vec<_>>(), [2]);
+        assert_eq!(all(&r), [vec![1, 2], vec![]]);
+        assert_eq!(r.advance(day(11)), ["a"]);
+        assert_eq!(all(&r), [vec![2], vec![1]]);
         assert!(warnings(&r, "192.0.2.1").is_empty());
     }
 
@@ -169,9 +196,9 @@ mod tests {
                       { name: good, keys: [{ id: 2, secret: twelve-bytes, start: 1970-01-01T00:00:00Z }] }, \
                       { name: same, keys: [{ id: 3, secret: twelve-bytes, end: 1970-01-03T00:00:00Z }] }, \
                       { name: late, keys: [{ id: 4, secret: twelve-octets, start: 1971-01-01T00:00:00Z }] }";
-        let neighbours = "{ address: 192.0.2.1, asn: 1, md5: short }, { address: 192.0.2.2, asn: 1, md5: good }, \
+        let neighbours = "neighbours: [{ address: 192.0.2.1, asn: 1, md5: short }, { address: 192.0.2.2, asn: 1, md5: good }, \
                           { address: 192.0.2.3, asn: 1, tcp_ao: same }, { address: 192.0.2.4, asn: 1, md5: late }, \
-                          { address: 192.0.2.5, asn: 1 }";
+                          { address: 192.0.2.5, asn: 1 }]";
         let mut r = ring(chains, neighbours);
         r.advance(day(1));
         assert_eq!(warnings(&r, "192.0.2.1"), [Warning::Short(1)]);
@@ -186,7 +213,27 @@ mod tests {
         assert_eq!(warnings(&r, "192.0.2.1"), [Warning::Short(1)]);
         r.advance(day(92));
         assert_eq!(warnings(&r, "192.0.2.1"), [Warning::Short(1), Warning::Old(1)]);
-        let shown: String = r.warnings("192.0.2.2".parse().unwrap()).map(ToString::to_string).collect();
+        let shown: String = warnings(&r, "192.0.2.2").iter().map(ToString::to_string).collect();
         assert!(!shown.contains("twelve"), "{shown}");
+    }
+    #[test]
+    fn keys_of_ranges_are_judged_too() {
+        let chains = "{ name: a, keys: [{ id: 1, secret: elevenbytes }] }, { name: b, keys: [{ id: 2, secret: twelve-bytes }] }, \
+                      { name: late, keys: [{ id: 3, secret: twelve-octets, start: 1971-01-01T00:00:00Z }] }";
+        let range = |range, chain, max| format!("{{ range: {range}, max: {max}, neighbour: {{ asn: 1, {chain} }} }}");
+        let ranges = [
+            range("198.51.100.0/24", "tcp_ao: a", 100),
+            range("\"2001:db8::/32\"", "md5: b", 1),
+            range("203.0.113.0/24", "md5: late", 100),
+            range("192.0.2.0/24", "passive: true", 100),
+        ];
+        let mut r = ring(chains, &format!("dynamic_neighbours: [{}]", ranges.join(", ")));
+        r.advance(day(1));
+        assert_eq!(warnings(&r, "198.51.100.0/24"), [Warning::Short(1), Warning::Shared(1)]);
+        assert!(warnings(&r, "2001:db8::/32").is_empty());
+        assert_eq!(warnings(&r, "203.0.113.0/24"), [Warning::None]);
+        assert!(warnings(&r, "192.0.2.0/24").is_empty());
+        r.advance(day(92));
+        assert_eq!(warnings(&r, "2001:db8::/32"), [Warning::Old(2)]);
     }
 }

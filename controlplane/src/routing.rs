@@ -268,13 +268,14 @@ impl Routing {
         self.actions.pop_front()
     }
 
-    /// What a socket must have that is connected to `remote`, or why it must not be used.
-    pub fn tcp_options(&self, remote: IpAddr) -> Result<TcpOptions, String> {
+    /// What a socket must have that is connected to `remote`, and the neighbours that it has it in common with; or why it
+    /// must not be used.
+    pub fn tcp_options(&self, remote: IpAddr) -> Result<(IpNet, TcpOptions), String> {
         let all = self.speaker.listens_for().filter(|(peers, _)| peers.contains(&remote));
         let Some((peers, tcp)) = all.max_by_key(|(peers, _)| peers.prefix_len()) else {
-            return Ok(TcpOptions::default());
+            return Ok((remote.into(), TcpOptions::default()));
         };
-        self.refused.get(&peers).cloned().map_or_else(|| Ok(tcp.clone()), Err)
+        self.refused.get(&peers).cloned().map_or_else(|| Ok((peers, tcp.clone())), Err)
     }
 
     /// Ends all sessions.

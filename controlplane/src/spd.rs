@@ -102,7 +102,7 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
         let action = if config.carrier(n.address).is_some() { Action::Protect } else { Action::Bypass };
         // What is to be PROTECTed is so whatever its TTL; the socket looks at that of what came in ESP.
         let hops = n.ttl_security.filter(|_| action == Action::Bypass);
-        let min_ttl = hops.map_or(0, least_ttl);
+        let min_ttl = least_ttl(hops);
         let rule =
             |local_port, remote_port| Selector { protocol: TCP, local, remote, local_port, remote_port, min_ttl };
         let port = PortRange::one(BGP_PORT);
@@ -114,7 +114,7 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
         let remote = IpPrefix::new(d.range.network(), d.range.prefix_len());
         let local = d.neighbour.local.map(IpPrefix::host);
         let local_port = PortRange::one(BGP_PORT);
-        let min_ttl = d.neighbour.ttl_security.map_or(0, least_ttl);
+        let min_ttl = least_ttl(d.neighbour.ttl_security);
         let rule = Selector { protocol: TCP, local, remote, local_port, min_ttl, ..Selector::ANY };
         spd.push(named("bgp", rule, Action::Bypass));
     }
@@ -127,9 +127,9 @@ fn bgp(config: &Config, spd: &mut Vec<Named>) {
     }
 }
 
-/// RFC 5082, section 3: what 255 has become after so many hops.
-fn least_ttl(hops: u8) -> u8 {
-    u8::MAX - hops.saturating_sub(1)
+/// RFC 5082, section 3: what 255 has become after so many hops; without a limit, anything.
+pub(crate) fn least_ttl(hops: Option<u8>) -> u8 {
+    hops.map_or(0, |hops| u8::MAX - hops.saturating_sub(1))
 }
 
 // BFD from neighbours whose paths are watched. Ours to them needs no rule: only sessions make it.
@@ -218,6 +218,11 @@ mod tests {
         let host = |a: &str| Some(IpPrefix::host(a.parse().unwrap()));
         let (near, any) = (host("192.0.2.9"), host("192.0.2.10"));
         assert_eq!(rows, [(near, 179, 0, 254), (near, 0, 179, 254), (any, 179, 0, 0), (any, 0, 179, 0)]);
+    }
+
+    #[test]
+    fn ttls_of_hops() {
+        assert_eq!([None, Some(1), Some(2), Some(254)].map(least_ttl), [0, 255, 254, 2]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::key_chain::KeyChain;
 use super::policy::Filter;
 use super::validate::Problems;
 use dataplane_api::Zone;
+use ipnet::IpNet;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -45,6 +46,24 @@ pub(super) fn check(c: &Config, p: &mut Problems) {
         }
         if n.trust == Trust::Untrusted {
             untrusted(c, b, n, address, &path, p);
+        }
+    }
+    overlaps(b, p);
+}
+
+/// The kernel looks for keys by address: those of a TCP-AO range are demanded of, and taken for, everyone in it.
+fn overlaps(b: &Bgp, p: &mut Problems) {
+    for (i, d) in b.dynamic_neighbours.iter().enumerate() {
+        let neighbours = b.neighbours.iter().map(|n| (IpNet::from(n.address), n));
+        let ranges = b.dynamic_neighbours.iter().filter(|other| other.range != d.range);
+        let inside = neighbours.chain(ranges.map(|d| (d.range, &d.neighbour))).filter(|(to, _)| d.range.contains(to));
+        let clash = |n: &Neighbour| d.neighbour.tcp_ao.is_some() || d.neighbour.md5.is_some() && n.tcp_ao.is_some();
+        for (to, _) in inside.filter(|(_, n)| clash(n)) {
+            let why = format!(
+                "{} has {to} in it: with tcp_ao, a range and what is in it cannot have keys of their own",
+                d.range
+            );
+            p.add(format!("bgp.dynamic_neighbours[{i}].neighbour.tcp_ao"), why);
         }
     }
 }
@@ -175,6 +194,34 @@ bgp:
         ] {
             let e = refused(&[(from, to)]);
             assert!(e.contains(want) && !e.contains("horse") && !e.contains("staple"), "{to}: {e}");
+        }
+    }
+
+    #[test]
+    fn a_range_with_tcp_ao_has_nobody_else_in_it() {
+        let range = |key: &str| {
+            format!("  dynamic_neighbours: [{{ range: \"2001:db8:f1::/64\", neighbour: {{ asn: internal{key} }} }}]\n")
+        };
+        let with = |of_the_range: &str, of_the_neighbour: &str| {
+            let text = format!("{GOOD}{}", range(of_the_range));
+            let text = text.replace("md5: core, ttl_security: 1, trust: untrusted", of_the_neighbour);
+            Config::from_yaml("test.yaml", &text).map(drop).map_err(|e| e.to_string())
+        };
+        for (range, neighbour) in [
+            (", tcp_ao: core", "tcp_ao: core"),
+            (", tcp_ao: core", "md5: core"),
+            (", tcp_ao: core", "passive: true"),
+            (", md5: core", "tcp_ao: core"),
+        ] {
+            let e = with(range, neighbour).unwrap_err();
+            assert!(
+                e.contains("bgp.dynamic_neighbours[0].neighbour.tcp_ao: 2001:db8:f1::/64 has 2001:db8:f1::ff"),
+                "{e}"
+            );
+        }
+        for (range, neighbour) in [("", "tcp_ao: core"), (", md5: core", "md5: core"), (", md5: core", "passive: true")]
+        {
+            with(range, neighbour).unwrap_or_else(|e| panic!("{range}, {neighbour}: {e}"));
         }
     }
 

@@ -7,7 +7,7 @@
 use super::protection::{self, Role, Unprotected};
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::key_ring::{Current, KeyRing};
+use crate::key_ring::KeyRing;
 use crate::routing::{Action, Routing};
 use anyhow::Context;
 use bgp::neighbour::TcpOptions;
@@ -47,6 +47,8 @@ pub(super) enum Event {
 
 struct Connection {
     peer: IpAddr,
+    /// What it has keys in common with.
+    peers: IpNet,
     /// For keys that change while it is open.
     socket: OwnedFd,
     write: mpsc::Sender<Vec<u8>>,
@@ -110,24 +112,23 @@ impl Connections {
         if now >= self.keys_at {
             self.keys_at = now + KEYS;
             gateway.bgp(now, |r| {
-                for (chain, before) in r.keys.advance(SystemTime::now()) {
-                    self.change_keys(&chain, &before, r);
+                for chain in r.keys.advance(SystemTime::now()) {
+                    self.change_keys(&chain, r);
                 }
             });
         }
     }
 
-    fn change_keys(&self, chain: &str, before: &Current, r: &mut Routing) {
+    fn change_keys(&self, chain: &str, r: &mut Routing) {
         let uses = |tcp: &TcpOptions| [&tcp.md5_key, &tcp.ao_key_chain].into_iter().flatten().any(|name| name == chain);
         let users: Vec<_> =
             r.speaker.listens_for().filter(|(_, tcp)| uses(tcp)).map(|(peers, tcp)| (peers, tcp.clone())).collect();
         for (peers, tcp) in users {
-            let set =
-                |socket: &dyn AsFd, role, peers| protection::set_keys(&socket, role, peers, &tcp, &r.keys, before);
+            let set = |socket: &dyn AsFd, role| protection::set_keys(&socket, role, peers, &tcp, &r.keys);
             let mut listeners = self.listeners.iter().filter(|(a, _)| a.is_ipv4() == peers.addr().is_ipv4());
-            let all = listeners.try_for_each(|(_, s)| set(s, Role::Listening, peers));
-            for c in self.open.values().filter(|c| peers.contains(&c.peer)) {
-                if let Err(error) = set(&c.socket, Role::Established, c.peer.into()) {
+            let all = listeners.try_for_each(|(_, s)| set(s, Role::Listening));
+            for c in self.open.values().filter(|c| c.peers == peers) {
+                if let Err(error) = set(&c.socket, Role::Established(c.peer)) {
                     tracing::error!(neighbour = %c.peer, %error, "the key of a BGP session cannot be changed");
                 }
             }
@@ -163,9 +164,12 @@ impl Connections {
                 if self.connecting.remove(&conn).is_none() {
                     return;
                 }
-                match stream.local_addr().and_then(|local| self.open(conn, stream).map(|()| local)) {
+                match self.connected(now, conn, stream, gateway) {
                     Ok(local) => gateway.bgp(now, |r| r.speaker.connected(now, conn, local)),
-                    Err(_) => gateway.bgp(now, |r| r.speaker.connect_failed(now, conn)),
+                    Err(error) => {
+                        tracing::debug!(%error, "BGP connection given up");
+                        gateway.bgp(now, |r| r.speaker.connect_failed(now, conn))
+                    }
                 };
             }
             Event::Failed(conn) => {
@@ -193,16 +197,33 @@ impl Connections {
         }
     }
 
+    fn connected(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        stream: TcpStream,
+        gateway: &mut Gateway,
+    ) -> anyhow::Result<SocketAddr> {
+        let (local, peer) = (stream.local_addr()?, stream.peer_addr()?.ip());
+        let peers = gateway.bgp(now, |r| protect(&stream, peer, r)).context("no BGP")?.map_err(anyhow::Error::msg)?;
+        self.open(conn, peers, stream)?;
+        Ok(local)
+    }
+
     fn accepted(&mut self, now: Instant, stream: TcpStream, gateway: &mut Gateway) {
         let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
         let peer = canonical(remote).ip();
-        if let Some(Err(error)) = gateway.bgp(now, |r| accepting(&stream, peer, r)) {
-            tracing::debug!(%remote, %error, "BGP connection refused: it is not protected");
-            return;
-        }
+        let peers = match gateway.bgp(now, |r| protect(&stream, peer, r)) {
+            Some(Ok(peers)) => peers,
+            Some(Err(error)) => {
+                tracing::debug!(%remote, %error, "BGP connection refused: it is not protected");
+                return;
+            }
+            None => return,
+        };
         match gateway.bgp(now, |r| r.speaker.accepted(now, canonical(local), canonical(remote))) {
-            Some(Ok(conn)) => self.open(conn, stream).unwrap_or_else(|_| {
+            Some(Ok(conn)) => self.open(conn, peers, stream).unwrap_or_else(|_| {
                 gateway.bgp(now, |r| r.speaker.closed(now, conn));
             }),
             Some(Err(refused)) => tracing::debug!(%remote, %refused, "BGP connection refused"),
@@ -210,7 +231,7 @@ impl Connections {
         }
     }
 
-    fn open(&mut self, conn: ConnId, stream: TcpStream) -> std::io::Result<()> {
+    fn open(&mut self, conn: ConnId, peers: IpNet, stream: TcpStream) -> std::io::Result<()> {
         let (peer, socket) = (stream.peer_addr()?.ip().to_canonical(), stream.as_fd().try_clone_to_owned()?);
         // Small messages must not wait for each other.
         let _ = stream.set_nodelay(true);
@@ -218,7 +239,7 @@ impl Connections {
         let (tx, rx) = mpsc::channel(2);
         tokio::spawn(writer(conn, write, rx, self.tell.clone()));
         let reader = tokio::spawn(reader(conn, read, self.tell.clone())).abort_handle();
-        self.open.insert(conn, Connection { peer, socket, write: tx, reader, busy: false, wanted: true });
+        self.open.insert(conn, Connection { peer, peers, socket, write: tx, reader, busy: false, wanted: true });
         Ok(())
     }
 
@@ -307,13 +328,13 @@ async fn connect(conn: ConnId, socket: Socket, remote: SocketAddr, tell: mpsc::S
     let _ = tell.send(event).await;
 }
 
-/// An accepted connection has inherited its key, unless that has changed meanwhile; its TTL is its own.
-fn accepting(stream: &TcpStream, peer: IpAddr, r: &Routing) -> Result<(), String> {
-    let tcp = r.tcp_options(peer)?;
-    let md5 = TcpOptions { md5_key: tcp.md5_key.clone(), ..TcpOptions::default() };
-    protection::set_keys(stream, Role::Established, peer.into(), &md5, &r.keys, &Current::default())
+/// A connection has the keys of its socket before, unless they have changed meanwhile; what is accepted needs its own TTL.
+fn protect(stream: &TcpStream, peer: IpAddr, r: &Routing) -> Result<IpNet, String> {
+    let (peers, tcp) = r.tcp_options(peer)?;
+    protection::set_keys(stream, Role::Established(peer), peers, &tcp, &r.keys)
         .and_then(|()| Ok(protection::set_ttl(stream, peer, &tcp)?))
-        .map_err(|e| e.to_string())
+        .map_err(|e| e.to_string())?;
+    Ok(peers)
 }
 
 /// A socket that may connect: bound, and protected as it has to be.
@@ -329,7 +350,7 @@ fn connecting(
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }
     let peer = remote.ip();
-    protection::set_keys(&socket, Role::Connecting, IpNet::from(peer), tcp, keys, &Current::default())?;
+    protection::set_keys(&socket, Role::Connecting, IpNet::from(peer), tcp, keys)?;
     protection::set_ttl(&socket, peer, tcp)?;
     Ok(socket)
 }
@@ -368,3 +389,6 @@ async fn writer(
     }
     let _ = stream.shutdown().await;
 }
+
+#[cfg(all(test, feature = "tcp-ao-kernel"))]
+mod tests;

@@ -1,9 +1,10 @@
 //! Keys and TTLs on the sockets of BGP. What cannot be set is an error, and the socket is not used.
 
-use crate::key_ring::{Current, KeyRing};
+use crate::key_ring::KeyRing;
+use crate::spd::least_ttl;
 use bgp::neighbour::TcpOptions;
 use ipnet::IpNet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use tcp_options::{ao, set_md5_key, set_min_ttl};
@@ -27,21 +28,22 @@ pub(super) enum Unprotected {
 pub(super) enum Role {
     Listening,
     Connecting,
-    Established,
+    /// With one of the peers.
+    Established(IpAddr),
 }
 
-/// Gives a socket the keys for `peers`, in place of those that were `before`.
+/// Gives a socket the keys for `peers` that its chain has now, and takes the others of the chain from it.
 pub(super) fn set_keys(
     socket: &impl AsFd,
     role: Role,
     peers: IpNet,
     tcp: &TcpOptions,
     keys: &KeyRing,
-    before: &Current,
 ) -> Result<(), Unprotected> {
     let active = |chain: &String| keys.active(chain).ok_or_else(|| Unprotected::NoKey(chain.clone()));
     if let Some(chain) = &tcp.md5_key {
         // One key at a time: what the peer has signed with another one is dropped and sent again.
+        let peers = if let Role::Established(peer) = role { peer.into() } else { peers };
         set_md5_key(socket, peers, active(chain)?.secret.bytes())?;
     }
     if let Some(chain) = &tcp.ao_key_chain {
@@ -49,19 +51,25 @@ pub(super) fn set_keys(
             return Err(Unprotected::NoAo);
         }
         let active = active(chain)?.id;
-        for key in keys.accepted(chain).filter(|k| !before.accepted.contains(&k.id)) {
+        for key in keys.accepted(chain) {
             let first = role == Role::Connecting && key.id == active;
-            ao::add_key(socket, peers, key.id, key.secret.bytes(), first)?;
+            unless(ErrorKind::AlreadyExists, ao::add_key(socket, peers, key.id, key.secret.bytes(), first))?;
         }
-        if role == Role::Established {
+        let mut instead = None;
+        if let Role::Established(_) = role {
             ao::ask_for(socket, active)?;
+            // Past its end a key is not used any more, though the peer may not have asked for the next one yet.
+            instead = Some(active);
         }
-        for id in before.accepted.iter().filter(|id| !keys.accepted(chain).any(|k| k.id == **id)) {
-            // A connection whose peer has not changed yet keeps it.
-            let _ = ao::delete_key(socket, peers, *id);
+        for key in keys.not_accepted(chain) {
+            unless(ErrorKind::NotFound, ao::delete_key(socket, peers, key.id, instead))?;
         }
     }
     Ok(())
+}
+
+fn unless(kind: ErrorKind, result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|e| if e.kind() == kind { Ok(()) } else { Err(e) })
 }
 
 /// GTSM (RFC 5082), or another TTL, for the connection with `peer`.
@@ -69,7 +77,7 @@ pub(super) fn set_ttl(socket: &impl AsFd, peer: IpAddr, tcp: &TcpOptions) -> io:
     if let Some(ttl) = tcp.gtsm_hops.map(|_| u8::MAX).or(tcp.ttl) {
         tcp_options::set_ttl(socket, peer, ttl)?;
     }
-    set_min_ttl(socket, peer, least(tcp.gtsm_hops))
+    set_min_ttl(socket, peer, least_ttl(tcp.gtsm_hops))
 }
 
 /// A listening socket answers with the TTL that those of `hops` demand who have GTSM, and hears what any of them may
@@ -82,12 +90,7 @@ pub(super) fn listen_within(
     if hops.clone().any(|h| h.is_some()) {
         tcp_options::set_ttl(socket, local, u8::MAX)?;
     }
-    set_min_ttl(socket, local, hops.map(least).min().unwrap_or_default())
-}
-
-/// Least TTL of what arrives from so many hops away.
-fn least(hops: Option<u8>) -> u8 {
-    hops.map_or(0, |hops| u8::MAX - hops.saturating_sub(1))
+    set_min_ttl(socket, local, hops.map(least_ttl).min().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -106,7 +109,7 @@ mod tests {
 
     fn set(tcp: &TcpOptions) -> Result<(), Unprotected> {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        set_keys(&socket, Role::Listening, "127.0.0.1/32".parse().unwrap(), tcp, &keys(), &Current::default())
+        set_keys(&socket, Role::Listening, "127.0.0.1/32".parse().unwrap(), tcp, &keys())
     }
 
     #[test]
@@ -128,7 +131,6 @@ mod tests {
 
     #[test]
     fn the_listener_hears_the_furthest_neighbour() {
-        assert_eq!([None, Some(1), Some(2), Some(254)].map(least), [0, 255, 254, 2]);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = "127.0.0.1".parse().unwrap();
         assert!(listen_within(&socket, to, [Some(1), Some(3)].into_iter()).is_ok());

@@ -341,11 +341,32 @@ fn a_neighbour_that_cannot_be_protected_has_no_options_and_says_why() {
     let shown = info(&side);
     assert_eq!((shown.method, shown.key_chain.as_deref(), shown.key_id), ("md5", Some("core"), Some(3)));
     assert_eq!((shown.ttl_security, shown.warnings.len()), (Some(1), 0));
-    let options = side.routing.tcp_options(ip(EAST)).unwrap();
+    let (peers, options) = side.routing.tcp_options(ip(EAST)).unwrap();
+    assert_eq!(peers, ip(EAST).into());
     assert_eq!((options.md5_key.as_deref(), options.gtsm_hops), (Some("core"), Some(1)));
     side.routing.refused.insert(ip(EAST).into(), "no TCP-AO".into());
     assert!(side.routing.tcp_options(ip(EAST)).is_err());
     assert_eq!(info(&side).refused.as_deref(), Some("no TCP-AO"));
     // A stranger is the speaker's to refuse.
     assert!(side.routing.tcp_options(ip("2001:db8::9")).is_ok());
+}
+
+#[test]
+fn a_neighbour_out_of_a_range_shows_what_is_wrong_with_the_key_of_the_range() {
+    let more = "key_chains: [{ name: core, keys: [{ id: 3, secret: horse }] }],";
+    let full = config("1.1.1.1", WEST, EAST, more);
+    let yaml = "[{ range: \"2001:db8::/32\", neighbour: { asn: 65000, tcp_ao: core } }]";
+    let ranges = serde_saphyr::from_str(yaml).unwrap();
+    let bgp = Bgp { neighbours: Vec::new(), dynamic_neighbours: ranges, ..full.bgp.clone().unwrap() };
+    let now = Instant::now();
+    let mut routing = Routing::new(now, &full, &bgp, StdRng::seed_from_u64(1));
+    routing.keys.advance(std::time::SystemTime::now());
+    let address = |a: &str| SocketAddr::new(ip(a), 179);
+    routing.speaker.accepted(now, address(WEST), address(EAST)).unwrap();
+    let (peers, _) = routing.tcp_options(ip(EAST)).unwrap();
+    let why = "no TCP-AO".to_owned();
+    routing.refused.insert(peers, why.clone());
+    let shown = routing.neighbours_info(now, &bgp)[0].protection.clone();
+    assert_eq!((shown.method, shown.key_id, shown.refused), ("tcp_ao", Some(3), Some(why)));
+    assert!(matches!(&shown.warnings[..], [a, b] if a.contains("12 octets") && b.contains("other neighbours")));
 }

@@ -70,6 +70,7 @@ impl Routing {
 
     fn protection(&self, n: &NeighbourView<'_>) -> BgpProtectionInfo {
         let tcp = &n.config.tcp;
+        let peers = n.range.unwrap_or_else(|| n.address.into());
         let (method, key_chain) = match (&tcp.md5_key, &tcp.ao_key_chain) {
             (Some(chain), _) => ("md5", Some(chain)),
             (None, Some(chain)) => ("tcp_ao", Some(chain)),
@@ -80,8 +81,8 @@ impl Routing {
             key_chain: key_chain.cloned(),
             key_id: key_chain.and_then(|chain| self.keys.active(chain)).map(|k| k.id),
             ttl_security: tcp.gtsm_hops,
-            warnings: self.keys.warnings(n.address).map(ToString::to_string).collect(),
-            refused: self.refused.get(&n.range.unwrap_or_else(|| n.address.into())).cloned(),
+            warnings: self.keys.warnings(peers).map(ToString::to_string).collect(),
+            refused: self.refused.get(&peers).cloned(),
         }
     }
 

@@ -1,19 +1,18 @@
 //! The TCP Authentication Option (RFC 5925) of Linux 6.7 and newer with CONFIG_TCP_AO: Master Key Tuples of a socket.
 //!
-//! The MKTs that we make have one KeyID for both directions and HMAC-SHA-1-96 (RFC 5926). A key changes without a loss:
-//! the new MKT is added on both ends, each end asks for it ([`ask_for`], RNextKeyID), and the other one changes when it
-//! has it (RFC 5925, section 8.1).
+//! The MKTs that we make have one KeyID for both directions and HMAC-SHA-1-96 (RFC 5926), and cover the other TCP options.
+//! A key changes without a loss: the new MKT is added on both ends, each end asks for it ([`ask_for`], RNextKeyID), and the
+//! other one changes when it has it (RFC 5925, section 8.1).
 //!
-//! No kernel that this project is tested on has TCP-AO: what is tested is that its absence is noticed, and the layout of
-//! the structures. The rest is written after linux/tcp.h and Documentation/networking/tcp_ao.rst, and has not run.
+//! A connection inherits from its listener the MKTs of all prefixes that its peer is in, as they are there. Two MKTs of one
+//! socket whose prefixes overlap must differ in their ids.
 
 use crate::{MAX_KEY, network, padded};
 use ipnet::IpNet;
 use nix::errno::Errno;
-use nix::sys::socket::{GetSockOpt, SetSockOpt, SockaddrStorage};
-use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
+use nix::sys::socket::{AddressFamily, SetSockOpt, SockFlag, SockType, SockaddrStorage, socket};
+use nix::{setsockopt_impl, sockopt_impl};
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use zeroize::Zeroize;
 
@@ -95,7 +94,7 @@ sockopt_impl!(
 sockopt_impl!(
     #[doc(hidden)]
     InfoOption,
-    Both,
+    SetOnly,
     libc::IPPROTO_TCP,
     TCP_AO_INFO,
     Info
@@ -103,8 +102,8 @@ sockopt_impl!(
 
 /// Whether the kernel has TCP-AO.
 pub fn is_supported() -> bool {
-    // Without keys the answer is ENOENT.
-    TcpListener::bind("127.0.0.1:0").is_ok_and(|s| InfoOption.get(&s).err() != Some(Errno::ENOPROTOOPT))
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    socket.is_ok_and(|s| InfoOption.set(&s, &Info::default()) != Err(Errno::ENOPROTOOPT))
 }
 
 /// Adds the MKT `id` for `peers`. With `first`, a connecting socket begins with it.
@@ -137,21 +136,23 @@ pub fn add_key(socket: &impl AsFd, peers: IpNet, id: u8, key: &[u8], first: bool
     Ok(result?)
 }
 
-/// Removes the MKT `id` for `peers`.
+/// Removes the MKT `id` for `peers`, which are those that it was added for. A connection that uses it goes on with the MKT
+/// `instead`; whether its peer has that one is not asked.
 ///
 /// # Errors
-/// `ENOENT` when there is none, `EBUSY` while a connection uses it.
-pub fn delete_key(socket: &impl AsFd, peers: IpNet, id: u8) -> io::Result<()> {
+/// `ENOENT` when there is none, `EBUSY` while a connection uses it and `instead` is none, `EINVAL` for a listening socket
+/// and `instead`.
+pub fn delete_key(socket: &impl AsFd, peers: IpNet, id: u8, instead: Option<u8>) -> io::Result<()> {
     let value = Delete {
         address: network(peers),
         interface: 0,
-        flags: 0,
+        flags: if instead.is_some() { SET_CURRENT | SET_RNEXT } else { 0 },
         reserved: 0,
         prefix: peers.prefix_len(),
         send_id: id,
         receive_id: id,
-        current_key: 0,
-        rnext: 0,
+        current_key: instead.unwrap_or_default(),
+        rnext: instead.unwrap_or_default(),
         key_flags: 0,
     };
     Ok(DeleteKey.set(socket, &value)?)

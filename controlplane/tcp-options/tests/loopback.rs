@@ -2,40 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use ipnet::IpNet;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+mod common;
+
+use common::{HOSTS, LONG, SHORT, connect, host, listener, talks};
+use std::io::{ErrorKind, Read};
+use std::net::IpAddr;
 use tcp_options::{ao, delete_md5_key, set_md5_key, set_min_ttl, set_ttl};
-
-/// Long enough for the loopback interface, where what does not come at once does not come.
-const SHORT: Duration = Duration::from_millis(300);
-const LONG: Duration = Duration::from_secs(5);
-
-const HOSTS: [&str; 2] = ["127.0.0.1", "::1"];
-
-fn host(address: &str) -> IpNet {
-    IpNet::from(address.parse::<IpAddr>().unwrap())
-}
-
-fn listener(address: &str) -> TcpListener {
-    TcpListener::bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap()
-}
-
-/// A connecting socket, prepared by `prepare`.
-fn connect(to: &TcpListener, timeout: Duration, prepare: impl FnOnce(&socket2::Socket)) -> std::io::Result<TcpStream> {
-    let to = to.local_addr().unwrap();
-    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None).unwrap();
-    prepare(&socket);
-    socket.connect_timeout(&to.into(), timeout)?;
-    Ok(socket.into())
-}
-
-fn talks(from: &mut TcpStream, to: &mut TcpStream) -> bool {
-    to.set_read_timeout(Some(SHORT)).unwrap();
-    from.write_all(b"x").unwrap();
-    to.read(&mut [0; 8]).is_ok_and(|n| n > 0)
-}
 
 #[test]
 fn the_same_md5_key_talks_and_another_does_not() {
@@ -123,6 +95,6 @@ fn without_tcp_ao_in_the_kernel_a_key_is_refused() {
     assert_eq!(added.is_ok(), ao::is_supported(), "{added:?}");
     if let Err(e) = added {
         assert_eq!(e.raw_os_error(), Some(libc::ENOPROTOOPT));
-        assert!(ao::ask_for(&l, 1).is_err() && ao::delete_key(&l, host("127.0.0.1"), 1).is_err());
+        assert!(ao::ask_for(&l, 1).is_err() && ao::delete_key(&l, host("127.0.0.1"), 1, None).is_err());
     }
 }
