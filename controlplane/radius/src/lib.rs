@@ -30,7 +30,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod attribute;
-//pub mod client;
+pub mod client;
 pub mod crypto;
 //pub mod dynauth;
 pub mod packet;
@@ -39,7 +39,7 @@ mod secret;
 pub mod vendor;
 
 pub use attribute::{Attribute, AttributeList, Attributes, Invalid, Kind};
-//pub use client::{Client, Config, Event, LinkId, LinkOp, Reply, Request, ServerConfig, ServerId, Transport};
+pub use client::{Client, Config, Event, LinkId, LinkOp, Reply, Request, ServerConfig, ServerId, Transport};
 pub use packet::{Builder, Code, Packet, Unencodable};
 pub use route::Route;
 pub use secret::Secret;

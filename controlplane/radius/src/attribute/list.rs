@@ -108,6 +108,18 @@ impl AttributeList {
         self
     }
 
+    /// Adds to every integer of an IETF kind.
+    pub(crate) fn add_u32(&mut self, kind: Kind, value: u32) {
+        let mut rest = self.octets.as_mut_slice();
+        while let Some((head, after)) = rest.split_first_chunk_mut::<2>() {
+            let (found, next) = after.split_at_mut(usize::from(head[1]).saturating_sub(2).min(after.len()));
+            if let (true, Some(octets)) = (head[0] == kind.number, <&mut [u8; 4]>::try_from(found).ok()) {
+                *octets = u32::from_be_bytes(*octets).saturating_add(value).to_be_bytes();
+            }
+            rest = next;
+        }
+    }
+
     /// To be looked at.
     pub fn as_attributes(&self) -> Attributes<'_> {
         Attributes(&self.octets)
