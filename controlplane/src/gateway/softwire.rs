@@ -7,7 +7,7 @@ use crate::config::{AuthMethod, Config, Protection};
 use crate::peer::ppp_mtu;
 use crate::subscriber::{Leases, State, Subscriber};
 use dataplane_api::{
-    Inject, InnerAddresses, IpPrefix, NextHop, OuterPath, PeerId, Session, SessionId, SnapshotOp, TableOp,
+    Inject, InnerAddresses, IpPrefix, NextHop, OuterPath, PeerId, Rates, Session, SessionId, SnapshotOp, TableOp,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -95,6 +95,8 @@ impl Gateway {
             mtu,
             clamp_mss: ppp.clamp_mss,
             inner: InnerAddresses::default(),
+            rate: Rates::default(),
+            filter: None,
         };
         let mut link = ppp::Link::new(now, config, Box::new(StdRng::from_rng(&mut self.rng)));
         link.open(now);
