@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod bucket;
 pub mod counter;
 pub mod fib;
 pub mod handoff;

@@ -41,8 +41,8 @@ fn apply(ctx: &Ctx, op: TableOp, sad: &mut Sad, sessions: &mut Sessions) -> bool
             sessions.peer_moved(peer, remote);
             true
         }
-        TableOp::SessionAdd(session) => sessions.add(&session, &ctx.counters),
-        TableOp::SessionSet(session) => sessions.set(&session),
+        TableOp::SessionAdd(session) => sessions.add(&session, &ctx.counters, ctx.now),
+        TableOp::SessionSet(session) => sessions.set(&session, ctx.now),
         TableOp::SessionDel(id) => sessions.delete(id),
     }
 }

@@ -14,9 +14,10 @@ use crate::fib::{Fibs, Groups, NO_ROUTE, SessionWord};
 use crate::lpm::{Full, Key, Leaf, Lpm};
 use crate::softwire::Softwires;
 use arc_swap::ArcSwap;
+use dataplane_api::filter::MAX_RULES;
 use dataplane_api::{
-    FibCounters, IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SnapshotOp, SoftwireId, WorkerId,
-    Zone,
+    FibCounters, FilterId, FilterRule, IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SnapshotOp,
+    SoftwireId, WorkerId, Zone,
 };
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -39,6 +40,9 @@ pub type Neighbours = HashMap<(PortId, IpAddr), MacAddr, BuildHasherDefault<Mult
 
 /// See [`SnapshotOp::HostPeer`]: addresses from the configuration.
 pub type HostPeers = HashMap<IpAddr, (PeerId, WorkerId), BuildHasherDefault<Multiply>>;
+
+/// Filters by number; never one without rules.
+pub type Filters = HashMap<FilterId, Arc<[FilterRule]>, BuildHasherDefault<Multiply>>;
 
 /// A hash of few instructions, looked up once for each packet sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,6 +105,8 @@ pub struct Snapshot {
     pub policy: Arc<[PolicyRule]>,
     /// Peers that protect what the host stack says to an address, and the workers that own their SAs.
     pub host_peers: Arc<HostPeers>,
+    /// What sessions may be confined to.
+    pub filters: Arc<Filters>,
 }
 
 impl Snapshot {
@@ -156,6 +162,9 @@ pub enum PublishError {
     /// A softwire whose number or ends cannot be.
     #[error("softwire {0:?}: its number is too large or its ends are of two families")]
     Softwire(SoftwireId),
+    /// A filter with more rules than a packet can wait for; the one before stays.
+    #[error("filter {} has more than {MAX_RULES} rules", .0.0)]
+    Filter(FilterId),
     /// A port number beyond the ports there are.
     #[error("no port {0:?}")]
     Port(PortId),
@@ -255,6 +264,7 @@ impl Publisher {
             softwires: Arc::default(),
             policy: Arc::new([]),
             host_peers: Arc::default(),
+            filters: Arc::default(),
         };
         Self {
             shared: Arc::new(ArcSwap::from_pointee(first)),
@@ -307,6 +317,7 @@ impl Publisher {
             softwires: Arc::clone(&current.softwires),
             policy: Arc::clone(&current.policy),
             host_peers: Arc::clone(&current.host_peers),
+            filters: Arc::clone(&current.filters),
         };
         let is_route = |op: &SnapshotOp| matches!(op, SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_));
         let mut errors = Vec::new();
@@ -359,6 +370,11 @@ impl Publisher {
                 }
                 SnapshotOp::HostPeer(address, None) => drop(Arc::make_mut(&mut next.host_peers).remove(address)),
                 SnapshotOp::Policy(rules) => next.policy = rules.as_slice().into(),
+                SnapshotOp::Filter(id, rules) if rules.len() > MAX_RULES => errors.push(PublishError::Filter(*id)),
+                SnapshotOp::Filter(id, rules) if rules.is_empty() => drop(Arc::make_mut(&mut next.filters).remove(id)),
+                SnapshotOp::Filter(id, rules) => {
+                    Arc::make_mut(&mut next.filters).insert(*id, rules.as_slice().into());
+                }
                 SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_) => {}
             }
         }

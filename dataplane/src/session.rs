@@ -1,29 +1,40 @@
 //! The worker's L2TP sessions. The ids on the wire are the position of the entry: a lookup is an index and a compare.
 //!
 //! An entry is split by heat. [`Hot`], one cache line, is all that encapsulation needs and all checks of a received
-//! packet but one; that one, the inner source (H18), reads [`Session::inner`](dataplane_api::Session). The arrays
-//! grow within memory that was reserved at the start, as the control plane takes slots in use from the bottom up.
+//! packet but one; that one, the inner source (H18), reads [`Session::inner`](dataplane_api::Session). A third line has
+//! the token buckets, for sessions with limits; the others pay for those with a test of a flag. The arrays grow within
+//! memory that was reserved at the start, as the control plane takes slots in use from the bottom up.
 
+use crate::bucket::Bucket;
 use crate::fib::SessionWord;
-use dataplane_api::{Counters, InnerAddresses, PeerId, Session, SessionCounters, SessionId, WorkerId};
+use dataplane_api::{
+    Counters, FilterId, InnerAddresses, PeerId, Rate, Rates, Session, SessionCounters, SessionId, WorkerId,
+};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 /// Outer IPv6.
-const V6: u8 = 1;
+const V6: u16 = 1;
 /// Send Ns.
-const SEQUENCING: u8 = 2;
+const SEQUENCING: u16 = 2;
 /// Protocol field compression.
-const PFC: u8 = 4;
+const PFC: u16 = 4;
 /// Address and control field compression.
-const ACFC: u8 = 8;
+const ACFC: u16 = 8;
 /// Clamp TCP's MSS.
-const CLAMP: u8 = 16;
+const CLAMP: u16 = 16;
 /// IPCP is open.
-const OPEN4: u8 = 32;
+const OPEN4: u16 = 32;
 /// IPV6CP is open.
-const OPEN6: u8 = 64;
+const OPEN6: u16 = 64;
+/// Limited from the subscriber.
+const RATE_UP: u16 = 128;
+/// Limited to the subscriber.
+const RATE_DOWN: u16 = 256;
+/// Filtered.
+const FILTER: u16 = 512;
 
 /// What every packet of a session needs. An `id` of 0 marks a free entry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +55,8 @@ pub struct Hot {
     /// Largest inner packet towards the peer.
     pub mtu: u16,
     ns: u16,
-    flags: u8,
+    filter: u16,
+    flags: u16,
 }
 
 const _: () = assert!(size_of::<Hot>() == 64);
@@ -74,13 +86,17 @@ impl Hot {
             remote_port: s.outer.remote.port(),
             mtu: s.mtu,
             ns: 0,
+            filter: s.filter.map_or(0, |id| id.0),
             flags: flag(s.outer.remote.is_ipv6(), V6)
                 | flag(s.sequencing, SEQUENCING)
                 | flag(s.pfc, PFC)
                 | flag(s.acfc, ACFC)
                 | flag(s.clamp_mss, CLAMP)
                 | flag(s.inner.ipv4, OPEN4)
-                | flag(s.inner.ipv6, OPEN6),
+                | flag(s.inner.ipv6, OPEN6)
+                | flag(s.rate.up.is_some(), RATE_UP)
+                | flag(s.rate.down.is_some(), RATE_DOWN)
+                | flag(s.filter.is_some(), FILTER),
         }
     }
 
@@ -131,6 +147,12 @@ impl Hot {
         self.flags & if v6 { OPEN6 } else { OPEN4 } != 0
     }
 
+    /// The filter that its packets must pass.
+    #[inline]
+    pub fn filter(&self) -> Option<FilterId> {
+        (self.flags & FILTER != 0).then_some(FilterId(self.filter))
+    }
+
     /// Whether TCP's MSS is to be clamped.
     #[inline]
     pub fn clamps(&self) -> bool {
@@ -162,12 +184,24 @@ struct Cold {
     next: Option<NonZeroU32>,
 }
 
+/// What is left of its rates: from and to the subscriber.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Limits {
+    up: Option<Bucket>,
+    down: Option<Bucket>,
+}
+
+const _: () = assert!(size_of::<Limits>() == 64);
+
 /// A worker's table.
 #[derive(Debug)]
 pub struct Sessions {
     worker: WorkerId,
     hot: Vec<Hot>,
     cold: Vec<Cold>,
+    /// As far as there is a session with limits.
+    limits: Vec<Limits>,
     capacity: usize,
     /// First session (index + 1) of each peer.
     by_peer: HashMap<PeerId, NonZeroU32>,
@@ -180,6 +214,7 @@ impl Sessions {
             worker,
             hot: Vec::with_capacity(capacity),
             cold: Vec::with_capacity(capacity),
+            limits: Vec::with_capacity(capacity),
             capacity,
             by_peer: HashMap::with_capacity(capacity),
         }
@@ -204,14 +239,18 @@ impl Sessions {
         }
     }
 
-    /// The entry that a route names, if it is still of that generation.
+    /// The entry that a route names, if it is still of that generation, and its bucket if what goes there is limited.
     #[inline]
-    pub fn routed(&mut self, word: SessionWord) -> Option<(usize, &mut Hot)> {
+    pub fn routed(&mut self, word: SessionWord) -> Option<(usize, &mut Hot, Option<&mut Bucket>)> {
         if word.worker() != self.worker {
             return None;
         }
         let hot = self.hot.get_mut(word.index())?;
-        (SessionWord::new(SessionId(hot.id)) == Some(word)).then_some((word.index(), hot))
+        if SessionWord::new(SessionId(hot.id)) != Some(word) {
+            return None;
+        }
+        let limits = if hot.flags & RATE_DOWN != 0 { self.limits.get_mut(word.index()) } else { None };
+        Some((word.index(), hot, limits.and_then(|l| l.down.as_mut())))
     }
 
     /// The entry with these ids, to be changed.
@@ -227,8 +266,17 @@ impl Sessions {
         self.cold.get(index).map(|c| &c.inner)
     }
 
+    /// The bucket of the entry at `index` for what comes from the subscriber, if that is limited.
+    #[inline]
+    pub fn limit_up(&mut self, index: usize) -> Option<&mut Bucket> {
+        if self.hot.get(index)?.flags & RATE_UP == 0 {
+            return None;
+        }
+        self.limits.get_mut(index)?.up.as_mut()
+    }
+
     /// Adds a session into its slot; `false` when it is taken or does not exist.
-    pub fn add(&mut self, s: &Session, counters: &Counters) -> bool {
+    pub fn add(&mut self, s: &Session, counters: &Counters, now: Instant) -> bool {
         let Some(slot) = s.id.slot().filter(|slot| slot.worker() == self.worker && slot.index() < self.capacity) else {
             return false;
         };
@@ -242,6 +290,7 @@ impl Sessions {
         }
         self.hot[index] = Hot::new(s);
         self.cold[index] = Cold { inner: s.inner, next: None };
+        self.limit(index, s, now);
         self.link(index);
         if let Some(c) = counters.sessions.get(index) {
             reset(c);
@@ -249,24 +298,41 @@ impl Sessions {
         true
     }
 
-    /// Replaces a session's parameters; `false` when there is none.
-    pub fn set(&mut self, s: &Session) -> bool {
+    /// Replaces a session's parameters, keeping its counters and tokens; `false` when there is none.
+    pub fn set(&mut self, s: &Session, now: Instant) -> bool {
         let Some((index, _)) = self.get(s.id) else { return false };
         self.unlink(index);
         let ns = self.hot[index].ns;
         self.hot[index] = Hot { ns, ..Hot::new(s) };
         self.cold[index].inner = s.inner;
+        self.limit(index, s, now);
         self.link(index);
         true
     }
 
-    /// Removes a session; `false` when there is none.
+    /// Removes a session; `false` when there is none. Its counters stay, for the last accounting record, until `add`.
     pub fn delete(&mut self, id: SessionId) -> bool {
         let Some((index, _)) = self.get(id) else { return false };
         self.unlink(index);
         self.hot[index] = Hot::default();
         self.cold[index].inner = InnerAddresses::default();
+        if let Some(limits) = self.limits.get_mut(index) {
+            *limits = Limits::default();
+        }
         true
+    }
+
+    /// Buckets as the session says.
+    fn limit(&mut self, index: usize, s: &Session, now: Instant) {
+        if self.limits.len() <= index {
+            if s.rate == Rates::default() {
+                return;
+            }
+            self.limits.resize(index + 1, Limits::default());
+        }
+        let Limits { up, down } = &mut self.limits[index];
+        limit(up, s.rate.up, now);
+        limit(down, s.rate.down, now);
     }
 
     /// The peer's sessions now have another outer address. The UDP port is inside ESP and stays.
@@ -309,9 +375,21 @@ impl Sessions {
     }
 }
 
+fn limit(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Instant) {
+    let Some(Rate { bits_per_second, burst }) = rate else { return *bucket = None };
+    let octets = u32::try_from(bits_per_second / 8).unwrap_or(u32::MAX);
+    match bucket {
+        Some(bucket) => bucket.change(octets, burst, now),
+        None => *bucket = Some(Bucket::new(octets, burst, now)),
+    }
+}
+
 fn reset(c: &SessionCounters) {
     for pair in [&c.in_v4, &c.out_v4, &c.in_v6, &c.out_v6] {
         pair[0].set(0);
         pair[1].set(0);
+    }
+    for one in [&c.rate_up, &c.rate_down, &c.filtered] {
+        one.set(0);
     }
 }

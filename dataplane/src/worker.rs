@@ -1,4 +1,4 @@
-//! The worker: one thread, one core, one poll after the other. Read [`Worker::poll`] first.
+//! The worker: one thread, one core, one poll after the other. Read [`Worker::poll_at`] first.
 //!
 //! Each stage drains its lane before the next one starts, so that its code and tables are loaded once for the whole
 //! batch. A packet that needs an earlier stage again (an ICMP message of our own) waits in `again` for the next poll.
@@ -125,9 +125,15 @@ impl Worker {
     }
 
     /// One poll. Gives how much there was to do.
+    #[inline]
     pub fn poll(&mut self) -> usize {
+        self.poll_at(Instant::now())
+    }
+
+    /// One poll at a time of the caller's choice.
+    pub fn poll_at(&mut self, now: Instant) -> usize {
         let Self { ctx, sad, sessions, fragments, lanes: l, .. } = self;
-        ctx.now = Instant::now();
+        ctx.now = now;
         refresh(&mut ctx.snapshot, &self.shared);
 
         // What comes in.

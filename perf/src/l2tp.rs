@@ -13,8 +13,8 @@ use crate::frame::{FAR, datagram, framed, packet};
 use anyhow::Context;
 use dataplane::publish::FibSizes;
 use dataplane_api::{
-    Action, InnerAddresses, IpPrefix, MacAddr, NextHop, OuterPath, PolicyRule, PortId, PortRange, Selector, Session,
-    SessionId, SnapshotOp, TableOp, Zone,
+    Action, InnerAddresses, IpPrefix, MacAddr, NextHop, OuterPath, PolicyRule, PortId, PortRange, Rates, Selector,
+    Session, SessionId, SnapshotOp, TableOp, Zone,
 };
 use dpdk::Mempool;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -102,6 +102,8 @@ impl Bed {
             mtu: 1426,
             clamp_mss: true,
             inner: addresses,
+            rate: Rates::default(),
+            filter: None,
         };
         self.bench.change([TableOp::SessionAdd(session)])
     }

@@ -113,6 +113,12 @@ drop_reasons! {
     PppMalformed = "ppp_malformed",
     /// Inner source outside the subscriber's addresses (H18).
     InnerSource = "inner_source",
+    /// The session's filter denies it, or is not there.
+    Filtered = "filtered",
+    /// Beyond the subscriber's rate.
+    RateUp = "rate_up",
+    /// Beyond the rate to the subscriber.
+    RateDown = "rate_down",
     /// Inner packet malformed.
     InnerMalformed = "inner_malformed",
     /// IP in IP between addresses that are no softwire's ends.
@@ -221,18 +227,24 @@ impl WorkerCounters {
     }
 }
 
-/// Per-session counters, inner octets; "in" is from the subscriber.
+/// Per-session counters; "in" is from the subscriber. The first line is what passed, the second what did not.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct SessionCounters {
-    /// IPv4 packets, octets from the subscriber.
+    /// IPv4 packets, inner octets from the subscriber.
     pub in_v4: [Counter; 2],
-    /// IPv4 packets, octets to the subscriber.
+    /// IPv4 packets, inner octets to the subscriber.
     pub out_v4: [Counter; 2],
-    /// IPv6 packets, octets from the subscriber. Last of the line: drops of its own packets.
+    /// IPv6 packets, inner octets from the subscriber.
     pub in_v6: [Counter; 2],
-    /// IPv6 packets, octets to the subscriber.
+    /// IPv6 packets, inner octets to the subscriber.
     pub out_v6: [Counter; 2],
+    /// Packets dropped as [`DropReason::RateUp`].
+    pub rate_up: Counter,
+    /// Packets dropped as [`DropReason::RateDown`].
+    pub rate_down: Counter,
+    /// Packets dropped as [`DropReason::Filtered`], both directions.
+    pub filtered: Counter,
 }
 
 /// Per-softwire counters of one worker, inner octets; "in" is from the other AFBR.

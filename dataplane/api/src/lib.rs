@@ -9,7 +9,7 @@
 //!  Event    (lifetimes, NAT) ◄─── ring ──────────────────────  esp_in / esp_out
 //!  Counters                  ◄─── single-writer memory ──────  everything
 //!
-//!  SnapshotOp (ports, routes, neighbours, softwires, SPD) ──► publisher ──► Arc<Snapshot>, read by all workers
+//!  SnapshotOp (ports, routes, softwires, SPD, filters ...) ──► publisher ──► Arc<Snapshot>, read by all workers
 //! ```
 //!
 //! Everything a worker consumes is of fixed size, so that it neither allocates nor frees.
@@ -19,6 +19,7 @@
 
 pub mod counter;
 pub mod esp;
+pub mod filter;
 pub mod handle;
 pub mod id;
 pub mod op;
@@ -29,8 +30,11 @@ pub mod sa;
 pub mod session;
 pub mod softwire;
 
-pub use counter::{Counters, DropReason, FibCounters, SaCounters, SessionCounters, SoftwireCounters, WorkerCounters};
+pub use counter::{
+    Counter, Counters, DropReason, FibCounters, SaCounters, SessionCounters, SoftwireCounters, WorkerCounters,
+};
 pub use esp::{Cipher, EspKey, EspSuite, Integrity};
+pub use filter::{FilterAction, FilterDirection, FilterId, FilterRule};
 pub use handle::{WorkerHandle, WorkerPort, worker_channel};
 pub use id::{PeerId, PortId, SaOutId, SessionId, Slot, Spi, WorkerId};
 pub use op::{OpSeq, SnapshotOp, TableOp, WorkerEvent};
@@ -38,5 +42,5 @@ pub use policy::{Action, PolicyRule, PortRange, Selector};
 pub use punt::{Inject, InjectMsg, PuntClass, PuntMeta, PuntMsg};
 pub use route::{IpPrefix, MacAddr, NextHop, PortConfig, Zone};
 pub use sa::{Lifetime, Limits, Mode, SaIn, SaOut, UdpEncap};
-pub use session::{InnerAddresses, OuterPath, Session};
+pub use session::{InnerAddresses, OuterPath, Rate, Rates, Session};
 pub use softwire::{Softwire, SoftwireId};

@@ -1,8 +1,8 @@
 //! Changes the control plane makes to the data plane.
 
 use crate::{
-    IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SaIn, SaOut, SaOutId, Session, SessionId,
-    Softwire, SoftwireId, Spi, WorkerId,
+    FilterId, FilterRule, IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SaIn, SaOut, SaOutId,
+    Session, SessionId, Softwire, SoftwireId, Spi, WorkerId,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,9 +37,9 @@ pub enum TableOp {
     },
     /// Adds a session; its slot must be free.
     SessionAdd(Session),
-    /// Replaces a session's parameters, keeping its counters.
+    /// Replaces a session's parameters, keeping its counters and, of a direction that stays limited, its tokens.
     SessionSet(Session),
-    /// Removes a session.
+    /// Removes a session. Its counters are final when this is applied, and stay until the slot's next `SessionAdd`.
     SessionDel(SessionId),
 }
 
@@ -65,6 +65,9 @@ pub enum SnapshotOp {
     HostPeer(IpAddr, Option<(PeerId, WorkerId)>),
     /// Replaces the SPD.
     Policy(Vec<PolicyRule>),
+    /// Adds or replaces a filter of at most [`MAX_RULES`](crate::filter::MAX_RULES); no rules remove it: sessions that
+    /// name it then pass nothing.
+    Filter(FilterId, Vec<FilterRule>),
 }
 
 /// What a worker tells the control plane.

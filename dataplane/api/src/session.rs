@@ -1,6 +1,6 @@
 //! An L2TP session with its PPP link, as the worker that owns it needs it.
 
-use crate::{IpPrefix, PeerId, SessionId};
+use crate::{FilterId, IpPrefix, PeerId, SessionId};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The UDP flow that carries the tunnel.
@@ -12,8 +12,8 @@ pub struct OuterPath {
     pub remote: SocketAddr,
 }
 
-/// Prefixes per session: framed and delegated, both families.
-pub const MAX_INNER: usize = 8;
+/// Prefixes per session: framed, delegated, and of routes behind the subscriber (Framed-Route), both families.
+pub const MAX_INNER: usize = 16;
 
 /// What a subscriber may use as a source (H18), and what is routed to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,25 @@ pub struct InnerAddresses {
     pub ipv4: bool,
     /// IPV6CP is open: IPv6 may pass.
     pub ipv6: bool,
+}
+
+/// A limit of one direction, as one rate and one burst of RFC 2697: a bucket of tokens, full at first; inner IP octets
+/// that find none are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Tokens. Kept in whole octets per second, at most 2^32 - 1 (34 Gbit/s); 0 lets the burst pass and then nothing.
+    pub bits_per_second: u64,
+    /// Size of the bucket in octets. A longer packet never passes: not less than the MTU, then.
+    pub burst: u32,
+}
+
+/// A session's limits; `None`: as fast as can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// From the subscriber.
+    pub up: Option<Rate>,
+    /// To the subscriber.
+    pub down: Option<Rate>,
 }
 
 /// An entry of a worker's session table. It is installed when the L2TP session is established (so that PPP
@@ -58,4 +77,8 @@ pub struct Session {
     pub clamp_mss: bool,
     /// Inner side.
     pub inner: InnerAddresses,
+    /// Limits of what passes.
+    pub rate: Rates,
+    /// What may pass at all; `None`: everything.
+    pub filter: Option<FilterId>,
 }

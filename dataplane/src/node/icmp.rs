@@ -5,8 +5,8 @@
 //! at a limited rate (RFC 4443, section 2.4 f). The packet itself is dropped for its own reason in any case; an error
 //! that the rate limit holds back counts as made and dropped, so that it can be seen.
 
+use crate::bucket::Bucket;
 use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta};
-use crate::node::punt::Bucket;
 use crate::session::Sessions;
 use dataplane_api::{DropReason, Zone};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -40,17 +40,17 @@ impl IcmpLimiter {
 
     /// Whether another path MTU may be told.
     pub fn path_mtu(&mut self, now: Instant) -> bool {
-        self.path_mtus.take(now)
+        self.path_mtus.take(1, now)
     }
 
     /// Whether another softwire may be asked for.
     pub fn softwire(&mut self, now: Instant) -> bool {
-        self.softwires.take(now)
+        self.softwires.take(1, now)
     }
 
     /// Whether another neighbour may be asked for.
     pub fn neighbour(&mut self, now: Instant) -> bool {
-        self.neighbours.take(now)
+        self.neighbours.take(1, now)
     }
 }
 
@@ -65,7 +65,7 @@ pub fn error(
 ) {
     if let Some((ours, source)) = reportable(ctx, sessions, &packet, kind) {
         ctx.counters.worker.generated.add(1);
-        if !ctx.limiter.errors.take(ctx.now) {
+        if !ctx.limiter.errors.take(1, ctx.now) {
             ctx.count_drop(DropReason::IcmpSuppressed);
         } else {
             match build(ctx, &packet, kind, ours, source) {

@@ -3,7 +3,7 @@
 //! ```text
 //!   outer IP | UDP 1701 | L2TP: T ─────────────────────────────────────────► L2TP control
 //!                       └ data: ids ─► session ─► bound to this SA's peer? ─► from the tunnel's address?
-//!                           └ PPP: 0021/0057, network layer open ─► inner source allowed? ─► forward
+//!                           └ PPP: 0021/0057, network layer open ─► inner source allowed? ─► filter, rate ─► forward
 //!                             └ other protocols ────────────────────────────► PPP control
 //! ```
 //!
@@ -14,8 +14,9 @@
 
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::classify::reason;
+use crate::node::filter;
 use crate::session::Sessions;
-use dataplane_api::{DropReason, InnerAddresses, PuntClass, SessionId};
+use dataplane_api::{Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId};
 use std::net::{IpAddr, Ipv6Addr};
 use wire::ip::{self, Ip};
 use wire::l2tp::Header;
@@ -43,7 +44,7 @@ struct Inner {
 }
 
 /// Drains `input`.
-pub fn run(ctx: &mut Ctx, sessions: &Sessions, input: &mut Lane, forward: &mut Lane) {
+pub fn run(ctx: &mut Ctx, sessions: &mut Sessions, input: &mut Lane, forward: &mut Lane) {
     for packet in input.packets().iter() {
         prefetch(sessions, packet);
     }
@@ -87,7 +88,7 @@ fn prefetch(sessions: &Sessions, packet: &Packet) {
 
 /// All checks, in the order of the headers.
 #[inline]
-fn inspect(ctx: &Ctx, sessions: &Sessions, packet: &Packet) -> Next {
+fn inspect(ctx: &Ctx, sessions: &mut Sessions, packet: &Packet) -> Next {
     let udp = match Udp::parse(packet.payload()) {
         Ok(udp) => udp,
         Err(e) => return Next::Drop(reason(e)),
@@ -136,12 +137,26 @@ fn inspect(ctx: &Ctx, sessions: &Sessions, packet: &Packet) -> Next {
         Source::Link => return Next::SessionHost { id, protocol, from, end: from + ip.len },
         Source::Refused(reason) => return Next::Drop(reason),
     }
-    if let Some(c) = ctx.counters.sessions.get(index) {
+    let clamp = hot.clamps().then_some(hot.mtu);
+    let counters = ctx.counters.sessions.get(index);
+    let refused = |reason, counter: fn(&SessionCounters) -> &Counter| {
+        counters.inspect(|c| counter(c).add(1));
+        Next::Drop(reason)
+    };
+    if let Some(filter) = hot.filter()
+        && !filter::permits(&ctx.snapshot.filters, filter, FilterDirection::Up, &ip, octets)
+    {
+        return refused(DropReason::Filtered, |c| &c.filtered);
+    }
+    if sessions.limit_up(index).is_some_and(|bucket| !bucket.take(ip.len as u32, ctx.now)) {
+        return refused(DropReason::RateUp, |c| &c.rate_up);
+    }
+    if let Some(c) = counters {
         let [packets, octets] = if v6 { &c.in_v6 } else { &c.in_v4 };
         packets.add(1);
         octets.add(ip.len as u64);
     }
-    Next::Inner(Inner { id, from, ip, clamp: hot.clamps().then_some(hot.mtu) })
+    Next::Inner(Inner { id, from, ip, clamp })
 }
 
 /// Leaves the inner packet alone in the buffer, as one that came from the subscriber.

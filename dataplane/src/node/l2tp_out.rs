@@ -2,16 +2,20 @@
 //!
 //! Data headers are the shortest that the session allows: no length, Ns only if the peer asked for sequencing. The
 //! outer header allows fragmentation (DF clear): the session's MTU is chosen so that it is not needed.
+//!
+//! In front of that, the session's filter, and its rate: only what is sent takes tokens, whole packets before they are
+//! fragmented. What this gateway itself says is not filtered.
 
 use crate::fib::SessionWord;
 use crate::lane::{Ctx, Lane, Origin, Packet};
 use crate::node::icmp::HOP_LIMIT;
 use crate::node::l2tp_in::clamp_mss;
-use crate::node::{fragment, icmp};
+use crate::node::{filter, fragment, icmp};
 use crate::session::{Hot, Sessions};
-use dataplane_api::DropReason;
+use dataplane_api::{DropReason, FilterDirection, FilterId};
 use std::net::IpAddr;
 use wire::icmp::ErrorKind;
+use wire::ip::Ip;
 use wire::{ip, ipv4, ipv6, l2tp, ppp, udp};
 
 /// Drains `input`, whose packets have a route into a session of this worker.
@@ -30,13 +34,23 @@ pub fn run(
     }
     for mut packet in input.drain() {
         let word = SessionWord::from_word(packet.meta.next_hop);
-        let Some((index, hot)) = word.and_then(|w| sessions.routed(w)) else {
+        let Some((index, hot, limit)) = word.and_then(|w| sessions.routed(w)) else {
             ctx.drop(packet, DropReason::SessionUnknown);
             continue;
         };
         let v6 = packet.is_v6();
         if !hot.is_open(v6) {
             ctx.drop(packet, DropReason::SessionClosed);
+            continue;
+        }
+        if packet.meta.origin != Origin::Local
+            && let Some(filter) = hot.filter()
+            && !permitted(ctx, filter, &packet)
+        {
+            if let Some(c) = ctx.counters.sessions.get(index) {
+                c.filtered.add(1);
+            }
+            ctx.drop(packet, DropReason::Filtered);
             continue;
         }
         let mtu = hot.mtu;
@@ -55,14 +69,26 @@ pub fn run(
                 ctx.push(if packet.meta.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
             }
         };
-        if packet.ip().len() <= usize::from(mtu) {
-            one(ctx, hot, packet);
-        } else if fragment::may(&packet) {
-            fragment::split(ctx, packet, mtu, |ctx, piece| one(ctx, hot, piece));
-        } else {
+        let len = packet.ip().len();
+        let fits = len <= usize::from(mtu);
+        if !fits && !fragment::may(&packet) {
             icmp::error(ctx, sessions, packet, ErrorKind::TooBig(mtu), DropReason::TooBig, again);
+        } else if limit.is_some_and(|bucket| !bucket.take(len as u32, ctx.now)) {
+            if let Some(c) = ctx.counters.sessions.get(index) {
+                c.rate_down.add(1);
+            }
+            ctx.drop(packet, DropReason::RateDown);
+        } else if fits {
+            one(ctx, hot, packet);
+        } else {
+            fragment::split(ctx, packet, mtu, |ctx, piece| one(ctx, hot, piece));
         }
     }
+}
+
+fn permitted(ctx: &Ctx, id: FilterId, packet: &Packet) -> bool {
+    let ip = packet.ip();
+    Ip::parse(ip).is_ok_and(|h| filter::permits(&ctx.snapshot.filters, id, FilterDirection::Down, &h, ip))
 }
 
 /// Puts all headers in front of an IP packet, or of the information of another PPP frame, at `meta.l3`. The packet is

@@ -6,6 +6,7 @@ pub mod decrypted;
 pub mod encap;
 pub mod esp_in;
 pub mod esp_out;
+pub mod filter;
 pub mod forward;
 pub mod fragment;
 pub mod icmp;

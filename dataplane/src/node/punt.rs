@@ -1,6 +1,7 @@
 //! Packets for the control plane. Each class has a token bucket of its own, so that a flood of one class cannot
 //! starve another, and buffers travel in a circle, so that nothing is allocated.
 
+use crate::bucket::Bucket;
 use crate::lane::{Ctx, Packet};
 use dataplane_api::handle::BUFFER_LEN;
 use dataplane_api::punt::PUNT_CLASSES;
@@ -8,44 +9,6 @@ use dataplane_api::{DropReason, PuntClass, PuntMeta, PuntMsg};
 use rtrb::{Consumer, Producer};
 use std::time::Instant;
 use wire::{icmp, ip};
-
-/// A token bucket over the poll's clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Bucket {
-    rate: u32,
-    burst: u32,
-    tokens: u32,
-    last: Instant,
-}
-
-impl Bucket {
-    /// `rate` per second, at most `burst` at once; full at the start.
-    pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
-        Self { rate, burst, tokens: burst, last: now }
-    }
-
-    /// Takes one token if there is one.
-    #[inline]
-    pub fn take(&mut self, now: Instant) -> bool {
-        if self.tokens == 0 || self.tokens < self.burst / 2 {
-            self.refill(now);
-        }
-        if self.tokens == 0 {
-            return false;
-        }
-        self.tokens -= 1;
-        true
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.last);
-        let new = elapsed.as_nanos() * u128::from(self.rate) / 1_000_000_000;
-        if new > 0 {
-            self.last = now;
-            self.tokens = u128::from(self.tokens).saturating_add(new).min(u128::from(self.burst)) as u32;
-        }
-    }
-}
 
 /// Packets per second and burst of each class, by `PuntClass` number.
 pub type Rates = [(u32, u32); PUNT_CLASSES];
@@ -114,7 +77,7 @@ impl Ctx {
 impl Punt {
     fn copy(&mut self, meta: PuntMeta, head: &[u8], data: Option<&[u8]>, now: Instant) -> Result<(), DropReason> {
         let data = data.ok_or(DropReason::Truncated)?;
-        if !self.buckets[meta.class as usize].take(now) {
+        if !self.buckets[meta.class as usize].take(1, now) {
             return Err(DropReason::PuntPoliced);
         }
         if self.ring.is_full() || head.len() + data.len() > BUFFER_LEN {
@@ -125,22 +88,5 @@ impl Punt {
         buffer.extend_from_slice(head);
         buffer.extend_from_slice(data);
         self.ring.push(PuntMsg { meta, data: buffer }).map_err(|_| DropReason::PuntFull)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn bucket_refills_at_its_rate_up_to_its_burst() {
-        let start = Instant::now();
-        let mut b = Bucket::new(1000, 10, start);
-        let drain = |b: &mut Bucket, now| (0..100).filter(|_| b.take(now)).count();
-        assert_eq!(drain(&mut b, start), 10);
-        assert_eq!(drain(&mut b, start + Duration::from_micros(999)), 0);
-        assert_eq!(drain(&mut b, start + Duration::from_millis(5)), 5);
-        assert_eq!(drain(&mut b, start + Duration::from_secs(60)), 10);
     }
 }

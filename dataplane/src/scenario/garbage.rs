@@ -2,6 +2,7 @@
 
 use super::packets::*;
 use super::*;
+use dataplane_api::{FilterAction, FilterDirection, FilterId, FilterRule, Rate};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -30,14 +31,36 @@ fn templates() -> Vec<Vec<u8>> {
 #[test]
 fn garbage_is_accounted_for() {
     let mut b = Bench::new();
+    throw(&mut b, 400);
+    // And at a session that is confined.
+    let rule = |protocol, direction, port| FilterRule {
+        direction,
+        protocol: Some(protocol),
+        ports: Some(PortRange::one(port)),
+        ..FilterRule::any(FilterAction::Permit)
+    };
+    b.publish(&[SnapshotOp::Filter(
+        FilterId(1),
+        vec![rule(17, FilterDirection::Both, 2), rule(6, FilterDirection::Up, 80)],
+    )]);
+    let limit = |burst| Some(Rate { bits_per_second: 8, burst });
+    let rate = dataplane_api::Rates { up: limit(300), down: limit(5_000) };
+    b.op(0, TableOp::SessionSet(Session { rate, filter: Some(FilterId(1)), ..session() }));
+    throw(&mut b, 400);
+    let drops: Vec<_> = b.drops().into_iter().map(|d| d.0).collect();
+    assert!([DropReason::Filtered, DropReason::RateUp, DropReason::RateDown].iter().all(|r| drops.contains(r)));
+    // Fragments may still wait; they go with the worker.
+}
+
+fn throw(b: &mut Bench, cases: u32) {
     let templates = templates();
     let change = (any::<u16>(), any::<u8>());
     let changed = (0..templates.len(), proptest::collection::vec(change, 0..6), any::<u16>(), any::<bool>());
     let noise = proptest::collection::vec(any::<u8>(), 0..200);
     let one = prop_oneof![4 => changed.prop_map(Ok), 1 => noise.prop_map(Err)];
     let frames = proptest::collection::vec((0usize..2, one), 1..24);
-    let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
-    let b = std::cell::RefCell::new(&mut b);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let b = std::cell::RefCell::new(b);
     let run = runner.run(&frames, |frames| {
         let mut b = b.borrow_mut();
         for (port, one) in frames {
@@ -68,7 +91,6 @@ fn garbage_is_accounted_for() {
         Ok(())
     });
     run.unwrap();
-    // Fragments may still wait; they go with the worker.
 }
 
 /// Without this nearly everything would end at the IPv4 header checksum.

@@ -12,6 +12,7 @@ mod esp;
 mod forward;
 mod garbage;
 mod l2tp;
+mod limits;
 mod mesh;
 mod packets;
 mod protected;
@@ -32,6 +33,7 @@ use dpdk::sim::{self, SimQueue};
 use dpdk::{Mempool, Port};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 pub const PUBLIC_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const TRUSTED_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -80,6 +82,8 @@ pub fn session() -> Session {
             ipv4: true,
             ipv6: true,
         },
+        rate: dataplane_api::Rates::default(),
+        filter: None,
     }
 }
 
@@ -161,6 +165,8 @@ pub struct Bench {
     pub large: Mempool,
     far: Vec<Vec<SimQueue>>,
     seq: u64,
+    /// The workers' clock: it stands still unless a case moves it.
+    pub now: Instant,
     _ports: Vec<Port>,
     _turn: MutexGuard<'static, ()>,
 }
@@ -202,7 +208,9 @@ impl Bench {
             handles.push(handle);
         }
         assert!(publisher.apply(&world(l2tp)).unwrap().is_empty());
-        let mut b = Self { workers: made, handles, publisher, pool, large, far, seq: 0, _ports: ports, _turn: turn };
+        let now = Instant::now();
+        let mut b =
+            Self { workers: made, handles, publisher, pool, large, far, seq: 0, now, _ports: ports, _turn: turn };
         b.poll();
         assert!(b.publisher.quiescent());
         b
@@ -226,7 +234,7 @@ impl Bench {
     /// Until nobody has anything to do.
     pub fn poll(&mut self) {
         for _ in 0..20 {
-            let n: usize = self.workers.iter_mut().map(Worker::poll).sum();
+            let n: usize = self.workers.iter_mut().map(|w| w.poll_at(self.now)).sum();
             if n == 0 {
                 return;
             }
