@@ -117,6 +117,8 @@ fn entry(
         dpd_delay: Some(k.dpd),
         mlkem: k.mlkem,
         force_encap: false,
+        mobike: peer.mobike,
+        return_routability: true,
     })
 }
 

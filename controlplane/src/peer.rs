@@ -206,7 +206,7 @@ impl Peer {
             self.selected = None;
             match self.children.values().max_by_key(|c| c.since).map(|c| c.spi_in.0) {
                 Some(other) => self.select(id, other, program),
-                None => program.op(self.worker, TableOp::PeerSelect { peer: id, sa: None }),
+                None => drop(program.op(self.worker, TableOp::PeerSelect { peer: id, sa: None })),
             }
         }
         program.op(self.worker, TableOp::SaOutDel(child.out));

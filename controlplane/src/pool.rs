@@ -212,13 +212,11 @@ impl Allocator {
         if self.own.is_some_and(|own| p.contains(own)) {
             return Err(Refused::Reserved);
         }
-        match self.held.overlapping(&p).next() {
-            Some((_, other)) => Err(Refused::Held(other)),
-            None => {
-                self.held.0.insert(p.address(), (p, holder));
-                Ok(())
-            }
+        if let Some((_, other)) = self.held.overlapping(&p).next() {
+            return Err(Refused::Held(other));
         }
+        self.held.0.insert(p.address(), (p, holder));
+        Ok(())
     }
 
     /// Ends what `holder` has of it; nothing happens where it is not, or no longer, the holder.

@@ -49,11 +49,14 @@ fn client(i: usize) -> Config {
         dpd_delay: Some(30 * SECOND),
         mlkem: false,
         force_encap: false,
+        mobike: true,
+        return_routability: true,
     };
     Config {
         local: IpAddr::from([198, 18, (i / 250) as u8, (i % 250 + 1) as u8]),
         gateway: GATEWAY.parse().unwrap(),
         ike: Some(Arc::new(pad)),
+        eap: None,
         l2tp: l2tp::Config { host_name: format!("u{i}"), ..l2tp::Config::default() },
         ppp: ppp::Config {
             mru: 1418,

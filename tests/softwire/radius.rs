@@ -121,7 +121,7 @@ fn what_cannot_be_honoured_is_a_reject_that_names_the_attribute() {
 // H3: the same user takes over, another one does not.
 #[test]
 fn an_address_has_one_holder() {
-    let mut f = fabric(2, |_, l| drop(l.ipv4(FRAMED_IP_ADDRESS, Ipv4Addr::new(10, 99, 7, 7))));
+    let mut f = fabric(2, |_, l| _ = l.ipv4(FRAMED_IP_ADDRESS, Ipv4Addr::new(10, 99, 7, 7)));
     f.add(client(0));
     up(&mut f, 0);
     f.add(client(1));
@@ -139,7 +139,7 @@ fn an_address_has_one_holder() {
 
 #[test]
 fn time_limits_end_a_session_with_their_cause() {
-    let mut f = fabric(2, |i, l| drop(l.u32(if i == 0 { SESSION_TIMEOUT } else { IDLE_TIMEOUT }, 20)));
+    let mut f = fabric(2, |i, l| _ = l.u32(if i == 0 { SESSION_TIMEOUT } else { IDLE_TIMEOUT }, 20));
     for i in 0..2 {
         f.add(client(i));
         up(&mut f, i);
@@ -170,23 +170,23 @@ fn a_session_is_changed_and_ended_from_outside() {
     };
     let coa = Code::CoaRequest;
     for (cause, fill) in [
-        (503, &(|l: &mut AttributeList| drop(l.text(USER_NAME, "nobody"))) as &dyn Fn(&mut AttributeList)),
-        (401, &|l| drop(l.text(USER_NAME, "u0").u32(FRAMED_MTU, 1000))),
-        (402, &|l| drop(l.u32(SESSION_TIMEOUT, 9))),
-        (403, &|l| drop(l.text(USER_NAME, "u0").text(NAS_IDENTIFIER, "another"))),
-        (407, &|l| drop(l.text(USER_NAME, "u0").text(FILTER_ID, "unknown"))),
+        (503, &(|l: &mut AttributeList| _ = l.text(USER_NAME, "nobody")) as &dyn Fn(&mut AttributeList)),
+        (401, &|l| _ = l.text(USER_NAME, "u0").u32(FRAMED_MTU, 1000)),
+        (402, &|l| _ = l.u32(SESSION_TIMEOUT, 9)),
+        (403, &|l| _ = l.text(USER_NAME, "u0").text(NAS_IDENTIFIER, "another")),
+        (407, &|l| _ = l.text(USER_NAME, "u0").text(FILTER_ID, "unknown")),
     ] {
         assert_eq!(say(&mut f, coa, fill), Some((Code::CoaNak, cause)));
     }
     assert_eq!(f.sessions[&session(&f)].filter, None);
-    let changed = say(&mut f, coa, &|l| drop(l.text(USER_NAME, "u0").u32(vendor::RATE_DOWN, 64).text(FILTER_ID, "none")));
+    let changed = say(&mut f, coa, &|l| _ = l.text(USER_NAME, "u0").u32(vendor::RATE_DOWN, 64).text(FILTER_ID, "none"));
     assert_eq!(changed, Some((Code::CoaAck, 0)));
     f.run(SECOND, |_| false);
     let s = f.sessions[&session(&f)];
     assert_eq!((s.rate.down.unwrap().bits_per_second, s.rate.up, s.filter.is_some()), (64_000, None, true));
     // Nobody else is heard, and an old request neither.
     let stranger: SocketAddr = "127.0.0.9:9000".parse().unwrap();
-    let end = list(&|l| drop(l.text(USER_NAME, "u0")));
+    let end = list(&|l| _ = l.text(USER_NAME, "u0"));
     assert_eq!(dynamic(&mut f.gateway, now, stranger, Code::DisconnectRequest, 99, &end), None);
     f.gateway.set_clock(now, Duration::from_secs(1000));
     assert_eq!(dynamic(&mut f.gateway, now, from, Code::DisconnectRequest, 99, &end), None);

@@ -31,6 +31,8 @@ pub struct Config {
     pub gateway: IpAddr,
     /// How to authenticate in IKE; `None` runs L2TP in the clear (trusted networks only).
     pub ike: Option<Arc<ike::PadEntry>>,
+    /// Name and password for EAP in IKE, where `ike` says that we authenticate so.
+    pub eap: Option<(Vec<u8>, ppp::Secret)>,
     /// L2TP's side: host name, tunnel secret, timers.
     pub l2tp: l2tp::Config,
     /// PPP's side: credentials, MRU, whether the concentrator must prove itself too.
@@ -102,6 +104,7 @@ pub struct Initiator {
     manager: Manager,
     ike: Option<ike::Endpoint>,
     peer: Option<ike::PeerHandle>,
+    eap: Option<eap::Peer>,
     inbound: HashMap<u32, esp::SaIn>,
     outbound: HashMap<u32, (esp::SaOut, bool)>,
     selected: Option<u32>,
@@ -159,6 +162,7 @@ impl Initiator {
             manager,
             ike,
             peer: None,
+            eap: None,
             inbound: HashMap::new(),
             outbound: HashMap::new(),
             selected: None,
@@ -463,6 +467,9 @@ impl Initiator {
                 self.grace.insert((now + GRACE, spi_in), ());
             }
             ike::Event::PeerMoved { .. } => {}
+            ike::Event::EapRequest { peer, packet } => self.eap(now, peer, &packet),
+            // We never ask.
+            ike::Event::EapStart { .. } | ike::Event::EapResponse { .. } | ike::Event::EapEnd { .. } => {}
             ike::Event::PeerDown { peer, reason, .. } => {
                 self.l2tp.close_binding(now, peer.0);
                 self.outbound.clear();
@@ -472,6 +479,25 @@ impl Initiator {
                 self.events.push_back(Event::Down(format!("IKE: {reason:?}")));
             }
             ike::Event::AuthFailed { reason, .. } => self.events.push_back(Event::Down(format!("IKE: {reason}"))),
+        }
+    }
+
+    /// EAP in IKE: a request of the concentrator's, or its success.
+    fn eap(&mut self, now: Instant, handle: ike::PeerHandle, packet: &[u8]) {
+        let (Some(ike), Some((name, password))) = (&mut self.ike, &self.config.eap) else { return };
+        let methods = [eap::Method::MsChapV2, eap::Method::Md5Challenge];
+        let peer = self.eap.get_or_insert_with(|| eap::Peer::new(name, password.expose(), &methods));
+        let answer = peer.handle(packet, &mut *(self.seeds)());
+        let said = match (answer, peer.state()) {
+            (Some(response), _) => ike.eap_response(now, handle, &response),
+            (None, eap::State::Success) => {
+                let msk = peer.msk().map(|k| zeroize::Zeroizing::new(k.to_vec()));
+                ike.eap_key(now, handle, msk)
+            }
+            (None, eap::State::Running | eap::State::Failure(_)) => Ok(()),
+        };
+        if let Err(error) = said {
+            self.events.push_back(Event::Down(format!("EAP: {error}")));
         }
     }
 
@@ -551,8 +577,10 @@ impl Initiator {
                     _ => false,
                 };
                 let verdict = if good { ppp::AuthVerdict::Accept } else { ppp::AuthVerdict::Reject };
-                s.link.auth_result(now, verdict(String::new()));
+                s.link.auth_result(now, verdict(ppp::Reply::default()));
             }
+            // We check CHAP only.
+            ppp::Event::EapResponse(_) => s.link.auth_result(now, ppp::AuthVerdict::Reject("".into())),
             ppp::Event::Authenticated => {}
             ppp::Event::LinkUp { mtu, .. } => {
                 self.events.push_back(Event::Mtu(mtu));

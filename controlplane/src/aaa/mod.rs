@@ -187,20 +187,19 @@ impl Aaa {
 
     /// Hands a question in. An older one of the same asker is forgotten.
     pub fn request(&mut self, now: Instant, request: Request) {
-        self.drop_request(now, request.who);
+        self.drop_request(request.who);
         self.ask(now, request, 0);
     }
 
     /// Nobody waits for an answer any more.
-    pub fn forget(&mut self, now: Instant, who: Who) {
-        self.drop_request(now, who);
+    pub fn forget(&mut self, who: Who) {
+        self.drop_request(who);
         self.eap.remove(&who);
     }
 
-    fn drop_request(&mut self, now: Instant, who: Who) {
+    fn drop_request(&mut self, who: Who) {
         if let Some(token) = self.tokens.remove(&who) {
             self.asked.remove(&token);
-            self.radius.cancel(now, token);
         }
     }
 

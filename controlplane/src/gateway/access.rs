@@ -274,8 +274,8 @@ impl Gateway {
         }
     }
 
-    pub(super) fn eap_end(&mut self, now: Instant, session: ike::EapSession, peer: Option<PeerId>) {
-        self.aaa.forget(now, Who::Ike(session));
+    pub(super) fn eap_end(&mut self, session: ike::EapSession, peer: Option<PeerId>) {
+        self.aaa.forget(Who::Ike(session));
         let Some(e) = self.eaps.running.remove(&session) else { return };
         if let (Some(peer), Some(accept)) = (peer, e.accepted) {
             tracing::debug!(pad = e.pad, user = e.identity, "EAP in IKE is through");

@@ -10,8 +10,8 @@ use crate::audit::{Record, Verb};
 use crate::subscriber::{State, Subscriber};
 use dataplane_api::{IpPrefix, SessionId};
 use radius::attribute::*;
-use radius::dynauth::{ErrorCause, Request, RequestKind};
-use radius::{Attribute, Attributes, vendor};
+use radius::dynauth::{Action, ErrorCause, Request};
+use radius::{Attribute, Attributes, Kind, vendor};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -30,8 +30,6 @@ const LIMITS: &[Kind] = &[
 ];
 /// What stands in any request.
 const ENVELOPE: &[Kind] = &[EVENT_TIMESTAMP, MESSAGE_AUTHENTICATOR, PROXY_STATE, STATE, CLASS, REPLY_MESSAGE];
-
-use radius::Kind;
 
 /// Whether an attribute names a session, and if so, whether it is this one.
 fn names(a: &Attribute<'_>, s: &Subscriber) -> Option<bool> {
@@ -73,17 +71,16 @@ impl Gateway {
         from: SocketAddr,
         request: Request,
     ) -> Option<(SocketAddr, Vec<u8>)> {
-        let result = match request.kind {
-            RequestKind::Disconnect => self.disconnect_request(now, request.attributes()),
-            RequestKind::Coa => self.coa_request(now, request.attributes()),
+        let (what, result) = match request.action {
+            Action::Disconnect => ("Disconnect-Request", self.disconnect_request(now, request.attributes())),
+            Action::Coa => ("CoA-Request", self.coa_request(now, request.attributes())),
         };
-        let what = if request.kind == RequestKind::Disconnect { "Disconnect-Request" } else { "CoA-Request" };
         let outcome = match result {
             Ok(n) => format!("{n} sessions"),
             Err(cause) => format!("{cause:?}"),
         };
         self.audit.push_back(Record::new(Verb::Operate, format!("{what} from {from}: {outcome}")));
-        self.dynamic.as_mut()?.answer(now, request.handle, result.map(drop))
+        self.dynamic.as_mut()?.answer(request.handle, result.map(drop))
     }
 
     fn disconnect_request(&mut self, now: Instant, a: Attributes<'_>) -> Result<usize, ErrorCause> {

@@ -69,7 +69,7 @@ impl Gateway {
                 self.eap_start(now, session, pad, remote_id.to_string(), local, remote);
             }
             EapResponse { session, packet } => self.eap_response(now, session, packet),
-            EapEnd { session, peer } => self.eap_end(now, session, peer.map(|p| PeerId(p.0))),
+            EapEnd { session, peer } => self.eap_end(session, peer.map(|p| PeerId(p.0))),
             // We are never the one that EAP authenticates.
             EapRequest { .. } => {}
             PeerMoved { peer, remote, .. } => {

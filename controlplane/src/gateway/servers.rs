@@ -72,14 +72,10 @@ impl Gateway {
         if self.accounting.poll_timeout().is_some_and(|t| t <= now) {
             self.accounting.handle_timeout(now);
         }
-        if let Some(d) = self.dynamic.as_mut().filter(|d| d.poll_timeout().is_some_and(|t| t <= now)) {
-            d.handle_timeout(now);
-        }
     }
 
     pub(super) fn servers_due(&mut self) -> Option<Instant> {
-        let dynamic = self.dynamic.as_ref().and_then(radius::dynauth::Server::poll_timeout);
-        [self.aaa.radius().poll_timeout(), self.accounting.poll_timeout(), dynamic].into_iter().flatten().min()
+        self.aaa.radius().poll_timeout().into_iter().chain(self.accounting.poll_timeout()).min()
     }
 
     /// A link to a server to be opened or closed; to be asked for before [`Self::poll_radius`].

@@ -147,7 +147,7 @@ impl Gateway {
         if let Some(at) = s.wakes {
             self.wakes.remove(&(at, id));
         }
-        self.aaa.forget(now, Who::Session(id));
+        self.aaa.forget(Who::Session(id));
         s.ends(cause, why);
         for prefix in std::mem::take(&mut s.routes) {
             self.unroute(prefix);

@@ -59,6 +59,8 @@ struct Ike {
     force_encap: bool,
     #[serde(default)]
     mlkem: bool,
+    /// Password for EAP, by which we prove ourselves; the gateway does by its certificate (`ca`).
+    eap: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +74,29 @@ struct Ppp {
     /// Use PAP when the gateway asks for it.
     #[serde(default)]
     pap: bool,
+    /// What to use, best first, instead of CHAP: `mschapv2`, `eap`, `chap`, `pap`.
+    #[serde(default)]
+    methods: Vec<Method>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Method {
+    Chap,
+    Pap,
+    Mschapv2,
+    Eap,
+}
+
+impl From<Method> for ppp::AuthMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Chap => Self::ChapMd5,
+            Method::Pap => Self::Pap,
+            Method::Mschapv2 => Self::MsChapV2,
+            Method::Eap => Self::Eap,
+        }
+    }
 }
 
 fn tun() -> String {
@@ -85,7 +110,10 @@ impl Settings {
     }
 
     pub(super) fn initiator(&self) -> anyhow::Result<Config> {
-        let mut methods = vec![ppp::AuthMethod::ChapMd5];
+        let mut methods: Vec<ppp::AuthMethod> = self.ppp.methods.iter().copied().map(Into::into).collect();
+        if methods.is_empty() {
+            methods.push(ppp::AuthMethod::ChapMd5);
+        }
         if self.ppp.pap {
             methods.push(ppp::AuthMethod::Pap);
         }
@@ -103,6 +131,7 @@ impl Settings {
             local: self.local,
             gateway: self.gateway,
             ike: self.ike.as_ref().map(Ike::pad).transpose()?.map(Arc::new),
+            eap: self.ike.as_ref().and_then(Ike::eap),
             l2tp: l2tp::Config {
                 host_name: self.ppp.user.clone(),
                 secret: self.tunnel_secret.as_ref().map(|s| l2tp::Secret::new(s.as_bytes())),
@@ -124,6 +153,12 @@ impl Settings {
 }
 
 impl Ike {
+    /// Our IKE identity is our name in EAP, too.
+    fn eap(&self) -> Option<(Vec<u8>, ppp::Secret)> {
+        let password = self.eap.as_ref()?;
+        Some((self.id.clone().into_bytes(), ppp::Secret::new(password.as_bytes())))
+    }
+
     fn pad(&self) -> anyhow::Result<ike::PadEntry> {
         let identity = |text: &str| text.parse::<Identity>().map_err(|e| anyhow::anyhow!("ike: {text}: {e}"));
         let read = |file: &str| std::fs::read(file).with_context(|| format!("ike: {file}"));
@@ -133,7 +168,11 @@ impl Ike {
                 LocalAuth::certificate(&read(chain)?, &read(key)?).map_err(|e| anyhow::anyhow!("ike: {chain}: {e}"))?,
                 RemoteAuth::certificate(&read(ca)?, &[]).map_err(|e| anyhow::anyhow!("ike: {ca}: {e}"))?,
             ),
-            _ => anyhow::bail!("ike: give either psk, or chain, key and ca"),
+            (None, None, None, Some(ca)) if self.eap.is_some() => {
+                let gateway = RemoteAuth::certificate(&read(ca)?, &[]);
+                (LocalAuth::Eap, gateway.map_err(|e| anyhow::anyhow!("ike: {ca}: {e}"))?)
+            }
+            _ => anyhow::bail!("ike: give either psk; or chain, key and ca; or eap and ca"),
         };
         let mut child = ike::ChildPolicy::l2tp(false);
         if !self.esp_proposals.is_empty() {
@@ -152,6 +191,8 @@ impl Ike {
             dpd_delay: Some(std::time::Duration::from_secs(30)),
             mlkem: self.mlkem,
             force_encap: self.force_encap,
+            mobike: true,
+            return_routability: true,
         })
     }
 }
