@@ -32,7 +32,7 @@
 pub mod attribute;
 pub mod client;
 pub mod crypto;
-//pub mod dynauth;
+pub mod dynauth;
 pub mod packet;
 pub mod route;
 mod secret;
