@@ -1,12 +1,14 @@
-//! The requesting router (RFC 8415, section 18.2): asks for a prefix, keeps it, gives it back.
+//! The requesting router (RFC 8415, section 18.2): asks for a prefix, and an address if it is told to, keeps them, gives
+//! them back.
 //!
 //! ```text
 //!  Soliciting --Advertise--> Requesting --Reply--> Bound --T1--> Renewing --T2--> Rebinding --expired--> Soliciting
 //!      `------------Reply (rapid commit)------------^  ^---------Reply------------------'
 //! ```
 //!
-//! Each exchange retransmits as section 15 says: the interval doubles, with a little randomness, up to a maximum.
+//! What the server gives is kept even if it is not all. Each exchange retransmits as section 15 says: the interval doubles, with a little randomness, up to a maximum.
 
+use crate::lease::{Kind, Lease};
 use crate::message::{Message, MessageType};
 use crate::option::{DhcpOption, Duid, Ia, IaPrefix, code, status};
 use crate::packet::Prefix;
@@ -21,8 +23,10 @@ use std::time::{Duration, Instant};
 pub struct ClientConfig {
     /// Who we are.
     pub duid: Duid,
-    /// Our identity association.
+    /// Our identity association, of either kind.
     pub iaid: u32,
+    /// Ask for an address (IA_NA) too.
+    pub address: bool,
     /// The prefix length that we would like; a hint.
     pub length: Option<u8>,
     /// Offer the two-message exchange.
@@ -32,10 +36,10 @@ pub struct ClientConfig {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
-    /// We have a prefix, or have it for longer.
+    /// We have a prefix or an address, or have it for longer.
     Bound {
-        /// The prefix.
-        prefix: Prefix,
+        /// Which.
+        lease: Lease,
         /// Seconds from now.
         preferred: u32,
         /// Seconds from now.
@@ -45,19 +49,27 @@ pub enum ClientEvent {
     },
     /// We no longer have it.
     Lost {
-        /// The prefix.
-        prefix: Prefix,
+        /// Which.
+        lease: Lease,
     },
 }
 
+/// What we have.
 #[derive(Clone, Debug)]
-struct Lease {
-    server: Duid,
-    prefix: Prefix,
+struct Held {
+    lease: Lease,
     preferred: u32,
     valid: u32,
-    t2: Option<Instant>,
     expires: Option<Instant>,
+}
+
+/// What a message gives us, with lifetimes and the association's T1 and T2; all in seconds.
+struct Given {
+    lease: Lease,
+    preferred: u32,
+    valid: u32,
+    t1: u32,
+    t2: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +97,7 @@ fn retransmission(state: State) -> (u64, u64, u32) {
 /// How long to wait after a refusal, before Solicit begins anew.
 const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 
-/// Keeps one prefix delegated.
+/// Keeps one prefix delegated, and one address assigned.
 pub struct Client {
     config: ClientConfig,
     rng: Box<dyn CryptoRng + Send>,
@@ -97,8 +109,11 @@ pub struct Client {
     interval: Duration,
     timer: Option<Instant>,
     /// The server to Request from, and what it advertised.
-    offer: Option<(Duid, IaPrefix)>,
-    lease: Option<Lease>,
+    offer: Option<(Duid, Vec<Lease>)>,
+    /// Who gave what we have.
+    server: Option<Duid>,
+    held: Vec<Held>,
+    t2: Option<Instant>,
     out: VecDeque<Vec<u8>>,
     events: VecDeque<ClientEvent>,
 }
@@ -116,7 +131,9 @@ impl Client {
             interval: Duration::ZERO,
             timer: None,
             offer: None,
-            lease: None,
+            server: None,
+            held: Vec::new(),
+            t2: None,
             out: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -129,24 +146,33 @@ impl Client {
         }
     }
 
-    /// Gives the prefix back.
+    /// Gives everything back.
     pub fn release(&mut self, now: Instant) {
-        match &self.lease {
-            Some(lease) => {
-                self.events.push_back(ClientEvent::Lost { prefix: lease.prefix });
-                self.begin(now, State::Releasing);
-            }
-            None => self.idle(),
+        if self.held.is_empty() {
+            self.idle();
+        } else if self.state != State::Releasing {
+            self.events.extend(self.held.iter().map(|held| ClientEvent::Lost { lease: held.lease }));
+            self.begin(now, State::Releasing);
         }
     }
 
     /// The prefix that we have.
     pub fn prefix(&self) -> Option<Prefix> {
-        self.lease.as_ref().filter(|_| self.state != State::Releasing).map(|lease| lease.prefix)
+        self.leases().find_map(|lease| if let Lease::Prefix(prefix) = lease { Some(prefix) } else { None })
+    }
+
+    /// The address that we have.
+    pub fn address(&self) -> Option<Ipv6Addr> {
+        self.leases().find_map(|lease| if let Lease::Address(address) = lease { Some(address) } else { None })
+    }
+
+    fn leases(&self) -> impl Iterator<Item = Lease> {
+        self.held.iter().filter(|_| self.state != State::Releasing).map(|held| held.lease)
     }
 
     fn idle(&mut self) {
-        (self.state, self.timer, self.lease, self.offer) = (State::Idle, None, None, None);
+        (self.state, self.timer, self.offer) = (State::Idle, None, None);
+        self.held.clear();
     }
 
     /// A new exchange, with a new transaction id (section 16.1).
@@ -172,11 +198,11 @@ impl Client {
         };
         self.interval = if next > maximum { maximum.mul_f64(1.0 + random) } else { next };
         self.count += 1;
-        let end = self.lease.as_ref().and_then(|lease| match self.state {
-            State::Renewing => lease.t2,
-            State::Rebinding => lease.expires,
+        let end = match self.state {
+            State::Renewing => [self.t2, self.expires()].into_iter().flatten().min(),
+            State::Rebinding => self.expires(),
             State::Idle | State::Soliciting | State::Requesting | State::Bound | State::Releasing => None,
-        });
+        };
         self.timer = [now.checked_add(self.interval), end].into_iter().flatten().min();
         if let Some(message) = self.message(now) {
             self.out.push_back(message.encode());
@@ -197,35 +223,40 @@ impl Client {
             DhcpOption::ClientId(self.config.duid.clone()),
             DhcpOption::ElapsedTime(u16::try_from(elapsed).unwrap_or(u16::MAX)),
         ];
-        let mut prefixes = Vec::new();
+        let empty = || Ia { iaid: self.config.iaid, ..Ia::default() };
+        let (mut prefix, mut address) = (empty(), empty());
         match kind {
             MessageType::Solicit => {
                 options.extend(self.config.rapid_commit.then_some(DhcpOption::RapidCommit));
                 let hint =
                     |length| IaPrefix { preferred: 0, valid: 0, length, prefix: Ipv6Addr::UNSPECIFIED, status: None };
-                prefixes.extend(self.config.length.map(hint));
+                prefix.prefixes.extend(self.config.length.map(hint));
             }
             MessageType::Request => {
                 let (server, offered) = self.offer.as_ref()?;
                 options.push(DhcpOption::ServerId(server.clone()));
-                prefixes.push(offered.clone());
+                for lease in offered {
+                    if lease.kind() == Kind::Prefix { &mut prefix } else { &mut address }.push(*lease, 0, 0);
+                }
             }
             _ => {
-                let lease = self.lease.as_ref()?;
                 if kind != MessageType::Rebind {
-                    options.push(DhcpOption::ServerId(lease.server.clone()));
+                    options.push(DhcpOption::ServerId(self.server.clone()?));
                 }
-                let (prefix, length) = (lease.prefix.address(), lease.prefix.length());
-                prefixes.push(IaPrefix {
-                    preferred: lease.preferred,
-                    valid: lease.valid,
-                    length,
-                    prefix,
-                    status: None,
-                });
+                for held in &self.held {
+                    let ia = if held.lease.kind() == Kind::Prefix { &mut prefix } else { &mut address };
+                    ia.push(held.lease, held.preferred, held.valid);
+                }
             }
         }
-        options.push(DhcpOption::IaPd(Ia { iaid: self.config.iaid, prefixes, ..Ia::default() }));
+        // What we have is renewed and released; what we do not have is asked for in Solicit and Request only.
+        let asks = matches!(kind, MessageType::Solicit | MessageType::Request);
+        if (asks && self.config.address) || !address.addresses.is_empty() {
+            options.push(DhcpOption::IaNa(address));
+        }
+        if asks || !prefix.prefixes.is_empty() {
+            options.push(DhcpOption::IaPd(prefix));
+        }
         if kind != MessageType::Release {
             options.push(DhcpOption::OptionRequest(vec![code::DNS_SERVERS]));
         }
@@ -253,24 +284,38 @@ impl Client {
         }
     }
 
-    /// Our association in a message, and its first prefix that can be used.
-    fn usable<'a>(&self, message: &'a Message) -> Option<(&'a Ia, &'a IaPrefix, Prefix)> {
-        let ia = message.prefix_delegations().find(|ia| ia.iaid == self.config.iaid)?;
-        // Section 21.21: with T1 after T2 the association is as if not there.
-        let broken = ia.t2 != 0 && ia.t1 > ia.t2;
-        let failed = ia.status.as_ref().is_some_and(|s| s.code != status::SUCCESS);
-        if broken || failed {
-            return None;
+    /// Our associations in a message.
+    fn ours<'a>(&self, message: &'a Message) -> impl Iterator<Item = &'a Ia> {
+        let (iaid, address) = (self.config.iaid, self.config.address);
+        let wanted = move |kind: Kind| kind == Kind::Prefix || address;
+        message.associations().filter(move |(kind, ia)| ia.iaid == iaid && wanted(*kind)).map(|(_, ia)| ia)
+    }
+
+    /// What can be used of a message: of each association the first that lives.
+    fn given(&self, message: &Message) -> Vec<Given> {
+        let mut all: Vec<Given> = Vec::new();
+        for ia in self.ours(message) {
+            // Section 21.21: with T1 after T2 the association is as if not there.
+            let broken = ia.t2 != 0 && ia.t1 > ia.t2;
+            let failed = ia.status.as_ref().is_some_and(|s| s.code != status::SUCCESS);
+            let first = ia.leases().find(|(_, preferred, valid)| *valid > 0 && preferred <= valid);
+            if let Some((lease, preferred, valid)) = first.filter(|_| !broken && !failed)
+                && !all.iter().any(|given| given.lease.kind() == lease.kind())
+            {
+                all.push(Given { lease, preferred, valid, t1: ia.t1, t2: ia.t2 });
+            }
         }
-        let found = ia.prefixes.iter().find(|p| p.valid > 0 && p.preferred <= p.valid && p.length > 0)?;
-        Some((ia, found, Prefix::new(found.prefix, found.length)?))
+        all
     }
 
     fn advertised(&mut self, now: Instant, server: Duid, message: &Message) {
-        let Some((_, offered, _)) = self.usable(message) else { return };
+        let offered: Vec<Lease> = self.given(message).iter().map(|given| given.lease).collect();
+        if offered.is_empty() {
+            return;
+        }
         let best = message.options.contains(&DhcpOption::Preference(255));
         if self.offer.is_none() || best {
-            self.offer = Some((server, offered.clone()));
+            self.offer = Some((server, offered));
         }
         // Others may answer until the first interval is over (section 18.2.9).
         if best || self.count > 1 {
@@ -279,9 +324,24 @@ impl Client {
     }
 
     fn replied(&mut self, now: Instant, server: Duid, message: &Message) {
-        let Some((ia, found, prefix)) = self.usable(message) else {
-            return self.refused(now, server, message);
-        };
+        let renews = matches!(self.state, State::Renewing | State::Rebinding);
+        let unbound = |ia: &Ia| ia.status.as_ref().is_some_and(|s| s.code == status::NO_BINDING);
+        if renews && self.ours(message).any(unbound) {
+            // The server has forgotten us: ask it again (section 18.2.10.1).
+            self.offer = Some((server, self.held.iter().map(|held| held.lease).collect()));
+            return self.begin(now, State::Requesting);
+        }
+        let given = self.given(message);
+        // Section 18.2.10.1: a valid lifetime of zero ends what we have.
+        let ended: Vec<Lease> = self.ours(message).flat_map(Ia::leases).filter(|l| l.2 == 0).map(|l| l.0).collect();
+        self.lose(|held| ended.contains(&held.lease));
+        if given.is_empty() {
+            // Perhaps another server, or a later try, does better while what we have lasts.
+            if !renews || self.held.is_empty() {
+                self.start_over(now);
+            }
+            return;
+        }
         let dns = message
             .options
             .iter()
@@ -291,46 +351,48 @@ impl Client {
             INFINITY => None,
             seconds => now.checked_add(Duration::from_secs(u64::from(seconds))),
         };
-        // T1 and T2 of zero leave it to us (section 14.2).
-        let part = |tenths: u64| match found.preferred {
-            INFINITY => INFINITY,
-            preferred => (u64::from(preferred) * tenths / 10) as u32,
-        };
-        // At least a second each, so that a short lifetime makes no storm of Renews.
-        let t1 = if ia.t1 == 0 { part(5) } else { ia.t1 }.max(1);
-        let t2 = if ia.t2 == 0 { part(8) } else { ia.t2 }.max(t1);
-        if let Some(old) = self.lease.take().filter(|old| old.prefix != prefix) {
-            self.events.push_back(ClientEvent::Lost { prefix: old.prefix });
+        // Section 18.2.4: one exchange renews all, so the earliest time counts.
+        let (mut t1, mut t2) = (INFINITY, INFINITY);
+        for given in &given {
+            // T1 and T2 of zero leave it to us (section 14.2).
+            let part = |tenths: u64| match given.preferred {
+                INFINITY => INFINITY,
+                preferred => (u64::from(preferred) * tenths / 10) as u32,
+            };
+            // At least a second each, so that a short lifetime makes no storm of Renews.
+            t1 = t1.min(if given.t1 == 0 { part(5) } else { given.t1 }).max(1);
+            t2 = t2.min(if given.t2 == 0 { part(8) } else { given.t2 }).max(t1);
         }
-        let (preferred, valid) = (found.preferred, found.valid);
-        self.events.push_back(ClientEvent::Bound { prefix, preferred, valid, dns });
-        let (t1, t2, expires) = (after(t1), after(t2), after(valid));
+        // A new one takes the place of the old; what a Renew is not told of lasts as long as it was to last.
+        let replaced = |held: &Held| match given.iter().find(|given| given.lease.kind() == held.lease.kind()) {
+            Some(given) => given.lease != held.lease,
+            None => !renews,
+        };
+        self.lose(replaced);
+        self.held.retain(|held| !given.iter().any(|given| given.lease == held.lease));
+        for Given { lease, preferred, valid, .. } in given {
+            self.events.push_back(ClientEvent::Bound { lease, preferred, valid, dns: dns.clone() });
+            self.held.push(Held { lease, preferred, valid, expires: after(valid) });
+        }
         self.state = State::Bound;
-        self.timer = [t1, expires].into_iter().flatten().min();
-        self.lease = Some(Lease { server, prefix, preferred, valid, t2, expires });
+        (self.server, self.t2) = (Some(server), after(t2));
+        self.timer = [after(t1), self.expires()].into_iter().flatten().min();
     }
 
-    fn refused(&mut self, now: Instant, server: Duid, message: &Message) {
-        let ia = message.prefix_delegations().find(|ia| ia.iaid == self.config.iaid);
-        let unbound = ia.and_then(|ia| ia.status.as_ref()).is_some_and(|s| s.code == status::NO_BINDING);
-        match (self.state, &self.lease) {
-            // The server has forgotten us: ask it again (section 18.2.10.1).
-            (State::Renewing | State::Rebinding, Some(lease)) if unbound => {
-                let (prefix, length) = (lease.prefix.address(), lease.prefix.length());
-                self.offer = Some((server, IaPrefix { preferred: 0, valid: 0, length, prefix, status: None }));
-                self.begin(now, State::Requesting);
-            }
-            // Perhaps another server, or a later try, does better while the lease lasts.
-            (State::Renewing | State::Rebinding, _) => {}
-            _ => self.start_over(now),
+    /// When the first of what we have is over.
+    fn expires(&self) -> Option<Instant> {
+        self.held.iter().filter_map(|held| held.expires).min()
+    }
+
+    fn lose(&mut self, which: impl Fn(&Held) -> bool) {
+        for held in self.held.extract_if(.., |held| which(held)) {
+            self.events.push_back(ClientEvent::Lost { lease: held.lease });
         }
     }
 
     /// Back to Soliciting, but not at once.
     fn start_over(&mut self, now: Instant) {
-        if let Some(lease) = self.lease.take() {
-            self.events.push_back(ClientEvent::Lost { prefix: lease.prefix });
-        }
+        self.lose(|_| true);
         (self.state, self.offer) = (State::Idle, None);
         self.timer = now.checked_add(AFTER_REFUSAL);
     }
@@ -342,8 +404,11 @@ impl Client {
         }
         self.timer = None;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let lease = self.lease.as_ref();
-        let (t2, expired) = (lease.is_some_and(|l| due(l.t2)), lease.is_some_and(|l| due(l.expires)));
+        let t2 = due(self.t2);
+        if self.state != State::Releasing {
+            self.lose(|held| due(held.expires));
+        }
+        let expired = self.held.is_empty();
         let (_, _, maximum) = retransmission(self.state);
         match self.state {
             // Armed while idle only by a refusal.

@@ -1,8 +1,9 @@
 //! DHCPv6 messages between client and server (RFC 8415, section 8): type, transaction id of three octets, options.
 
+use crate::lease::Kind;
 use crate::option::{self, DhcpOption, Duid, Ia};
 
-/// Message types (RFC 8415, section 7.3); relay messages have no place on a point-to-point link.
+/// Message types (RFC 8415, section 7.3) between client and server; for those between relay agents see [`crate::relay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum MessageType {
@@ -74,6 +75,15 @@ impl Message {
     /// Who answers, or is asked.
     pub fn server_id(&self) -> Option<&Duid> {
         self.options.iter().find_map(|o| if let DhcpOption::ServerId(duid) = o { Some(duid) } else { None })
+    }
+
+    /// The identity associations for addresses and for prefixes.
+    pub(crate) fn associations(&self) -> impl Iterator<Item = (Kind, &Ia)> {
+        self.options.iter().filter_map(|o| match o {
+            DhcpOption::IaNa(ia) => Some((Kind::Address, ia)),
+            DhcpOption::IaPd(ia) => Some((Kind::Prefix, ia)),
+            _ => None,
+        })
     }
 
     /// The identity associations for prefixes.

@@ -16,11 +16,17 @@ pub mod code {
     pub const ORO: u16 = 6;
     pub const PREFERENCE: u16 = 7;
     pub const ELAPSED_TIME: u16 = 8;
+    pub const RELAY_MESSAGE: u16 = 9;
     pub const STATUS_CODE: u16 = 13;
     pub const RAPID_COMMIT: u16 = 14;
+    pub const INTERFACE_ID: u16 = 18;
     pub const DNS_SERVERS: u16 = 23;
     pub const IA_PD: u16 = 25;
     pub const IA_PREFIX: u16 = 26;
+    /// RFC 4649.
+    pub const REMOTE_ID: u16 = 37;
+    /// RFC 4580.
+    pub const SUBSCRIBER_ID: u16 = 38;
     pub const SOL_MAX_RT: u16 = 82;
 }
 
@@ -152,7 +158,7 @@ pub enum DhcpOption {
 }
 
 /// Splits a run of options. `None`: a length does not fit.
-fn split(mut bytes: &[u8]) -> Option<Vec<(u16, &[u8])>> {
+pub(crate) fn split(mut bytes: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     let mut options = Vec::new();
     while let [a, b, c, d, rest @ ..] = bytes {
         let length = usize::from(u16::from_be_bytes([*c, *d]));
@@ -246,7 +252,7 @@ fn parse_one(c: u16, value: &[u8]) -> Option<DhcpOption> {
 }
 
 /// Appends one option whose value `body` writes. A value that outgrows the length field is left out.
-fn put(out: &mut Vec<u8>, code: u16, body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put(out: &mut Vec<u8>, code: u16, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(&[0, 0]);

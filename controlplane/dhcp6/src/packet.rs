@@ -1,5 +1,6 @@
 //! Whole IPv6 packets around ICMPv6 and DHCPv6, and the checksum over the pseudo header (RFC 8200, section 8.1).
 
+use crate::relay::RELAY_REPL;
 use std::net::Ipv6Addr;
 
 /// Where a DHCPv6 client listens.
@@ -30,6 +31,11 @@ impl Prefix {
     pub fn new(address: Ipv6Addr, length: u8) -> Option<Self> {
         let mask = u128::MAX.checked_shl(128u32.checked_sub(u32::from(length))?).unwrap_or(0);
         Some(Self { address: Ipv6Addr::from_bits(address.to_bits() & mask), length })
+    }
+
+    /// An address alone.
+    pub fn host(address: Ipv6Addr) -> Self {
+        Self { address, length: 128 }
     }
 
     /// The first address.
@@ -168,8 +174,9 @@ pub fn to_servers(client: Ipv6Addr, message: &[u8]) -> Option<Vec<u8>> {
     Udp { source: client, destination: ALL_DHCP_SERVERS, source_port, destination_port, payload: message }.encode()
 }
 
-/// A DHCPv6 message from the server to a client.
+/// A DHCPv6 message from the server to a client, or to a relay agent (a Relay-reply, RFC 8415, section 7.2).
 pub fn to_client(server: Ipv6Addr, client: Ipv6Addr, message: &[u8]) -> Option<Vec<u8>> {
-    let (source_port, destination_port) = (SERVER_PORT, CLIENT_PORT);
+    let destination_port = if message.first() == Some(&RELAY_REPL) { SERVER_PORT } else { CLIENT_PORT };
+    let source_port = SERVER_PORT;
     Udp { source: server, destination: client, source_port, destination_port, payload: message }.encode()
 }

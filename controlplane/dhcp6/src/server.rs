@@ -2,10 +2,12 @@
 //!
 //! A softwire has one subscriber, so the session is the client: whoever asks on it gets the session's prefixes, one
 //! for each identity association, and a router that was replaced (another DUID) takes over those of its predecessor.
-//! Addresses are not handed out (the subscriber autoconfigures them), and an IA_NA is answered by NoAddrsAvail.
+//! Likewise its addresses, if it has any; most subscribers autoconfigure theirs, and an IA_NA is answered by
+//! NoAddrsAvail.
 
+use crate::lease::{Kind, Lease};
 use crate::message::{Message, MessageType};
-use crate::option::{DhcpOption, Duid, Ia, IaPrefix, Status, code, status};
+use crate::option::{DhcpOption, Duid, Ia, Status, code, status};
 use crate::packet::Prefix;
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
@@ -23,6 +25,8 @@ pub struct ServerConfig {
     pub duid: Duid,
     /// To be delegated, in this order.
     pub prefixes: Vec<Prefix>,
+    /// To be assigned, in this order.
+    pub addresses: Vec<Ipv6Addr>,
     /// Seconds. T1 and T2 are half and four fifths of it.
     pub preferred: u32,
     /// Seconds, not less than that.
@@ -34,22 +38,22 @@ pub struct ServerConfig {
 /// What the owner has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Delegated, or delegated again after it was released: route it to the session.
+    /// Given, or given again after it was released: route it to the session.
     Bound {
-        /// The prefix.
-        prefix: Prefix,
+        /// The prefix or address.
+        lease: Lease,
     },
-    /// Released, or its lifetime is over.
+    /// Released or declined, or its lifetime is over.
     Released {
-        /// The prefix.
-        prefix: Prefix,
+        /// The prefix or address.
+        lease: Lease,
     },
 }
 
 struct Binding {
     client: Duid,
     iaid: u32,
-    prefix: Prefix,
+    lease: Lease,
     /// `None`: never.
     expires: Option<Instant>,
 }
@@ -58,18 +62,20 @@ struct Binding {
 pub struct Server {
     config: ServerConfig,
     bindings: Vec<Binding>,
+    /// Addresses that somebody else was found to have; not given again.
+    declined: Vec<Ipv6Addr>,
     events: VecDeque<ServerEvent>,
 }
 
 impl Server {
-    /// With nothing delegated.
+    /// With nothing given.
     pub fn new(config: ServerConfig) -> Self {
-        Self { config, bindings: Vec::new(), events: VecDeque::new() }
+        Self { config, bindings: Vec::new(), declined: Vec::new(), events: VecDeque::new() }
     }
 
-    /// The prefixes that are delegated now.
-    pub fn bound(&self) -> impl Iterator<Item = Prefix> + '_ {
-        self.bindings.iter().map(|b| b.prefix)
+    /// What is given now.
+    pub fn bound(&self) -> impl Iterator<Item = Lease> + '_ {
+        self.bindings.iter().map(|b| b.lease)
     }
 
     /// A message from UDP port 546 of the session; the reply, to be sent back to its source. What section 16 tells
@@ -99,22 +105,10 @@ impl Server {
             (MessageType::Request | MessageType::Renew | MessageType::Rebind, Some(client)) => {
                 self.assign(now, client, &message, true, &mut reply);
             }
-            (MessageType::Release, Some(client)) => self.release(client, &message, &mut reply),
-            // Addresses were never given, so none can be declined.
-            (MessageType::Decline, Some(_)) => {
-                let text = Status::new(status::NO_BINDING, "no addresses here");
-                for option in message.options.iter().take(MAX_IAS) {
-                    if let DhcpOption::IaNa(ia) = option {
-                        reply.options.push(DhcpOption::IaNa(empty(ia.iaid, text.clone())));
-                    }
-                }
-                reply.options.push(DhcpOption::Status(Status::new(status::SUCCESS, "")));
-            }
-            (MessageType::Confirm, Some(_)) => {
-                // Section 18.3.3: no answer if there is no address to judge.
-                let any = message.options.iter().any(|o| matches!(o, DhcpOption::IaNa(ia) if !ia.addresses.is_empty()));
-                any.then_some(())?;
-                reply.options.push(DhcpOption::Status(Status::new(status::NOT_ON_LINK, "not assigned on this link")));
+            (MessageType::Release | MessageType::Decline, Some(client)) => self.release(client, &message, &mut reply),
+            (MessageType::Confirm, Some(client)) => {
+                let status = self.confirm(client, &message)?;
+                reply.options.push(DhcpOption::Status(status));
             }
             (MessageType::InformationRequest, _) => {
                 let ia = message.options.iter().any(|o| matches!(o, DhcpOption::IaNa(_) | DhcpOption::IaPd(_)));
@@ -151,56 +145,57 @@ impl Server {
         }
     }
 
-    /// Solicit, Request, Renew, Rebind: an association gets the prefix that it has, or the next free one.
+    /// Solicit, Request, Renew, Rebind: an association gets the prefix or address that it has, or the next free one.
     fn assign(&mut self, now: Instant, client: &Duid, message: &Message, commit: bool, reply: &mut Message) {
-        let mut offered: Vec<Prefix> = Vec::new();
-        for option in message.options.iter().take(MAX_IAS) {
-            match option {
-                DhcpOption::IaPd(ia) => {
-                    let prefix = self.choose(client, ia.iaid, &offered);
-                    offered.extend(prefix);
-                    if let (Some(prefix), true) = (prefix, commit) {
-                        self.bind(now, client, ia.iaid, prefix);
-                    }
-                    // Only a client that renews can hold a prefix that is not (any more) its own.
-                    let renews = matches!(message.kind, MessageType::Renew | MessageType::Rebind);
-                    reply.options.push(DhcpOption::IaPd(self.delegation(ia, prefix, renews)));
-                }
-                DhcpOption::IaNa(ia) => {
-                    let status = Status::new(status::NO_ADDRS_AVAIL, "use stateless autoconfiguration");
-                    reply.options.push(DhcpOption::IaNa(empty(ia.iaid, status)));
-                }
-                _ => {}
+        let mut offered: Vec<Lease> = Vec::new();
+        // Only a client that renews can hold something that is not (any more) its own.
+        let renews = matches!(message.kind, MessageType::Renew | MessageType::Rebind);
+        for (kind, ia) in message.associations().take(MAX_IAS) {
+            let lease = self.choose(client, kind, ia.iaid, &offered);
+            offered.extend(lease);
+            if let (Some(lease), true) = (lease, commit) {
+                self.bind(now, client, ia.iaid, lease);
+            }
+            reply.options.push(kind.option(self.association(kind, ia, lease, renews)));
+        }
+    }
+
+    fn choose(&self, client: &Duid, kind: Kind, iaid: u32, offered: &[Lease]) -> Option<Lease> {
+        let held = || self.bindings.iter().filter(|b| b.client == *client);
+        if let Some(own) = held().find(|b| b.iaid == iaid && b.lease.kind() == kind) {
+            return Some(own.lease);
+        }
+        // What the same client's other associations have stays; what a predecessor has is taken over.
+        let free = |lease: &Lease| !held().any(|b| b.lease == *lease) && !offered.contains(lease);
+        match kind {
+            Kind::Prefix => self.config.prefixes.iter().map(|p| Lease::Prefix(*p)).find(|l| free(l)),
+            Kind::Address => {
+                let addresses = self.config.addresses.iter().filter(|a| !self.declined.contains(a));
+                addresses.map(|a| Lease::Address(*a)).find(|l| free(l))
             }
         }
     }
 
-    fn choose(&self, client: &Duid, iaid: u32, offered: &[Prefix]) -> Option<Prefix> {
-        let own = self.bindings.iter().find(|b| b.client == *client && b.iaid == iaid).map(|b| b.prefix);
-        // Prefixes of the same client's other associations stay; those of a predecessor are taken over.
-        let taken = |p: &Prefix| self.bindings.iter().any(|b| b.client == *client && b.prefix == *p);
-        own.or_else(|| self.config.prefixes.iter().find(|p| !taken(p) && !offered.contains(p)).copied())
-    }
-
-    fn bind(&mut self, now: Instant, client: &Duid, iaid: u32, prefix: Prefix) {
+    fn bind(&mut self, now: Instant, client: &Duid, iaid: u32, lease: Lease) {
         let expires = match self.config.valid {
             INFINITY => None,
             valid => now.checked_add(Duration::from_secs(u64::from(valid))),
         };
-        match self.bindings.iter_mut().find(|b| b.prefix == prefix) {
+        match self.bindings.iter_mut().find(|b| b.lease == lease) {
             Some(binding) => (binding.client, binding.iaid, binding.expires) = (client.clone(), iaid, expires),
             None => {
-                self.bindings.push(Binding { client: client.clone(), iaid, prefix, expires });
-                self.events.push_back(ServerEvent::Bound { prefix });
+                self.bindings.push(Binding { client: client.clone(), iaid, lease, expires });
+                self.events.push_back(ServerEvent::Bound { lease });
             }
         }
     }
 
-    fn delegation(&self, asked: &Ia, prefix: Option<Prefix>, renews: bool) -> Ia {
-        let Some(prefix) = prefix else {
-            let status = match renews {
-                true => Status::new(status::NO_BINDING, "nothing delegated"),
-                false => Status::new(status::NO_PREFIX_AVAIL, "no prefix for this subscriber"),
+    fn association(&self, kind: Kind, asked: &Ia, lease: Option<Lease>, renews: bool) -> Ia {
+        let Some(lease) = lease else {
+            let status = match (renews, kind) {
+                (true, _) => Status::new(status::NO_BINDING, "nothing given"),
+                (false, Kind::Prefix) => Status::new(status::NO_PREFIX_AVAIL, "no prefix for this subscriber"),
+                (false, Kind::Address) => Status::new(status::NO_ADDRS_AVAIL, "use stateless autoconfiguration"),
             };
             return empty(asked.iaid, status);
         };
@@ -208,37 +203,52 @@ impl Server {
             INFINITY => INFINITY,
             preferred => (u64::from(preferred) * u64::from(tenths) / 10) as u32,
         };
-        let entry = |prefix: Prefix, preferred, valid| IaPrefix {
-            preferred,
-            valid,
-            length: prefix.length(),
-            prefix: prefix.address(),
-            status: None,
-        };
         let mut ia = Ia { iaid: asked.iaid, t1: part(5), t2: part(8), ..Ia::default() };
-        ia.prefixes.push(entry(prefix, self.config.preferred.min(self.config.valid), self.config.valid));
+        ia.push(lease, self.config.preferred.min(self.config.valid), self.config.valid);
         if renews {
             // Section 18.3.4: what the client has and should not is returned with lifetimes of zero.
-            let stale = asked.prefixes.iter().filter_map(|p| Prefix::new(p.prefix, p.length));
-            ia.prefixes.extend(stale.filter(|p| *p != prefix).take(MAX_IAS).map(|p| entry(p, 0, 0)));
+            asked.leases().filter(|(l, ..)| *l != lease).take(MAX_IAS).for_each(|(stale, ..)| ia.push(stale, 0, 0));
         }
         ia
     }
 
+    /// Section 18.3.3: whether the client's addresses are right for the link. Those are that it has from us on this
+    /// session; for all others it has to ask, or nothing would be routed to it. `None`: there is none to judge.
+    fn confirm(&self, client: &Duid, message: &Message) -> Option<Status> {
+        let mut any = false;
+        let mut good = true;
+        for (kind, ia) in message.associations().filter(|(kind, _)| *kind == Kind::Address).take(MAX_IAS) {
+            for (lease, ..) in ia.leases() {
+                any = true;
+                good &= self.bindings.iter().any(|b| b.client == *client && b.lease.kind() == kind && b.lease == lease);
+            }
+        }
+        any.then_some(match good {
+            true => Status::new(status::SUCCESS, "all are"),
+            false => Status::new(status::NOT_ON_LINK, "not assigned on this link"),
+        })
+    }
+
+    /// Release and Decline (sections 18.3.7 and 18.3.8).
     fn release(&mut self, client: &Duid, message: &Message, reply: &mut Message) {
-        for ia in message.prefix_delegations().take(MAX_IAS) {
+        let declines = message.kind == MessageType::Decline;
+        for (kind, ia) in message.associations().take(MAX_IAS) {
             let mut any = false;
-            for found in ia.prefixes.iter().filter_map(|p| Prefix::new(p.prefix, p.length)) {
-                let matches = |b: &Binding| b.client == *client && b.iaid == ia.iaid && b.prefix == found;
-                if let Some(index) = self.bindings.iter().position(matches) {
+            for (found, ..) in ia.leases() {
+                // A prefix cannot be declined.
+                let mine = |b: &Binding| b.client == *client && b.iaid == ia.iaid && b.lease == found;
+                let index = self.bindings.iter().position(mine).filter(|_| !declines || kind == Kind::Address);
+                if let Some(index) = index {
                     self.bindings.swap_remove(index);
-                    self.events.push_back(ServerEvent::Released { prefix: found });
+                    self.events.push_back(ServerEvent::Released { lease: found });
+                    if let (true, Lease::Address(address)) = (declines, found) {
+                        self.declined.push(address);
+                    }
                     any = true;
                 }
             }
             if !any {
-                let status = Status::new(status::NO_BINDING, "nothing delegated");
-                reply.options.push(DhcpOption::IaPd(empty(ia.iaid, status)));
+                reply.options.push(kind.option(empty(ia.iaid, Status::new(status::NO_BINDING, "nothing given"))));
             }
         }
         reply.options.push(DhcpOption::Status(Status::new(status::SUCCESS, "")));
@@ -247,7 +257,7 @@ impl Server {
     /// Lets go of what has expired.
     pub fn handle_timeout(&mut self, now: Instant) {
         for binding in self.bindings.extract_if(.., |b| b.expires.is_some_and(|at| at <= now)) {
-            self.events.push_back(ServerEvent::Released { prefix: binding.prefix });
+            self.events.push_back(ServerEvent::Released { lease: binding.lease });
         }
     }
 

@@ -1,6 +1,9 @@
 //! Golden octets (made with scapy), malformed input, the server's answers, and client and server over a lossy wire
 //! on a virtual clock.
 
+mod addresses;
+mod relay;
+
 use crate::option::{code, status};
 use crate::packet::{ALL_DHCP_SERVERS, ALL_NODES, Udp, to_client, to_servers};
 use crate::ra::{Rdnss, parse_solicitation, solicitation};
@@ -39,6 +42,7 @@ fn server_config(prefixes: &[Prefix]) -> ServerConfig {
     ServerConfig {
         duid: Duid::new(&hex!("0002000000090c0ffee0")).unwrap(),
         prefixes: prefixes.to_vec(),
+        addresses: Vec::new(),
         preferred: 3600,
         valid: 7200,
         dns: vec![v6("2001:db8::53")],
@@ -78,7 +82,7 @@ fn a_rapid_commit_reply_is_scapys_but_for_its_option() {
     assert!(reply.rapid_commit());
     reply.options.retain(|o| *o != DhcpOption::RapidCommit);
     assert_eq!(reply.encode(), REPLY);
-    assert_eq!(server.poll_event(), Some(ServerEvent::Bound { prefix: delegated() }));
+    assert_eq!(server.poll_event(), Some(ServerEvent::Bound { lease: Lease::Prefix(delegated()) }));
 }
 
 #[test]
@@ -213,12 +217,12 @@ fn the_session_has_so_many_prefixes_and_no_more() {
     assert_eq!(server.poll_event(), None);
     let right = message(MessageType::Release, Some(&duid), &[held(1, delegated())]);
     server.handle_input(now, &right).unwrap();
-    assert_eq!(server.poll_event(), Some(ServerEvent::Released { prefix: delegated() }));
+    assert_eq!(server.poll_event(), Some(ServerEvent::Released { lease: Lease::Prefix(delegated()) }));
     // What is not renewed expires.
     let at = server.poll_timeout().unwrap();
     assert_eq!(at - now, Duration::from_secs(7200));
     server.handle_timeout(at);
-    assert_eq!(server.poll_event(), Some(ServerEvent::Released { prefix: second }));
+    assert_eq!(server.poll_event(), Some(ServerEvent::Released { lease: Lease::Prefix(second) }));
     assert_eq!(server.poll_timeout(), None);
 }
 
@@ -309,7 +313,7 @@ struct Sim {
 impl Sim {
     fn new(seed: u64, prefixes: &[Prefix], rapid_commit: bool, loss: f64) -> Self {
         let now = Instant::now();
-        let config = ClientConfig { duid: client_duid(), iaid: 7, length: Some(56), rapid_commit };
+        let config = ClientConfig { duid: client_duid(), iaid: 7, address: false, length: Some(56), rapid_commit };
         let mut client = Client::new(config, Box::new(StdRng::seed_from_u64(seed)));
         client.start(now);
         Self {
@@ -370,8 +374,8 @@ fn a_prefix_is_had_kept_and_given_back() {
             let mut sim = Sim::new(seed, &[delegated()], rapid, loss);
             sim.run(120);
             assert!(
-                matches!(&sim.events[..], [ClientEvent::Bound { prefix, preferred: 3600, valid: 7200, dns }, ..]
-                    if *prefix == delegated() && dns == &[v6("2001:db8::53")]),
+                matches!(&sim.events[..], [ClientEvent::Bound { lease, preferred: 3600, valid: 7200, dns }, ..]
+                    if *lease == Lease::Prefix(delegated()) && dns == &[v6("2001:db8::53")]),
                 "{seed}: {:?}",
                 sim.events
             );
@@ -384,12 +388,12 @@ fn a_prefix_is_had_kept_and_given_back() {
             sim.run(86_400);
             assert!(!sim.events.iter().any(|e| matches!(e, ClientEvent::Lost { .. })), "{seed}");
             assert!(sim.events.len() > 30);
-            assert_eq!(sim.server_events, [ServerEvent::Bound { prefix: delegated() }]);
+            assert_eq!(sim.server_events, [ServerEvent::Bound { lease: Lease::Prefix(delegated()) }]);
             sim.loss = 0.0;
             sim.client.release(sim.now);
             sim.run(60);
-            assert_eq!(sim.events.last(), Some(&ClientEvent::Lost { prefix: delegated() }));
-            assert_eq!(sim.server_events.last(), Some(&ServerEvent::Released { prefix: delegated() }));
+            assert_eq!(sim.events.last(), Some(&ClientEvent::Lost { lease: Lease::Prefix(delegated()) }));
+            assert_eq!(sim.server_events.last(), Some(&ServerEvent::Released { lease: Lease::Prefix(delegated()) }));
             assert_eq!(sim.client.poll_timeout(), None);
         }
     }
@@ -405,7 +409,7 @@ fn a_silent_server_costs_the_prefix_and_a_restarted_one_does_not() {
     assert_eq!(sim.server.bound().count(), 1);
     sim.loss = 1.0;
     sim.run(10_000);
-    assert_eq!(sim.events.last(), Some(&ClientEvent::Lost { prefix: delegated() }));
+    assert_eq!(sim.events.last(), Some(&ClientEvent::Lost { lease: Lease::Prefix(delegated()) }));
     assert!(sim.sent.contains(&MessageType::Rebind));
     sim.loss = 0.0;
     sim.run(8000);
@@ -443,7 +447,7 @@ proptest! {
         let now = Instant::now();
         let mut server = Server::new(server_config(&[delegated()]));
         let mut client = Client::new(
-            ClientConfig { duid: client_duid(), iaid: 7, length: None, rapid_commit: true },
+            ClientConfig { duid: client_duid(), iaid: 7, address: true, length: None, rapid_commit: true },
             Box::new(StdRng::seed_from_u64(1)),
         );
         client.start(now);
