@@ -104,7 +104,8 @@ impl Pool {
     /// Whether a block of the pool's has been leased, now or before.
     fn was_leased(&self, p: &IpPrefix) -> bool {
         let Some(at) = self.networks.iter().position(|n| p.len() == self.block && covers(n, p)) else { return false };
-        at < self.fresh.0 || block(&self.networks[at], self.block, self.fresh.1).is_none_or(|b| p.address() < b.address())
+        at < self.fresh.0
+            || block(&self.networks[at], self.block, self.fresh.1).is_none_or(|b| p.address() < b.address())
     }
 
     fn put_back(&mut self, p: IpPrefix, user: &str) {
@@ -134,7 +135,9 @@ fn block(net: &IpNet, len: u8, index: u128) -> Option<IpPrefix> {
 // Network and broadcast address of an IPv4 pool, and the subnet routers' anycast address, are left out.
 fn edge(net: &IpNet, len: u8, index: u128) -> bool {
     match net {
-        IpNet::V4(n) => len == 32 && n.prefix_len() < 31 && (index == 0 || index == u128::from(u32::from(n.hostmask()))),
+        IpNet::V4(n) => {
+            len == 32 && n.prefix_len() < 31 && (index == 0 || index == u128::from(u32::from(n.hostmask())))
+        }
         IpNet::V6(n) => len == 128 && n.prefix_len() < 127 && index == 0,
     }
 }
@@ -273,7 +276,8 @@ mod tests {
     #[test]
     fn prefixes_are_cut_to_size() {
         let mut a = Allocator::new(&pools("10.0.0.0/30", "2001:db8::/62"), &[], None);
-        let mut all = |kind| std::iter::from_fn(|| a.lease(kind, "", "x", 1).ok()).map(|p| p.to_string()).collect::<Vec<_>>();
+        let mut all =
+            |kind| std::iter::from_fn(|| a.lease(kind, "", "x", 1).ok()).map(|p| p.to_string()).collect::<Vec<_>>();
         assert_eq!(all(Kind::Ipv6), ["2001:db8::/64", "2001:db8:0:1::/64", "2001:db8:0:2::/64", "2001:db8:0:3::/64"]);
         assert_eq!(all(Kind::Delegated), ["2001:db8:f000::/56", "2001:db8:f000:100::/56"]);
     }

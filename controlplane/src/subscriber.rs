@@ -86,13 +86,7 @@ impl Leases {
         result.map(|()| leases)
     }
 
-    fn fill(
-        &mut self,
-        profile: &Profile,
-        user: &str,
-        holder: Holder,
-        pools: &mut Allocator,
-    ) -> Result<(), Unassigned> {
+    fn fill(&mut self, profile: &Profile, user: &str, holder: Holder, pools: &mut Allocator) -> Result<(), Unassigned> {
         let net = |n: Ipv6Net| IpPrefix::new(n.network().into(), n.prefix_len());
         let fixed = [
             (&mut self.ipv4, FRAMED_IP_ADDRESS, profile.ipv4.map(|a| IpPrefix::host(a.into()))),

@@ -22,8 +22,16 @@ pub(crate) fn metrics(registry: &mut Registry, radius: &RadiusInfo) {
         (Gauges::default(), Gauges::default(), Counters::default(), Counters::default());
     registry.register("radius_server_up", "RADIUS servers that answer", up.clone());
     registry.register("radius_server_in_flight", "Requests that wait for a RADIUS server", waiting.clone());
-    registry.register("radius_server_events", "What was sent to, received from and dropped of a server", events.clone());
-    registry.register("radius_dynamic_discards", "Requests of dynamic authorization that were dropped", discards.clone());
+    registry.register(
+        "radius_server_events",
+        "What was sent to, received from and dropped of a server",
+        events.clone(),
+    );
+    registry.register(
+        "radius_dynamic_discards",
+        "Requests of dynamic authorization that were dropped",
+        discards.clone(),
+    );
     for s in &radius.servers {
         let server = vec![("server", s.name.clone()), ("purpose", s.purpose.to_owned())];
         up.get_or_create(&server).set(i64::from(s.alive));

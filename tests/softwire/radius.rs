@@ -217,7 +217,8 @@ fn a_server_that_dies_rejects_nobody() {
     assert!(f.audit.iter().all(|r| r.verb == Verb::Accept), "{:?}", f.audit);
     f.run(60 * SECOND, |_| false);
     assert!(f.servers.answered.iter().all(|n| *n > 20), "{:?}", f.servers.answered);
-    let starts: std::collections::BTreeSet<_> = f.servers.records.iter().filter(|r| r.status == 1).map(|r| &r.session).collect();
+    let starts: std::collections::BTreeSet<_> =
+        f.servers.records.iter().filter(|r| r.status == 1).map(|r| &r.session).collect();
     assert_eq!(starts.len(), n);
 }
 

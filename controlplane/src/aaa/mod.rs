@@ -302,7 +302,8 @@ fn chap_text(value: Option<&[u8]>) -> Option<String> {
 fn accept(request: &Request, reply: &Reply) -> Result<Answer, Unhonoured> {
     let a = reply.attributes();
     // RFC 2865, section 5.6: a service that we do not have is a reject.
-    if let Some(service) = a.u32(SERVICE_TYPE)?.filter(|s| request.context.ppp && ![FRAMED, AUTHORIZE_ONLY].contains(s)) {
+    if let Some(service) = a.u32(SERVICE_TYPE)?.filter(|s| request.context.ppp && ![FRAMED, AUTHORIZE_ONLY].contains(s))
+    {
         return Err(Unhonoured::new(SERVICE_TYPE, format!("{service} is not Framed")));
     }
     let msk = match is_eap(&request.proof) {

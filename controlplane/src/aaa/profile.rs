@@ -231,7 +231,10 @@ mod tests {
         assert_eq!(p.ipv4, Some(Ipv4Addr::new(10, 9, 9, 9)));
         assert_eq!(p.ipv6_prefix.unwrap().to_string(), "2001:db8:99:50::/64");
         assert_eq!(p.delegated.unwrap().to_string(), "2001:db8:f50::/56");
-        assert_eq!(p.routes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["172.20.0.0/16", "2001:db8:aaaa::/48"]);
+        assert_eq!(
+            p.routes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["172.20.0.0/16", "2001:db8:aaaa::/48"]
+        );
         assert_eq!((p.mtu, p.port_limit, p.class.len()), (Some(1400), Some(2), 2));
         assert_eq!((p.dns4.len(), p.dns6.len(), p.interface_id.unwrap()[7]), (1, 1, 0x50));
         assert_eq!(p.limits.interim, Some(Duration::from_secs(60)));
@@ -243,7 +246,7 @@ mod tests {
     #[test]
     fn the_pool_where_the_address_says_so() {
         for choice in [0xffff_ffffu32, 0xffff_fffe] {
-            assert_eq!(profile(|l| drop(l.ipv4(FRAMED_IP_ADDRESS, choice.into()))).unwrap().ipv4, None);
+            assert_eq!(profile(|l| _ = l.ipv4(FRAMED_IP_ADDRESS, choice.into())).unwrap().ipv4, None);
         }
     }
 
@@ -251,16 +254,16 @@ mod tests {
     fn what_cannot_be_honoured_is_named() {
         let net = |text: &str| text.parse::<Ipv6Addr>().unwrap();
         for (bad, name) in [
-            (profile(|l| drop(l.ipv6_prefix(FRAMED_IPV6_PREFIX, net("2001:db8::"), 48))), "Framed-IPv6-Prefix"),
-            (profile(|l| drop(l.octets(FRAMED_IP_ADDRESS, &[1, 2, 3]))), "Framed-IP-Address"),
-            (profile(|l| drop(l.ipv6_prefix(DELEGATED_IPV6_PREFIX, net("2001:db8::"), 72))), "Delegated-IPv6-Prefix"),
-            (profile(|l| drop(l.octets(DELEGATED_IPV6_PREFIX, &[0, 129]))), "Delegated-IPv6-Prefix"),
-            (profile(|l| drop(l.text(FRAMED_ROUTE, "anywhere"))), "Framed-Route"),
-            (profile(|l| drop(l.text(FRAMED_ROUTE, "2001:db8::/48 ::"))), "Framed-Route"),
-            (profile(|l| drop(l.text(FRAMED_IPV6_ROUTE, "::/0 ::"))), "Framed-IPv6-Route"),
-            (profile(|l| drop(l.u32(FRAMED_MTU, 10))), "Framed-MTU"),
-            (profile(|l| drop(l.octets(SESSION_TIMEOUT, &[1]))), "Session-Timeout"),
-            (profile(|l| drop(l.octets(FRAMED_POOL, &[0xff]))), "Framed-Pool"),
+            (profile(|l| _ = l.ipv6_prefix(FRAMED_IPV6_PREFIX, net("2001:db8::"), 48)), "Framed-IPv6-Prefix"),
+            (profile(|l| _ = l.octets(FRAMED_IP_ADDRESS, &[1, 2, 3])), "Framed-IP-Address"),
+            (profile(|l| _ = l.ipv6_prefix(DELEGATED_IPV6_PREFIX, net("2001:db8::"), 72)), "Delegated-IPv6-Prefix"),
+            (profile(|l| _ = l.octets(DELEGATED_IPV6_PREFIX, &[0, 129])), "Delegated-IPv6-Prefix"),
+            (profile(|l| _ = l.text(FRAMED_ROUTE, "anywhere")), "Framed-Route"),
+            (profile(|l| _ = l.text(FRAMED_ROUTE, "2001:db8::/48 ::")), "Framed-Route"),
+            (profile(|l| _ = l.text(FRAMED_IPV6_ROUTE, "::/0 ::")), "Framed-IPv6-Route"),
+            (profile(|l| _ = l.u32(FRAMED_MTU, 10)), "Framed-MTU"),
+            (profile(|l| _ = l.octets(SESSION_TIMEOUT, &[1])), "Session-Timeout"),
+            (profile(|l| _ = l.octets(FRAMED_POOL, &[0xff])), "Framed-Pool"),
         ] {
             let e = bad.unwrap_err();
             assert!(e.starts_with(name), "{name}: {e}");
@@ -269,7 +272,8 @@ mod tests {
 
     #[test]
     fn a_change_leaves_the_rest() {
-        let before = Limits { idle_timeout: Some(Duration::from_secs(5)), filter: Some("a".into()), ..Limits::default() };
+        let before =
+            Limits { idle_timeout: Some(Duration::from_secs(5)), filter: Some("a".into()), ..Limits::default() };
         let mut l = before.clone();
         l.change(Limits { session_timeout: Some(Duration::from_secs(9)), ..Limits::default() });
         assert_eq!(l, Limits { session_timeout: Some(Duration::from_secs(9)), ..before });

@@ -96,11 +96,9 @@ impl FromStr for Line {
                 record: list(record)?,
             }),
             ["-", number] => number.parse().map(Self::Taken).map_err(|_| NotALine),
-            ["=", session, at, about] => Ok(Self::Open {
-                session: session.into(),
-                at: at.parse().map_err(|_| NotALine)?,
-                about: list(about)?,
-            }),
+            ["=", session, at, about] => {
+                Ok(Self::Open { session: session.into(), at: at.parse().map_err(|_| NotALine)?, about: list(about)? })
+            }
             _ => Err(NotALine),
         }
     }

@@ -27,7 +27,8 @@ fn accounting() -> Accounting {
                 aaa: { servers: [{ name: r, address: 127.0.0.1, secret: s, timeout: 1s, tries: 2, dead_time: 5s }] }\n";
     let config = Config::from_yaml("t", text).unwrap_or_else(|e| panic!("{e}"));
     let nas = Nas { identifier: "gw".into(), address: None };
-    let client = Client::new(crate::gateway::servers::client(&config, true), Box::new(rand::rngs::StdRng::from_seed([7; 32])));
+    let client =
+        Client::new(crate::gateway::servers::client(&config, true), Box::new(rand::rngs::StdRng::from_seed([7; 32])));
     Accounting::new(&config, nas, client)
 }
 
@@ -146,7 +147,12 @@ const TERA: u64 = 1 << 40;
 #[test]
 fn what_a_record_says() {
     let list = with("s1", TERA + 5, |s| {
-        record::record(Status::Stop, Some(Cause::IdleTimeout), 1_000_000, &record::attributes(&Nas { identifier: "gw".into(), address: None }, s))
+        record::record(
+            Status::Stop,
+            Some(Cause::IdleTimeout),
+            1_000_000,
+            &record::attributes(&Nas { identifier: "gw".into(), address: None }, s),
+        )
     });
     let a = list.as_attributes();
     let number = |kind| a.u32(kind).unwrap().unwrap();
@@ -230,7 +236,16 @@ fn nothing_is_lost_when_the_process_ends_without_a_word() {
 #[test]
 fn a_torn_or_foreign_journal_is_survived() {
     let mut a = accounting();
-    let lines = ["+ 1 stop s 0102", "- x", "", "= s 1 zz", "+ 1 stop s 0", "hello", "+ 9 start s 2802", "- 18446744073709551615"];
+    let lines = [
+        "+ 1 stop s 0102",
+        "- x",
+        "",
+        "= s 1 zz",
+        "+ 1 stop s 0",
+        "hello",
+        "+ 9 start s 2802",
+        "- 18446744073709551615",
+    ];
     assert!(a.start(Instant::now(), 1, lines.into_iter()) >= 6);
 }
 
@@ -253,7 +268,8 @@ fn without_servers_there_is_nothing_to_record() {
     let text = "ports: [{ name: a, device: d, zone: trusted, addresses: [10.0.0.1/24] }]\n\
                 listeners: [{ name: l, address: 10.0.0.1, protection: none }]\n";
     let config = Config::from_yaml("t", text).unwrap_or_else(|e| panic!("{e}"));
-    let client = Client::new(crate::gateway::servers::client(&config, true), Box::new(rand::rngs::StdRng::from_seed([7; 32])));
+    let client =
+        Client::new(crate::gateway::servers::client(&config, true), Box::new(rand::rngs::StdRng::from_seed([7; 32])));
     let mut a = Accounting::new(&config, Nas { identifier: "gw".into(), address: None }, client);
     a.start(Instant::now(), 1, [].into_iter());
     with("s", 1, |s| a.record(Instant::now(), 1, Status::Start, None, s));

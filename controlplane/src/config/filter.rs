@@ -71,7 +71,9 @@ fn protocol<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u8>, D::Error> {
         "udp" => Ok(Some(17)),
         "icmp" => Ok(Some(1)),
         "icmpv6" => Ok(Some(58)),
-        number => number.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("\"{number}\" is no protocol"))),
+        number => {
+            number.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("\"{number}\" is no protocol")))
+        }
     }
 }
 
@@ -161,7 +163,10 @@ mod tests {
             ("{ name: a, rules: [] }", "filters[0].rules"),
             ("{ name: a, rules: [{ action: permit }] }, { name: a, rules: [{ action: deny }] }", "filters[1].name"),
             ("{ name: a, rules: [{ action: deny, ports: 80 }] }", "filters[0].rules[0].ports"),
-            ("{ name: a, rules: [{ action: deny, source: 10.0.0.0/8, destination: \"::/0\" }] }", "filters[0].rules[0]"),
+            (
+                "{ name: a, rules: [{ action: deny, source: 10.0.0.0/8, destination: \"::/0\" }] }",
+                "filters[0].rules[0]",
+            ),
             ("{ name: a, rules: [{ action: deny, protocol: tcp, ports: 9-1 }] }", "9-1"),
             ("{ name: a, rules: [{ action: deny, protocol: tpc }] }", "tpc"),
         ] {

@@ -4,8 +4,8 @@
 //! one that writes, too. What a socket does not take at once is lost, as on any network, and the client sends it again.
 
 use super::tls;
-use crate::config::aaa::{Server, Transport};
 use crate::config::Config;
+use crate::config::aaa::{Server, Transport};
 use crate::gateway::Gateway;
 use crate::gateway::servers::{Purpose, of_purpose};
 use anyhow::Context;
@@ -85,7 +85,8 @@ impl Servers {
             let socket = UdpSocket::bind(at).await.with_context(|| format!("aaa.dynamic.listen: {at}"))?;
             tokio::spawn(listen(Arc::new(socket), tell.clone()));
         }
-        let remotes = |accounting| of_purpose(config, accounting).map(|s| remote(s, accounting)).collect::<Result<_, _>>();
+        let remotes =
+            |accounting| of_purpose(config, accounting).map(|s| remote(s, accounting)).collect::<Result<_, _>>();
         let (authentication, accounting): (Vec<_>, Vec<_>) = (remotes(false)?, remotes(true)?);
         let journal = match accounting.is_empty() {
             true => None,

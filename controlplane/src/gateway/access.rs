@@ -241,7 +241,11 @@ impl Gateway {
             Answer::Challenge(packet) => self.eap_say(|ike| ike.eap_request(now, session, &packet)),
             Answer::Accept(mut accept) => {
                 let (Some(packet), msk) = (accept.eap.take(), accept.msk.take()) else {
-                    return self.eap_refuse(now, session, Reject { why: "Access-Accept without EAP".into(), ..Reject::default() });
+                    return self.eap_refuse(
+                        now,
+                        session,
+                        Reject { why: "Access-Accept without EAP".into(), ..Reject::default() },
+                    );
                 };
                 // The inner name where a tunnelled method hides it from us, if the server tells.
                 let identity = accept.profile.user.clone().unwrap_or_else(|| e.identity.clone());

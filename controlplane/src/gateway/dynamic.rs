@@ -121,7 +121,8 @@ impl Gateway {
     fn select(&self, a: Attributes<'_>, allowed: &[Kind]) -> Result<Vec<SessionId>, ErrorCause> {
         self.check_nas(a)?;
         let nas = [NAS_IDENTIFIER, NAS_IP_ADDRESS, NAS_IPV6_ADDRESS];
-        let other: Vec<_> = a.iter().filter(|a| ![ENVELOPE, &nas, allowed].iter().any(|l| l.contains(&a.kind))).collect();
+        let other: Vec<_> =
+            a.iter().filter(|a| ![ENVELOPE, &nas, allowed].iter().any(|l| l.contains(&a.kind))).collect();
         if other.is_empty() {
             return Err(ErrorCause::MissingAttribute);
         }
@@ -145,9 +146,9 @@ impl Gateway {
             _ => a.ipv6(kind).map(|a| a.map(IpAddr::V6)),
         };
         let identifier = a.text(NAS_IDENTIFIER).is_ok_and(|t| t.is_none_or(|t| t == own));
-        let addresses = [NAS_IP_ADDRESS, NAS_IPV6_ADDRESS]
-            .iter()
-            .all(|kind| address(*kind).is_ok_and(|a| a.is_none_or(|a| self.config.aaa.nas_address.is_none_or(|own| own == a))));
+        let addresses = [NAS_IP_ADDRESS, NAS_IPV6_ADDRESS].iter().all(|kind| {
+            address(*kind).is_ok_and(|a| a.is_none_or(|a| self.config.aaa.nas_address.is_none_or(|own| own == a)))
+        });
         if identifier && addresses { Ok(()) } else { Err(ErrorCause::NasIdentificationMismatch) }
     }
 }

@@ -44,7 +44,12 @@ impl Gateway {
             prefixes: s.leases.delegated.and_then(prefix).into_iter().collect(),
             preferred: PREFERRED,
             valid: VALID,
-            addresses: s.leases.address.and_then(|p| if let IpAddr::V6(a) = p.address() { Some(a) } else { None }).into_iter().collect(),
+            addresses: s
+                .leases
+                .address
+                .and_then(|p| if let IpAddr::V6(a) = p.address() { Some(a) } else { None })
+                .into_iter()
+                .collect(),
             dns: dns6(&self.config, s.profile.as_ref()),
         }));
         s.advertise = Some((now, FIRST.0));

@@ -151,6 +151,7 @@ mod tests {
             natt: false,
             initiator: false,
             suite: String::new(),
+            eap_identity: None,
         };
         g.ike_event(Instant::now(), up);
         (g, peer)

@@ -45,11 +45,11 @@ use crate::routing::Routing;
 use crate::subscriber::Subscriber;
 use crate::{ike_config, spd};
 use dataplane_api::{
-    Counters, FibCounters, FilterId, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass, PuntMeta,
-    SessionId, SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
+    Counters, FibCounters, FilterId, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass,
+    PuntMeta, SessionId, SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
 };
-use rand::{RngExt, SeedableRng};
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;

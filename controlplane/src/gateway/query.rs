@@ -122,8 +122,7 @@ impl Gateway {
             mtu: s.session.mtu,
             ipv4: inner.ipv4.then(|| s.ipv4().map(|a| a.to_string())).flatten(),
             ipv6_prefix: inner.ipv6.then(|| text(s.leases.ipv6)).flatten(),
-            delegated: text(s.leases.delegated)
-                .filter(|_| s.leases.delegated.is_some_and(|p| s.routes.contains(&p))),
+            delegated: text(s.leases.delegated).filter(|_| s.leases.delegated.is_some_and(|p| s.routes.contains(&p))),
             ipv6_address: text(s.leases.address).filter(|_| s.leases.address.is_some_and(|p| s.routes.contains(&p))),
             routes: s.leases.routes.iter().filter(|p| s.routes.contains(p)).map(ToString::to_string).collect(),
             acct_session_id: s.context.session.clone(),

@@ -81,15 +81,13 @@ impl Gateway {
     /// A link to a server to be opened or closed; to be asked for before [`Self::poll_radius`].
     pub fn poll_radius_link(&mut self) -> Option<(Purpose, LinkOp)> {
         let one = |purpose, client: &mut Client| client.poll_link().map(|op| (purpose, op));
-        one(Purpose::Authentication, self.aaa.radius())
-            .or_else(|| one(Purpose::Accounting, self.accounting.radius()))
+        one(Purpose::Authentication, self.aaa.radius()).or_else(|| one(Purpose::Accounting, self.accounting.radius()))
     }
 
     /// The next octets for a server.
     pub fn poll_radius(&mut self) -> Option<(Purpose, LinkId, Vec<u8>)> {
         let one = |purpose, client: &mut Client| client.poll_transmit().map(|(link, octets)| (purpose, link, octets));
-        one(Purpose::Authentication, self.aaa.radius())
-            .or_else(|| one(Purpose::Accounting, self.accounting.radius()))
+        one(Purpose::Authentication, self.aaa.radius()).or_else(|| one(Purpose::Accounting, self.accounting.radius()))
     }
 
     /// Octets from a server: a datagram, or a piece of a stream.

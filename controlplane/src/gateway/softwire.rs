@@ -84,7 +84,11 @@ impl Gateway {
         let credentials = ppp.secret.as_ref().filter(|_| !anonymous || listener.protection == Protection::Ipsec);
         let config = ppp::Config {
             mru: mtu,
-            demand: if anonymous || skip.is_some() { Vec::new() } else { ppp.authenticate.iter().map(demand).collect() },
+            demand: if anonymous || skip.is_some() {
+                Vec::new()
+            } else {
+                ppp.authenticate.iter().map(demand).collect()
+            },
             credentials: credentials.map(|s| ppp::Credentials {
                 name: ppp.name.clone().into_bytes(),
                 secret: ppp::Secret::new(s.bytes()),
@@ -283,8 +287,7 @@ impl Gateway {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
         let (Some(profile), local) = (&s.profile, self.config.ppp.local_ipv4) else { return };
         let configured = self.config.ppp.dns.iter().filter_map(|a| if let IpAddr::V4(a) = a { Some(*a) } else { None });
-        let dns: Vec<Ipv4Addr> =
-            if profile.dns4.is_empty() { configured.collect() } else { profile.dns4.clone() };
+        let dns: Vec<Ipv4Addr> = if profile.dns4.is_empty() { configured.collect() } else { profile.dns4.clone() };
         let peer_iid = profile.interface_id.map(ppp::InterfaceId);
         let ipv4 = s.ipv4().filter(|_| local.is_some());
         let network = ppp::NetworkConfig {

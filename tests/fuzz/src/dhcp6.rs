@@ -85,6 +85,7 @@ pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
     let config = ServerConfig {
         duid: Duid::enterprise(32473, b"gateway"),
         prefixes,
+        addresses: vec![Ipv6Addr::LOCALHOST],
         preferred: 3600,
         valid: 7200,
         dns: vec![Ipv6Addr::LOCALHOST],
@@ -94,6 +95,7 @@ pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
         iaid: 1,
         length: (choice & 2 != 0).then_some(56),
         rapid_commit: choice & 1 != 0,
+        address: choice & 4 != 0,
     };
     let mut pair =
         Pair { client: Client::new(client, super::rng(3)), server: Server::new(config), replies: Vec::new() };

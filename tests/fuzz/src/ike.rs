@@ -137,6 +137,8 @@ fn config(of: End, choice: u8) -> Config {
         dpd_delay: Some(Duration::from_secs(60)),
         mlkem: choice & 1 != 0,
         force_encap: choice & 2 != 0,
+        mobike: true,
+        return_routability: true,
     };
     let mut config = Config { pad: vec![Arc::new(entry)], ..Config::default() };
     if choice & 4 != 0 {

@@ -28,7 +28,29 @@ fn options(data: &[u8]) {
     }
 }
 
-struct Pair([Link; 2]);
+struct Pair([Link; 2], eap::Server);
+
+/// EAP's other end for the gateway, with randomness of its own.
+fn server() -> eap::Server {
+    eap::Server::new(&[eap::Method::MsChapV2, eap::Method::Md5Challenge], b"user", b"secret")
+}
+
+fn verdict(r: &AuthRequest) -> AuthVerdict {
+    let good = match &r.proof {
+        Proof::Pap { password } => password.expose() == b"secret",
+        Proof::ChapMd5 { id, challenge, response } => chap::verify(b"secret", *id, challenge, response),
+        Proof::MsChapV2 { challenge, response, .. } => {
+            let response = eap::mschap::Response::parse(response);
+            if response.verify(b"secret", &r.name, challenge) {
+                let ours = response.authenticator_response(b"secret", &r.name, challenge);
+                let mschap = Some(eap::mschap::success_message(&ours, ""));
+                return AuthVerdict::Accept(Reply { mschap, ..Reply::default() });
+            }
+            false
+        }
+    };
+    if good { AuthVerdict::Accept("".into()) } else { AuthVerdict::Reject("".into()) }
+}
 
 impl Pair {
     fn end(&mut self, end: End) -> &mut Link {
@@ -66,20 +88,22 @@ impl Ends for Pair {
 
     fn drain(&mut self, now: Instant, out: &mut dyn FnMut(End, Vec<u8>)) {
         for end in [End::A, End::B] {
-            let link = self.end(end);
+            let link = &mut self.0[end as usize];
             while let Some(event) = link.poll_event() {
                 match event {
-                    Event::AuthRequest(r) => {
-                        let good = match &r.proof {
-                            Proof::Pap { password } => password.expose() == b"secret",
-                            Proof::ChapMd5 { id, challenge, response } => {
-                                chap::verify(b"secret", *id, challenge, response)
-                            }
-                        };
-                        let text = String::new();
-                        let verdict = if good { AuthVerdict::Accept(text) } else { AuthVerdict::Reject(text) };
-                        link.auth_result(now, verdict);
-                    }
+                    Event::AuthRequest(r) => link.auth_result(now, verdict(&r)),
+                    Event::EapResponse(r) => match self.1.handle(&r.packet, &mut *super::rng(3)) {
+                        eap::Step::Request(packet) => link.eap_request(now, &packet),
+                        eap::Step::Success(packet) => {
+                            link.auth_result(now, AuthVerdict::Accept(Reply { eap: Some(packet), ..Reply::default() }));
+                            self.1 = server();
+                        }
+                        eap::Step::Failure(packet) => {
+                            link.auth_result(now, AuthVerdict::Reject(Reply { eap: Some(packet), ..Reply::default() }));
+                            self.1 = server();
+                        }
+                        eap::Step::Discard => {}
+                    },
                     Event::LinkUp { mtu, peer_mru, .. } => {
                         assert!(mtu <= peer_mru);
                         link.start_network(now, network(end == End::B));
@@ -111,17 +135,20 @@ pub fn link(data: &[u8]) -> Vec<Vec<u8>> {
     let credentials = |methods: &[AuthMethod]| {
         Some(Credentials { name: b"user".to_vec(), secret: Secret::new(*b"secret"), methods: methods.to_vec() })
     };
-    let (pap, chap) = (AuthMethod::Pap, AuthMethod::ChapMd5);
-    let demand = match choice & 3 {
+    let (pap, chap, mschap, eap) = (AuthMethod::Pap, AuthMethod::ChapMd5, AuthMethod::MsChapV2, AuthMethod::Eap);
+    let demand = match choice & 11 {
         0 => vec![chap, pap],
         1 => vec![pap],
         2 => vec![chap],
+        8 => vec![mschap, eap],
+        9 => vec![eap],
+        10 => vec![mschap],
         _ => vec![],
     };
     let mutual = if choice & 4 == 0 { vec![] } else { vec![chap] };
-    let a = Config { credentials: credentials(&[chap, pap]), demand: mutual, ..Config::default() };
+    let a = Config { credentials: credentials(&[chap, pap, mschap, eap]), demand: mutual, ..Config::default() };
     let b = Config { credentials: credentials(&[chap]), demand, ..Config::default() };
-    let mut pair = Pair([Link::new(now, a, super::rng(1)), Link::new(now, b, super::rng(2))]);
+    let mut pair = Pair([Link::new(now, a, super::rng(1)), Link::new(now, b, super::rng(2))], server());
     pair.0.iter_mut().for_each(|l| l.open(now));
     play(&mut pair, now, script)
 }

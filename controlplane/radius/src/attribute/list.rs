@@ -125,7 +125,14 @@ impl AttributeList {
         Attributes(&self.octets)
     }
 
-    pub(crate) fn as_octets(&self) -> &[u8] {
+    /// From octets that [`AttributeList::as_octets`] gave; `None` where they are no attributes.
+    pub fn from_octets(octets: Vec<u8>) -> Option<Self> {
+        Attributes::parse(&octets)?;
+        Some(Self { octets, error: None })
+    }
+
+    /// As they stand in a packet.
+    pub fn as_octets(&self) -> &[u8] {
         &self.octets
     }
 

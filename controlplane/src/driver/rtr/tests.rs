@@ -1,7 +1,10 @@
 //! A scripted cache at the other end: octets of RFC 8210, section 5.
 
 use super::*;
+use std::path::Path;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 const RESET_QUERY: &str = "01 02 0000 00000008";
 const RESPONSE: &str = "01 03 0007 00000008";
