@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the driver carries to the data plane, in this order.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most of them are table ops
 pub enum Output {
     /// A change of a worker's table.
     Op(WorkerId, OpSeq, TableOp),

@@ -1,9 +1,9 @@
 //! The worker's L2TP sessions. The ids on the wire are the position of the entry: a lookup is an index and a compare.
 //!
 //! An entry is split by heat. [`Hot`], one cache line, is all that encapsulation needs and all checks of a received
-//! packet but one; that one, the inner source (H18), reads [`Session::inner`](dataplane_api::Session). A third line has
-//! the token buckets, for sessions with limits; the others pay for those with a test of a flag. The arrays grow within
-//! memory that was reserved at the start, as the control plane takes slots in use from the bottom up.
+//! packet but one; that one, the inner source (H18), reads [`Session::inner`](dataplane_api::Session). A line of
+//! its own has the token buckets: a session without limits never reads it. The arrays grow within memory that was
+//! reserved at the start, as the control plane takes slots in use from the bottom up.
 
 use crate::bucket::Bucket;
 use crate::fib::SessionWord;
@@ -194,13 +194,29 @@ struct Limits {
 
 const _: () = assert!(size_of::<Limits>() == 64);
 
+impl Limits {
+    /// A direction that was limited before keeps its tokens.
+    fn set(&mut self, rates: &Rates, now: Instant) {
+        for (bucket, rate) in [(&mut self.up, rates.up), (&mut self.down, rates.down)] {
+            let Some(Rate { bits_per_second, burst }) = rate else {
+                *bucket = None;
+                continue;
+            };
+            let octets = u32::try_from(bits_per_second / 8).unwrap_or(u32::MAX);
+            match bucket {
+                Some(bucket) => bucket.change(octets, burst, now),
+                None => *bucket = Some(Bucket::new(octets, burst, now)),
+            }
+        }
+    }
+}
+
 /// A worker's table.
 #[derive(Debug)]
 pub struct Sessions {
     worker: WorkerId,
     hot: Vec<Hot>,
     cold: Vec<Cold>,
-    /// As far as there is a session with limits.
     limits: Vec<Limits>,
     capacity: usize,
     /// First session (index + 1) of each peer.
@@ -284,13 +300,15 @@ impl Sessions {
         while self.hot.len() <= index {
             self.hot.push(Hot::default());
             self.cold.push(Cold { inner: InnerAddresses::default(), next: None });
+            self.limits.push(Limits::default());
         }
         if self.hot[index].id != 0 {
             return false;
         }
         self.hot[index] = Hot::new(s);
         self.cold[index] = Cold { inner: s.inner, next: None };
-        self.limit(index, s, now);
+        self.limits[index] = Limits::default();
+        self.limits[index].set(&s.rate, now);
         self.link(index);
         if let Some(c) = counters.sessions.get(index) {
             reset(c);
@@ -305,7 +323,7 @@ impl Sessions {
         let ns = self.hot[index].ns;
         self.hot[index] = Hot { ns, ..Hot::new(s) };
         self.cold[index].inner = s.inner;
-        self.limit(index, s, now);
+        self.limits[index].set(&s.rate, now);
         self.link(index);
         true
     }
@@ -316,23 +334,7 @@ impl Sessions {
         self.unlink(index);
         self.hot[index] = Hot::default();
         self.cold[index].inner = InnerAddresses::default();
-        if let Some(limits) = self.limits.get_mut(index) {
-            *limits = Limits::default();
-        }
         true
-    }
-
-    /// Buckets as the session says.
-    fn limit(&mut self, index: usize, s: &Session, now: Instant) {
-        if self.limits.len() <= index {
-            if s.rate == Rates::default() {
-                return;
-            }
-            self.limits.resize(index + 1, Limits::default());
-        }
-        let Limits { up, down } = &mut self.limits[index];
-        limit(up, s.rate.up, now);
-        limit(down, s.rate.down, now);
     }
 
     /// The peer's sessions now have another outer address. The UDP port is inside ESP and stays.
@@ -372,15 +374,6 @@ impl Sessions {
             }
             at = next;
         }
-    }
-}
-
-fn limit(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Instant) {
-    let Some(Rate { bits_per_second, burst }) = rate else { return *bucket = None };
-    let octets = u32::try_from(bits_per_second / 8).unwrap_or(u32::MAX);
-    match bucket {
-        Some(bucket) => bucket.change(octets, burst, now),
-        None => *bucket = Some(Bucket::new(octets, burst, now)),
     }
 }
 
