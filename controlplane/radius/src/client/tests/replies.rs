@@ -90,8 +90,9 @@ fn keys_and_tunnel_passwords_are_revealed_with_the_request_they_answer() {
     let keys = reply.mppe_keys().unwrap().unwrap();
     assert_eq!(keys.msk().expose(), [[0xaa; 32], [0x55; 32]].concat());
     assert_eq!(reply.tunnel_password(), Ok(Some((3, Secret::new("between us")))));
-    let printed = format!("{reply:?}");
-    assert!(!printed.contains("170, 170") && !printed.contains("98, 101, 116"), "{printed}");
+    let printed =
+        "Access-Accept [Message-Authenticator[16], MS-MPPE-Send-Key[50], MS-MPPE-Recv-Key[50], Tunnel-Password[19]]";
+    assert_eq!(format!("{reply:?}"), printed);
 }
 
 /// An Access-Accept of FreeRADIUS 3.2.1 as it came, to a request with this authenticator.
