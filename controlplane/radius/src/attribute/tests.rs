@@ -135,7 +135,7 @@ fn credentials_are_not_printed() {
 
 #[test]
 fn numbers_are_named_once() {
-    let names: Vec<_> = kind::NAMES.iter().chain(crate::vendor::NAMES).collect();
+    let names: Vec<_> = kind::NAMES.iter().chain(crate::vendor::names()).collect();
     for (n, (kind, name)) in names.iter().enumerate() {
         assert!(names[n + 1..].iter().all(|(k, other)| k != kind && other != name), "{name}");
         assert_eq!(kind.to_string(), *name);

@@ -72,7 +72,10 @@ fn a_server_by_override_needs_no_message_authenticator_but_a_wrong_one_is_refuse
     let mut wrong = AttributeList::new();
     wrong.octets(MESSAGE_AUTHENTICATOR, &[7; 16]);
     input(&mut lab, link, &answer(&request, false, &wrong));
-    assert_eq!(lab.discards(0), [(Discard::BadMessageAuthenticator, 1)]);
+    let mut eap = AttributeList::new();
+    eap.eap_message(&[3, 7, 0, 4]);
+    input(&mut lab, link, &answer(&request, false, &eap));
+    assert_eq!(lab.discards(0), [(Discard::NoMessageAuthenticator, 1), (Discard::BadMessageAuthenticator, 1)]);
     input(&mut lab, link, &answer(&request, false, &AttributeList::new()));
     lab.all_answered(1..2);
 }
