@@ -135,7 +135,6 @@ impl Discard {
 pub struct Handle([u8; 16]);
 
 /// A request to be answered.
-#[derive(Debug)]
 pub struct Request {
     /// What is asked for.
     pub action: Action,
@@ -148,6 +147,13 @@ impl Request {
     /// Which session, and what of it.
     pub fn attributes(&self) -> Attributes<'_> {
         Attributes::of_packet(&self.octets)
+    }
+}
+
+impl std::fmt::Debug for Request {
+    /// Its attributes without their values.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {:?}", self.action, self.attributes())
     }
 }
 

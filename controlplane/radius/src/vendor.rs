@@ -72,21 +72,9 @@ pub use wispr::{WISPR_BANDWIDTH_MAX_DOWN, WISPR_BANDWIDTH_MAX_UP};
 const MSK: usize = 64;
 
 /// Names of all of them.
-pub(crate) const NAMES: &[(Kind, &str)] = &{
-    const COUNT: usize = microsoft::NAMES.len() + wispr::NAMES.len() + ours::NAMES.len();
-    let mut all = [ours::NAMES[0]; COUNT];
-    let (mut n, mut at) = (0, 0);
-    let tables = [microsoft::NAMES, wispr::NAMES, ours::NAMES];
-    while n < tables.len() {
-        let mut i = 0;
-        while i < tables[n].len() {
-            all[at] = tables[n][i];
-            (i, at) = (i + 1, at + 1);
-        }
-        n += 1;
-    }
-    all
-};
+pub(crate) fn names() -> impl Iterator<Item = &'static (Kind, &'static str)> {
+    [microsoft::NAMES, wispr::NAMES, ours::NAMES].into_iter().flatten()
+}
 
 /// Values of [`SOFTWIRE_TYPE`]: what is carried over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

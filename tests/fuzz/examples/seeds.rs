@@ -94,6 +94,7 @@ fn packets() -> std::io::Result<()> {
     ]
     .concat();
     write("dhcp6", "advertisement", &advertisement)?;
+    radius()?;
     // Type, reserved; an address; a selector; a proposal with one transform and its key length.
     write("ike", "identity", &[2, 0, 0, 0, b'a', b'.', b'e', b'x'])?;
     write("ike", "selector", &[1, 0, 0, 0, 7, 17, 0, 16, 6, 165, 6, 165, 192, 0, 2, 1, 192, 0, 2, 1])?;
@@ -111,6 +112,59 @@ fn packets() -> std::io::Result<()> {
     .concat();
     write("ike", "decrypted", &auth)
 }
+
+fn octets(hex: &str) -> Vec<u8> {
+    let digits: Vec<_> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+}
+
+/// The examples of RFC 2865, section 7 and RFC 5997, section 6.1; what FreeRADIUS and radclient sent; attributes.
+fn radius() -> std::io::Result<()> {
+    for (name, hex) in [
+        (
+            "request-pap",
+            "010000380f403f9473978057bd83d5cb98f4227a01066e656d6f02120dbe708d93d413ce3196e43f782a0aee0406c0a80110050600000003",
+        ),
+        (
+            "request-chap",
+            "010100472aee86f08d0d55969ca5978e0d3367a20108666c6f70707379031316e97557c316185895f293ff63440772750406c0a80110050600000014060600000002070600000001",
+        ),
+        (
+            "accept",
+            "0201003815efbc7dab26cfa3dc34d9c03c8601a40606000000020706000000010806fffffffe0a06000000000d06000000010c06000005dc",
+        ),
+        ("status", "0cda00268a54f4686fb394c52866e302185d062350125a665e2e1e8411f3e243822097c84fa3"),
+        (
+            "accounting",
+            "040000457d9a72564e1eac7493b9b3b15508dff250122148a8749d5c64a799769ed47237697d2806000000012c033737066ab13b801a100000fde7030a0000000200000000",
+        ),
+        ("accounting-response", "05000014233555dad81a6bdad4982accb9e99d6a"),
+        (
+            "coa",
+            "2bf80045a9bc4736570704cc33327163c657c1c501066e656d6f2c03371a0c0000fde70a06000013882104010237066b07948950123b725dbc126d1628e30d334cfb53dd25",
+        ),
+        (
+            "disconnect",
+            "28fa0045fac1e393827b1d270733b6008dc4f4e701066e656d6f2c03371a0c0000fde70a06000013882104010237066b0794895012160d30bd11a4b47d025557a8cb321bd3",
+        ),
+        ("challenge", "0b00002a000000000000000000000000000000004f0701070007011807737461746521067878787a1a040000"),
+        ("attributes", "6114004020010db80001000200000000000000016006000c2fff7b0800382001 0db80817636c61737320"),
+    ] {
+        write("radius", name, &octets(hex))?;
+    }
+    write("radius", "accept-freeradius", &octets(FREERADIUS))?;
+    write("radius", "route", b"192.168.1.0/24 192.168.1.1 1 2 -1 3 400")?;
+    write("radius", "route6", b"2000:0:0:106::/64 2000::106:a00:20ff:fe99:a998 1")
+}
+
+const FREERADIUS: &str = "
+02000166442d2b6d99fe6727ef022a9123467b7f0806c00002076114003020010db80007000000000000000000007b14003820010db8
+000800000000000000000000600a0000000000000005161d3139382e35312e3130302e302f3234203139322e302e322e372031631632
+3030313a6462383a393a3a2f3438203a3a2031400601000003410601000001430c013139322e302e322e3145150181cdb7e62a803afd
+40e7a3b385dc48729e871a0c000001371c06c00002351a3a0000013711348b3b4bf3194c3f9b0abe84d257c125f33940864ccb1a1ae0
+f2006f22898df4c4dda1aa02ae88d08563f22a46ae8518f7a84f1a3a00000137103491273b285c38473c70596ca06d7a9b59859a6470
+b70cef774cec1d852f84ade55264956bbe65b035a0277a4ab477708c9e241a0c0000fde70a06000186a01a100000fde7030a00000002
+000000001a0c0000372a0706000f42405012f56d9f633bf9fdbd26f0e2207a9d0666";
 
 fn main() -> std::io::Result<()> {
     packets()?;

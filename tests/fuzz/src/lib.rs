@@ -19,6 +19,7 @@ mod esp;
 mod ike;
 mod l2tp;
 mod ppp;
+mod radius;
 pub mod script;
 mod wire;
 
@@ -41,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bfd_pair", |data| drop(bfd::pair(data))),
     ("bgp", bgp::codecs),
     ("bgp_speaker", |data| _ = bgp_speaker::speaker(data)),
+    ("radius", radius::packets),
     ("config", config::text),
 ];
 

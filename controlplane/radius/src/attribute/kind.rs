@@ -25,7 +25,7 @@ impl fmt::Display for Kind {
 impl Kind {
     /// The name in RFCs and dictionaries.
     pub fn name(self) -> Option<&'static str> {
-        NAMES.iter().chain(crate::vendor::NAMES).find(|(kind, _)| *kind == self).map(|(_, name)| *name)
+        NAMES.iter().chain(crate::vendor::names()).find(|(kind, _)| *kind == self).map(|(_, name)| *name)
     }
 }
 

@@ -187,11 +187,7 @@ impl<'a> Attributes<'a> {
     pub fn iter(self) -> impl Iterator<Item = Attribute<'a>> {
         tlvs(self.0).flat_map(|(number, value)| {
             let whole = Attribute { kind: Kind { vendor: 0, number }, value };
-            let inner = (whole.kind == VENDOR_SPECIFIC).then(|| value.split_first_chunk()).flatten();
-            let inner = inner.and_then(|(vendor, octets)| {
-                let filled = !octets.is_empty() && Attributes::parse(octets).is_some();
-                filled.then(|| (u32::from_be_bytes(*vendor), octets))
-            });
+            let inner = if whole.kind == VENDOR_SPECIFIC { vendors(value) } else { None };
             let (vendor, octets) = inner.unwrap_or((0, &[]));
             let inside = move |(number, value)| Attribute { kind: Kind { vendor, number }, value };
             inner.is_none().then_some(whole).into_iter().chain(tlvs(octets).map(inside))
@@ -252,6 +248,13 @@ impl std::fmt::Debug for Attributes<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
+}
+
+/// The vendor and its attributes in a Vendor-Specific, if there are any and nothing else. Vendor 0 would be the IETF.
+fn vendors(value: &[u8]) -> Option<(u32, &[u8])> {
+    let (vendor, octets) = value.split_first_chunk()?;
+    let vendor = u32::from_be_bytes(*vendor);
+    (vendor != 0 && !octets.is_empty() && Attributes::parse(octets).is_some()).then_some((vendor, octets))
 }
 
 /// Type, value and what follows.

@@ -57,8 +57,9 @@ pub struct ServerConfig {
     pub dead_time: Duration,
     /// Interval of Status-Server to a dead server, which then has to answer (RFC 5997); nothing: not probed.
     pub probe: Option<Duration>,
-    /// Whether replies to Access-Requests need a Message-Authenticator; never over TLS. False is for servers that
-    /// cannot be told to send it: whoever is on the path can then forge an Access-Accept (CVE-2024-3596).
+    /// Whether replies to Access-Requests need a Message-Authenticator; those with EAP always do, others over TLS never.
+    /// False is for servers that cannot be told to send it: whoever is on the path can then forge an Access-Accept
+    /// (CVE-2024-3596).
     pub require_message_authenticator: bool,
 }
 

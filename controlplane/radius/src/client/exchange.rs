@@ -1,7 +1,7 @@
 //! An exchange: one request, on its way to one server after another.
 
 use super::{Client, Discard, Event, Failure, IDS, LinkId, LinkOp, Reply, Request, ServerId, Timer, Transport};
-use crate::attribute::{AttributeList, NAS_IDENTIFIER};
+use crate::attribute::{AttributeList, EAP_MESSAGE, NAS_IDENTIFIER};
 use crate::crypto::{self, MessageAuthenticator};
 use crate::packet::{Code, HEADER, Packet};
 use rand_core::Rng;
@@ -15,7 +15,7 @@ const SPARE_LINKS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// Which, in the order of their making.
+    /// Which, in the order of their making; 0 until it is sent.
     pub number: u64,
     /// Nothing: a probe.
     token: Option<u64>,
@@ -91,7 +91,7 @@ impl Client {
 
     /// Sends an exchange to the next server that takes it.
     pub(super) fn place(&mut self, now: Instant, mut exchange: Exchange) {
-        let mut reason = if exchange.left.is_empty() { Failure::NoServer } else { Failure::NoAnswer };
+        let mut reason = if exchange.number == 0 { Failure::NoServer } else { Failure::NoAnswer };
         while let Some(server) = self.choose(&exchange) {
             match self.attempt(now, &mut exchange, server, None) {
                 Ok(()) => return self.keep(exchange),
@@ -301,10 +301,11 @@ impl Client {
         if !crypto::authentic(&packet, &authenticator, secret.expose()) {
             return Err(if late() { Discard::Late } else { Discard::BadAuthenticator });
         }
-        // What answers accounting cannot be made to say anything else.
-        let demanded = server.config.require_message_authenticator
-            && server.config.transport != Transport::Tls
-            && packet.code != Code::AccountingResponse;
+        // A forged reply to accounting or Status-Server has nothing to say, and servers send them without. EAP is
+        // never believed without (RFC 3579, section 3.1).
+        let asked = server.config.require_message_authenticator && server.config.transport != Transport::Tls;
+        let eap = packet.attributes().first(EAP_MESSAGE).is_some();
+        let demanded = exchange.request.code == Code::AccessRequest && (asked || eap);
         match crypto::message_authenticator(&packet, &authenticator, secret.expose()) {
             MessageAuthenticator::Invalid => return Err(Discard::BadMessageAuthenticator),
             MessageAuthenticator::Absent if demanded => return Err(Discard::NoMessageAuthenticator),

@@ -7,7 +7,7 @@ use crate::secret::Secret;
 use crate::vendor::MppeKeys;
 
 /// A reply that is authentic.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reply {
     code: Code,
     octets: Vec<u8>,
@@ -50,6 +50,13 @@ impl Reply {
     /// It cannot be revealed.
     pub fn tunnel_password(&self) -> Result<Option<(u8, Secret)>, Invalid> {
         self.tunnel_password.clone()
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    /// Its attributes without their values.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.code.name(), self.attributes())
     }
 }
 

@@ -104,7 +104,9 @@ impl Server {
     /// Whether it has been silent for too long.
     pub fn is_silent(&self, now: Instant) -> bool {
         let needed = if self.config.transport.is_stream() { 1 } else { self.config.tries.max(1) };
-        self.silent.is_some_and(|(since, count)| count >= needed && now - since >= self.patience())
+        // A tenth less: so much earlier may the last transmission's time be over.
+        let patience = self.patience() / 10 * 9;
+        self.silent.is_some_and(|(since, count)| count >= needed && now - since >= patience)
     }
 
     /// When a dead server is next looked at.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::attribute::{ACCT_SESSION_ID, MESSAGE_AUTHENTICATOR, SESSION_TIMEOUT};
+use hex_literal::hex;
 use proptest::prelude::*;
 
 const SECRET: &[u8] = b"testing123";
@@ -68,6 +69,25 @@ fn requests_are_answered_with_what_has_to_be_copied() {
         expected.extend([(PROXY_STATE, &b"2"[..]), (STATE, b"s"), (PROXY_STATE, b"1")]);
         assert_eq!(said, expected);
         assert_eq!(packet.attributes().u32(ERROR_CAUSE), Ok(result.err().map(|c| c as u32)));
+    }
+}
+
+#[test]
+fn the_requests_of_radclient_are_understood() {
+    // FreeRADIUS 3.2.1, with dictionary.softwire.
+    let coa = hex!(
+        "2bf80045a9bc4736570704cc33327163c657c1c501066e656d6f2c03371a0c0000fde70a0600001388210401023706
+         6b07948950123b725dbc126d1628e30d334cfb53dd25"
+    );
+    let disconnect = hex!(
+        "28fa0045fac1e393827b1d270733b6008dc4f4e701066e656d6f2c03371a0c0000fde70a0600001388210401023706
+         6b0794895012160d30bd11a4b47d025557a8cb321bd3"
+    );
+    for (octets, action) in [(coa, Action::Coa), (disconnect, Action::Disconnect)] {
+        let taken = accepted(server().handle_input(Instant::now(), 0x6b07_9489, from(4000), &octets));
+        assert_eq!(taken.action, action);
+        assert_eq!(taken.attributes().text(ACCT_SESSION_ID), Ok(Some("7")));
+        assert_eq!(taken.attributes().u32(crate::vendor::RATE_DOWN), Ok(Some(5000)));
     }
 }
 

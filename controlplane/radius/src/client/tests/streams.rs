@@ -96,6 +96,8 @@ fn nothing_is_sent_twice_on_a_stream() {
     // As long as three tries of two seconds, then the next server.
     lab.run(2 * SECOND);
     assert_eq!((lab.servers[0].requests.len(), lab.counters(1).requests), (1, 1));
+    // A stream that says nothing for so long is closed.
+    assert_eq!((lab.went(), lab.open.len()), (vec!["down 0".to_owned()], 1));
 }
 
 #[test]
