@@ -250,6 +250,11 @@ impl Config {
             if matches!(entry.remote_auth, RemoteAuth::Psk(_)) && !matches!(entry.remote, IdMatch::Exact(_)) {
                 return Err(refuse("H46: a pre-shared key needs an exact remote identity, group keys are refused"));
             }
+            // Whoever has the key could pose as us to the others.
+            let shared = matches!((&entry.remote_auth, &entry.local_auth), (RemoteAuth::Eap, LocalAuth::Psk(_)));
+            if shared && !matches!(entry.remote, IdMatch::Exact(_)) {
+                return Err(refuse("H46: users of EAP that are not one identity need a gateway with a certificate"));
+            }
             if entry.ike_proposals.is_empty() || entry.child.esp_proposals.is_empty() {
                 return Err(refuse("no proposals"));
             }

@@ -4,21 +4,21 @@
 //! limits first: cookies from [`crate::Limits::cookie_threshold`] half-open SAs on, silence from `max_half_open` on.
 //! Until an SA says that a message is authentic, nothing about the SA or its address changes.
 //!
-//! Steps of one SA reach the others only through [`Effect`]s, applied here: successors by rekeying join the table, child
+//! Steps of one SA reach the others only through [`Effect`]s (`effects`): successors by rekeying join the table, child
 //! SAs move, INITIAL_CONTACT removes older incarnations of a peer.
 
 mod eap;
+mod effects;
 
 use crate::auth::Identity;
 use crate::config::{Config, Policy};
 use crate::cookie::Cookies;
 use crate::error::{CallError, MessageError};
-use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle, Transmit};
+use crate::event::{DownReason, Event, Meta, PeerHandle, Transmit};
 use crate::info::{IkeSaInfo, Stats};
 use crate::message::{Body, ExchangeType, HEADER_LEN, Header};
 use crate::payload::notify::NotifyType;
-use crate::sa::child::ChildSa;
-use crate::sa::established::{Estate, Remote, Task, Who};
+use crate::sa::established::{Remote, Task, Who};
 use crate::sa::initial::{self, Refusal};
 use crate::sa::{Ctx, Effect, Handles, Sa, SpiSource, State};
 use crate::stateless::{self, RateLimit};
@@ -151,6 +151,7 @@ impl Endpoint {
                 info.eap_identity = s.remote.eap.as_deref().map(str::to_owned);
                 info.suite = Some(s.channel.suite.to_string());
                 info.natt = s.channel.nat.any();
+                info.mobike = s.channel.mobike.is_some();
                 info.children = s.children.iter().map(|c| c.spi_in).collect();
             }
             Some(info)
@@ -266,15 +267,39 @@ impl Endpoint {
     pub fn peer_moved(&mut self, now: Instant, peer: PeerHandle, remote: SocketAddr) {
         let Some(spi) = self.peers.get(&peer).map(|p| p.spi) else { return };
         self.step(now, spi, |sa, ctx| {
-            if let State::Established(s) = &sa.state
-                && s.channel.nat.remote
-                && !s.channel.nat.local
-                && sa.base.remote != remote
-            {
-                sa.base.remote = remote;
-                ctx.events.push_back(Event::PeerMoved { peer, local: sa.base.local, remote, encap: true });
+            if let State::Established(s) = &mut sa.state {
+                let path = Meta { local: sa.base.local, remote };
+                s.rebound(&mut sa.base, ctx, path);
             }
         });
+    }
+
+    /// Our address has changed, and the way to the peer (MOBIKE, RFC 4555): `PeerMoved` follows when the peer agrees. Its
+    /// ports are 4500. A peer that refuses is down; then, and without MOBIKE, a new IKE SA is to be set up.
+    pub fn move_local(
+        &mut self,
+        now: Instant,
+        peer: PeerHandle,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<(), CallError> {
+        let spi = self.peers.get(&peer).ok_or(CallError::UnknownPeer)?.spi;
+        let (path, mut before, mut moved) = (Meta { local, remote }, None, Err(CallError::UnknownPeer));
+        self.step(now, spi, |sa, ctx| {
+            if let State::Established(s) = &mut sa.state {
+                before = s.replaces;
+                moved = s.move_local(&mut sa.base, ctx, path);
+            }
+        });
+        while let Some(spi) = before.take().filter(|_| moved.is_ok()) {
+            self.step(now, spi, |sa, ctx| {
+                if let State::Established(s) = &mut sa.state {
+                    before = s.replaces;
+                    s.speak_from(&mut sa.base, ctx, path);
+                }
+            });
+        }
+        moved
     }
 
     fn established(
@@ -484,109 +509,7 @@ impl Endpoint {
             self.origins.remove(&origin);
         }
     }
-
-    fn apply(&mut self, now: Instant, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Authenticated { peer, remote, initial_contact } => {
-                    let same = self.identities.entry(remote.who()).or_default();
-                    let older = if initial_contact { std::mem::take(same) } else { Vec::new() };
-                    same.push(peer);
-                    for old in older.into_iter().filter(|old| *old != peer) {
-                        self.replaced(now, old, peer);
-                    }
-                }
-                Effect::Adopt { sa, current } => {
-                    if let State::Established(s) = &sa.state {
-                        self.index(sa.base.spi, &s.children);
-                    }
-                    if current && let Some(record) = sa.base.peer.and_then(|peer| self.peers.get_mut(&peer)) {
-                        record.spi = sa.base.spi;
-                    }
-                    self.insert(sa);
-                }
-                Effect::Succeed { peer, to, estate } => self.succeed(now, peer, to, *estate),
-                Effect::Inherit { from, to } => self.step(now, from, |sa, ctx| {
-                    if let State::Established(s) = &mut sa.state {
-                        s.succeed(&sa.base, ctx, to);
-                    }
-                }),
-                Effect::Disinherit { from, to } => self.step(now, from, |sa, _| {
-                    if let State::Established(s) = &mut sa.state {
-                        s.rival_gone(to);
-                    }
-                }),
-                Effect::ChildAdded { spi_in, owner } => {
-                    self.children.insert(spi_in, owner);
-                }
-                Effect::ChildRemoved { spi_in } => {
-                    self.children.remove(&spi_in);
-                }
-                Effect::PeerGone { peer } => self.peer_gone(peer),
-            }
-        }
-    }
-
-    fn index(&mut self, owner: u64, children: &[ChildSa]) {
-        for child in children {
-            self.children.insert(child.spi_in, owner);
-        }
-    }
-
-    fn succeed(&mut self, now: Instant, peer: PeerHandle, to: u64, estate: Estate) {
-        let Some(State::Established(_)) = self.sas.get(&to).map(|sa| &sa.state) else {
-            // The IKE SA that was to take over went first.
-            for child in &estate.children {
-                self.children.remove(&child.spi_in);
-            }
-            for spi_in in estate.unmade {
-                self.events.push_back(Event::ChildDown { peer, spi_in, reason: ChildDownReason::Unused });
-            }
-            let remote_id = self.peers.get(&peer).and_then(Peer::id);
-            self.peer_gone(peer);
-            self.events.push_back(Event::PeerDown { peer, reason: DownReason::Deleted, remote_id });
-            return;
-        };
-        self.index(to, &estate.children);
-        if let Some(record) = self.peers.get_mut(&peer) {
-            record.spi = to;
-        }
-        self.step(now, to, |sa, ctx| {
-            if let State::Established(s) = &mut sa.state {
-                s.take_over(ctx.now);
-                s.inherit(estate);
-                s.pump(&mut sa.base, ctx);
-            }
-        });
-    }
-
-    fn peer_gone(&mut self, peer: PeerHandle) {
-        let Some(record) = self.peers.remove(&peer) else { return };
-        if let Some(who) = record.remote.map(|remote| remote.who())
-            && let Some(same) = self.identities.get_mut(&who)
-        {
-            same.retain(|p| *p != peer);
-            if same.is_empty() {
-                self.identities.remove(&who);
-            }
-        }
-        self.handles.release(peer);
-    }
-
-    /// Section 2.4: INITIAL_CONTACT says that the peer has no other IKE SA with us; the ones we know are dropped without
-    /// a word.
-    fn replaced(&mut self, now: Instant, old: PeerHandle, by: PeerHandle) {
-        let Some(record) = self.peers.get(&old) else { return };
-        let remote_id = record.id();
-        self.step(now, record.spi, |sa, ctx| {
-            sa.release(ctx);
-            if let State::Established(s) = &sa.state {
-                let gone = s.children.iter().map(|child| Effect::ChildRemoved { spi_in: child.spi_in });
-                ctx.effects.extend(gone);
-            }
-            sa.state = State::Gone;
-        });
-        self.peer_gone(old);
-        self.events.push_back(Event::PeerDown { peer: old, reason: DownReason::Replaced(by), remote_id });
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ impl Endpoint {
         if found { Ok(()) } else { Err(CallError::UnknownEap) }
     }
 
-    fn eap_initiator(
+    pub(super) fn eap_initiator(
         &mut self,
         now: Instant,
         peer: PeerHandle,
@@ -94,7 +94,3 @@ impl Endpoint {
         if found { Ok(()) } else { Err(CallError::UnknownEap) }
     }
 }
-
-#[cfg(test)]
-#[path = "eap_tests.rs"]
-mod tests;

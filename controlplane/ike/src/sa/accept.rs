@@ -153,7 +153,9 @@ impl Established {
             // Another rekey of the same SA: the peer has given up the one before.
             self.drop_awaited(base, ctx, |draft| draft.replaces(old));
         }
-        let draft = ChildDraft { peer, prf, agreement: accepted.agree(spi_in), replaces: old, seed };
+        let mut agreement = accepted.agree(spi_in);
+        agreement.follow(base.path(), self.home(base));
+        let draft = ChildDraft { peer, prf, agreement, replaces: old, seed };
         if suite.addke1.is_some() {
             self.await_followup(ctx, chain, Draft::Child(draft));
         } else {
@@ -196,7 +198,7 @@ impl Established {
     pub fn replaceable(&self) -> bool {
         let busy = match &self.request {
             Request::RekeyChild(_) | Request::Followup(_) | Request::DeleteChild(..) | Request::DeleteIke => true,
-            Request::None | Request::Dpd | Request::RekeyIke(_) => false,
+            Request::None | Request::Dpd | Request::RekeyIke(_) | Request::Update(_) | Request::Probe(_) => false,
         };
         !busy && !self.superseded && self.closing.is_none()
     }

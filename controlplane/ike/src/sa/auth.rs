@@ -13,6 +13,7 @@ use super::child::{self, ChildSa, Material, Terms};
 use super::established::{Established, Remote};
 use super::initial::InitReplied;
 use super::intermediate::Handshake;
+use super::mobike::Role;
 use super::{Base, Ctx, Effect, Received, State, eap, eap_initiator};
 use crate::auth::{IdMatch, Identity, LocalAuth, RemoteAuth, signed_octets};
 use crate::config::PadEntry;
@@ -144,6 +145,9 @@ pub(crate) fn start(
             if let Some(id) = expected {
                 chain.raw(PayloadType::IDR, &id.body());
             }
+            if pad.mobike {
+                chain.notify(NotifyType::MOBIKE_SUPPORTED, &[]);
+            }
         },
         &signed,
         prf,
@@ -212,14 +216,16 @@ impl AuthSent {
         peer: PeerHandle,
         remote: Remote,
     ) -> State {
-        let Self { channel, handshake, pad, spi_in, .. } = self;
+        let Self { mut channel, handshake, pad, spi_in, .. } = self;
+        channel.mobike = (pad.mobike && body.has(NotifyType::MOBIKE_SUPPORTED)).then_some(Role::Initiator);
         up(base, ctx, peer, &pad, &remote, &channel, false);
         let mut established = Established::new(ctx, channel, Arc::clone(&pad), remote);
         let agreement = match body.error() {
             Some(error) => Err(Failure::Notified(error.kind)),
             None => {
                 let nat = established.channel.nat;
-                child::conclude(body, &pad.child, &pad.child.esp_proposals, base, nat, spi_in, pad.child.mode, false)
+                let (path, mode) = (base.path(), pad.child.mode);
+                child::conclude(body, &pad.child, &pad.child.esp_proposals, path, nat, spi_in, mode, false)
             }
         };
         match agreement {
@@ -228,7 +234,7 @@ impl AuthSent {
                     let channel = &established.channel;
                     let material =
                         Material { prf, keys: &channel.keys, shared: &[], ni: &handshake.ni, nr: &handshake.nr };
-                    agreement.install(base, ctx, &first_terms(peer, channel, &pad), &material)
+                    agreement.install(base, ctx, &first_terms(peer, base, channel, &pad), &material)
                 };
                 established.children.push(child);
             }
@@ -438,7 +444,7 @@ fn accept(
 /// Both ends are authenticated: the last answer, which `chain` begins, and the child SA that `body` asks for.
 #[allow(clippy::too_many_arguments)] // one exchange's worth of context
 pub(super) fn admit(
-    channel: Channel,
+    mut channel: Channel,
     handshake: &Handshake,
     base: &mut Base,
     ctx: &mut Ctx<'_>,
@@ -458,6 +464,10 @@ pub(super) fn admit(
         return state;
     };
     base.peer = Some(peer);
+    if pad.mobike && body.has(NotifyType::MOBIKE_SUPPORTED) {
+        channel.mobike = Some(Role::Responder);
+        chain.notify(NotifyType::MOBIKE_SUPPORTED, &[]);
+    }
     up(base, ctx, peer, &pad, &remote, &channel, initial_contact);
     let mut established = Established::new(ctx, channel, Arc::clone(&pad), remote);
     match first_child(&established, base, ctx, body, &pad, peer, prf, handshake, &mut chain) {
@@ -471,8 +481,8 @@ pub(super) fn admit(
     State::Established(Box::new(established))
 }
 
-fn first_terms(peer: PeerHandle, channel: &Channel, pad: &PadEntry) -> Terms {
-    Terms { peer, nat: channel.nat, lifetime: pad.child.rekey_after, replaces: None, select: true }
+fn first_terms(peer: PeerHandle, base: &Base, channel: &Channel, pad: &PadEntry) -> Terms {
+    Terms { peer, path: base.path(), nat: channel.nat, lifetime: pad.child.rekey_after, replaces: None, select: true }
 }
 
 #[allow(clippy::too_many_arguments)] // one exchange's worth of context
@@ -494,5 +504,5 @@ fn first_child(
     accepted.answer_ts(chain);
     let material = Material { prf, keys: &channel.keys, shared: &[], ni: &handshake.ni, nr: &handshake.nr };
     let agreement = accepted.agree(spi_in);
-    Ok(agreement.install(base, ctx, &first_terms(peer, channel, pad), &material))
+    Ok(agreement.install(base, ctx, &first_terms(peer, base, channel, pad), &material))
 }

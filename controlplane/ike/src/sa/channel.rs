@@ -8,6 +8,7 @@
 //!
 //! What stands before the IV is authenticated too. The direction's keys follow from who is the *original* initiator.
 
+use super::mobike::Role;
 use super::nat::Nat;
 use crate::crypto::{IkeKeys, SkSuite};
 use crate::fragment::{Collector, Fragment, split};
@@ -32,6 +33,8 @@ pub(crate) struct Channel {
     pub fragmentation: bool,
     /// NATs between the ends.
     pub nat: Nat,
+    /// MOBIKE is agreed on.
+    pub mobike: Option<Role>,
     collector: Option<Box<Collector>>,
     counter: u64,
 }
@@ -70,7 +73,18 @@ pub(crate) fn envelope(mut header: Header, first: PayloadType, plain_len: usize)
 impl Channel {
     /// A channel with keys just derived.
     pub fn new(suite: IkeSuite, sk: SkSuite, keys: IkeKeys, initiator: bool, fragmentation: bool, nat: Nat) -> Self {
-        Self { suite, sk, keys, previous: None, initiator, fragmentation, nat, collector: None, counter: 0 }
+        Self {
+            suite,
+            sk,
+            keys,
+            previous: None,
+            initiator,
+            fragmentation,
+            nat,
+            mobike: None,
+            collector: None,
+            counter: 0,
+        }
     }
 
     /// The suite that protects messages.

@@ -15,13 +15,13 @@ use super::{Base, Ctx, Effect};
 use crate::config::{ChildPolicy, Mode, TsPattern};
 use crate::crypto::{IkeKeys, Prf, child_keymat};
 use crate::error::Failure;
-use crate::event::{Child, ChildDownReason, ChildKey, Event, PeerHandle};
+use crate::event::{Child, ChildDownReason, ChildKey, Event, Meta, PeerHandle};
 use crate::message::Body;
 use crate::payload::notify::NotifyType;
 use crate::payload::ts::TrafficSelector;
 use crate::payload::{Builder, PayloadType, sa, ts};
 use crate::proposal::{EspProposal, EspSuite};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -190,6 +190,7 @@ impl Accepted {
 /// The circumstances of an installation.
 pub(crate) struct Terms {
     pub peer: PeerHandle,
+    pub path: Meta,
     pub nat: Nat,
     pub lifetime: Option<Duration>,
     /// The pair it replaces.
@@ -219,7 +220,7 @@ pub(crate) fn conclude(
     body: &Body<'_>,
     policy: &ChildPolicy,
     proposals: &[EspProposal],
-    base: &Base,
+    path: Meta,
     nat: Nat,
     spi_in: u32,
     mode: Mode,
@@ -241,19 +242,36 @@ pub(crate) fn conclude(
         return Err(Failure::Protocol("the peer declined transport mode"));
     }
     let transport = mode == Mode::Transport;
-    let seen_i = substitute(ts_i, transport && nat.local, base.local.ip());
-    let seen_r = substitute(ts_r, transport && nat.remote, base.remote.ip());
-    let ours = narrow(ts_i, &seen_i, &policy.local_ts, base.local.ip()).ok_or(Failure::TrafficSelectors)?;
-    let peers = narrow(ts_r, &seen_r, &policy.remote_ts, base.remote.ip()).ok_or(Failure::TrafficSelectors)?;
+    let seen_i = substitute(ts_i, transport && nat.local, path.local.ip());
+    let seen_r = substitute(ts_r, transport && nat.remote, path.remote.ip());
+    let ours = narrow(ts_i, &seen_i, &policy.local_ts, path.local.ip()).ok_or(Failure::TrafficSelectors)?;
+    let peers = narrow(ts_r, &seen_r, &policy.remote_ts, path.remote.ip()).ok_or(Failure::TrafficSelectors)?;
     let (local_ts, remote_ts) = (ours.seen, peers.seen);
     Ok(Agreement { spi_in, spi_out, suite, mode, tfc: takes_tfc(body), local_ts, remote_ts, initiator: true })
 }
 
+/// The ends of an SA have moved: in transport mode what named an outer address names the new one.
+pub(crate) fn follow(mode: Mode, ours: &mut [TrafficSelector], peers: &mut [TrafficSelector], from: Meta, to: Meta) {
+    let replace = |selectors: &mut [TrafficSelector], from: SocketAddr, to: SocketAddr| {
+        let outer = (from.ip(), from.ip());
+        selectors.iter_mut().filter(|ts| ts.addresses == outer).for_each(|ts| ts.addresses = (to.ip(), to.ip()));
+    };
+    if mode == Mode::Transport {
+        replace(ours, from.local, to.local);
+        replace(peers, from.remote, to.remote);
+    }
+}
+
 impl Agreement {
+    /// As [`follow`].
+    pub fn follow(&mut self, from: Meta, to: Meta) {
+        follow(self.mode, &mut self.local_ts, &mut self.remote_ts, from, to);
+    }
+
     /// Derives the keys (section 2.17: initiator to responder first, cipher before integrity), tells the owner and
     /// keeps what is needed later.
     pub fn install(self, base: &Base, ctx: &mut Ctx<'_>, terms: &Terms, material: &Material<'_>) -> ChildSa {
-        let Terms { peer, nat, lifetime, replaces, select } = *terms;
+        let Terms { peer, path, nat, lifetime, replaces, select } = *terms;
         let (encr, integ) = self.suite.key_lengths();
         let Material { prf, keys, shared, ni, nr } = *material;
         let keymat = child_keymat(prf, keys.derivation(), shared, ni, nr, 2 * (encr + integ));
@@ -277,7 +295,7 @@ impl Agreement {
             selected: select,
             busy: Busy::No,
         };
-        let (local, remote, encap) = (base.local, base.remote, nat.any());
+        let (local, remote, encap) = (path.local, path.remote, nat.any());
         let child = Child {
             spi_in,
             spi_out,

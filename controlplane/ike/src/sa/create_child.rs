@@ -25,7 +25,7 @@ use super::{Base, Ctx, Effect, Sa, State};
 use crate::config::Mode;
 use crate::crypto::{KeMethod, KeyExchange, Prf, Secret};
 use crate::error::Failure;
-use crate::event::{ChildDownReason, DownReason};
+use crate::event::{ChildDownReason, DownReason, Meta};
 use crate::message::{Body, ExchangeType};
 use crate::payload::notify::NotifyType;
 use crate::payload::sa as sa_payload;
@@ -44,6 +44,8 @@ pub(crate) struct RekeyChild {
     nonce: Vec<u8>,
     exchange: Option<(u16, KeyExchange)>,
     mode: Mode,
+    /// Whose addresses the selectors in the request name.
+    path: Meta,
     restarts: u8,
     /// The lower nonce of the peer's rekey of the same SA.
     pub rival: Option<Vec<u8>>,
@@ -104,6 +106,7 @@ impl Established {
         let preferred = first.and_then(|p| p.ke.first().copied()).filter(|&id| id != ke::NONE);
         let method = retry.map(|(method, _)| method).or(preferred);
         let proposals = self.esp_offers(method.is_some());
+        let path = self.home(base);
         let (Some(child), Some(peer)) = (self.child_mut(old), base.peer) else { return };
         let exchange = method.and_then(|id| Some((id, KeyExchange::initiate(KeMethod::from_id(id)?).ok()?)));
         let new = if exchange.is_some() == method.is_some() { (ctx.spis)(peer) } else { None };
@@ -130,7 +133,7 @@ impl Established {
         let exchange = exchange.map(|(id, (exchange, _))| (id, exchange));
         let restarts = retry.map_or(0, |(_, n)| n);
         self.request =
-            Request::RekeyChild(Box::new(RekeyChild { old, new, nonce, exchange, mode, restarts, rival: None }));
+            Request::RekeyChild(Box::new(RekeyChild { old, new, nonce, exchange, mode, path, restarts, rival: None }));
     }
 
     /// Handles the answer to the rekey of a child SA.
@@ -204,7 +207,9 @@ impl Established {
         let nat = self.channel.nat;
         let with_ke = rekey.exchange.is_some();
         let proposals = self.esp_offers(with_ke);
-        let agreement = child::conclude(body, &self.pad.child, &proposals, base, nat, rekey.new, rekey.mode, with_ke)?;
+        let RekeyChild { new, mode, path, .. } = rekey;
+        let mut agreement = child::conclude(body, &self.pad.child, &proposals, path, nat, new, mode, with_ke)?;
+        agreement.follow(path, self.home(base));
         let shared = match (rekey.exchange, body.ke) {
             (Some((id, exchange)), Some(ke)) if ke.method == id && agreement.suite.ke == Some(id) => {
                 exchange.finish(ke.data).map_err(|_| Failure::Crypto("key exchange"))?
@@ -250,7 +255,8 @@ impl Established {
         let shared = seed.secrets(additional);
         let material = Material { prf, keys: &self.channel.keys, shared: &shared, ni: &seed.ni, nr: &seed.nr };
         let (nat, lifetime) = (self.channel.nat, self.pad.child.rekey_after);
-        let child = agreement.install(base, ctx, &Terms { peer, nat, lifetime, replaces, select }, &material);
+        let path = self.home(base);
+        let child = agreement.install(base, ctx, &Terms { peer, path, nat, lifetime, replaces, select }, &material);
         self.children.push(child);
     }
 
@@ -373,7 +379,8 @@ impl Established {
         let nonces = (&seed.ni[..], &seed.nr[..]);
         let keys = self.channel.keys.rekey(draft.old, *algorithms, &seed.secrets(additional), nonces, *spis);
         let (fragmentation, nat) = (self.channel.fragmentation, self.channel.nat);
-        let channel = Channel::new(*suite, algorithms.1, keys, initiator, fragmentation, nat);
+        let mut channel = Channel::new(*suite, algorithms.1, keys, initiator, fragmentation, nat);
+        channel.mobike = self.channel.mobike;
         let (spi, peer_spi) = if initiator { *spis } else { (spis.1, spis.0) };
         let base = Base {
             spi,
@@ -381,20 +388,23 @@ impl Established {
             initiator,
             local: old.local,
             remote: old.remote,
+            asked: old.path(),
             peer: old.peer,
             window: Window::default(),
             created: ctx.now,
             deadline: None,
             origin: None,
         };
-        let established = Self::new(ctx, channel, self.pad.clone(), self.remote.clone());
+        let mut established = Self::new(ctx, channel, self.pad.clone(), self.remote.clone());
+        established.replaces = Some(old.spi);
         Box::new(Sa { base, state: State::Established(Box::new(established)) })
     }
 
     /// Moves child SAs and what is to be done about them to `sa`, which becomes the peer's current IKE SA.
     pub fn move_into(&mut self, ctx: &mut Ctx<'_>, mut sa: Box<Sa>) {
         if let State::Established(new) = &mut sa.state {
-            new.inherit(self.hand_over());
+            let path = sa.base.path();
+            new.inherit(&mut sa.base, self.hand_over(path));
             new.pump(&mut sa.base, ctx);
         }
         self.expires_at = Some(ctx.now + ctx.policy.config.timers.patience());

@@ -8,10 +8,12 @@ use super::channel::Channel;
 use super::child::{Busy, ChildSa, shorten};
 use super::create_child::{RekeyChild, RekeyIke};
 use super::followup::{Awaited, Draft, Followup};
+use super::mobike::{Check, Probe};
+use super::nat::Nat;
 use super::{Base, Ctx, Effect, Received, State};
 use crate::auth::{Identity, RemoteAuth};
 use crate::config::PadEntry;
-use crate::event::{ChildDownReason, DownReason, Event, Transmit};
+use crate::event::{ChildDownReason, DownReason, Event, Meta, Transmit};
 use crate::message::ExchangeType;
 use crate::payload::Builder;
 use crate::payload::delete::Delete;
@@ -28,6 +30,10 @@ pub(crate) enum Task {
     RekeyChild(u32),
     /// Rekey this IKE SA.
     RekeyIke,
+    /// Tell the peer where we are.
+    Update,
+    /// Ask the peer where it says it is.
+    Probe,
     /// Delete a child SA.
     DeleteChild(u32, ChildDownReason),
     /// Delete this IKE SA.
@@ -43,6 +49,9 @@ pub(crate) enum Request {
     RekeyIke(Box<RekeyIke>),
     /// The additional key exchange of a rekey of ours.
     Followup(Box<Followup>),
+    /// UPDATE_SA_ADDRESSES, made for this path.
+    Update(Meta),
+    Probe(Probe),
     DeleteChild(u32, ChildDownReason),
     DeleteIke,
 }
@@ -80,6 +89,9 @@ pub(crate) struct Estate {
     pub tasks: VecDeque<Task>,
     /// The owner has closed the peer.
     pub closed: bool,
+    path: Meta,
+    nat: Nat,
+    check: Option<Check>,
 }
 
 /// An authenticated IKE SA.
@@ -93,7 +105,7 @@ pub(crate) struct Established {
     pub tasks: VecDeque<Task>,
     /// The last authentic message of the peer, or packet on one of its child SAs.
     pub last_heard: Instant,
-    keepalive_at: Option<Instant>,
+    pub keepalive_at: Option<Instant>,
     pub rekey_at: Option<Instant>,
     pub expires_at: Option<Instant>,
     /// Another IKE SA carries, or will carry, the child SAs; the end of this one is no event.
@@ -106,6 +118,12 @@ pub(crate) struct Established {
     pub unmade: Vec<u32>,
     /// Why it is being closed.
     pub closing: Option<DownReason>,
+    /// The IKE SA that this one replaces; it may be gone.
+    pub replaces: Option<u64>,
+    /// The IKE SA has moved before its child SAs.
+    pub check: Option<Check>,
+    /// How the peer last saw us, a hash.
+    pub seen_as: Option<Vec<u8>>,
 }
 
 /// How much longer than its rekey time an IKE SA lives when rekeying keeps failing.
@@ -131,6 +149,9 @@ impl Established {
             awaited: Vec::new(),
             unmade: Vec::new(),
             closing: None,
+            replaces: None,
+            check: None,
+            seen_as: None,
         }
     }
 
@@ -163,6 +184,12 @@ impl Established {
         if !self.tasks.contains(&task) {
             self.tasks.push_back(task);
         }
+    }
+
+    /// Queues a task before all others.
+    pub fn queue_first(&mut self, task: Task) {
+        self.tasks.retain(|t| *t != task);
+        self.tasks.push_front(task);
     }
 
     /// Queues the rekey of a child SA, unless it is rekeyed or deleted already.
@@ -199,16 +226,20 @@ impl Established {
         while base.window.pending.is_none() {
             // While the peer replaces this IKE SA, nothing is begun that its successor would have to finish.
             let held = self.awaits_ike();
-            let ready = |task: &Task| !held || matches!(task, Task::Dpd | Task::DeleteIke);
+            let ready = |task: &Task| !held || matches!(task, Task::Dpd | Task::Update | Task::Probe | Task::DeleteIke);
             let next = self.tasks.iter().position(ready).and_then(|at| self.tasks.remove(at));
             let Some(task) = next else { return };
             match task {
                 Task::Dpd => {
-                    base.request(ctx, &mut self.channel, ExchangeType::INFORMATIONAL, &Builder::new());
+                    let mut chain = Builder::new();
+                    self.ask_how_seen(base, &mut chain);
+                    base.request(ctx, &mut self.channel, ExchangeType::INFORMATIONAL, &chain);
                     self.request = Request::Dpd;
                 }
                 Task::RekeyChild(spi_in) => self.start_rekey_child(base, ctx, spi_in, None),
                 Task::RekeyIke => self.start_rekey_ike(base, ctx, None),
+                Task::Update => self.start_update(base, ctx),
+                Task::Probe => self.start_probe(base, ctx),
                 Task::DeleteChild(spi_in, reason) => self.start_delete_child(base, ctx, spi_in, reason),
                 Task::DeleteIke => self.start_delete_ike(base, ctx),
             }
@@ -246,8 +277,12 @@ impl Established {
     /// Handles the answer to our request.
     pub fn response(mut self: Box<Self>, base: &mut Base, ctx: &mut Ctx<'_>, received: &Received<'_>) -> State {
         self.last_heard = ctx.now;
+        self.stays(base, ctx.now, received.meta);
         match std::mem::replace(&mut self.request, Request::None) {
-            Request::None | Request::Dpd => {}
+            Request::None => {}
+            Request::Dpd => self.hear_how_seen(&received.body),
+            Request::Update(path) => self.finish_update(base, ctx, path, received),
+            Request::Probe(probe) => self.finish_probe(base, ctx, &probe, &received.body),
             Request::RekeyChild(rekey) => self.finish_rekey_child(base, ctx, *rekey, &received.body),
             Request::RekeyIke(rekey) => self.finish_rekey_ike(base, ctx, *rekey, &received.body),
             Request::Followup(followup) => self.finish_followup(base, ctx, *followup, &received.body),
@@ -327,24 +362,34 @@ impl Established {
     /// Hands the child SAs to another IKE SA of the same peer.
     pub fn succeed(&mut self, base: &Base, ctx: &mut Ctx<'_>, to: u64) {
         if let (false, Some(peer)) = (self.superseded, base.peer) {
-            let estate = Box::new(self.hand_over());
+            let estate = Box::new(self.hand_over(base.path()));
             ctx.effects.push(Effect::Succeed { peer, to, estate });
             self.expires_at = Some(ctx.now + ctx.policy.config.timers.patience());
         }
     }
 
-    /// Marks this SA as replaced; gives what its successor takes over.
-    pub fn hand_over(&mut self) -> Estate {
+    /// Marks this SA, which is at `path`, as replaced; gives what its successor takes over.
+    pub fn hand_over(&mut self, path: Meta) -> Estate {
         self.superseded = true;
         self.rekey_at = None;
         let mut tasks = std::mem::take(&mut self.tasks);
-        tasks.retain(|t| matches!(t, Task::RekeyChild(_) | Task::DeleteChild(..)));
+        tasks.retain(|t| matches!(t, Task::RekeyChild(_) | Task::Update | Task::Probe | Task::DeleteChild(..)));
+        // Their answers come too late for this one.
+        match &self.request {
+            Request::Update(_) => tasks.push_front(Task::Update),
+            Request::Probe(_) => tasks.push_front(Task::Probe),
+            _ => {}
+        }
         let closed = self.closing == Some(DownReason::Closed);
-        Estate { children: std::mem::take(&mut self.children), unmade: std::mem::take(&mut self.unmade), tasks, closed }
+        let (children, unmade) = (std::mem::take(&mut self.children), std::mem::take(&mut self.unmade));
+        Estate { children, unmade, tasks, closed, path, nat: self.channel.nat, check: self.check.take() }
     }
 
     /// Takes over what its predecessor left.
-    pub fn inherit(&mut self, estate: Estate) {
+    pub fn inherit(&mut self, base: &mut Base, estate: Estate) {
+        (base.local, base.remote) = (estate.path.local, estate.path.remote);
+        self.check = estate.check;
+        self.channel.nat = estate.nat;
         self.children.extend(estate.children);
         self.unmade.extend(estate.unmade);
         self.tasks.extend(estate.tasks);
@@ -373,7 +418,13 @@ impl Established {
                 Draft::Child(draft) => Some(draft.agreement.spi_in),
                 Draft::Ike(_) => None,
             },
-            Request::None | Request::Dpd | Request::RekeyIke(_) | Request::DeleteChild(..) | Request::DeleteIke => None,
+            Request::None
+            | Request::Dpd
+            | Request::RekeyIke(_)
+            | Request::Update(_)
+            | Request::Probe(_)
+            | Request::DeleteChild(..)
+            | Request::DeleteIke => None,
         }
     }
 

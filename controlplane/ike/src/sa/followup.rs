@@ -120,9 +120,13 @@ impl Established {
         match &self.request {
             Request::RekeyIke(_) => true,
             Request::Followup(followup) => followup.draft.is_ike(),
-            Request::None | Request::Dpd | Request::RekeyChild(_) | Request::DeleteChild(..) | Request::DeleteIke => {
-                false
-            }
+            Request::None
+            | Request::Dpd
+            | Request::RekeyChild(_)
+            | Request::Update(_)
+            | Request::Probe(_)
+            | Request::DeleteChild(..)
+            | Request::DeleteIke => false,
         }
     }
 
@@ -136,9 +140,13 @@ impl Established {
         match &self.request {
             Request::RekeyIke(rekey) => rekey.rival.as_ref().and_then(|rival| rival.made),
             Request::Followup(followup) => followup.rival,
-            Request::None | Request::Dpd | Request::RekeyChild(_) | Request::DeleteChild(..) | Request::DeleteIke => {
-                None
-            }
+            Request::None
+            | Request::Dpd
+            | Request::RekeyChild(_)
+            | Request::Update(_)
+            | Request::Probe(_)
+            | Request::DeleteChild(..)
+            | Request::DeleteIke => None,
         }
     }
 
@@ -151,10 +159,25 @@ impl Established {
                 Request::None
                 | Request::Dpd
                 | Request::RekeyChild(_)
+                | Request::Update(_)
+                | Request::Probe(_)
                 | Request::DeleteChild(..)
                 | Request::DeleteIke => {}
             }
         }
+    }
+
+    /// What is agreed on for child SAs that have no keys yet.
+    pub fn agreements(&mut self) -> impl Iterator<Item = &mut Agreement> {
+        let own = match &mut self.request {
+            Request::Followup(followup) => Some(&mut followup.draft),
+            _ => None,
+        };
+        let drafts = self.awaited.iter_mut().map(|a| &mut a.draft).chain(own);
+        drafts.filter_map(|draft| match draft {
+            Draft::Child(draft) => Some(&mut draft.agreement),
+            Draft::Ike(_) => None,
+        })
     }
 
     /// A rekey of this IKE SA by the peer waits.

@@ -74,6 +74,7 @@ impl End {
             initiator,
             local: address(side),
             remote: address(1 - side),
+            asked: Meta { local: address(side), remote: address(1 - side) },
             peer: Some(PeerHandle(NonZeroU32::MIN)),
             window: Window::default(),
             created: now,

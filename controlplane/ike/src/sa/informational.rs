@@ -55,6 +55,7 @@ impl Established {
         if !deleted.is_empty() {
             chain.push(PayloadType::DELETE, |out| Delete::Esp(deleted).emit(out));
         }
+        self.answer_mobike(base, ctx, received, &mut chain);
         base.answer(ctx, &mut self.channel, ExchangeType::INFORMATIONAL, &chain);
         self.pump(base, ctx);
         State::Established(self)

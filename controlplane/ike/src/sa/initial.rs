@@ -79,6 +79,7 @@ pub(crate) fn initiate(ctx: &mut Ctx<'_>, pad: Arc<PadEntry>, peer: PeerHandle, 
         initiator: true,
         local: meta.local,
         remote: meta.remote,
+        asked: meta,
         peer: Some(peer),
         window: Window::default(),
         created: ctx.now,
@@ -195,8 +196,10 @@ impl InitSent {
         nat.local |= self.pad.force_encap;
         let fragmentation = body.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
         let channel = Channel::new(suite, sk, keys, true, fragmentation, nat);
-        if nat.any() && base.remote.port() != NATT_PORT {
-            // Section 2.23: with a NAT in between, all that follows goes between ports 4500.
+        let mobile = self.pad.mobike && body.has(NotifyType::NAT_DETECTION_SOURCE_IP);
+        if (nat.any() || mobile) && base.remote.port() != NATT_PORT {
+            // Section 2.23: with a NAT in between, all that follows goes between ports 4500; and where there may be one
+            // later (RFC 4555, section 3.3).
             base.local.set_port(NATT_PORT);
             base.remote.set_port(NATT_PORT);
         }
@@ -256,6 +259,7 @@ pub(crate) fn respond(
         initiator: false,
         local: meta.local,
         remote: meta.remote,
+        asked: meta,
         peer: None,
         window: Window::default(),
         created: ctx.now,

@@ -23,6 +23,7 @@ pub(crate) mod followup;
 pub(crate) mod informational;
 pub(crate) mod initial;
 pub(crate) mod intermediate;
+pub(crate) mod mobike;
 pub(crate) mod nat;
 pub(crate) mod window;
 
@@ -136,6 +137,8 @@ pub(crate) struct Base {
     pub initiator: bool,
     pub local: SocketAddr,
     pub remote: SocketAddr,
+    /// Where the request that is due came from; its answer goes back there (RFC 7296, section 2.11).
+    pub asked: Meta,
     /// Set for initiators at once, for responders when the peer is authenticated.
     pub peer: Option<PeerHandle>,
     pub window: Window,
@@ -147,6 +150,11 @@ pub(crate) struct Base {
 }
 
 impl Base {
+    /// Our address and the peer's.
+    pub fn path(&self) -> Meta {
+        Meta { local: self.local, remote: self.remote }
+    }
+
     /// (SPIi, SPIr).
     pub fn spis(&self) -> (u64, u64) {
         if self.initiator { (self.spi, self.peer_spi) } else { (self.peer_spi, self.spi) }
@@ -179,7 +187,7 @@ impl Base {
     pub fn answer(&mut self, ctx: &mut Ctx<'_>, channel: &mut Channel, exchange: ExchangeType, chain: &Builder) {
         let room = ctx.policy.config.datagram_room(self.remote.ip());
         let datagrams = channel.seal(self.header(exchange, true), chain, room, ctx.rng);
-        self.window.answer(ctx, self.local, self.remote, datagrams);
+        self.window.answer(ctx, self.asked.local, self.asked.remote, datagrams);
     }
 
     /// An inbound SPI that was taken from the source is in no child SA: it goes back.
@@ -285,6 +293,7 @@ impl State {
 pub(crate) struct Received<'a> {
     pub exchange: ExchangeType,
     pub id: u32,
+    pub meta: Meta,
     pub opened: &'a Opened,
     pub body: Body<'a>,
 }
@@ -328,8 +337,10 @@ impl Sa {
             base.window.repeat(ctx, meta.local, meta.remote);
             return true;
         }
-        let nat = channel.nat;
-        self.follow(ctx, meta, nat);
+        self.follow(ctx, meta);
+        if !header.response {
+            self.base.asked = meta;
+        }
         let body = match Body::parse(opened.first, &opened.plain) {
             Ok(body) => body,
             Err(error) => {
@@ -337,7 +348,7 @@ impl Sa {
                 return true;
             }
         };
-        let received = Received { exchange: header.exchange, id: header.message_id, opened: &opened, body };
+        let received = Received { exchange: header.exchange, id: header.message_id, meta, opened: &opened, body };
         let base = &mut self.base;
         let state = std::mem::replace(&mut self.state, State::Gone);
         self.state = if header.response {
@@ -370,26 +381,15 @@ impl Sa {
     }
 
     /// The peer's address may have changed: during the set-up it floats to port 4500 (section 2.23); later a NAT may
-    /// give it another binding, and only then, and only on a fresh authentic message, we follow.
-    fn follow(&mut self, ctx: &mut Ctx<'_>, meta: Meta, nat: nat::Nat) {
-        let moved = meta.remote != self.base.remote;
-        match &self.state {
+    /// give it another binding, and only then, and only on a fresh authentic message, we follow; not with MOBIKE, where
+    /// the peer says when it moves (RFC 4555, section 3.8).
+    fn follow(&mut self, ctx: &mut Ctx<'_>, meta: Meta) {
+        match &mut self.state {
             State::InitReplied(_) | State::EapResponder(_) => {
                 self.base.local = meta.local;
                 self.base.remote = meta.remote;
             }
-            State::Established(_) if moved && nat.remote && !nat.local => {
-                self.base.local = meta.local;
-                self.base.remote = meta.remote;
-                if let Some(peer) = self.base.peer {
-                    ctx.events.push_back(Event::PeerMoved {
-                        peer,
-                        local: meta.local,
-                        remote: meta.remote,
-                        encap: true,
-                    });
-                }
-            }
+            State::Established(s) if s.channel.mobike.is_none() => s.rebound(&mut self.base, ctx, meta),
             _ => {}
         }
     }
@@ -438,7 +438,11 @@ impl Sa {
     /// Handles a deadline.
     pub fn timeout(&mut self, ctx: &mut Ctx<'_>) {
         let base = &mut self.base;
-        let answering = base.window.retransmit(ctx, base.local, base.remote);
+        let elsewhere = match &self.state {
+            State::Established(s) => s.elsewhere(ctx.now),
+            _ => None,
+        };
+        let answering = base.window.retransmit(ctx, base.path(), elsewhere);
         let state = std::mem::replace(&mut self.state, State::Gone);
         self.state = match state {
             mut state @ (State::InitSent(_)

@@ -5,6 +5,7 @@
 
 use super::Ctx;
 use crate::config::{BACKOFF, JITTER, Timers};
+use crate::event::Meta;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -68,20 +69,31 @@ impl Window {
         self.pending.take_if(|p| p.id == id).is_some()
     }
 
-    /// Retransmits what is due. False: the peer is given up.
-    pub fn retransmit(&mut self, ctx: &mut Ctx<'_>, local: SocketAddr, remote: SocketAddr) -> bool {
+    /// Retransmits what is due, to the peer and to where it may be as well. False: the peer is given up.
+    pub fn retransmit(&mut self, ctx: &mut Ctx<'_>, path: Meta, elsewhere: Option<Meta>) -> bool {
         let Timers { tries, .. } = ctx.policy.config.timers;
         let Some(pending) = self.pending.as_mut().filter(|p| p.next <= ctx.now) else { return true };
         if pending.sent >= tries {
             return false;
         }
-        for data in &pending.datagrams {
-            ctx.send(local, remote, data.clone());
+        for Meta { local, remote } in std::iter::once(path).chain(elsewhere) {
+            for data in &pending.datagrams {
+                ctx.send(local, remote, data.clone());
+            }
         }
         pending.sent += 1;
         pending.interval = pending.interval.mul_f64(BACKOFF);
         pending.next = ctx.now + jitter(ctx, pending.interval);
         true
+    }
+
+    /// There is another way to the peer: the request under way takes it at once, and has as many tries as a new one.
+    pub fn hurry(&mut self, now: Instant, retransmit: Duration) {
+        if let Some(pending) = &mut self.pending {
+            pending.sent = 0;
+            pending.interval = retransmit;
+            pending.next = now;
+        }
     }
 
     /// Judges a request by its message id.

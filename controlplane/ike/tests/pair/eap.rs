@@ -367,7 +367,7 @@ fn eap_is_for_entries_that_have_it() {
     let net = tried(
         eap_ends(|side, e| {
             if side == B {
-                e.remote = "*@example.net".parse().unwrap()
+                e.remote = "other.example.net".parse().unwrap()
             }
         }),
         60,
@@ -388,14 +388,23 @@ fn eap_is_for_entries_that_have_it() {
 }
 
 #[test]
-fn either_end_may_be_anybody() {
+fn the_user_may_be_anybody() {
     for remote in ["*", "*.example.net"] {
-        eap_ends(|side, e| {
-            if side == B {
-                e.remote = remote.parse().unwrap()
+        let mut net = certificates(["client.example.net", "gateway.example.net"], |side, e| {
+            if side == A {
+                e.local_auth = LocalAuth::Eap;
+            } else {
+                (e.remote_auth, e.remote) = (RemoteAuth::Eap, remote.parse().unwrap());
             }
-        })
-        .up();
+        });
+        net.connect();
+        net.run(30);
+        net.settled();
+        // With a pre-shared key any of them could pose as the gateway.
+        let mut e = entry(B);
+        (e.remote_auth, e.remote) = (RemoteAuth::Eap, remote.parse().unwrap());
+        let config = Config { pad: vec![e.into()], ..Config::default() };
+        assert!(config.validate().unwrap_err().to_string().contains("H46"));
     }
 }
 

@@ -6,6 +6,7 @@ mod eap;
 mod followup;
 mod hostile;
 mod life;
+mod mobike;
 mod net;
 mod revocation;
 mod setup;

@@ -63,6 +63,15 @@ impl Side {
         *self.peers.keys().next().unwrap()
     }
 
+    /// Where the peer and its child SAs were moved to, one after another.
+    pub fn moves(&self) -> Vec<(SocketAddr, bool)> {
+        let moved = |e: &Event| match e {
+            Event::PeerMoved { remote, encap, .. } => Some((*remote, *encap)),
+            _ => None,
+        };
+        self.events.iter().filter_map(moved).collect()
+    }
+
     pub fn child(&self) -> Child {
         assert_eq!(self.children.len(), 1, "{:?}", self.children.keys());
         self.children.values().next().unwrap().clone()
@@ -101,7 +110,7 @@ pub struct Script {
     /// Octets of each EAP packet.
     pub size: usize,
     /// The key of each side, made of the user's name.
-    pub msk: [fn(&str) -> Option<Vec<u8>>; 2],
+    pub msk: [Msk; 2],
     pub mutual: bool,
     pub accept: bool,
     /// How long each side's owner thinks.
@@ -109,6 +118,9 @@ pub struct Script {
     /// After so many packets an owner says nothing any more.
     pub stalls: [u8; 2],
 }
+
+/// The key of a user's EAP method.
+pub type Msk = fn(&str) -> Option<Vec<u8>>;
 
 pub fn msk(user: &str) -> Option<Vec<u8>> {
     Some(user.bytes().cycle().take(64).collect())
@@ -137,6 +149,10 @@ pub struct Net {
     /// Delay is 10 ms and up to this more.
     pub jitter: Duration,
     pub nat: Option<Nat>,
+    /// The only address that A has, and under which anything reaches it.
+    pub at: Option<IpAddr>,
+    /// Somebody on the way changes the source address of what A sends.
+    pub forge: Option<IpAddr>,
     pub cut: bool,
     /// Says of a datagram and its sender that it gets lost.
     pub lose: fn(usize, &[u8]) -> bool,
@@ -216,6 +232,8 @@ impl Net {
             duplicate: 0,
             jitter: Duration::ZERO,
             nat: None,
+            at: None,
+            forge: None,
             cut: false,
             lose: |_, _| false,
             largest: 0,
@@ -245,6 +263,15 @@ impl Net {
     pub fn restart(&mut self, side: usize, config: Config, seed: u64) {
         self.sides[side] = Side::default();
         self.ends[side] = endpoint(config, seed, &self.sides[side]);
+    }
+
+    /// A gets another address, and tells its endpoint.
+    pub fn move_to(&mut self, ip: impl Into<IpAddr>) {
+        let (ip, peer) = (ip.into(), self.sides[A].peer());
+        self.at = Some(ip);
+        let (local, remote) = (SocketAddr::new(ip, 4500), SocketAddr::new(addr(B), 4500));
+        self.ends[A].move_local(self.now, peer, local, remote).unwrap();
+        self.flush();
     }
 
     pub fn bad_link(&mut self) {
@@ -334,7 +361,11 @@ impl Net {
                     let at = self.now + self.script.delay[side];
                     self.thinking.insert((at, self.sequence), (side, event.clone()));
                 }
-                Event::PeerMoved { .. } | Event::AuthFailed { .. } | Event::EapEnd { .. } => {}
+                Event::PeerMoved { peer, local, remote, encap } => {
+                    let own = s.children.iter_mut().filter(|(spi, _)| s.owner[spi] == *peer);
+                    own.for_each(|(_, c)| (c.local, c.remote, c.encap) = (*local, *remote, *encap));
+                }
+                Event::AuthFailed { .. } | Event::EapEnd { .. } => {}
             }
             s.events.push(event);
         }
@@ -410,6 +441,10 @@ impl Net {
         if self.cut || (self.lose)(side, &t.data) {
             return;
         }
+        let own = if side == A { t.local } else { t.remote };
+        if self.nat.is_none() && self.at.is_some_and(|at| at != own.ip()) {
+            return;
+        }
         let copies = 1 + u32::from(self.rng.random_range(0..100) < self.duplicate);
         let (mut src, mut dst) = (t.local, t.remote);
         if let Some(nat) = self.nat {
@@ -424,6 +459,9 @@ impl Net {
             } else {
                 return;
             }
+        }
+        if let (A, Some(forged)) = (side, self.forge) {
+            src.set_ip(forged);
         }
         for _ in 0..copies {
             if self.rng.random_range(0..100) < self.loss {
