@@ -64,6 +64,11 @@ impl Meter {
         }
     }
 
+    /// How long it has run.
+    pub fn lasted(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
     /// Seconds that are left, where there is an end.
     pub fn left(&self, now: Instant) -> Option<Duration> {
         self.ends.map(|at| at.saturating_duration_since(now))

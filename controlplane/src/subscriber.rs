@@ -133,9 +133,9 @@ impl Leases {
         Ok(())
     }
 
-    /// Gives all of it back.
-    pub fn release(&mut self, user: &str, holder: Holder, pools: &mut Allocator) {
-        for prefix in std::mem::take(self).prefixes() {
+    /// Gives all of it back; what it was is still to be seen, for the last records.
+    pub fn release(&self, user: &str, holder: Holder, pools: &mut Allocator) {
+        for prefix in self.prefixes() {
             pools.give_back(prefix, user, holder);
         }
     }
@@ -263,7 +263,7 @@ mod tests {
     fn own_addresses_come_before_the_pools() {
         let mut pools = pools();
         let profile = Profile { ipv4: Some(Ipv4Addr::new(10, 9, 9, 9)), ..Profile::default() };
-        let mut a = Leases::assign(&profile, "alice", 1, &mut pools).unwrap();
+        let a = Leases::assign(&profile, "alice", 1, &mut pools).unwrap();
         assert_eq!(a.ipv4.unwrap().to_string(), "10.9.9.9/32");
         assert!(a.ipv6.is_some() && a.delegated.is_none());
         assert_eq!(Leases::assign(&profile, "mallory", 2, &mut pools), Err(Unassigned::Held(FRAMED_IP_ADDRESS, 1)));

@@ -36,9 +36,9 @@ fn apply(ctx: &Ctx, op: TableOp, sad: &mut Sad, sessions: &mut Sessions) -> bool
         TableOp::SaOutAdd(sa) => sad.sa_out_add(&ctx.counters, sa),
         TableOp::SaOutDel(id) => sad.sa_out_del(id),
         TableOp::PeerSelect { peer, sa } => sad.peer_select(peer, sa),
-        TableOp::PeerMoved { peer, remote } => {
-            sad.peer_moved(peer, remote);
-            sessions.peer_moved(peer, remote);
+        TableOp::PeerMoved { peer, local, remote, encap } => {
+            sad.peer_moved(peer, local, remote, encap);
+            sessions.peer_moved(peer, local, remote);
             true
         }
         TableOp::SessionAdd(session) => sessions.add(&session, &ctx.counters, ctx.now),

@@ -154,12 +154,12 @@ impl Sad {
 
     /// The peer's SAs now have another outer address and port. A peer has few SAs, but they may be anywhere; moves are
     /// rare, so the tables are searched.
-    pub fn peer_moved(&mut self, peer: PeerId, remote: SocketAddr) {
+    pub fn peer_moved(&mut self, peer: PeerId, local: SocketAddr, remote: SocketAddr, encap: bool) {
         for sa in self.in_hot.iter_mut().filter(|sa| sa.is_some() && sa.peer() == Some(peer)) {
-            sa.set_remote(remote);
+            sa.move_to(local, remote, encap);
         }
         for sa in self.out_hot.iter_mut().filter(|sa| sa.is_some() && sa.peer() == Some(peer)) {
-            sa.set_remote(remote);
+            sa.move_to(local, remote, encap);
         }
     }
 }

@@ -337,12 +337,13 @@ impl Sessions {
         true
     }
 
-    /// The peer's sessions now have another outer address. The UDP port is inside ESP and stays.
-    pub fn peer_moved(&mut self, peer: PeerId, remote: SocketAddr) {
+    /// The peer's sessions now have other outer addresses. The UDP ports are inside ESP and stay.
+    pub fn peer_moved(&mut self, peer: PeerId, local: SocketAddr, remote: SocketAddr) {
         let mut next = self.by_peer.get(&peer).copied();
         while let Some(n) = next {
             let index = n.get() as usize - 1;
             if self.hot[index].is_v6() == remote.is_ipv6() {
+                self.hot[index].local = octets(local.ip());
                 self.hot[index].remote = octets(remote.ip());
             }
             next = self.cold[index].next;

@@ -37,7 +37,8 @@ struct Remote {
 }
 
 enum Link {
-    Udp(Arc<UdpSocket>, AbortHandle),
+    // Sent by the kernel's socket itself: the runtime's does not send before it has heard that it may.
+    Udp(std::net::UdpSocket, AbortHandle),
     Stream(mpsc::Sender<Vec<u8>>, AbortHandle),
 }
 
@@ -137,7 +138,7 @@ impl Servers {
         }
         while let Some((purpose, id, octets)) = gateway.poll_radius() {
             match self.links.get(&(purpose, id)) {
-                Some(Link::Udp(socket, _)) => drop(socket.try_send(&octets)),
+                Some(Link::Udp(socket, _)) => drop(socket.send(&octets)),
                 Some(Link::Stream(to, _)) => drop(to.try_send(octets)),
                 None => {}
             }
@@ -157,8 +158,8 @@ impl Servers {
                 let socket = std::net::UdpSocket::bind(any)?;
                 socket.connect(remote.address)?;
                 socket.set_nonblocking(true)?;
-                let socket = Arc::new(UdpSocket::from_std(socket)?);
-                let task = tokio::spawn(read_datagrams(purpose, id, Arc::clone(&socket), tell));
+                let reader = UdpSocket::from_std(socket.try_clone()?)?;
+                let task = tokio::spawn(read_datagrams(purpose, id, reader, tell));
                 Link::Udp(socket, task.abort_handle())
             }
             Transport::Tcp | Transport::Tls => {
@@ -184,7 +185,7 @@ async fn listen(socket: Arc<UdpSocket>, tell: mpsc::Sender<Event>) {
     }
 }
 
-async fn read_datagrams(purpose: Purpose, id: LinkId, socket: Arc<UdpSocket>, tell: mpsc::Sender<Event>) {
+async fn read_datagrams(purpose: Purpose, id: LinkId, socket: UdpSocket, tell: mpsc::Sender<Event>) {
     let mut datagram = [0; MAX];
     loop {
         match socket.recv(&mut datagram).await {

@@ -72,14 +72,15 @@ impl Gateway {
             EapEnd { session, peer } => self.eap_end(session, peer.map(|p| PeerId(p.0))),
             // We are never the one that EAP authenticates.
             EapRequest { .. } => {}
-            PeerMoved { peer, remote, .. } => {
+            PeerMoved { peer, local, remote, encap } => {
                 let id = PeerId(peer.0);
                 if let Some(p) = self.peers.get_mut(&id) {
                     tracing::info!(peer = peer.0.get(), from = %p.remote, to = %remote, "peer moved");
-                    p.remote = remote;
-                    self.program.op(p.worker, TableOp::PeerMoved { peer: id, remote });
-                    self.l2tp.move_binding(now, peer.0, remote.ip());
+                    (p.local, p.remote, p.natt) = (local, remote, encap);
+                    self.program.op(p.worker, TableOp::PeerMoved { peer: id, local, remote, encap });
+                    self.l2tp.move_binding(now, peer.0, local.ip(), remote.ip());
                     for s in self.subscribers.values_mut().filter(|s| s.session.peer == Some(id)) {
+                        s.session.outer.local.set_ip(local.ip());
                         s.session.outer.remote.set_ip(remote.ip());
                     }
                 }

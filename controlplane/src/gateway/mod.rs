@@ -428,11 +428,8 @@ impl Gateway {
 
     /// No peer and no subscriber is left, and the servers know.
     pub fn is_idle(&self) -> bool {
-        self.is_empty() && self.accounting.pending() == 0
-    }
-
-    fn is_empty(&self) -> bool {
-        self.peers.is_empty() && self.subscribers.is_empty() && self.finals.is_empty()
+        let quiet = self.peers.is_empty() && self.subscribers.is_empty() && self.finals.is_empty();
+        quiet && self.accounting.pending() == 0
     }
 
     // Carries events upward until nothing moves, then takes the packets. Events come before packets, so that a table
@@ -450,7 +447,7 @@ impl Gateway {
             }
         }
         self.accounting.poll(now);
-        if self.closing == Some(false) && self.is_empty() {
+        if self.closing == Some(false) && self.subscribers.is_empty() && self.finals.is_empty() {
             self.closing = Some(true);
             let at = self.unix(now);
             self.accounting.stop(now, at);

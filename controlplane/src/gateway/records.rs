@@ -42,7 +42,7 @@ impl Gateway {
             address: s.leases.address,
             interface_id: s.session.inner.link_local.and_then(|a| a.octets()[8..].try_into().ok()),
             traffic: self.traffic(s.id),
-            lasted: now.saturating_duration_since(s.since),
+            lasted: s.meter.as_ref().map_or(Duration::ZERO, |m| m.lasted(now)),
         }
     }
 

@@ -28,12 +28,16 @@ pub enum TableOp {
         /// `None`: the peer has no SA any more, its traffic is dropped and counted.
         sa: Option<SaOutId>,
     },
-    /// The peer's outer address or NAT port changed: rewrites its SAs and sessions.
+    /// The peer's outer address or NAT port changed, or ours towards it (MOBIKE): rewrites its SAs and sessions.
     PeerMoved {
         /// Who moved.
         peer: PeerId,
-        /// New outer address, and UDP encapsulation port.
+        /// Our outer address, and UDP encapsulation port.
+        local: SocketAddr,
+        /// Its outer address, and UDP encapsulation port.
         remote: SocketAddr,
+        /// ESP travels in UDP from now on.
+        encap: bool,
     },
     /// Adds a session; its slot must be free.
     SessionAdd(Session),

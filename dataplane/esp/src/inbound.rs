@@ -121,9 +121,9 @@ impl Inbound {
     }
 
     /// The peer moved.
-    pub fn set_remote(&mut self, remote: std::net::SocketAddr) -> bool {
+    pub fn move_to(&mut self, local: std::net::SocketAddr, remote: std::net::SocketAddr, encap: bool) -> bool {
         self.path.flags &= !MOVED;
-        self.path.set_remote(remote)
+        self.path.move_to(local, remote, encap)
     }
 
     /// Extended sequence numbers.

@@ -105,8 +105,8 @@ impl Outbound {
     }
 
     /// The peer moved.
-    pub fn set_remote(&mut self, remote: std::net::SocketAddr) -> bool {
-        self.path.set_remote(remote)
+    pub fn move_to(&mut self, local: std::net::SocketAddr, remote: std::net::SocketAddr, encap: bool) -> bool {
+        self.path.move_to(local, remote, encap)
     }
 
     /// Extended sequence numbers.

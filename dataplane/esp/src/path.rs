@@ -52,16 +52,17 @@ impl Path {
         Some(Self { local, remote, local_port, remote_port, v6, flags: 0 })
     }
 
-    /// The peer is somewhere else now. `false`, and nothing changes, when the family differs.
-    pub fn set_remote(&mut self, remote: SocketAddr) -> bool {
-        if remote.is_ipv6() != (self.v6 != 0) {
-            return false;
+    /// The ends are somewhere else now, with UDP encapsulation or without. `false`, and nothing changes, when the family
+    /// differs.
+    pub fn move_to(&mut self, local: SocketAddr, remote: SocketAddr, encap: bool) -> bool {
+        let encap = encap.then_some(UdpEncap { local_port: local.port(), remote_port: remote.port() });
+        match Self::new(local.ip(), remote.ip(), encap).filter(|new| new.v6 == self.v6) {
+            Some(new) => {
+                *self = Self { flags: self.flags, ..new };
+                true
+            }
+            None => false,
         }
-        self.remote = octets(remote.ip());
-        if self.is_encapsulated() {
-            self.remote_port = remote.port();
-        }
-        true
     }
 
     /// Compares with the outer header of a received packet: `ports` are those of the UDP encapsulation.
@@ -160,15 +161,18 @@ mod tests {
     }
 
     #[test]
-    fn moving_keeps_family_and_form() {
+    fn moving_keeps_the_family() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let encap = UdpEncap { local_port: 4500, remote_port: 1024 };
-        let mut udp = Path::new([192, 0, 2, 1].into(), [198, 51, 100, 7].into(), Some(encap)).unwrap();
-        assert!(udp.set_remote("203.0.113.9:2048".parse().unwrap()));
-        assert_eq!(udp.ports(), (4500, 2048));
-        assert_eq!(udp.remote_ip(), IpAddr::from([203, 0, 113, 9]));
-        assert!(!udp.set_remote("[2001:db8::1]:2048".parse().unwrap()));
-        let mut plain = Path::new([192, 0, 2, 1].into(), [198, 51, 100, 7].into(), None).unwrap();
-        assert!(plain.set_remote("203.0.113.9:2048".parse().unwrap()));
-        assert_eq!(plain.ports(), (0, 0));
+        let mut path = Path::new([192, 0, 2, 1].into(), [198, 51, 100, 7].into(), Some(encap)).unwrap();
+        path.flags = 5;
+        assert!(path.move_to(at("192.0.2.2:4500"), at("203.0.113.9:2048"), true));
+        assert_eq!((path.ports(), path.local()), ((4500, 2048), &[192, 0, 2, 2][..]));
+        assert_eq!(path.remote_ip(), IpAddr::from([203, 0, 113, 9]));
+        assert!(!path.move_to(at("[2001:db8::2]:4500"), at("[2001:db8::1]:2048"), true));
+        assert!(!path.move_to(at("192.0.2.2:4500"), at("[2001:db8::1]:2048"), true));
+        // Out of the NAT.
+        assert!(path.move_to(at("192.0.2.2:4500"), at("203.0.113.9:4500"), false));
+        assert_eq!((path.ports(), path.is_encapsulated(), path.flags), ((0, 0), false, 5));
     }
 }

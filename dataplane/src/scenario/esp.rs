@@ -369,12 +369,19 @@ fn a_nat_that_forgets_moves_the_peer() {
         events.push(e);
     }
     assert!(events.contains(&WorkerEvent::PeerMoved(peer(), to)), "{events:?}");
-    b.op(0, TableOp::PeerMoved { peer: peer(), remote: to });
+    let local = "192.0.2.1:4500".parse().unwrap();
+    b.op(0, TableOp::PeerMoved { peer: peer(), local, remote: to, encap: true });
     let f = far.esp_from("192.0.2.77", 7777, proto::UDP, &whole[20..]);
     b.one_through(0, &f, 1);
     let f = b.one_through(1, &frame(1, &inner_down(3)), 0);
     assert_eq!(f[30..34], [192, 0, 2, 77]);
     assert_eq!(f[36..38], 7777u16.to_be_bytes());
+    // MOBIKE: on to a network without a NAT (RFC 4555, section 3.5). UDP goes with it.
+    b.op(0, TableOp::PeerMoved { peer: peer(), local, remote: "192.0.2.77:4500".parse().unwrap(), encap: false });
+    let f = b.one_through(1, &frame(1, &inner_down(3)), 0);
+    assert_eq!((f[23], &f[26..34]), (proto::ESP, &[192, 0, 2, 1, 192, 0, 2, 77][..]));
+    let f = far.esp_from("192.0.2.77", 4500, proto::UDP, &whole[20..]);
+    b.refused(0, &f, DropReason::SaMismatch);
 }
 
 #[test]

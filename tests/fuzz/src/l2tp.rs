@@ -73,7 +73,7 @@ impl Ends for Pair {
                 }
             }
             1 => endpoint.close_binding(now, NonZeroU32::MIN),
-            2 => endpoint.move_binding(now, NonZeroU32::MIN, [192, 0, 2, 9].into()),
+            2 => endpoint.move_binding(now, NonZeroU32::MIN, [192, 0, 2, 1].into(), [192, 0, 2, 9].into()),
             _ => connect(endpoint, now, end),
         }
     }

@@ -122,13 +122,15 @@ impl Endpoint {
         }
     }
 
-    /// The IKE peer has another address (NAT rebinding, MOBIKE): its tunnels go there, ports stay.
-    pub fn move_binding(&mut self, now: Instant, binding: NonZeroU32, remote: IpAddr) {
+    /// The IKE peer has another address, or speaks with another one of ours (NAT rebinding, MOBIKE): its tunnels go there,
+    /// ports stay.
+    pub fn move_binding(&mut self, now: Instant, binding: NonZeroU32, local: IpAddr, remote: IpAddr) {
         for id in self.of_peer(Peer::Binding(binding)) {
             self.with(now, id, |tunnel, cx| {
+                let local = SocketAddr::new(local, tunnel.local.port());
                 let remote = SocketAddr::new(remote, tunnel.remote.port());
-                if tunnel.remote != remote {
-                    tunnel.remote = remote;
+                if (tunnel.local, tunnel.remote) != (local, remote) {
+                    (tunnel.local, tunnel.remote) = (local, remote);
                     (cx.events)(Event::Moved { id, remote });
                 }
             });

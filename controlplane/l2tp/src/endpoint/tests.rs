@@ -443,7 +443,7 @@ fn peers_may_share_a_tunnel_id_and_one_peer_may_not() {
 fn an_address_change_of_the_binding_is_followed() {
     let mut p = up();
     let to: IpAddr = "198.51.100.9".parse().unwrap();
-    p.lns.move_binding(p.now, binding(1).unwrap(), to);
+    p.lns.move_binding(p.now, binding(1).unwrap(), lns_addr().ip(), to);
     assert!(matches!(p.lns.poll_event(), Some(Event::Moved { remote, .. }) if remote.ip() == to));
 }
 
