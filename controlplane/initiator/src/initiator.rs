@@ -551,8 +551,10 @@ impl Initiator {
                     _ => false,
                 };
                 let verdict = if good { ppp::AuthVerdict::Accept } else { ppp::AuthVerdict::Reject };
-                s.link.auth_result(now, verdict(String::new()));
+                s.link.auth_result(now, verdict(ppp::Reply::default()));
             }
+            // We check CHAP only.
+            ppp::Event::EapResponse(_) => s.link.auth_result(now, ppp::AuthVerdict::Reject("".into())),
             ppp::Event::Authenticated => {}
             ppp::Event::LinkUp { mtu, .. } => {
                 self.events.push_back(Event::Mtu(mtu));

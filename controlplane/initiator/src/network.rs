@@ -3,7 +3,7 @@
 use crate::Event;
 use dhcp6::packet::{CLIENT_PORT, Udp, to_servers};
 use dhcp6::ra::{self, RouterAdvertisement};
-use dhcp6::{Client, ClientConfig, ClientEvent, Duid};
+use dhcp6::{Client, ClientConfig, ClientEvent, Duid, Lease};
 use ppp::InterfaceId;
 use rand_core::CryptoRng;
 use std::collections::VecDeque;
@@ -48,7 +48,8 @@ impl Network {
         self.solicit = Some((now, SOLICITATIONS));
         if self.delegation {
             let duid = Duid::new(&[&[0, 3, 0, 27][..], &iid.0].concat());
-            let config = duid.map(|duid| ClientConfig { duid, iaid: 1, length: None, rapid_commit: true });
+            let config =
+                duid.map(|duid| ClientConfig { duid, iaid: 1, address: false, length: None, rapid_commit: true });
             self.client = config.map(|c| Client::new(c, rng));
             if let Some(c) = &mut self.client {
                 c.start(now);
@@ -108,7 +109,7 @@ impl Network {
             self.packets.extend(to_servers(self.iid.link_local(), &message));
         }
         while let Some(event) = client.poll_event() {
-            if let ClientEvent::Bound { prefix, .. } = event {
+            if let ClientEvent::Bound { lease: Lease::Prefix(prefix), .. } = event {
                 self.events.push_back(Event::Delegated(prefix.address(), prefix.length()));
             }
         }

@@ -38,6 +38,7 @@ impl Gateway {
         s.dhcp6 = Some(Server::new(ServerConfig {
             duid: Duid::enterprise(ENTERPRISE, self.config.l2tp.host_name.as_bytes()),
             prefixes: s.leases.delegated.and_then(|l| prefix(l.prefix)).into_iter().collect(),
+            addresses: Vec::new(),
             preferred: PREFERRED,
             valid: VALID,
             dns: dns6(&self.config),
@@ -124,13 +125,15 @@ impl Gateway {
     fn dhcp6_events(&mut self, id: SessionId, events: Vec<ServerEvent>) {
         for event in events {
             match event {
-                ServerEvent::Bound { prefix } => {
+                ServerEvent::Bound { lease } => {
+                    let prefix = lease.prefix();
                     if let Some(p) = IpPrefix::new(prefix.address().into(), prefix.length()) {
                         self.attach(id, p);
                         self.opened(id);
                     }
                 }
-                ServerEvent::Released { prefix } => {
+                ServerEvent::Released { lease } => {
+                    let prefix = lease.prefix();
                     if let Some(p) = IpPrefix::new(prefix.address().into(), prefix.length()) {
                         self.detach(id, p);
                     }

@@ -27,6 +27,11 @@ pub(super) fn l2tp_config(c: &Config) -> l2tp::Config {
     }
 }
 
+/// A method that the user file cannot check.
+fn not_in_the_user_file() -> ppp::AuthVerdict {
+    ppp::AuthVerdict::Reject("method not supported by the user file".into())
+}
+
 impl Gateway {
     pub(super) fn l2tp_event(&mut self, now: Instant, event: l2tp::Event) {
         match event {
@@ -195,9 +200,11 @@ impl Gateway {
                 let proof = match r.proof {
                     ppp::Proof::Pap { password } => Proof::Pap(Zeroizing::new(password.expose().to_vec())),
                     ppp::Proof::ChapMd5 { id, challenge, response } => Proof::Chap(id, challenge, response.to_vec()),
+                    ppp::Proof::MsChapV2 { .. } => return s.link.auth_result(now, not_in_the_user_file()),
                 };
                 self.aaa.request(&Request { session: id.0, user: s.user.clone(), proof, ike_id: s.ike_id.clone() });
             }
+            ppp::Event::EapResponse(_) => s.link.auth_result(now, not_in_the_user_file()),
             ppp::Event::Authenticated => {}
             ppp::Event::LinkUp { mtu, pfc, acfc, .. } => {
                 s.session.mtu = s.session.mtu.min(mtu);
@@ -254,7 +261,7 @@ impl Gateway {
                 if s.anonymous {
                     self.authorize(now, id);
                 } else {
-                    s.link.auth_result(now, ppp::AuthVerdict::Accept(String::new()));
+                    s.link.auth_result(now, ppp::AuthVerdict::Accept(ppp::Reply::default()));
                 }
             }
             Answer::Reject(why) => {
