@@ -95,6 +95,11 @@ fn packets() -> std::io::Result<()> {
     .concat();
     write("dhcp6", "advertisement", &advertisement)?;
     radius()?;
+    let reply =
+        [&[7, 1, 2, 3, 0, 3, 0, 40, 0, 0, 0, 1][..], &[0; 8], &[0, 5, 0, 24], &[0x20; 16], &[0, 0, 1, 0, 0, 0, 2, 0]];
+    let reply = reply.concat();
+    let envelope = [&[13, 0][..], &[0x20; 32], &[0, 18, 0, 3, b's', b'-', b'1', 0, 9, 0, reply.len() as u8], &reply];
+    write("dhcp6", "relay-reply", &envelope.concat())?;
     // Type, reserved; an address; a selector; a proposal with one transform and its key length.
     write("ike", "identity", &[2, 0, 0, 0, b'a', b'.', b'e', b'x'])?;
     write("ike", "selector", &[1, 0, 0, 0, 7, 17, 0, 16, 6, 165, 6, 165, 192, 0, 2, 1, 192, 0, 2, 1])?;
@@ -170,8 +175,8 @@ fn main() -> std::io::Result<()> {
     packets()?;
     // Conversations: the target, the codec its messages are for, choices, actions (after the link's two).
     let talks: [(&str, &str, &[u8], &[u8]); 5] = [
-        ("ppp_link", "ppp", &[0, 1, 2, 3, 4], &[4, 2]),
-        ("dhcp6_pair", "dhcp6", &[0, 3], &[2, 3]),
+        ("ppp_link", "ppp", &[0, 1, 2, 3, 4, 8, 12, 16, 20, 24], &[4, 2]),
+        ("dhcp6_pair", "dhcp6", &[0, 3, 4], &[2, 3]),
         ("l2tp_pair", "l2tp", &[0, 1, 3], &[6, 2, 8, 5]),
         ("ike_pair", "ike", &[0, 1, 2, 4], &[4, 5, 6, 7, 2, 12]),
         ("bfd_pair", "bfd", &[0, 1, 2, 3], &[2, 4, 12, 7]),

@@ -1,13 +1,13 @@
-//! DHCPv6 and router advertisements: the codecs, and a requesting and a delegating router.
+//! DHCPv6 and router advertisements: the codecs, a relay agent, and a requesting and a delegating router.
 
 use super::script::{End, Ends, play};
 use ::dhcp6::{Client, ClientConfig, Duid, Message, Prefix, RouterAdvertisement, Server, ServerConfig};
-use ::dhcp6::{packet, ra};
+use ::dhcp6::{Relay, RelayConfig, packet, ra, relay};
 use std::hint::black_box;
 use std::net::Ipv6Addr;
 use std::time::Instant;
 
-/// Messages, packets around them, advertisements and solicitations.
+/// Messages, packets and envelopes around them, advertisements and solicitations.
 pub fn codecs(data: &[u8]) {
     message(data);
     if let Some(datagram) = packet::Udp::parse(data) {
@@ -17,7 +17,28 @@ pub fn codecs(data: &[u8]) {
         let again = advertisement.encode();
         assert_eq!(RouterAdvertisement::parse(&again), Some(advertisement));
     }
+    envelopes(data);
     black_box((ra::parse_solicitation(data), RouterAdvertisement::parse_packet(data)));
+}
+
+fn envelopes(data: &[u8]) {
+    let now = Instant::now();
+    let mut agent = Relay::new(RelayConfig {
+        link_address: Ipv6Addr::LOCALHOST,
+        interface_id: relay::interface_id(data).unwrap_or(b"session").to_vec(),
+        remote_id: Some((32473, b"user".to_vec())),
+        subscriber_id: Some(b"user".to_vec()),
+        relays_behind: true,
+    });
+    for _ in 0..2 {
+        let forward = agent.forward(Ipv6Addr::LOCALHOST, data);
+        assert!(forward.is_none_or(|f| f[0] == 12 && f[1] <= 8 && f.len() > data.len()));
+        if let Some((_, reply)) = agent.reply(now, data) {
+            agent.forward(Ipv6Addr::LOCALHOST, &reply);
+        }
+    }
+    while agent.poll_event().is_some() {}
+    assert!(agent.bound().count() <= 16);
 }
 
 fn message(data: &[u8]) {
@@ -59,7 +80,7 @@ impl Ends for Pair {
     fn drain(&mut self, _now: Instant, out: &mut dyn FnMut(End, Vec<u8>)) {
         while self.client.poll_event().is_some() {}
         while self.server.poll_event().is_some() {}
-        assert!(self.server.bound().count() <= 2, "more delegated than there is");
+        assert!(self.server.bound().count() <= 3, "more delegated than there is");
         while let Some(message) = self.client.poll_transmit() {
             out(End::B, message);
         }
@@ -74,7 +95,7 @@ impl Ends for Pair {
     }
 }
 
-/// Both ends; the first octet chooses the two-message exchange and a hint. Gives what was sent.
+/// Both ends; the first octet chooses the two-message exchange, a hint, and an address. Gives what was sent.
 pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
     let Some((choice, script)) = data.split_first() else { return Vec::new() };
     let now = Instant::now();
@@ -93,6 +114,7 @@ pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
     let client = ClientConfig {
         duid: Duid::uuid([7; 16]),
         iaid: 1,
+        address: choice & 4 != 0,
         length: (choice & 2 != 0).then_some(56),
         rapid_commit: choice & 1 != 0,
         address: choice & 4 != 0,
