@@ -115,6 +115,8 @@ fn entry(
         dpd_delay: Some(k.dpd),
         mlkem: k.mlkem,
         force_encap: false,
+        mobike: false,
+        return_routability: true,
     })
 }
 

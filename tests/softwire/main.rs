@@ -47,6 +47,8 @@ fn client(i: usize) -> Config {
         dpd_delay: Some(30 * SECOND),
         mlkem: false,
         force_encap: false,
+        mobike: false,
+        return_routability: true,
     };
     Config {
         local: IpAddr::from([198, 18, (i / 250) as u8, (i % 250 + 1) as u8]),

@@ -462,7 +462,11 @@ impl Initiator {
                 }
                 self.grace.insert((now + GRACE, spi_in), ());
             }
-            ike::Event::PeerMoved { .. } => {}
+            ike::Event::PeerMoved { .. }
+            | ike::Event::EapStart { .. }
+            | ike::Event::EapResponse { .. }
+            | ike::Event::EapEnd { .. }
+            | ike::Event::EapRequest { .. } => {}
             ike::Event::PeerDown { peer, reason, .. } => {
                 self.l2tp.close_binding(now, peer.0);
                 self.outbound.clear();

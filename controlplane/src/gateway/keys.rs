@@ -65,7 +65,7 @@ impl Gateway {
                     self.mesh_lost(now, id);
                 }
             }
-            PeerMoved { peer, remote } => {
+            PeerMoved { peer, remote, .. } => {
                 let id = PeerId(peer.0);
                 if let Some(p) = self.peers.get_mut(&id) {
                     tracing::info!(peer = peer.0.get(), from = %p.remote, to = %remote, "peer moved");
@@ -103,6 +103,7 @@ impl Gateway {
                     }
                 }
             }
+            EapStart { .. } | EapResponse { .. } | EapEnd { .. } | EapRequest { .. } => {}
             AuthFailed { remote, id, reason } => {
                 self.control.ike_auth_failed += 1;
                 let mut r = Record::new(Verb::Reject, format!("IKE: {reason}"));
@@ -139,6 +140,7 @@ mod tests {
             pad: "p".into(),
             local_id: id.clone(),
             remote_id: id,
+            eap_identity: None,
             local: address,
             remote: address,
             natt: false,

@@ -152,6 +152,8 @@ impl Ike {
             dpd_delay: Some(std::time::Duration::from_secs(30)),
             mlkem: self.mlkem,
             force_encap: self.force_encap,
+            mobike: false,
+            return_routability: true,
         })
     }
 }
