@@ -129,9 +129,9 @@ pub enum Event {
         pad: String,
         /// Who we are to it.
         local_id: Identity,
-        /// Who it is.
+        /// Who it is. With EAP that is no more than a claim.
         remote_id: Identity,
-        /// Whom EAP has authenticated, by the word of [`EapSuccess`].
+        /// Whom EAP has authenticated, by the word of [`EapSuccess`]; `None` without EAP.
         eap_identity: Option<String>,
         /// Our address and port.
         local: SocketAddr,

@@ -106,6 +106,7 @@ fn packets() -> std::io::Result<()> {
     let proposal = [0, 0, 0, 24, 1, 3, 4, 1, 1, 2, 3, 4, 0, 0, 0, 12, 1, 0, 0, 20, 0x80, 14, 1, 0];
     write("ike", "proposal", &proposal)?;
     write("ike", "delete", &[3, 4, 0, 1, 1, 2, 3, 4])?;
+    write("ike", "eap", &[48, 0, 0, 0, 13, 2, 7, 0, 9, 1, b'a', b'l', b'e', b'x'])?;
     let auth = [
         &[35, 39, 0, 0, 12, 2, 0, 0, 0, b'a', b'.', b'e', b'x'][..],
         &[33, 0, 0, 8, 2, 0, 0, 0],
@@ -178,7 +179,7 @@ fn main() -> std::io::Result<()> {
         ("ppp_link", "ppp", &[0, 1, 2, 3, 4, 8, 12, 16, 20, 24], &[4, 2]),
         ("dhcp6_pair", "dhcp6", &[0, 3, 4], &[2, 3]),
         ("l2tp_pair", "l2tp", &[0, 1, 3], &[6, 2, 8, 5]),
-        ("ike_pair", "ike", &[0, 1, 2, 4], &[4, 5, 6, 7, 2, 12]),
+        ("ike_pair", "ike", &[0, 1, 2, 4, 8, 16, 57, 72], &[4, 5, 6, 7, 2, 10, 12]),
         ("bfd_pair", "bfd", &[0, 1, 2, 3], &[2, 4, 12, 7]),
     ];
     for (target, codec, choices, actions) in talks {

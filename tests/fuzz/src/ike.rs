@@ -1,10 +1,10 @@
-//! IKE: the codecs, and an initiator and a responder with a pre-shared key.
+//! IKE: the codecs, and an initiator and a responder with a pre-shared key, or EAP, which may move.
 
 use super::script::{End, Ends, play};
 use ::ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
 use ::ike::message::{Body, Header};
-use ::ike::payload::{Chain, PayloadType, delete::Delete, notify::Notify, sa, ts};
-use ::ike::{ChildPolicy, Config, Endpoint, Event, IkeProposal, Meta, PadEntry, PeerHandle};
+use ::ike::payload::{Chain, PayloadType, delete::Delete, eap, notify::Notify, sa, ts};
+use ::ike::{ChildPolicy, Config, EapSuccess, Endpoint, Event, IkeProposal, Meta, PadEntry, PeerHandle};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,6 +51,7 @@ fn bodies(body: &[u8]) {
     if let Ok(notify) = Notify::parse(body) {
         black_box(notify.esp_spi());
     }
+    black_box(eap::code(body).is_ok());
     if let Ok(id) = Identity::parse(body) {
         black_box(id.to_string());
         assert_eq!(Identity::parse(&id.body()).ok(), Some(id));
@@ -61,6 +62,12 @@ struct Pair {
     ends: [Endpoint; 2],
     peer: [Option<PeerHandle>; 2],
     child: [Option<u32>; 2],
+    /// EAP requests so far.
+    asked: u8,
+    /// The ends of an EAP conversation have another key each.
+    spoilt: bool,
+    /// Where A is, as B sees it.
+    place: u8,
 }
 
 fn address(end: End) -> SocketAddr {
@@ -73,7 +80,12 @@ fn meta(of: End) -> Meta {
 
 impl Ends for Pair {
     fn input(&mut self, now: Instant, to: End, message: &[u8]) {
-        self.ends[to as usize].handle_input(now, meta(to), message);
+        let mut meta = meta(to);
+        if self.place > 0 {
+            let moved = if to == End::A { &mut meta.local } else { &mut meta.remote };
+            moved.set_ip(place(self.place).into());
+        }
+        self.ends[to as usize].handle_input(now, meta, message);
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -84,10 +96,11 @@ impl Ends for Pair {
         self.ends.iter().filter_map(Endpoint::poll_timeout).min()
     }
 
-    fn drain(&mut self, _now: Instant, out: &mut dyn FnMut(End, Vec<u8>)) {
+    fn drain(&mut self, now: Instant, out: &mut dyn FnMut(End, Vec<u8>)) {
         for end in [End::A, End::B] {
             let n = end as usize;
             while let Some(event) = self.ends[n].poll_event() {
+                self.eap(now, n, &event);
                 match event {
                     Event::PeerUp { peer, .. } => self.peer[n] = Some(peer),
                     Event::ChildUp { child, .. } => self.child[n] = Some(child.spi_in),
@@ -112,9 +125,44 @@ impl Ends for Pair {
             (1, Some(peer), _) => drop(black_box(endpoint.rekey_ike(now, peer))),
             (2, _, Some(spi)) => drop(black_box(endpoint.rekey_child(now, spi))),
             (3, _, Some(spi)) => endpoint.child_used(now, spi),
+            (5, Some(peer), _) => {
+                self.place = self.place.wrapping_add(1);
+                let (local, remote) = ((place(self.place), 4500).into(), (address(end.other()).ip(), 4500).into());
+                black_box(endpoint.move_local(now, peer, local, remote).is_ok());
+            }
             (4, Some(peer), _) => endpoint.peer_moved(now, peer, SocketAddr::from(([192, 0, 2, 9], 4500))),
             _ => initiate(endpoint, now, end),
         }
+    }
+}
+
+fn place(n: u8) -> std::net::Ipv4Addr {
+    [192, 0, 2, 1 + n % 100].into()
+}
+
+impl Pair {
+    /// The owners' share of EAP: three requests, and the end.
+    fn eap(&mut self, now: Instant, n: usize, event: &Event) {
+        let endpoint = &mut self.ends[n];
+        let key = |n: usize| Some(vec![u8::from(self.spoilt) * n as u8; 64].into());
+        let done = match event {
+            Event::EapStart { session, .. } => {
+                self.asked = 1;
+                endpoint.eap_request(now, *session, &[1, 0, 0, 5, 1])
+            }
+            Event::EapResponse { session, .. } if self.asked < 3 => {
+                self.asked += 1;
+                endpoint.eap_request(now, *session, &[1, self.asked, 0, 5, 13])
+            }
+            Event::EapResponse { session, .. } => {
+                let success = EapSuccess { identity: "a@example".to_owned(), msk: key(n), mutual: true };
+                endpoint.eap_success(now, *session, &[3, self.asked, 0, 4], success)
+            }
+            Event::EapRequest { peer, packet } if packet.first() == Some(&3) => endpoint.eap_key(now, *peer, key(n)),
+            Event::EapRequest { peer, .. } => endpoint.eap_response(now, *peer, &[2, 0, 0, 6, 13, 0]),
+            _ => Ok(()),
+        };
+        black_box(done.is_ok());
     }
 }
 
@@ -125,7 +173,7 @@ fn initiate(endpoint: &mut Endpoint, now: Instant, from: End) {
 
 fn config(of: End, choice: u8) -> Config {
     let id = |end| Identity::Fqdn(if end == End::A { "a.example" } else { "b.example" }.to_owned());
-    let entry = PadEntry {
+    let mut entry = PadEntry {
         name: "peer".to_owned(),
         remote: IdMatch::Exact(id(of.other())),
         remote_auth: RemoteAuth::psk(b"correct horse"),
@@ -137,9 +185,14 @@ fn config(of: End, choice: u8) -> Config {
         dpd_delay: Some(Duration::from_secs(60)),
         mlkem: choice & 1 != 0,
         force_encap: choice & 2 != 0,
-        mobike: true,
-        return_routability: true,
+        mobike: choice & 16 != 0,
+        return_routability: choice & 32 == 0,
     };
+    match of {
+        End::A if choice & 8 != 0 => entry.local_auth = LocalAuth::Eap,
+        End::B if choice & 8 != 0 => entry.remote_auth = RemoteAuth::Eap,
+        End::A | End::B => {}
+    }
     let mut config = Config { pad: vec![Arc::new(entry)], ..Config::default() };
     if choice & 4 != 0 {
         config.limits.cookie_threshold = 0;
@@ -147,7 +200,8 @@ fn config(of: End, choice: u8) -> Config {
     config
 }
 
-/// Both ends; the first octet chooses ML-KEM, UDP encapsulation and cookies. Gives what was sent.
+/// Both ends; the first octet chooses ML-KEM, UDP encapsulation, cookies, EAP, MOBIKE without and with COOKIE2, and two
+/// keys for EAP. Gives what was sent.
 pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
     let Some((choice, script)) = data.split_first() else { return Vec::new() };
     let now = Instant::now();
@@ -160,7 +214,8 @@ pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
         Endpoint::new(Arc::new(config(end, *choice)), super::rng(seed), Box::new(spis))
     };
     let ends = [endpoint(End::A, 6), endpoint(End::B, 7)];
-    let mut pair = Pair { ends, peer: [None; 2], child: [None; 2] };
+    let spoilt = choice & 64 != 0;
+    let mut pair = Pair { ends, peer: [None; 2], child: [None; 2], asked: 0, spoilt, place: 0 };
     initiate(&mut pair.ends[0], now, End::A);
     play(&mut pair, now, script)
 }

@@ -77,7 +77,7 @@ impl Endpoint {
         self.step(now, to, |sa, ctx| {
             if let State::Established(s) = &mut sa.state {
                 s.take_over(ctx.now);
-                s.inherit(&mut sa.base, estate);
+                s.inherit(&mut sa.base, ctx, estate);
                 s.pump(&mut sa.base, ctx);
             }
         });

@@ -154,7 +154,7 @@ impl Established {
             self.drop_awaited(base, ctx, |draft| draft.replaces(old));
         }
         let mut agreement = accepted.agree(spi_in);
-        agreement.follow(base.path(), self.home(base));
+        agreement.follow(&self.pad.child, base.path(), self.home(base));
         let draft = ChildDraft { peer, prf, agreement, replaces: old, seed };
         if suite.addke1.is_some() {
             self.await_followup(ctx, chain, Draft::Child(draft));

@@ -12,7 +12,7 @@
 
 use super::nat::Nat;
 use super::{Base, Ctx, Effect};
-use crate::config::{ChildPolicy, Mode, TsPattern};
+use crate::config::{ChildPolicy, Mode, TsAddress, TsPattern};
 use crate::crypto::{IkeKeys, Prf, child_keymat};
 use crate::error::Failure;
 use crate::event::{Child, ChildDownReason, ChildKey, Event, Meta, PeerHandle};
@@ -250,22 +250,29 @@ pub(crate) fn conclude(
     Ok(Agreement { spi_in, spi_out, suite, mode, tfc: takes_tfc(body), local_ts, remote_ts, initiator: true })
 }
 
-/// The ends of an SA have moved: in transport mode what named an outer address names the new one.
-pub(crate) fn follow(mode: Mode, ours: &mut [TrafficSelector], peers: &mut [TrafficSelector], from: Meta, to: Meta) {
-    let replace = |selectors: &mut [TrafficSelector], from: SocketAddr, to: SocketAddr| {
+/// The ends of an SA have moved: what the policy has name an outer address names the new one. In transport mode there
+/// are no other addresses.
+pub(crate) fn follow(
+    policy: &ChildPolicy,
+    ours: &mut [TrafficSelector],
+    peers: &mut [TrafficSelector],
+    from: Meta,
+    to: Meta,
+) {
+    let replace = |selectors: &mut [TrafficSelector], patterns: &[TsPattern], from: SocketAddr, to: SocketAddr| {
         let outer = (from.ip(), from.ip());
-        selectors.iter_mut().filter(|ts| ts.addresses == outer).for_each(|ts| ts.addresses = (to.ip(), to.ip()));
+        if policy.mode == Mode::Transport || patterns.iter().any(|p| p.addresses == TsAddress::Endpoint) {
+            selectors.iter_mut().filter(|ts| ts.addresses == outer).for_each(|ts| ts.addresses = (to.ip(), to.ip()));
+        }
     };
-    if mode == Mode::Transport {
-        replace(ours, from.local, to.local);
-        replace(peers, from.remote, to.remote);
-    }
+    replace(ours, &policy.local_ts, from.local, to.local);
+    replace(peers, &policy.remote_ts, from.remote, to.remote);
 }
 
 impl Agreement {
     /// As [`follow`].
-    pub fn follow(&mut self, from: Meta, to: Meta) {
-        follow(self.mode, &mut self.local_ts, &mut self.remote_ts, from, to);
+    pub fn follow(&mut self, policy: &ChildPolicy, from: Meta, to: Meta) {
+        follow(policy, &mut self.local_ts, &mut self.remote_ts, from, to);
     }
 
     /// Derives the keys (section 2.17: initiator to responder first, cipher before integrity), tells the owner and

@@ -209,7 +209,7 @@ impl Established {
         let proposals = self.esp_offers(with_ke);
         let RekeyChild { new, mode, path, .. } = rekey;
         let mut agreement = child::conclude(body, &self.pad.child, &proposals, path, nat, new, mode, with_ke)?;
-        agreement.follow(path, self.home(base));
+        agreement.follow(&self.pad.child, path, self.home(base));
         let shared = match (rekey.exchange, body.ke) {
             (Some((id, exchange)), Some(ke)) if ke.method == id && agreement.suite.ke == Some(id) => {
                 exchange.finish(ke.data).map_err(|_| Failure::Crypto("key exchange"))?
@@ -404,7 +404,7 @@ impl Established {
     pub fn move_into(&mut self, ctx: &mut Ctx<'_>, mut sa: Box<Sa>) {
         if let State::Established(new) = &mut sa.state {
             let path = sa.base.path();
-            new.inherit(&mut sa.base, self.hand_over(path));
+            new.inherit(&mut sa.base, ctx, self.hand_over(path));
             new.pump(&mut sa.base, ctx);
         }
         self.expires_at = Some(ctx.now + ctx.policy.config.timers.patience());

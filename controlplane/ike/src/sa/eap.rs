@@ -39,7 +39,7 @@ use subtle::ConstantTimeEq;
 /// EAP requests in one conversation.
 pub(super) const MAX_ROUNDS: u8 = 64;
 /// A first IKE_AUTH request that is longer is not kept.
-const MAX_FIRST: usize = 16_384;
+const MAX_FIRST: usize = 8192;
 /// The whole conversation may take so many times as long as one round.
 const MAX_DURATION: u32 = 10;
 

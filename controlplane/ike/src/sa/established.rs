@@ -105,7 +105,7 @@ pub(crate) struct Established {
     pub tasks: VecDeque<Task>,
     /// The last authentic message of the peer, or packet on one of its child SAs.
     pub last_heard: Instant,
-    pub keepalive_at: Option<Instant>,
+    keepalive_at: Option<Instant>,
     pub rekey_at: Option<Instant>,
     pub expires_at: Option<Instant>,
     /// Another IKE SA carries, or will carry, the child SAs; the end of this one is no event.
@@ -153,6 +153,13 @@ impl Established {
             check: None,
             seen_as: None,
         }
+    }
+
+    /// There are these NATs now.
+    pub fn behind(&mut self, ctx: &Ctx<'_>, nat: Nat) {
+        let keepalive = ctx.policy.config.timers.keepalive;
+        self.channel.nat = nat;
+        self.keepalive_at = nat.local.then(|| self.keepalive_at.unwrap_or(ctx.now + keepalive));
     }
 
     /// It is the peer's current IKE SA now.
@@ -386,10 +393,10 @@ impl Established {
     }
 
     /// Takes over what its predecessor left.
-    pub fn inherit(&mut self, base: &mut Base, estate: Estate) {
+    pub fn inherit(&mut self, base: &mut Base, ctx: &Ctx<'_>, estate: Estate) {
         (base.local, base.remote) = (estate.path.local, estate.path.remote);
         self.check = estate.check;
-        self.channel.nat = estate.nat;
+        self.behind(ctx, estate.nat);
         self.children.extend(estate.children);
         self.unmade.extend(estate.unmade);
         self.tasks.extend(estate.tasks);

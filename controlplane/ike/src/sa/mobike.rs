@@ -14,8 +14,8 @@
 //! not answered for a while we ask at both places. An answer from the old one says that nobody has moved; one from the
 //! new one proves nothing then, and we ask again.
 //!
-//! RFC 4555 speaks of tunnel mode. In transport mode the selectors name the outer addresses; those that named the old
-//! one name the new one ([`super::child::follow`]).
+//! RFC 4555 speaks of tunnel mode. In transport mode the selectors name the outer addresses, and follow them
+//! ([`super::child::follow`]), as they do with other implementations.
 
 use super::established::{Established, Request, Task};
 use super::nat::Nat;
@@ -26,6 +26,7 @@ use crate::message::{Body, ExchangeType};
 use crate::payload::Builder;
 use crate::payload::notify::NotifyType;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
@@ -94,14 +95,13 @@ impl Established {
         let (to, encap) = (base.path(), nat.any());
         let changed = from != to || encap != self.channel.nat.any();
         self.check = None;
-        self.channel.nat = nat;
-        let keepalive = ctx.policy.config.timers.keepalive;
-        self.keepalive_at = nat.local.then(|| self.keepalive_at.unwrap_or(ctx.now + keepalive));
+        self.behind(ctx, nat);
+        let pad = Arc::clone(&self.pad);
         for child in &mut self.children {
-            child::follow(child.mode, &mut child.local_ts, &mut child.remote_ts, from, to);
+            child::follow(&pad.child, &mut child.local_ts, &mut child.remote_ts, from, to);
         }
         for agreement in self.agreements() {
-            agreement.follow(from, to);
+            agreement.follow(&pad.child, from, to);
         }
         if let (true, Some(peer)) = (changed && !self.superseded, base.peer) {
             ctx.events.push_back(Event::PeerMoved { peer, local: to.local, remote: to.remote, encap });

@@ -328,6 +328,35 @@ fn another_family_is_refused() {
 }
 
 #[test]
+fn selectors_of_a_tunnel_stay_unless_they_name_the_outer_address() {
+    let range =
+        |a: [u8; 4]| TsPattern { protocol: 0, ports: (0, 65535), addresses: TsAddress::Range(a.into(), a.into()) };
+    let endpoint = TsPattern { protocol: 0, ports: (0, 65535), addresses: TsAddress::Endpoint };
+    for (pattern, before, after) in
+        [(range([10, 0, 0, 2]), [10, 0, 0, 2], [10, 0, 0, 2]), (endpoint, [10, 0, 0, 2], NEW)]
+    {
+        let mut net = mobile(|side, e| {
+            e.child.mode = Mode::Tunnel;
+            let inner = range([172, 16, 0, 1]);
+            (e.child.local_ts, e.child.remote_ts) =
+                if side == A { (vec![pattern], vec![inner]) } else { (vec![inner], vec![pattern]) };
+        })
+        .up();
+        let host = |a: [u8; 4]| [TrafficSelector::host(0, (0, 65535), a.into())];
+        assert_eq!(net.sides[B].child().remote_ts, host(before));
+        net.move_to(NEW);
+        net.run(5);
+        for side in [A, B] {
+            rekey_child(&mut net, side);
+            net.run(5);
+            together(&net, at(NEW), false);
+            assert_eq!(net.sides[B].child().remote_ts, host(after));
+            assert_eq!(net.sides[A].child().remote_ts, host([172, 16, 0, 1]));
+        }
+    }
+}
+
+#[test]
 fn whoever_moves_out_of_reach_is_given_up() {
     let mut net = mobile(|_, _| ()).up();
     net.move_to(NEW);
