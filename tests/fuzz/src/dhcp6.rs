@@ -117,7 +117,6 @@ pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
         address: choice & 4 != 0,
         length: (choice & 2 != 0).then_some(56),
         rapid_commit: choice & 1 != 0,
-        address: choice & 4 != 0,
     };
     let mut pair =
         Pair { client: Client::new(client, super::rng(3)), server: Server::new(config), replies: Vec::new() };
