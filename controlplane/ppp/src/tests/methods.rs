@@ -264,16 +264,22 @@ fn mschap_is_not_accepted_without_the_proof() {
     assert_eq!(l.phase(), Phase::Terminate);
 }
 
-/// Opens LCP with a peer that demands `option` of us, and returns our challenge or Request.
-fn reflected(option: &[u8], method: AuthMethod) -> (Link, Vec<u8>) {
+/// Opens LCP with a peer that demands `option` of us.
+fn demanded(option: &[u8], config: Config) -> Link {
     let now = Instant::now();
-    let mut l = link(now, 1, Config { credentials: credentials("x", &[method]), ..demanding(&[method]) });
+    let mut l = link(now, 1, config);
     let mut ours = demand_of(&mut l, now);
     ours[2] = code::CONFIGURE_ACK;
     l.handle_input(now, &ours);
     let request = Packet { code: 1, id: 1, data: option }.frame(protocol::LCP);
     l.handle_input(now, &request);
     assert_eq!(l.poll_transmit().unwrap()[2], code::CONFIGURE_ACK);
+    l
+}
+
+/// Mutual: the link, and our own challenge or Request.
+fn reflected(option: &[u8], method: AuthMethod) -> (Link, Vec<u8>) {
+    let mut l = demanded(option, Config { credentials: credentials("x", &[method]), ..demanding(&[method]) });
     let challenge = l.poll_transmit().unwrap();
     (l, challenge)
 }
@@ -391,5 +397,27 @@ fn a_lost_success_is_made_up_for() {
         sim.wire.retain(|(.., f)| f[..3] != hex!("c22703"));
         assert_eq!(sim.run(Duration::from_secs(20), Sim::both_up), through);
         assert_eq!(sim.ends[1].has(|e| *e == Event::Authenticated), through);
+    }
+}
+
+proptest! {
+    /// No authenticator gets past us by chance, and none makes us panic.
+    #[test]
+    fn garbage_for_a_client(in_eap: bool, frames in prop::collection::vec(
+        (1..5u8, 0..3u8, prop::sample::select(vec![1u8, 2, 3, 26, 254, 16]), 0..5u8, prop::collection::vec(any::<u8>(), 0..60)), 0..40)) {
+        let now = Instant::now();
+        let (option, number, method) = match in_eap {
+            true => (&hex!("0304c227")[..], protocol::EAP, Eap),
+            false => (&hex!("0305c22381")[..], protocol::CHAP, MsChapV2),
+        };
+        let mut l = demanded(option, Config { credentials: credentials("x", &[method]), ..Config::default() });
+        for (code, id, kind, op, rest) in frames {
+            let data = [&[kind, op][..], &rest].concat();
+            l.handle_input(now, &Packet { code, id, data: &data }.frame(number));
+            while l.poll_transmit().is_some() {}
+        }
+        while let Some(event) = l.poll_event() {
+            prop_assert!(matches!(event, Event::Down(_)));
+        }
     }
 }
