@@ -117,7 +117,8 @@ fn entry(
         dpd_delay: Some(k.dpd),
         mlkem: k.mlkem,
         force_encap: false,
-        mobike: peer.mobike,
+        // A softwire is a pair of addresses: an AFBR does not move.
+        mobike: peer.mobike && peer.softwire.is_none() && !peer.bgp,
         return_routability: true,
     })
 }

@@ -178,9 +178,10 @@ fn ike(c: &Config, p: &mut Problems) {
         if !names.insert(&peer.name) {
             p.add(format!("{path}.name"), format!("\"{}\" is taken by another peer", peer.name));
         }
-        // One AFBR may have several entries, each for another identity of ours.
+        // One AFBR may have several entries, each for another identity of ours; EAP shows itself in the first request.
         let own = peer.softwire.as_deref().and_then(|f| c.mesh.profile(f)).and_then(|f| f.identity.as_ref());
-        if !ids.insert((&peer.id, own)) {
+        let eap = peer.auth == PeerAuth::Eap;
+        if !ids.insert((&peer.id, own, eap)) {
             p.add(format!("{path}.id"), format!("\"{}\" is the identity of another peer", peer.id));
         }
         match peer.auth {
