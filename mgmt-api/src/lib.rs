@@ -243,6 +243,7 @@ pub(crate) mod tests {
                     Query::Subscribers(to) => drop(to.send(vec![])),
                     Query::Disconnect(who, to) => drop(to.send(who == "alice")),
                     Query::Rtr(to) => drop(to.send(vec![cache()])),
+                    Query::Radius(to) => drop(to.send(radius::tests::info())),
                     Query::Bfd(to) => drop(to.send(vec![session()])),
                     Query::RekeyChild(spi, to) => drop(to.send(spi == 0x1234_abcd)),
                     Query::Counters(to) => {

@@ -51,3 +51,47 @@ pub(crate) fn metrics(registry: &mut Registry, radius: &RadiusInfo) {
     taken.inc_by(radius.records_taken);
     registry.register("accounting_records_taken", "Accounting records that a server has taken", taken);
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use controlplane::northbound::RadiusServerInfo;
+
+    pub(crate) fn info() -> RadiusInfo {
+        RadiusInfo {
+            servers: vec![RadiusServerInfo {
+                name: "r1".into(),
+                purpose: "authentication",
+                address: "10.9.0.2:1812".parse().unwrap(),
+                transport: "udp",
+                priority: 1,
+                alive: true,
+                in_flight: 3,
+                links: 1,
+                counters: [("replies".to_owned(), 8)].into(),
+            }],
+            waiting: 3,
+            records_pending: 5,
+            records_taken: 6,
+            dynamic_discards: [("replayed".to_owned(), 2)].into(),
+        }
+    }
+
+    #[test]
+    fn metrics_of_servers_records_and_requests() {
+        let mut registry = Registry::with_prefix("softwire");
+        metrics(&mut registry, &info());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "softwire_radius_server_up{server=\"r1\",purpose=\"authentication\"} 1",
+            "softwire_radius_server_in_flight{server=\"r1\",purpose=\"authentication\"} 3",
+            "softwire_radius_server_events_total{server=\"r1\",purpose=\"authentication\",event=\"replies\"} 8",
+            "softwire_radius_dynamic_discards_total{reason=\"replayed\"} 2",
+            "softwire_accounting_records_pending 5",
+            "softwire_accounting_records_taken_total 6",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

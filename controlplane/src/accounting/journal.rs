@@ -85,7 +85,7 @@ impl FromStr for Line {
         let words: Vec<&str> = line.split(' ').collect();
         match *words.as_slice() {
             ["+", number, kind, session, record] => Ok(Self::Add {
-                number: number.parse().map_err(|_| NotALine)?,
+                number: self::number(number)?,
                 kind: match kind {
                     "start" => Kind::Start,
                     "interim" => Kind::Interim,
@@ -95,13 +95,18 @@ impl FromStr for Line {
                 session: session.into(),
                 record: list(record)?,
             }),
-            ["-", number] => number.parse().map(Self::Taken).map_err(|_| NotALine),
+            ["-", number] => self::number(number).map(Self::Taken),
             ["=", session, at, about] => {
                 Ok(Self::Open { session: session.into(), at: at.parse().map_err(|_| NotALine)?, about: list(about)? })
             }
             _ => Err(NotALine),
         }
     }
+}
+
+/// Numbers are counted up from 1: one beyond half of what there are was never written by us.
+fn number(text: &str) -> Result<u64, NotALine> {
+    text.parse().ok().filter(|n| *n <= u64::MAX / 2).ok_or(NotALine)
 }
 
 fn list(hex: &str) -> Result<AttributeList, NotALine> {

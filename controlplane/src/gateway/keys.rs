@@ -1,6 +1,7 @@
 //! IKE's events: authenticated peers, child SAs, lifetimes, moves.
 
 use super::{Gateway, Later};
+use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::peer::Peer;
 use dataplane_api::{PeerId, Spi, TableOp};
@@ -90,6 +91,9 @@ impl Gateway {
                 tracing::info!(peer = peer.0.get(), ?reason, "IKE SA down");
                 self.close_after.retain(|_, p| *p != id);
                 self.mesh_lost(now, id);
+                for s in self.subscribers.values_mut().filter(|s| s.session.peer == Some(id)) {
+                    s.ends(cause(&reason), format!("IKE: {reason:?}"));
+                }
                 // H47: L2TP is told; without SAs nothing can be said to the peer any more.
                 self.l2tp.close_binding(now, peer.0);
                 while let Some(event) = self.l2tp.poll_event() {
@@ -119,6 +123,18 @@ impl Gateway {
                 self.audit.push_back(r);
             }
         }
+    }
+}
+
+fn cause(reason: &ike::DownReason) -> Cause {
+    use ike::DownReason::*;
+    match reason {
+        Deleted => Cause::UserRequest,
+        Closed => Cause::NasRequest,
+        Dead => Cause::LostCarrier,
+        Revoked => Cause::AdminReset,
+        Replaced(_) => Cause::PortPreempted,
+        Expired | Failed(_) => Cause::NasError,
     }
 }
 
