@@ -1,9 +1,9 @@
 //! Where a softwire is born: an L2TP session of an authenticated peer becomes a subscriber.
 //!
 //! ```text
-//!  Lcp ──LinkUp──► Authorizing ──Accept──► Network ──IPCP/IPV6CP──► Open
-//!   │  (AuthRequest ► AAA, before LinkUp)     │                       │
-//!   └─────────────── Down ◄───────────────────┴───────────────────────┘
+//!  Tunnel ──ICCN──► Lcp ──LinkUp──► Authorizing ──Accept──► Network ──IPCP/IPV6CP──► Open
+//!   │                │  (AuthRequest ► AAA, before LinkUp)     │                       │
+//!   └────────────────┴────────────── Down ◄────────────────────┴───────────────────────┘
 //! ```
 //!
 //! The session is in the data plane from its first moment, so that PPP's own packets reach us, but closed: no inner
@@ -25,6 +25,8 @@ use std::time::Instant;
 /// How far a softwire has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// The call is accepted, and not connected yet.
+    Tunnel,
     /// LCP and authentication.
     Lcp,
     /// The link is up, AAA is asked (anonymous), or addresses are being assigned.
@@ -41,6 +43,7 @@ impl State {
     /// As status shows it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Tunnel => "tunnel",
             Self::Lcp => "lcp",
             Self::Authorizing => "authorizing",
             Self::Network => "network",
@@ -158,6 +161,40 @@ fn claim(pools: &mut Allocator, attribute: Kind, prefix: IpPrefix, holder: Holde
     }
 }
 
+/// Who answers DHCPv6 on a link.
+pub enum Dhcp6 {
+    /// We do.
+    Server(dhcp6::Server),
+    /// A server elsewhere.
+    Relay(dhcp6::Relay),
+}
+
+impl Dhcp6 {
+    /// When a lifetime ends.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Server(server) => server.poll_timeout(),
+            Self::Relay(relay) => relay.poll_timeout(),
+        }
+    }
+
+    /// Lets go of what has expired.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Server(server) => server.handle_timeout(now),
+            Self::Relay(relay) => relay.handle_timeout(now),
+        }
+    }
+
+    /// What was given or has ended.
+    pub fn poll_event(&mut self) -> Option<dhcp6::ServerEvent> {
+        match self {
+            Self::Server(server) => server.poll_event(),
+            Self::Relay(relay) => relay.poll_event(),
+        }
+    }
+}
+
 /// A subscriber's record: it joins IKE identity, L2TP ids, PPP user, outer and inner addresses (H23).
 pub struct Subscriber {
     /// Our L2TP ids.
@@ -170,8 +207,8 @@ pub struct Subscriber {
     pub state: State,
     /// PPP.
     pub link: ppp::Link,
-    /// DHCPv6 server of this link, once IPv6 is up.
-    pub dhcp6: Option<dhcp6::Server>,
+    /// DHCPv6 of this link, once IPv6 is up.
+    pub dhcp6: Option<Dhcp6>,
     /// PPP user name; empty when anonymous or not known yet.
     pub user: String,
     /// Who it must be, because IKE has authenticated it already (H23).

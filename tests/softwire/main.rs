@@ -117,6 +117,16 @@ fn a_softwire_comes_up_carries_traffic_and_goes_down_in_order() {
     assert!(f.audit.iter().any(|r| r.verb == Verb::Teardown));
 }
 
+// What a peer says in PPP right behind its ICCN is heard: no restart timer of LCP runs out on a good link.
+#[test]
+fn a_softwire_comes_up_without_waiting_for_a_timer() {
+    let mut f = Fabric::new(&yaml(1, ""), 0.0);
+    f.add(client(0));
+    let opens = |f: &Fabric| f.clients[0].events.iter().any(|e| matches!(e, Event::Ipv4(..)));
+    assert!(f.run(SECOND, opens), "{:?} {:?}", f.clients[0].events, f.drops());
+    assert_eq!(f.drops().get("session_unknown"), None);
+}
+
 // H18: a source outside the subscriber's addresses is dropped; H12: nothing passes before the network layer opens.
 #[test]
 fn a_spoofed_source_is_dropped() {

@@ -231,3 +231,81 @@ fn without_an_answer_nobody_gets_in() {
     let reject = f.audit.iter().find(|r| r.verb == Verb::Reject).unwrap();
     assert_eq!(reject.reason, "no RADIUS server answers");
 }
+
+// PPP by every method of the initiator's, checked by the embedded file; MS-CHAPv2 proves the gateway, too.
+#[test]
+fn the_embedded_file_does_mschapv2() {
+    for (secret, accepted) in [("secret-0", true), ("wrong", false)] {
+        let text = yaml(1, "").replace("local_ipv4: 10.99.0.1", "local_ipv4: 10.99.0.1, authenticate: [mschapv2]");
+        let mut f = Fabric::new(&text, 0.0);
+        let mut c = client(0);
+        c.ppp.credentials = Some(ppp::Credentials {
+            name: b"u0".to_vec(),
+            secret: ppp::Secret::new(secret.as_bytes()),
+            methods: vec![ppp::AuthMethod::MsChapV2],
+        });
+        f.add(c);
+        assert!(f.run(30 * SECOND, |f| complete(f, 0) || dead(f, 0).is_some()));
+        assert_eq!(complete(&f, 0), accepted, "{:?}", f.clients[0].events);
+    }
+}
+
+/// A DHCPv6 server elsewhere: unwraps, answers for each session with a prefix of its own, and wraps again.
+struct Elsewhere(std::collections::HashMap<Vec<u8>, dhcp6::Server>);
+
+impl Elsewhere {
+    fn answer(&mut self, now: std::time::Instant, forward: &[u8]) -> Vec<u8> {
+        let mut rest = &forward[34..];
+        let (mut id, mut inner) = (Vec::new(), Vec::new());
+        while let [c0, c1, l0, l1, tail @ ..] = rest {
+            let (value, after) = tail.split_at(usize::from(u16::from_be_bytes([*l0, *l1])));
+            match u16::from_be_bytes([*c0, *c1]) {
+                9 => inner = value.to_vec(),
+                18 => id = value.to_vec(),
+                _ => {}
+            }
+            rest = after;
+        }
+        let n = self.0.len() as u128;
+        let server = self.0.entry(id.clone()).or_insert_with(|| {
+            let prefix = Ipv6Addr::from(0x2001_0db8_eeee_0000_u128 << 64 | n << 72);
+            dhcp6::Server::new(dhcp6::ServerConfig {
+                duid: dhcp6::Duid::enterprise(32473, b"elsewhere"),
+                prefixes: dhcp6::Prefix::new(prefix, 56).into_iter().collect(),
+                addresses: Vec::new(),
+                preferred: 3600,
+                valid: 7200,
+                dns: Vec::new(),
+            })
+        });
+        let reply = server.handle_input(now, &inner).unwrap();
+        let option = |code: u8, value: &[u8]| [&[0, code][..], &(value.len() as u16).to_be_bytes(), value].concat();
+        [&[13][..], &forward[1..34], &option(18, &id), &option(9, &reply)].concat()
+    }
+}
+
+#[test]
+fn a_dhcpv6_server_elsewhere_delegates_and_we_route() {
+    let text = yaml(2, "").replace("ppp: {", "dhcp6: { relay: [\"2001:db8:c::547\"] }\nppp: {");
+    let mut f = Fabric::new(&text, 0.0);
+    let mut server = Elsewhere(std::collections::HashMap::new());
+    for i in 0..2 {
+        f.add(client(i));
+    }
+    for _ in 0..300 {
+        f.run(SECOND / 10, |_| false);
+        while let Some(forward) = f.gateway.poll_relayed() {
+            let reply = server.answer(f.now, &forward);
+            f.gateway.relay_input(f.now, &reply);
+            // Again, and for nobody: nothing comes of it.
+            f.gateway.relay_input(f.now, &reply);
+            f.gateway.relay_input(f.now, &[&reply[..30], &[0; 9]].concat());
+        }
+    }
+    assert!((0..2).all(|i| complete(&f, i)), "{:?}", f.clients[0].events);
+    let routed: Vec<_> = ["2001:db8:eeee::/56", "2001:db8:eeee:100::/56"].iter().map(|p| f.routes[*p]).collect();
+    assert_ne!(routed[0], routed[1]);
+    f.clients[0].initiator.close(f.now);
+    f.run(30 * SECOND, |f| f.sessions.len() == 1);
+    assert_eq!(f.routes.keys().filter(|p| p.starts_with("2001:db8:eeee")).count(), 1);
+}

@@ -549,7 +549,8 @@ impl Initiator {
                 self.session =
                     Some(Session { id: up.id, peer_tunnel: up.peer_tunnel, peer_session: up.peer_session, link });
             }
-            l2tp::Event::Moved { .. } => {}
+            // We take no calls.
+            l2tp::Event::SessionOffered(_) | l2tp::Event::Moved { .. } => {}
             l2tp::Event::SessionDown { .. } => {
                 self.session = None;
                 self.network.down();

@@ -42,7 +42,7 @@ pub use filter::Filter;
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use mesh::Mesh;
 pub use secret::Secret;
-pub use service::{Api, AuthMethod, L2tp, PoolSet, Pools, Ppp, Subscriber};
+pub use service::{Api, AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
 pub use validate::Problem;
 
 use dataplane_api::Zone;
@@ -88,6 +88,9 @@ pub struct Config {
     /// Who says whether a subscriber is who it claims to be: RADIUS, accounting.
     #[serde(default)]
     pub aaa: Aaa,
+    /// DHCPv6.
+    #[serde(default)]
+    pub dhcp6: Dhcp6,
     /// Access lists for subscribers.
     #[serde(default)]
     pub filters: Vec<Filter>,

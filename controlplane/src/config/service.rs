@@ -4,7 +4,7 @@ use super::{Secret, span};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// L2TP (RFC 2661, RFC 5571).
@@ -136,6 +136,15 @@ impl Pools {
         let named = self.named.iter().map(|(name, set)| (name.as_str(), set.clone()));
         std::iter::once(("", default)).chain(named)
     }
+}
+
+/// DHCPv6 (RFC 8415).
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dhcp6 {
+    /// Servers elsewhere that subscribers' messages are relayed to; without any, we answer ourselves, with what AAA and the
+    /// pools give.
+    pub relay: Vec<Ipv6Addr>,
 }
 
 /// One subscriber of the embedded file.

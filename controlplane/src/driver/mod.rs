@@ -5,6 +5,7 @@
 //! polled every millisecond; the protocols behind them count in tens of milliseconds.
 
 mod bgp;
+mod dhcp6;
 mod host;
 mod host_routes;
 mod protection;
@@ -50,6 +51,7 @@ pub struct Driver {
     bgp: bgp::Connections,
     rtr: rtr::Caches,
     radius: radius::Servers,
+    dhcp6: dhcp6::Servers,
     stop: watch::Receiver<bool>,
 }
 
@@ -68,7 +70,8 @@ impl Driver {
         let bgp = bgp::Connections::new(Instant::now(), config, &mut gateway)?;
         let rtr = rtr::Caches::new(config)?;
         let radius = radius::Servers::new(Instant::now(), config, &mut gateway).await?;
-        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, rtr, radius, stop })
+        let dhcp6 = dhcp6::Servers::new(config).await?;
+        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, rtr, radius, dhcp6, stop })
     }
 
     /// Runs until told to stop, then ends the softwires in order.
@@ -82,6 +85,7 @@ impl Driver {
                 Some(event) = self.bgp.next() => self.bgp.handle(Instant::now(), event, &mut self.gateway),
                 Some(event) = self.rtr.next() => self.rtr.handle(Instant::now(), event, &mut self.gateway),
                 Some(event) = self.radius.next() => self.radius.handle(Instant::now(), event, &mut self.gateway),
+                Some(message) = self.dhcp6.next() => self.gateway.relay_input(Instant::now(), &message),
                 Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
                 Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
@@ -98,6 +102,7 @@ impl Driver {
             }
             self.bgp.act(now, &mut self.gateway);
             self.radius.act(now, &mut self.gateway);
+            self.dhcp6.act(&mut self.gateway);
             self.flush();
             while let Some((port, address)) = self.gateway.poll_unresolved() {
                 self.host.resolve(port, address).await;

@@ -120,6 +120,7 @@ pub struct Gateway {
     // IKE SAs to be deleted once the peer's tunnel is down (H47).
     close_after: HashMap<SessionId, PeerId>,
     unresolved: VecDeque<(PortId, IpAddr)>,
+    relayed: VecDeque<Vec<u8>>,
     audit: VecDeque<Record>,
     control: ControlCounters,
     fib: Option<Arc<FibCounters>>,
@@ -185,6 +186,7 @@ impl Gateway {
             later_key: 0,
             close_after: HashMap::new(),
             unresolved: VecDeque::new(),
+            relayed: VecDeque::new(),
             audit: VecDeque::new(),
             control: ControlCounters::default(),
             fib: None,

@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::accounting::{Cause, Status, Subject};
 use crate::audit::Verb;
 use crate::meter::{Due, Meter};
-use crate::subscriber::Subscriber;
+use crate::subscriber::{State, Subscriber};
 use dataplane_api::{OpSeq, SessionId};
 use rand::RngExt;
 use std::sync::atomic::Ordering::Acquire;
@@ -116,8 +116,10 @@ impl Gateway {
         let ready: Vec<Final> = self.finals.extract_if(.., done).collect();
         for Final { subscriber: s, ended, free, .. } in ready {
             let (cause, why) = s.ending.clone().unwrap_or((Cause::NasError, String::new()));
-            let record = self.audit_record(&s, Verb::Teardown, &why, ended);
-            self.audit.push_back(record);
+            if s.state != State::Tunnel {
+                let record = self.audit_record(&s, Verb::Teardown, &why, ended);
+                self.audit.push_back(record);
+            }
             if s.accounted {
                 self.account(ended, &s, Status::Stop, Some(cause));
                 if self.config.aaa.accounting.tunnels {

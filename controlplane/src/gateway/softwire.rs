@@ -8,7 +8,7 @@ use crate::config::ike::PppPolicy;
 use crate::config::{AuthMethod, Config, PoolSet, Protection};
 use crate::meter::Meter;
 use crate::peer::ppp_mtu;
-use crate::subscriber::{Leases, State, Subscriber};
+use crate::subscriber::{Dhcp6, Leases, State, Subscriber};
 use dataplane_api::{
     Inject, InnerAddresses, IpPrefix, NextHop, OuterPath, PeerId, Rates, Session, SessionId, SnapshotOp, TableOp,
 };
@@ -34,6 +34,7 @@ pub(super) fn l2tp_config(c: &Config) -> l2tp::Config {
 impl Gateway {
     pub(super) fn l2tp_event(&mut self, now: Instant, event: l2tp::Event) {
         match event {
+            l2tp::Event::SessionOffered(offer) => self.session_offered(now, &offer),
             l2tp::Event::SessionUp(up) => self.session_up(now, &up),
             l2tp::Event::SessionDown { id, reason } => {
                 let dead = reason.cause == l2tp::Cause::Timeout;
@@ -57,6 +58,19 @@ impl Gateway {
     }
 
     fn session_up(&mut self, now: Instant, up: &l2tp::SessionUp) {
+        let id = SessionId(up.id);
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        s.state = State::Lcp;
+        s.since = now;
+        s.session.sequencing = up.sequencing;
+        self.program.op(s.worker, TableOp::SessionSet(s.session));
+        s.link.open(now);
+        self.pump_link(now, id);
+    }
+
+    // In the data plane before the peer may speak PPP: its first words would be lost otherwise, and said again after
+    // seconds only.
+    fn session_offered(&mut self, now: Instant, up: &l2tp::SessionUp) {
         let id = SessionId(up.id);
         let Some(slot) = id.slot() else { return };
         let Some(listener) = self.config.listener(up.local.ip()).cloned() else { return };
@@ -114,13 +128,12 @@ impl Gateway {
             rate: Rates::default(),
             filter: None,
         };
-        let mut link = ppp::Link::new(now, config, Box::new(StdRng::from_rng(&mut self.rng)));
-        link.open(now);
+        let link = ppp::Link::new(now, config, Box::new(StdRng::from_rng(&mut self.rng)));
         let subscriber = Subscriber {
             id,
             worker: slot.worker(),
             session,
-            state: State::Lcp,
+            state: State::Tunnel,
             link,
             dhcp6: None,
             user: skip.as_ref().map_or_else(String::new, |a| a.user.clone()),
@@ -142,7 +155,6 @@ impl Gateway {
         };
         self.program.op(slot.worker(), TableOp::SessionAdd(session));
         self.subscribers.insert(id, subscriber);
-        self.pump_link(now, id);
     }
 
     // Nothing passes any more; the tunnel itself may still have to be closed.
@@ -196,7 +208,7 @@ impl Gateway {
         while let Some(frame) = s.link.poll_transmit() {
             self.program.inject(s.worker, Inject::Ppp(id), frame);
         }
-        let dhcp6 = s.dhcp6.as_ref().and_then(dhcp6::Server::poll_timeout);
+        let dhcp6 = s.dhcp6.as_ref().and_then(Dhcp6::poll_timeout);
         let meter = s.meter.as_ref().and_then(Meter::poll_timeout);
         let due = [s.link.poll_timeout(), s.advertise.map(|a| a.0), dhcp6, meter].into_iter().flatten().min();
         if due != s.wakes {
@@ -346,8 +358,11 @@ impl Gateway {
     /// Ends a softwire in order: PPP, L2TP, then (H47) the IKE SA.
     pub(super) fn disconnect(&mut self, now: Instant, id: SessionId, cause: Cause, why: &str) {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
-        s.state = State::Closing;
         s.ends(cause, why);
+        if s.state == State::Tunnel {
+            return self.l2tp.close(now, id.0, l2tp::DownReason::local(1, why));
+        }
+        s.state = State::Closing;
         if let Some(peer) = s.session.peer {
             self.close_after.insert(id, peer);
         }

@@ -54,10 +54,13 @@ pub struct SessionUp {
 /// What the caller must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// A peer's call is accepted (ICRP): what it says in PPP may come right behind its ICCN, before that has been looked at.
+    /// Then comes `SessionUp` or `SessionDown`.
+    SessionOffered(SessionUp),
     /// PPP may flow.
     SessionUp(SessionUp),
-    /// A session that was up carries nothing any more; its ids and SAs are still needed to close the tunnel. Comes
-    /// before every `Down` of a session that was up.
+    /// A session that was up, or offered, carries nothing any more; its ids and SAs are still needed to close the tunnel.
+    /// Comes before every `Down` of such a session.
     SessionDown {
         /// Which.
         id: u32,

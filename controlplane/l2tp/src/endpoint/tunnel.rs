@@ -44,6 +44,8 @@ pub(super) struct Tunnel {
     pub stopped_at: Option<Instant>,
     /// The session is up and reported so.
     pub up: bool,
+    /// It is reported to be on its way up.
+    offered: bool,
     /// Nothing of it is to be kept.
     pub gone: bool,
     secret: Option<Secret>,
@@ -90,6 +92,7 @@ impl Tunnel {
             down_after_ack: None,
             stopped_at: None,
             up: false,
+            offered: false,
             gone: false,
             secret,
             challenge: None,
@@ -390,6 +393,8 @@ impl Tunnel {
             session::Action::Reply => {
                 self.peer_session = peer_session;
                 self.send(peer_session, MessageType::Icrp, Avps { assigned_session, ..Avps::default() });
+                self.offered = true;
+                (cx.events)(Event::SessionOffered(self.session_report()));
             }
             session::Action::Connect => {
                 self.peer_session = peer_session;
@@ -490,7 +495,11 @@ impl Tunnel {
     fn session_up(&mut self, cx: &mut Context<'_>) {
         self.up = true;
         cx.stats.sessions += 1;
-        (cx.events)(Event::SessionUp(SessionUp {
+        (cx.events)(Event::SessionUp(self.session_report()));
+    }
+
+    fn session_report(&self) -> SessionUp {
+        SessionUp {
             id: self.id,
             peer_tunnel: self.peer_tunnel,
             peer_session: self.peer_session,
@@ -499,12 +508,12 @@ impl Tunnel {
             local: self.local,
             remote: self.remote,
             binding: self.binding,
-        }));
+        }
     }
 
     fn session_down(&mut self, cx: &mut Context<'_>) {
         self.session = session::State::Closed;
-        if std::mem::take(&mut self.up) {
+        if std::mem::take(&mut self.up) | std::mem::take(&mut self.offered) {
             (cx.events)(Event::SessionDown { id: self.id, reason: self.reason() });
         }
     }
