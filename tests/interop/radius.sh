@@ -240,6 +240,7 @@ aaa:
   accounting: { interim: 60s, journal: $STATE/journal, checkpoint: 1s }
   dynamic: { listen: ["$NAS4:3799"], clients: [{ address: $R1, secret: $COA_SECRET }] }
   ${AAA_MORE:-}
+${ROUTES:-}
 filters: [{ name: web, rules: [{ action: permit, direction: up, protocol: tcp, ports: 80 }, { action: permit, direction: down, protocol: tcp }, { action: deny }] }]
 Y
 }
@@ -254,3 +255,24 @@ dynamic() {
     in_ns "$AAA" radclient -x -D "$STATE/dictionary" -r1 -t3 "$NAS4:3799" "$kind" "$COA_SECRET" 2>&1
 }
 answers() { local want=$1; shift; dynamic "$@" | tee "$STATE/answer" | grep -q "Received $want" || { cat "$STATE/answer"; return 1; }; }
+# many_sources: a customer with 198.18.0.0/16, and a gateway that takes L2TP from it without IPsec, for many logins (lac.py)
+many_sources() {
+  customer; ip -n "$CUST" route add local 198.18.0.0/16 dev lo
+  export ACCESS_ZONE=trusted LISTENER=", protection: none" ROUTES='routes: [{ to: 198.18.0.0/16, via: [192.0.2.20], port: access }]'
+}
+# logins NAME USERS-FILE PARALLEL: begins them; `answers_are` waits for their outcome, `leave` ends them
+logins() { spawn "$1" "$CUST" /usr/bin/python3 "$INTEROP/lac.py" "$GW4" 198.18.0.0/16 "$2" "$3" 60; }
+answers_are() { # NAME ACCEPTED REJECTED
+  check "$2 accepted, $3 rejected, none lost" eval "waits 70 grep -q ' sessions: ' '$LOGS/$1.log' && grep -q ' $2 accepted, $3 rejected, 0 lost' '$LOGS/$1.log' || { cat '$LOGS/$1.log'; false; }"
+  say "$(grep ' sessions: ' "$LOGS/$1.log")"
+}
+leave() { check "all of them are held until they leave" left "$1"; api wait 'not subs' 20 >/dev/null; unset "PID[$1]"; }
+left() { kill -TERM "${PID[$1]}"; waits 10 grep -q ' held' "$LOGS/$1.log"; grep -q "^$(grep -o '[0-9]* accepted' "$LOGS/$1.log" | cut -d' ' -f1) held" "$LOGS/$1.log"; }
+# eap GUEST NAME METHOD USER [PASSWORD]: an IKE SA by EAP, as USER; EAPVARS= more variables of ike.sh
+eap() { g "$1" -t 60 "[ -S /tmp/sw/vici ] || /t/ike.sh start; AUTH=eap-$3 LID=$4 EAPID=$4 ${5:+EAPPW=$5} AAAID=radius.example.net RID=gw.example.net PKI=/t/pki L=192.0.2.2 R=$GW4 ${EAPVARS:-} /t/ike.sh add $2 && T=20 /t/ike.sh up $2"; }
+eap_end() { g "$1" '/t/ike.sh down gw >/dev/null 2>&1; /t/ike.sh stop; sleep 1; rm -rf /tmp/sw'; }
+charon_says() { g "$1" "grep -qE '$2' /tmp/sw/charon.log"; }
+# the gateway's log without colours
+audit() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/softwired.log" | grep -E "$@"; }
+# meddler NAME PORT SERVER MODE: what an AAA server on the way could do, see radius.py
+meddler() { spawn "$1" "$AAA" /usr/bin/python3 "$INTEROP/radius.py" proxy "$2" "$3" "$SECRET" "$4"; }
