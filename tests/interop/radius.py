@@ -37,8 +37,7 @@ def records(path):
             found.append(record)
         elif record is not None:
             name, _, value = line.strip().partition(" = ")
-            value = value.strip('"')
-            record.setdefault(name.split(":")[0], int(value) if value.isdigit() else value)
+            record.setdefault(name.split(":")[0], int(value) if value.isdigit() else value.strip('"'))
     return found
 
 

@@ -33,7 +33,7 @@ check "each has a pair of SAs of its own (H41)" api check 'len(ike) == 2 and len
 check "and a session with what is his" api check '(user("ann@skip.example.net")["ipv4"], user("ben@skip.example.net")["ipv4"]) == ("10.100.2.61", "10.100.2.62")'
 check "both pass traffic" g host "ping -c3 -i0.2 -W3 -I ppp0 $WEB4 && ip route replace $WEB4 dev ppp1 && ping -c3 -i0.2 -W3 -I ppp1 $WEB4"
 check "each in his own SA" api check 'all(c["in_packets"] > 3 for c in child)'
-g host 'N=1 /t/l2tp.sh hangup; /t/ike.sh down ben'
+g host 'N=1 /t/l2tp.sh hangup; sleep 1; kill "$(cat /run/xl2tpd1.pid)"; /t/ike.sh down ben'
 check "ben leaves, ann stays" api wait 'len(ike) == 1 and user("ann@skip.example.net") and not user("ben@skip.example.net")' 10
 down
 

@@ -16,7 +16,7 @@ start)
   cat >$S/strongswan.conf <<X
 charon {
   load_modular = no
-  load = random drbg nonce aes sha1 sha2 hmac kdf gcm ccm ctr chapoly curve25519 gmp openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints md4 md5 mgf1 des fips-prf eap-identity eap-md5 eap-mschapv2 eap-tls eap-ttls kernel-netlink socket-default vici counters
+  load = random drbg nonce aes sha1 sha2 hmac kdf gcm ccm ctr chapoly curve25519 gmp openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints md5 mgf1 fips-prf eap-identity eap-md5 eap-mschapv2 eap-tls eap-ttls kernel-netlink socket-default vici counters
   install_routes = no
   retransmit_timeout = ${RETRANS:-2}
   retransmit_tries = 5
