@@ -57,6 +57,8 @@ halted() {
 }
 # api COMMAND...: REST and metrics, see gw.py; with the reference peer there is nothing to ask
 api() { [ "$PEER" != linux ] || return 0; in_ns "$GW" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
+# drops REASON: packets were dropped for it
+drops() { api wait "c['drop.$1'] > 0" 5; }
 
 # gw_check ...: a check of what only the gateway has, such as REST
 gw_check() { [ "$PEER" = linux ] || check "$@"; }

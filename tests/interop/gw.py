@@ -126,7 +126,7 @@ def main(argv):
         if error is None:
             names = Gateway()
             for name in ("subs", "ike", "child", "c"):
-                print(name, json.dumps({k: v for k, v in names[name].items() if v} if name == "c" else names[name]))
+                print(name, json.dumps({k: v for k, v in names[name].items() if v} if name == "c" else names[name])[:2000])
         return 1
     if command == "when":
         end = time.time() + float(argv[2])

@@ -59,8 +59,8 @@ def wait_records(path, expression, seconds):
             why = problem
         if time.time() >= end:
             print(f"not true: {expression} ({why})")
-            for x in r[-4:]:
-                print(x)
+            for x in r[-8:]:
+                print({k: v for k, v in x.items() if k in expression or k in ("User-Name", "Acct-Status-Type", "Acct-Session-Id")})
             return 1
         time.sleep(0.2)
 

@@ -11,6 +11,7 @@ radius r1 "$R1"
 SERVERS="{ name: r1, address: $R1, secret: $SECRET, timeout: 5s, tries: 3 }" MORE=$(aaa_config) gateway
 head -n 500 "$STATE/all" >"$STATE/some"
 logins speed "$STATE/some" 100; answers_are speed 500 0; leave speed
+check "no request was sent twice" api check 'server("r1")["counters"]["retransmissions"] == 0'
 kill -STOP "${PID[radius-r1]}"
 logins many "$STATE/all" 1200
 check "1,200 requests wait for one server, from more ports than one" api wait 'server("r1")["in_flight"] == 1200 and server("r1")["links"] >= 5 and radius["waiting"] == 1200' 20
@@ -34,7 +35,7 @@ radius r2 "$R2"
 both=$(for n in 1 2; do eval "echo '{ name: r$n, address: '\$R$n', secret: $SECRET, timeout: 1s, tries: 2, dead_time: 10s },'"; done)
 AAA_MORE="sources: [radius, local]" SERVERS=$both MORE=$(aaa_config) gateway
 check "both are alive" api check 'server("r1")["alive"] and server("r2")["alive"]'
-logins load "$STATE/all" 4
+logins load "$STATE/all" 8
 check "both are asked" api wait 'all(server(n)["counters"]["requests"] > 20 for n in ("r1", "r2"))' 20
 radius_stop r1 KILL; say "r1 is killed"
 check "REST shows it dead" api wait 'not server("r1")["alive"] and server("r2")["alive"]' 15
