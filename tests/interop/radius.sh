@@ -83,11 +83,9 @@ $(for net in 10.9.0.0/24 127.0.0.0/8 fd09::/64; do
     case $net in *:*) family=ipv6addr;; *) family=ipv4addr;; esac
     printf 'client %s {\n%s = %s\nsecret = %s\nproto = *\n}\n' "$net" $family "$net" "$SECRET"; done)
 clients radsec {
-  client gateway {
-    ipaddr = 10.9.0.0/24
-    proto = tls
-    secret = radsec
-  }
+$(for net in 10.9.0.0/24 fd09::/64; do
+    case $net in *:*) family=ipv6addr;; *) family=ipv4addr;; esac
+    printf 'client %s {\n%s = %s\nsecret = radsec\nproto = tls\n}\n' "tls-$net" $family "$net"; done)
 }
 modules {
   always ok {

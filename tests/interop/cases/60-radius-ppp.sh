@@ -24,7 +24,7 @@ only() { local m; for m in $ALL; do [ "$m" = "$1" ] || echo -n "refuse-$m "; don
 hang_up() { g alice '/t/l2tp.sh stop'; api wait "not user('$1')" >/dev/null; }
 denied() { # USER PASSWORD OPTIONS: pppd is turned away
   g alice "USERN=$1 PASSW=$2 OPTS='${3:-}' /t/l2tp.sh lac $GW4
-    for i in \$(seq 150); do grep -qE 'authentication failed|terminated by peer|Authentication failed' /tmp/l2/pppd.log 2>/dev/null && break; sleep 0.1; done
+    for i in \$(seq 150); do grep -qE 'authentication failed|terminated by peer|EAP Failure' /tmp/l2/pppd.log 2>/dev/null && break; sleep 0.1; done
     sed -n '/rcvd/p' /tmp/l2/pppd.log | tail -n 5; [ \$i != 150 ] && ! ip -6 addr show ppp0 2>/dev/null | grep -q fe80"
   local status=$?; g alice '/t/l2tp.sh stop'; return $status
 }
