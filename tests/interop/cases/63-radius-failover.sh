@@ -10,7 +10,7 @@ say "one server"
 radius r1 "$R1"
 SERVERS="{ name: r1, address: $R1, secret: $SECRET, timeout: 5s, tries: 3 }" MORE=$(aaa_config) gateway
 head -n 500 "$STATE/all" >"$STATE/some"
-logins speed "$STATE/some" 100; answers_are speed 500 0; leave speed
+logins speed "$STATE/some" 300; answers_are speed 500 0; leave speed
 check "no request was sent twice" api check 'server("r1")["counters"]["retransmissions"] == 0'
 kill -STOP "${PID[radius-r1]}"
 logins many "$STATE/all" 1200
@@ -35,7 +35,7 @@ radius r2 "$R2"
 both=$(for n in 1 2; do eval "echo '{ name: r$n, address: '\$R$n', secret: $SECRET, timeout: 1s, tries: 2, dead_time: 10s },'"; done)
 AAA_MORE="sources: [radius, local]" SERVERS=$both MORE=$(aaa_config) gateway
 check "both are alive" api check 'server("r1")["alive"] and server("r2")["alive"]'
-logins load "$STATE/all" 8
+logins load "$STATE/all" 12
 check "both are asked" api wait 'all(server(n)["counters"]["requests"] > 20 for n in ("r1", "r2"))' 20
 radius_stop r1 KILL; say "r1 is killed"
 check "REST shows it dead" api wait 'not server("r1")["alive"] and server("r2")["alive"]' 15

@@ -28,7 +28,7 @@ check "because the home server found the tunnel altered" eval 'grep -q "tunnel i
 check "the gateway has nothing of it" api wait 'not ike and not subs' 10
 check "and has logged the reject" audit 'reject.*hugo@home.example.net'
 eap_end hugo; halt bad
-check "a realm that is nobody's" refused eap hugo gw ttls hugo@nowhere.example.net hugospassword
+EAPVARS="LID=hugo@home.example.net" check "a realm that is nobody's" refused eap hugo gw ttls hugo@nowhere.example.net hugospassword
 eap_end hugo
 gateway_stop
 
