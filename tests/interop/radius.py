@@ -7,7 +7,8 @@ usage: radius.py records FILE 'EXPRESSION' [SECONDS]   until it is true of the r
            --twice        the same octets again, from the same port: the answers must be the same     --from ADDRESS
        radius.py forge SERVER SECRET SECONDS COUNT   in SERVER's namespace: sees requests to its port 1812 and sends COUNT rounds of
            false Access-Accepts for each: garbage, unknown identifier, wrong authenticator, no or wrong Message-Authenticator
-       radius.py proxy PORT SERVER SECRET tunnel|msk|none   forwards; flips a bit of what TLS protects, or of the keys in the Accept
+       radius.py proxy PORT SERVER SECRET tunnel|msk|mschap|none   forwards; flips a bit of what TLS protects, of the keys in the
+           Accept, or of the digits in MS-CHAP2-Success
 Records: r (all, each a dict of its first values; numbers are numbers), of(TYPE) those with that Acct-Status-Type, values(NAME).
 """
 import collections
@@ -196,12 +197,18 @@ def flip_tunnel(packet):
     return True
 
 
-def flip_keys(packet):
-    """A bit of each MS-MPPE key (RFC 2548, sections 2.4.2 and 2.4.3), past the octet that says its length."""
+# What is flipped in an Accept: Microsoft's attributes (RFC 2548), and the octet of their value
+FLIPS = {
+    "msk": ((16, 17), 2 + 1 + 10),  # MS-MPPE-Send-Key, MS-MPPE-Recv-Key: salt, the length of the key, the key
+    "mschap": ((26,), 1 + 2),  # MS-CHAP2-Success: identifier, "S=", digits
+}
+
+
+def flip_accept(packet, kinds, offset):
     flipped = False
     for at, kind, value in list(attributes(packet)):
-        if kind == VENDOR and value[:4] == struct.pack(">I", 311) and value[4] in (16, 17):
-            packet[at + 2 + 6 + 2 + 1 + 10] ^= 1
+        if kind == VENDOR and value[:4] == struct.pack(">I", 311) and value[4] in kinds:
+            packet[at + 2 + 6 + offset] ^= 1
             flipped = True
     return flipped
 
@@ -224,8 +231,8 @@ def proxy(port, server, secret, what):
                 reply = bytearray(far.recv(4096))
             except OSError:
                 continue
-            if what == "msk" and reply[0] == ACCEPT and flip_keys(reply):
-                print("a bit of the keys is flipped", flush=True)
+            if what in FLIPS and reply[0] == ACCEPT and flip_accept(reply, *FLIPS[what]):
+                print("a bit of the Accept is flipped", flush=True)
                 reply = signed(reply, request, secret)
             near.sendto(reply, client)
 

@@ -12,8 +12,9 @@ user thief secret "Framed-IPv6-Prefix = 2001:db8:100:b0b::/64"
 user nofilter secret 'Filter-Id = "no-such-list"'
 user tiny secret "Framed-MTU = 20"
 radius r1 "$R1"
+meddler honest 1822 "$R1:1812" none
 boot alice "$ACC" br0:192.0.2.2/24
-PPP_AUTH="mschapv2, chap, pap, eap" MORE=$(aaa_config) \
+SERVERS="{ name: r1, address: $R1, secret: $SECRET, auth_port: 1822, timeout: 3s }" PPP_AUTH="mschapv2, chap, pap, eap" MORE=$(aaa_config) \
   POOLS=', named: { main: { ipv4: [10.100.101.0/24], ipv6: ["2001:db8:101::/48"], delegated: ["2001:db8:f100::/40"] } }' gateway
 bystander; ready alice
 ike_up alice 192.0.2.2 $GW4 || finish
@@ -37,6 +38,10 @@ method() { # METHOD ATTRIBUTE: a login, and one with a wrong password; RADIUS wa
   check "a wrong password is refused ($1)" denied pooled drowning "$(only "$1")"
 }
 method pap User-Password; method chap CHAP-Password; method mschap-v2 MS-CHAP2-Response; method eap EAP-Message
+halt honest; meddler rogue 1822 "$R1:1812" mschap; sleep 0.5
+check "pppd refuses a server whose MS-CHAPv2 response is wrong (H32)" denied pooled swimming "$(only mschap-v2)"
+check "   for it was that, and nothing else" grep -q "Accept is flipped" "$LOGS/rogue.log"
+halt rogue; meddler honest 1822 "$R1:1812" none; sleep 0.5
 check "rejects are in the audit log" eval '[ "$(sed "s/\x1b\[[0-9;]*m//g" "$LOGS/softwired.log" | grep -cE "verb=\"?reject\"?.*rejected by r1")" -ge 4 ]'
 
 say "what an Accept gives"
