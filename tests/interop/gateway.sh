@@ -11,11 +11,11 @@ dataplane:
   poll: idle
   eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)]
 ports:
-  - { name: access, device: "${DRIVER:-net_af_packet}0,iface=g0${DEVARGS:-}", zone: public, addresses: [$GW4/24, "$GW6/64"] }
+  - { name: access, device: "${DRIVER:-net_af_packet}0,iface=g0${DEVARGS:-}", zone: ${ACCESS_ZONE:-public}, addresses: [$GW4/24, "$GW6/64"] }
   - { name: core, device: "${DRIVER:-net_af_packet}1,iface=g1${DEVARGS:-}", zone: trusted, addresses: [198.51.100.1/24, "2001:db8:c::1/64"] }
 listeners:
-  - { name: secure, address: $GW4 }
-  - { name: secure6, address: "$GW6" }
+  - { name: secure, address: $GW4${LISTENER:-} }
+  - { name: secure6, address: "$GW6"${LISTENER:-} }
 ike:
   identity: gw.example.net
   certificate: { chain: $STATE/share/pki/gw.pem, key: $STATE/share/pki/gw.key }
@@ -24,19 +24,21 @@ ike:
     - { name: bob, id: bob@example.net, auth: psk, psk: $PSK_BOB }
     - { name: eve, id: eve@example.net, auth: psk, psk: $PSK_EVE }
     - { name: staff, id: "*@cert.example.net", auth: certificate, ca: $STATE/share/pki/ca.pem, crl: [$STATE/share/pki/crl.pem] }
+    ${PEERS:-}
   rekey: ${IKE_REKEY:-4h}
   child_rekey: ${CHILD_REKEY:-1h}
   dpd: ${DPD:-30s}
   dead_after: ${DEAD:-30s}
 l2tp: { host_name: gw.example.net, hello: ${HELLO:-30s}, dead_after: ${L2TP_DEAD:-83s}${TUNNEL_AUTH:-} }
-ppp: { authenticate: [chap], name: gw.example.net, local_ipv4: 10.100.0.1 }
-pools: { ipv4: [10.100.0.0/24], ipv6: ["2001:db8:100::/48"], delegated: ["2001:db8:f000::/36"] }
+ppp: { authenticate: [${PPP_AUTH:-chap}], name: gw.example.net, local_ipv4: 10.100.0.1 }
+pools: { ipv4: [10.100.0.0/24], ipv6: ["2001:db8:100::/48"], delegated: ["2001:db8:f000::/36"]${POOLS:-} }
 subscribers:
   - { user: alice, secret: wonderland, ike_id: alice@example.net }
   - { user: bob, secret: builder, ipv4: 10.100.1.2, ipv6_prefix: "2001:db8:100:b0b::/64" }
   - { user: eve, secret: eavesdrop }
   - { user: carol, secret: carolsecret }
 api: { listen: 127.0.0.1:8080 }
+${MORE:-}
 Y
 }
 gateway() {
@@ -55,6 +57,8 @@ halted() {
 }
 # api COMMAND...: REST and metrics, see gw.py; with the reference peer there is nothing to ask
 api() { [ "$PEER" != linux ] || return 0; in_ns "$GW" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
+# drops REASON: packets were dropped for it
+drops() { api wait "c['drop.$1'] > 0" 5; }
 
 # gw_check ...: a check of what only the gateway has, such as REST
 gw_check() { [ "$PEER" = linux ] || check "$@"; }

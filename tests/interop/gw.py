@@ -8,9 +8,9 @@ usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py disconnect ID | rekey-child SPI | rekey-ike PEER | rekey-softwire ID
        gw.py bgp ADDRESS clear|soft-in|soft-out|disable|enable [JSON]
        gw.py show                          a report for people
-In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), bfd (sessions), rtr (caches), profiles (lists),
+In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), bfd (sessions), rtr (caches), profiles (lists), radius,
 rib (what BGP has learned and is forwarded by), loc (the Loc-RIB), rib_in(ADDRESS), rib_out(ADDRESS), c (all workers' and the control plane's counters summed by
-name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}).   API=http://host:port
+name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}), server(NAME, PURPOSE) (RADIUS; authentication where absent).   API=http://host:port
 """
 import collections
 import json
@@ -46,9 +46,9 @@ def pages(path):
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "bfd": "/bfd", "rtr": "/bgp/rtr", "profiles": "/mesh/profiles"}
+    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "bfd": "/bfd", "rtr": "/bgp/rtr", "profiles": "/mesh/profiles", "radius": "/radius"}
     TABLES = {"in": "/bgp/neighbours/{}/routes/in", "out": "/bgp/neighbours/{}/routes/out"}
-    NAMES = (*PATHS, "rib", "loc", "rib_in", "rib_out", "c", "metrics", "user")
+    NAMES = (*PATHS, "rib", "loc", "rib_in", "rib_out", "c", "metrics", "user", "server")
 
     def __missing__(self, name):
         if name in self.PATHS:
@@ -67,6 +67,9 @@ class Gateway(dict):
             self[name] = total
         elif name == "metrics":
             self[name] = request("/metrics")
+        elif name == "server":
+            rows = {(s["name"], s["purpose"]): s for s in self["radius"]["servers"]}
+            self[name] = lambda server, purpose="authentication": rows[server, purpose]
         elif name == "user":
             self[name] = lambda user: next((s for s in self["subs"] if s["user"] == user), {})
         else:
@@ -123,7 +126,7 @@ def main(argv):
         if error is None:
             names = Gateway()
             for name in ("subs", "ike", "child", "c"):
-                print(name, json.dumps({k: v for k, v in names[name].items() if v} if name == "c" else names[name]))
+                print(name, json.dumps({k: v for k, v in names[name].items() if v} if name == "c" else names[name])[:2000])
         return 1
     if command == "when":
         end = time.time() + float(argv[2])

@@ -115,7 +115,6 @@ capture() { spawn "dump-$1" "$ROUTER" tcpdump -Uni r0 -w "$STATE/$1.pcap"; sleep
 # seen CAPTURE FILTER: how many packets
 seen() { halt "dump-$1"; in_ns "$ROUTER" tcpdump -nr "$STATE/$1.pcap" "$2" 2>/dev/null | grep -c .; }
 forge() { in_ns "$ROUTER" /usr/bin/python3 "$INTEROP/frames.py" ipip "$@"; }
-drops() { api wait "c['drop.$1'] > 0" 5; }
 
 # frr NAME NAMESPACE: FRR's bgpd, its configuration on stdin; with BFD, the configuration of bfdd, zebra and bfdd beside it
 frr() {

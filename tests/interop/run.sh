@@ -16,7 +16,7 @@ for prefix in "$@"; do for script in cases/"$prefix"*.sh; do
   [ -e "$script" ] || { echo "no such case: $prefix"; FAILED=$((FAILED+1)); continue; }
   name=$(basename "$script" .sh) began=$(date +%s)
   echo "== $name: $(sed -n '2s/^# //p' "$script")"
-  timeout -k 30 "${CASE_SECONDS:-300}" bash "$script" </dev/null > >(tee "$LOGS/$name.log") 2>&1 & CHILD=$!
+  timeout -k 30 "${CASE_SECONDS:-420}" bash "$script" </dev/null > >(tee "$LOGS/$name.log") 2>&1 & CHILD=$!
   wait "$CHILD"; status=$?; CHILD=
   # tee may lag behind
   for _ in $(seq 30); do grep -qE '^[0-9]+ passed, [0-9]+ failed' "$LOGS/$name.log" && break; sleep 0.1; done

@@ -3,7 +3,8 @@
 # usage: ike.sh start | add NAME | up NAME | down NAME | rekey-child NAME | rekey-ike NAME | list | stop
 # "add" reads the environment:
 #   L R        local and remote address (R may be %any)      LID RID  identities
-#   AUTH       psk | pubkey          PSK  the key            PKI CERT folder and name of the client's certificate (pubkey)
+#   AUTH       psk | pubkey | eap-METHOD   PSK  the key      PKI CERT folder and name of the client's certificate
+#   EAPID EAPPW AAAID  with EAP: who we are, our password, who the AAA server has to be;   CA  trusted instead of PKI's
 #   P1 P2      IKE and ESP proposals MODE transport|tunnel   LTS RTS  traffic selectors
 #   REKEY IKE_REKEY DPD              times                   ENCAP=yes forces UDP encapsulation
 set -eu
@@ -15,7 +16,7 @@ start)
   cat >$S/strongswan.conf <<X
 charon {
   load_modular = no
-  load = random drbg nonce aes sha1 sha2 hmac kdf gcm ccm ctr chapoly curve25519 gmp openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kernel-netlink socket-default vici counters
+  load = random drbg nonce aes sha1 sha2 hmac kdf gcm ccm ctr chapoly curve25519 gmp openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints md5 mgf1 fips-prf eap-identity eap-md5 eap-mschapv2 eap-tls eap-ttls kernel-netlink socket-default vici counters
   install_routes = no
   retransmit_timeout = ${RETRANS:-2}
   retransmit_tries = 5
@@ -28,7 +29,7 @@ charon {
     flush_line = yes } }
   syslog { daemon { default = -1 } auth { default = -1 } }
   journal { default = -1 }
-  plugins { vici { socket = unix://$S/vici } }
+  plugins { vici { socket = unix://$S/vici } openssl { load_legacy = yes } }
 }
 swanctl { load = random nonce pem pkcs1 pkcs8 x509 sha1 hmac gmp openssl }
 X
@@ -38,9 +39,12 @@ X
   for _ in $(seq 300); do [ ! -S $S/vici ] || exit 0; kill -0 "$(cat $S/pid)" || exit 1; sleep 0.1; done; exit 1;;
 add)
   N=$2; CERTS= SECRETS=; [ -z "${PSK:-}" ] || SECRETS="secrets { ike-$N { secret = \"$PSK\" } }"
-  if [ "${AUTH:=psk}" = pubkey ]; then
-    cp "$PKI/ca.pem" $S/x509ca/; cp "$PKI/$CERT.pem" $S/x509/; cp "$PKI/$CERT.key" $S/private/; CERTS="certs = $CERT.pem"
-  fi
+  : "${AUTH:=psk}"; RAUTH=$AUTH
+  case $AUTH in psk) ;; *) cp "${CA:-$PKI/ca.pem}" $S/x509ca/ca.pem;; esac
+  case $AUTH in eap*) RAUTH=pubkey EAP="${EAPID:+eap_id = $EAPID
+    }${AAAID:+aaa_id = $AAAID}"; [ -z "${EAPPW:-}" ] || SECRETS="secrets { eap-$N { id = $EAPID
+    secret = \"$EAPPW\" } }";; esac
+  [ -z "${CERT:-}" ] || { cp "$PKI/$CERT.pem" $S/x509/; cp "$PKI/$CERT.key" $S/private/; CERTS="certs = $CERT.pem"; }
   cat >$S/conf.d/$N.conf <<X
 connections { $N {
   version = 2
@@ -48,13 +52,14 @@ connections { $N {
   remote_addrs = ${R:-%any}
   proposals = ${P1:-aes128gcm16-prfsha256-ecp256,aes256-sha256-modp2048}
   encap = ${ENCAP:-no}
-  mobike = no
+  mobike = ${MOBIKE:-no}
   rekey_time = ${IKE_REKEY:-4h}
   dpd_delay = ${DPD:-30s}
   local { auth = $AUTH
     ${LID:+id = $LID}
+    ${EAP:-}
     $CERTS }
-  remote { auth = $AUTH
+  remote { auth = $RAUTH
     ${RID:+id = $RID} }
   children { $N {
     mode = ${MODE:-transport}
@@ -73,5 +78,5 @@ rekey-child) sw --rekey --child "$2";;
 rekey-ike) sw --rekey --ike "$2";;
 list) sw --list-sas; ip -s xfrm state | grep -E '^src|proto|encap' || true;;
 stop) kill "$(cat $S/pid)";;
-*) sed -n 2,8p "$0"; exit 2;;
+*) sed -n 2,9p "$0"; exit 2;;
 esac

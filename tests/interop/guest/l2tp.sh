@@ -6,9 +6,10 @@
 #                                   (then LPORT=1702 l2tp.sh lac 127.0.0.9)
 #        l2tp.sh relay6-server LOCAL6   the same in front of an LNS
 #        l2tp.sh wait [SECONDS] | down | hangup | stop
+#        N=1: a second one beside it, for ppp1
 set -eu
-D=/tmp/l2; mkdir -p $D /run/xl2tpd /etc/ppp
-: "${V4:=yes}" "${V6:=yes}" "${USERN:=alice}" "${PASSW:=wonderland}"
+D=/tmp/l2${N:-}; mkdir -p $D /run/xl2tpd /etc/ppp
+: "${V4:=yes}" "${V6:=yes}" "${USERN:=alice}" "${PASSW:=wonderland}"; I=ppp${N:-0}
 config() { # role, line with the peer...
   modprobe -a l2tp_ppp 2>/dev/null || true
   printf '%s * %s *\n* %s %s *\n' "$USERN" "$PASSW" "$USERN" "$PASSW" >/etc/ppp/chap-secrets; cp /etc/ppp/chap-secrets /etc/ppp/pap-secrets; chmod 600 /etc/ppp/*-secrets
@@ -17,7 +18,7 @@ config() { # role, line with the peer...
   [ "$V4" = yes ] || echo noip >>$D/options; [ "$V6" = no ] || echo +ipv6 >>$D/options
   printf '%s\n' "[global]" "port = ${LPORT:-1701}" "access control = no" "debug tunnel = yes" "debug state = yes" >$D/xl2tpd.conf; }
 common() { printf '%s\n' "challenge = $([ -n "${TSECRET:-}" ] && echo yes || echo no)" "pppoptfile = $D/options" "length bit = yes" >>$D/xl2tpd.conf; }
-go() { setsid xl2tpd -D -c $D/xl2tpd.conf -p /run/xl2tpd.pid -C /run/xl2tpd/l2tp-control </dev/null >>$D/xl2tpd.log 2>&1 & }
+go() { setsid xl2tpd -D -c $D/xl2tpd.conf -p /run/xl2tpd${N:-}.pid -C /run/xl2tpd/l2tp-control${N:-} </dev/null >>$D/xl2tpd.log 2>&1 & }
 gone() { for _ in $(seq 100); do pidof "$@" >/dev/null || return 0; sleep 0.1; done; return 1; }
 case $1 in
 lac) config
@@ -31,12 +32,12 @@ lns) config
 relay6) setsid socat UDP4-LISTEN:1701,bind=127.0.0.9,reuseaddr "UDP6:[$2]:1701,bind=[$3]:1701" </dev/null >$D/relay.log 2>&1 & ;;
 relay6-server) setsid socat "UDP6-LISTEN:1701,bind=[$2],fork,reuseaddr" UDP4:127.0.0.1:1701 </dev/null >$D/relay.log 2>&1 & ;;
 wait) for _ in $(seq $(( ${2:-40} * 10 ))); do
-    if [ -e /sys/class/net/ppp0 ]; then
-      { [ "$V4" = no ] || ip -4 -br a show ppp0 | grep -q peer; } && { [ "$V6" = no ] || ip -6 -br a show ppp0 scope link | grep -q fe80; } && { ip -br a show ppp0; exit 0; }
+    if [ -e /sys/class/net/$I ]; then
+      { [ "$V4" = no ] || ip -4 -br a show $I | grep -q peer; } && { [ "$V6" = no ] || ip -6 -br a show $I scope link | grep -q fe80; } && { ip -br a show $I; exit 0; }
     fi; sleep 0.1; done
-  echo "no ppp0"; tail -n 20 $D/xl2tpd.log $D/pppd.log; exit 1;;
-down) for _ in $(seq $(( ${2:-30} * 10 ))); do [ -e /sys/class/net/ppp0 ] || exit 0; sleep 0.1; done; echo "ppp0 is still there"; exit 1;;
-hangup) echo "d gw" >/run/xl2tpd/l2tp-control;;
-stop) kill "$(cat /run/xl2tpd.pid)"; gone xl2tpd pppd; rm -f $D/*.log;;
-*) sed -n 2,9p "$0"; exit 2;;
+  echo "no $I"; tail -n 20 $D/xl2tpd.log $D/pppd.log; exit 1;;
+down) for _ in $(seq $(( ${2:-30} * 10 ))); do [ -e /sys/class/net/$I ] || exit 0; sleep 0.1; done; echo "$I is still there"; exit 1;;
+hangup) echo "d gw" >/run/xl2tpd/l2tp-control${N:-};;
+stop) kill "$(cat /run/xl2tpd${N:-}.pid)"; gone xl2tpd pppd; rm -f $D/*.log;;
+*) sed -n 2,10p "$0"; exit 2;;
 esac

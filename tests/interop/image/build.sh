@@ -12,7 +12,7 @@ STAMP=$(cat "$HERE"/* | sha256sum | cut -d' ' -f1)
 [ "$(cat "$OUT/stamp" 2>/dev/null)" != "$STAMP" ] || exit 0
 T0=$(date +%s); echo "building the guest image (once; 20 s to a few minutes, as fast as the packages come)"
 PACKAGES="linux-image-amd64 busybox-static bash iproute2 iputils-ping tcpdump
- xl2tpd ppp strongswan-swanctl charon-systemd libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins
+ xl2tpd ppp strongswan-swanctl charon-systemd libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins libcharon-extauth-plugins
  kmod qemu-guest-agent procps socat radvd wide-dhcpv6-client bird2 frr"
 
 # 1. download; $CACHE/archives stays between builds
