@@ -250,6 +250,88 @@ fn the_embedded_file_does_mschapv2() {
     }
 }
 
+// A user has as many sessions as AAA allows; one that the same device has left behind gives way, another's does not.
+#[test]
+fn a_user_has_so_many_sessions() {
+    let mut f = fabric(2, |_, l| _ = l.u32(PORT_LIMIT, 1));
+    let known = f.servers.users["u0"].clone();
+    f.add(client(0));
+    up(&mut f, 0);
+    // The user's name, from the device of somebody else.
+    let mut other = client(1);
+    other.ppp.credentials = client(0).ppp.credentials;
+    f.add(other);
+    assert!(f.run(30 * SECOND, |f| dead(f, 1).is_some()));
+    let reject = f.audit.iter().find(|r| r.verb == Verb::Reject).unwrap();
+    assert_eq!(reject.reason, "Port-Limit: 1 sessions are up");
+    f.servers.users.insert("u0".into(), (known.0, AttributeList::new()));
+    let mut other = softwire_initiator::Config { local: [198, 18, 9, 9].into(), ..client(1) };
+    other.ppp.credentials = client(0).ppp.credentials;
+    f.add(other);
+    up(&mut f, 2);
+    assert_eq!(f.sessions.len(), 2);
+}
+
+#[test]
+fn a_session_is_authorized_anew() {
+    let mut f = fabric(1, |_, _| ());
+    f.add(client(0));
+    up(&mut f, 0);
+    let secret = f.servers.users["u0"].0.clone();
+    let mut list = AttributeList::new();
+    list.u32(vendor::RATE_UP, 512);
+    f.servers.users.insert("u0".into(), (secret, list));
+    let mut request = AttributeList::new();
+    request.u32(EVENT_TIMESTAMP, 0).text(USER_NAME, "u0").u32(SERVICE_TYPE, 17).octets(STATE, b"again");
+    let (now, from) = (f.now, COA.parse().unwrap());
+    assert_eq!(dynamic(&mut f.gateway, now, from, Code::CoaRequest, 1, &request), Some((Code::CoaNak, 507)));
+    f.run(SECOND, |_| false);
+    assert_eq!(f.sessions[&session(&f)].rate.up.unwrap().bits_per_second, 512_000);
+    assert!(complete(&f, 0) && dead(&f, 0).is_none());
+}
+
+#[test]
+fn an_address_by_dhcpv6_and_the_records_of_the_tunnel() {
+    let text = config(1).replace("  dynamic:", "  accounting: { tunnels: true }\n  dynamic:");
+    let mut f = Fabric::new(&text, 0.0);
+    f.gateway.start_accounting(f.now, [].into_iter());
+    let mut list = AttributeList::new();
+    let address: Ipv6Addr = "2001:db8:aaaa::5".parse().unwrap();
+    list.ipv6(FRAMED_IPV6_ADDRESS, address);
+    f.servers.users.insert("u0".into(), (b"secret-0".to_vec(), list));
+    f.add(client(0));
+    up(&mut f, 0);
+    let find = |e: &softwire_initiator::Event| match e {
+        softwire_initiator::Event::Ipv6LinkLocal(a) => Some(*a),
+        _ => None,
+    };
+    let own = f.clients[0].events.iter().find_map(find).unwrap();
+    let duid = dhcp6::Duid::uuid([7; 16]);
+    let config = dhcp6::ClientConfig { duid, iaid: 9, address: true, length: None, rapid_commit: true };
+    let rng = <rand::rngs::StdRng as rand::SeedableRng>::from_seed([3; 32]);
+    let mut dhcp = dhcp6::Client::new(config, Box::new(rng));
+    dhcp.start(f.now);
+    for _ in 0..100 {
+        dhcp.handle_timeout(f.now);
+        while let Some(m) = dhcp.poll_transmit() {
+            let packet = dhcp6::packet::to_servers(own, &m).unwrap();
+            f.clients[0].initiator.handle_inner(f.now, &packet);
+        }
+        f.run(SECOND / 10, |_| false);
+        for packet in std::mem::take(&mut f.clients[0].inner) {
+            if let Some(udp) = dhcp6::packet::Udp::parse(&packet) {
+                dhcp.handle_input(f.now, udp.payload);
+            }
+        }
+    }
+    assert_eq!(dhcp.address(), Some(address));
+    assert_eq!(f.routes.get("2001:db8:aaaa::5/128"), Some(&session(&f)));
+    f.clients[0].initiator.close(f.now);
+    f.run(30 * SECOND, |f| f.gateway.is_idle());
+    let statuses: Vec<_> = f.servers.records.iter().filter(|r| r.user == "u0").map(|r| r.status).collect();
+    assert_eq!(statuses, [9, 1, 2, 10]);
+}
+
 /// A DHCPv6 server elsewhere: unwraps, answers for each session with a prefix of its own, and wraps again.
 struct Elsewhere(std::collections::HashMap<Vec<u8>, dhcp6::Server>);
 

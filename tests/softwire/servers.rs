@@ -76,6 +76,10 @@ impl Servers {
         let (code, list) = match (packet.code, purpose) {
             (Code::StatusServer, Purpose::Authentication) => (Code::AccessAccept, AttributeList::new()),
             (Code::AccessRequest, _) => match self.users.get(a.text(USER_NAME).unwrap().unwrap()) {
+                // Authorize Only, with what a CoA-Request gave (RFC 5176, section 3.2).
+                Some((_, list)) if a.octets(STATE) == Some(b"again") && a.u32(SERVICE_TYPE) == Ok(Some(17)) => {
+                    (Code::AccessAccept, list.clone())
+                }
                 Some((secret, list)) if proven(secret, a) => (Code::AccessAccept, list.clone()),
                 _ => (Code::AccessReject, AttributeList::new()),
             },

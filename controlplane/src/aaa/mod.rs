@@ -188,6 +188,10 @@ impl Aaa {
     /// Hands a question in. An older one of the same asker is forgotten.
     pub fn request(&mut self, now: Instant, request: Request) {
         self.drop_request(request.who);
+        // A conversation that begins has nothing to do with one before.
+        if matches!(&request.proof, Proof::Eap(p) if begins(p)) {
+            self.eap.remove(&request.who);
+        }
         self.ask(now, request, 0);
     }
 
@@ -288,6 +292,10 @@ impl Aaa {
         self.eap.remove(&request.who);
         self.answers.push_back((request.who, answer));
     }
+}
+
+fn begins(packet: &[u8]) -> bool {
+    matches!(eap::Packet::parse(packet), Some(eap::Packet::Response { kind: eap::Type::IDENTITY, .. }))
 }
 
 fn is_eap(proof: &Proof) -> bool {

@@ -11,9 +11,10 @@ use crate::gateway::servers::{Purpose, of_purpose};
 use anyhow::Context;
 use radius::{LinkId, LinkOp};
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -260,6 +261,13 @@ async fn talk(
     tokio::select! { ended = &mut writer => ended, ended = &mut reader => ended }
 }
 
+/// A file that nobody else reads.
+fn owned() -> OpenOptions {
+    let mut options = File::options();
+    options.create(true).mode(0o600);
+    options
+}
+
 /// The file of the accounting journal. What is written survives this process; what the machine has not yet brought to the disk
 /// when it fails is lost.
 struct Journal {
@@ -280,10 +288,7 @@ impl Journal {
         };
         // A line without an end was being written.
         gateway.start_accounting(now, before.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')));
-        let mut options = File::options();
-        options.create(true).append(true);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).with_context(context)?;
+        let mut file = owned().append(true).open(path).with_context(context)?;
         if !before.is_empty() && !before.ends_with('\n') {
             file.write_all(b"\n").with_context(context)?;
         }
@@ -309,7 +314,7 @@ impl Journal {
     /// Writes the journal anew, whole or not at all.
     fn replace(&mut self, lines: &[String]) -> std::io::Result<()> {
         let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
+        let mut file = owned().write(true).truncate(true).open(&new)?;
         file.write_all((lines.join("\n") + if lines.is_empty() { "" } else { "\n" }).as_bytes())?;
         file.sync_data()?;
         std::fs::rename(&new, &self.path)?;

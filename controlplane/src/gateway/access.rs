@@ -49,6 +49,22 @@ impl Gateway {
         }
     }
 
+    /// Notes the name that a peer gives in PPP. A session that has been somebody's stays theirs: another name is refused, and
+    /// a link that was negotiated anew is admitted anew.
+    pub(super) fn may_be(&mut self, now: Instant, id: SessionId, name: String, renewed: bool) -> bool {
+        let Some(s) = self.subscribers.get_mut(&id) else { return false };
+        if s.profile.is_some() && s.user != name {
+            let why = format!("\"{name}\" in a session of \"{}\"", s.user);
+            self.refuse(now, id, Reject { why, ..Reject::default() });
+            return false;
+        }
+        s.user = name;
+        if !renewed && s.state != State::Closing {
+            s.state = State::Lcp;
+        }
+        true
+    }
+
     /// A question of PPP.
     pub(super) fn ask(&mut self, now: Instant, id: SessionId, proof: Proof) {
         let Some(s) = self.subscribers.get(&id) else { return };
@@ -114,10 +130,14 @@ impl Gateway {
         let Some(s) = self.subscribers.get_mut(&id) else { return Ok(()) };
         let profile = &accept.profile;
         if let Some(user) = s.must_be.as_ref().filter(|u| **u != s.user) {
-            return Err(format!("IKE authenticated \"{user}\" (H23)"));
+            return Err(format!("IKE has authenticated \"{user}\" (H23)"));
         }
         let user = s.user.clone();
         s.leases.release(&user, id.0, &mut self.pools);
+        s.session.inner.prefixes = Default::default();
+        for prefix in std::mem::take(&mut s.routes) {
+            self.unroute(prefix);
+        }
         let filter = self.filter_of(&profile.limits).map_err(|e| e.to_string())?;
         self.make_room(now, id, &user, profile.port_limit.or(self.config.aaa.sessions_per_user))?;
         let leases = self.assign(now, id, &user, accept)?;
@@ -299,3 +319,6 @@ impl Gateway {
         (entry.map_or(PppPolicy::Demand, |e| e.ppp), peer.admitted.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

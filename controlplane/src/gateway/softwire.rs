@@ -226,7 +226,10 @@ impl Gateway {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
         match event {
             ppp::Event::AuthRequest(r) => {
-                s.user = String::from_utf8_lossy(&r.name).into_owned();
+                let name = String::from_utf8_lossy(&r.name).into_owned();
+                if !self.may_be(now, id, name, r.renewed) {
+                    return;
+                }
                 let proof = match r.proof {
                     ppp::Proof::Pap { password } => Proof::Pap(Zeroizing::new(password.expose().to_vec())),
                     ppp::Proof::ChapMd5 { id, challenge, response } => {
@@ -239,8 +242,10 @@ impl Gateway {
                 self.ask(now, id, proof);
             }
             ppp::Event::EapResponse(r) => {
-                s.user = String::from_utf8_lossy(&r.identity).into_owned();
-                self.ask(now, id, Proof::Eap(r.packet));
+                let name = String::from_utf8_lossy(&r.identity).into_owned();
+                if self.may_be(now, id, name, r.renewed) {
+                    self.ask(now, id, Proof::Eap(r.packet));
+                }
             }
             ppp::Event::Authenticated => {}
             ppp::Event::LinkUp { mtu, pfc, acfc, .. } => {
