@@ -2,8 +2,9 @@
 """lac.py - many small softwire initiators in one process: L2TP in the clear, LCP, PAP or CHAP, IPCP, each from an address of its
 own. For questions that take many logins; what passes inside is not its business.
 
-usage: lac.py GATEWAY NETWORK USERS PARALLEL [SECONDS]    addresses from the first of NETWORK on, which are this host's
-USERS: a file of "name password" lines, one session each; PARALLEL at a time are on their way. Prints, when all have an answer:
+usage: lac.py GATEWAY NETWORK USERS PARALLEL [SECONDS [RATE]]    addresses from the first of NETWORK on, which are this host's
+USERS: a file of "name password" lines, one session each; PARALLEL at a time are on their way, for
+SECONDS (60) at most, and no more than RATE a second begin. Prints, when all have an answer:
   N sessions: A accepted, R rejected, L lost in T s, F a second; the slowest answer took D s
 then holds them (echo requests are answered) until SIGTERM, when it takes leave of all. Exit status 1 when the sessions it still
 has by then are fewer than those accepted.
@@ -170,13 +171,14 @@ class Session(asyncio.DatagramProtocol):
             self.answer.set_result(how)
 
 
-async def main(gateway, network, users, parallel, seconds=60):
+async def main(gateway, network, users, parallel, seconds=60, rate=None):
     loop, slots, sessions = asyncio.get_running_loop(), asyncio.Semaphore(int(parallel)), []
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     addresses = ipaddress.ip_network(network).hosts()
 
-    async def login(user, password, address):
+    async def login(number, user, password, address):
+        await asyncio.sleep(number / float(rate) if rate else 0)
         async with slots:
             s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             s.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
@@ -192,7 +194,7 @@ async def main(gateway, network, users, parallel, seconds=60):
 
     began = time.monotonic()
     lines = [line.split() for line in open(users)]
-    await asyncio.gather(*(login(*line, next(addresses)) for line in lines))
+    await asyncio.gather(*(login(n, *line, next(addresses)) for n, line in enumerate(lines)))
     took = time.monotonic() - began
     count = {how: sum(s.answer.result() == how for s in sessions) for how in ("accepted", "rejected", "lost")}
     print(f"{len(sessions)} sessions: {count['accepted']} accepted, {count['rejected']} rejected, {count['lost']} lost in {took:.2f} s,"

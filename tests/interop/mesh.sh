@@ -111,7 +111,7 @@ islands_talk() {
   check "download, every octet right" eval '[ "$(in_ns "$IW" curl -sS -m 60 "$(url $IEH)" | md5sum | cut -d" " -f1)" = "$WEB_SUM" ]'
 }
 
-capture() { spawn "dump-$1" "$ROUTER" tcpdump -Uni r0 -w "$STATE/$1.pcap"; sleep 1; }
+capture() { spawn "dump-$1" "$ROUTER" tcpdump --immediate-mode -Uni r0 -w "$STATE/$1.pcap"; sleep 1; }
 # seen CAPTURE FILTER: how many packets
 seen() { halt "dump-$1"; in_ns "$ROUTER" tcpdump -nr "$STATE/$1.pcap" "$2" 2>/dev/null | grep -c .; }
 forge() { in_ns "$ROUTER" /usr/bin/python3 "$INTEROP/frames.py" ipip "$@"; }

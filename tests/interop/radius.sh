@@ -258,8 +258,8 @@ many_sources() {
   customer; ip -n "$CUST" route add local 198.18.0.0/16 dev lo
   export ACCESS_ZONE=trusted LISTENER=", protection: none" ROUTES='routes: [{ to: 198.18.0.0/16, via: [192.0.2.20], port: access }]'
 }
-# logins NAME USERS-FILE PARALLEL: begins them; `answers_are` waits for their outcome, `leave` ends them
-logins() { spawn "$1" "$CUST" /usr/bin/python3 "$INTEROP/lac.py" "$GW4" 198.18.0.0/16 "$2" "$3" 60; }
+# logins NAME USERS-FILE PARALLEL [RATE]: begins them, no more than RATE a second; `answers_are` waits for their outcome, `leave` ends them
+logins() { spawn "$1" "$CUST" /usr/bin/python3 "$INTEROP/lac.py" "$GW4" 198.18.0.0/16 "$2" "$3" 60 ${4:-}; }
 answers_are() { # NAME ACCEPTED REJECTED
   check "$2 accepted, $3 rejected, none lost" eval "waits 70 grep -q ' sessions: ' '$LOGS/$1.log' && grep -q ' $2 accepted, $3 rejected, 0 lost' '$LOGS/$1.log' || { cat '$LOGS/$1.log'; false; }"
   say "$(grep ' sessions: ' "$LOGS/$1.log")"

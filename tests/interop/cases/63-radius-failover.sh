@@ -35,7 +35,7 @@ radius r2 "$R2"
 both=$(for n in 1 2; do eval "echo '{ name: r$n, address: '\$R$n', secret: $SECRET, timeout: 1s, tries: 2, dead_time: 10s },'"; done)
 AAA_MORE="sources: [radius, local]" SERVERS=$both MORE=$(aaa_config) gateway
 check "both are alive" api check 'server("r1")["alive"] and server("r2")["alive"]'
-logins load "$STATE/all" 12
+logins load "$STATE/all" 100 40
 check "both are asked" api wait 'all(server(n)["counters"]["requests"] > 20 for n in ("r1", "r2"))' 20
 radius_stop r1 KILL; say "r1 is killed"
 check "REST shows it dead" api wait 'not server("r1")["alive"] and server("r2")["alive"]' 15

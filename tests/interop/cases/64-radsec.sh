@@ -14,7 +14,7 @@ refused_as() { MORE=$(SERVERS=$1 aaa_config) gateway_config "$STATE/no.yaml"; ! 
 story() { # NAME TRANSPORT SERVER
   say "$1"
   MORE=$(SERVERS=$3 aaa_config) gateway
-  spawn "dump-$1" "$AAA" tcpdump -Uni m0 -w "$STATE/$1.pcap" "port 1812 or port 1813 or port 2083"; sleep 0.5
+  spawn "dump-$1" "$AAA" tcpdump --immediate-mode -Uni m0 -w "$STATE/$1.pcap" "port 1812 or port 1813 or port 2083"; sleep 0.5
   logins "$1" "$STATE/users20" 20; answers_are "$1" 20 2
   check "REST shows the transport" api check "server('r1')['transport'] == '$2' and server('r1')['alive'] and server('r1')['counters']['replies'] >= 22"
   leave "$1"

@@ -4,6 +4,7 @@
 #        l2tp.sh lns ADDRESS        env: AUTHM=chap|pap and the above
 #        l2tp.sh relay6 LNS6 LOCAL6 127.0.0.9:1701 <-> [LOCAL6]:1701 <-> [LNS6]:1701: xl2tpd speaks only IPv4
 #                                   (then LPORT=1702 l2tp.sh lac 127.0.0.9)
+#        l2tp.sh relay4 LNS LOCAL   likewise over IPv4, so that LOCAL may change: again with another one
 #        l2tp.sh relay6-server LOCAL6   the same in front of an LNS
 #        l2tp.sh wait [SECONDS] | down | hangup | stop
 #        N=1: a second one beside it, for ppp1
@@ -30,6 +31,8 @@ lns) config
   printf '%s\n' "listen-addr = $2" "[lns default]" "ip range = 10.100.0.10-10.100.0.200" "local ip = 10.100.0.1" "require authentication = yes" \
     "name = lns" "hostname = lns.example.net" >>$D/xl2tpd.conf; common; go;;
 relay6) setsid socat UDP4-LISTEN:1701,bind=127.0.0.9,reuseaddr "UDP6:[$2]:1701,bind=[$3]:1701" </dev/null >$D/relay.log 2>&1 & ;;
+relay4) [ ! -e $D/relay.pid ] || kill "$(cat $D/relay.pid)" || true
+  setsid socat UDP4-LISTEN:1701,bind=127.0.0.9,reuseaddr "UDP4:$2:1701,bind=$3:1701" </dev/null >$D/relay.log 2>&1 & echo $! >$D/relay.pid;;
 relay6-server) setsid socat "UDP6-LISTEN:1701,bind=[$2],fork,reuseaddr" UDP4:127.0.0.1:1701 </dev/null >$D/relay.log 2>&1 & ;;
 wait) for _ in $(seq $(( ${2:-40} * 10 ))); do
     if [ -e /sys/class/net/$I ]; then
@@ -39,5 +42,5 @@ wait) for _ in $(seq $(( ${2:-40} * 10 ))); do
 down) for _ in $(seq $(( ${2:-30} * 10 ))); do [ -e /sys/class/net/$I ] || exit 0; sleep 0.1; done; echo "$I is still there"; exit 1;;
 hangup) echo "d gw" >/run/xl2tpd/l2tp-control${N:-};;
 stop) kill "$(cat /run/xl2tpd${N:-}.pid)"; gone xl2tpd pppd; rm -f $D/*.log;;
-*) sed -n 2,10p "$0"; exit 2;;
+*) sed -n 2,11p "$0"; exit 2;;
 esac
