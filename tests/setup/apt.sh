@@ -6,7 +6,7 @@
 # When all are there, apt is not called at all. Services of new packages are not started.
 set -eu
 BUILD="build-essential clang dpdk libclang-dev libdpdk-dev libipsec-mb-dev pkg-config"
-LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool freeradius freeradius-utils frr iperf3 iproute2 iputils-ping kmod nftables openssl procps python3 qemu-system-x86 stayrtr tcpdump util-linux xz-utils"
+LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool freeradius freeradius-utils frr iperf3 iproute2 iputils-ping kea-dhcp6-server kmod nftables openssl procps python3 qemu-system-x86 stayrtr tcpdump util-linux xz-utils"
 BENCH="bird2 curl ethtool frr iproute2 procps python3"
 want=
 for set in "${@:-build lab}"; do for word in $set; do
