@@ -101,9 +101,15 @@ async fn open(port: &Port, mac: MacAddr, netlink: &Handle) -> anyhow::Result<Asy
         .layer(Layer::L2)
         .mac_addr(mac.0)
         .mtu(port.mtu)
+        .enable(false)
         .build_async()
         .with_context(|| format!("cannot make TAP {name}: CAP_NET_ADMIN and /dev/net/tun are needed"))?;
     let index = tap.if_index()?;
+    // Linux does not ask for a neighbour before it is sure of its own link-local address, which takes two seconds.
+    if let Err(error) = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0") {
+        tracing::debug!(name, %error, "no sysctl: IPv6 neighbours are found after two seconds only");
+    }
+    tap.enabled(true).with_context(|| format!("TAP {name}"))?;
     if port.vlan.is_none() {
         for net in &port.addresses {
             let mut request = netlink.address().add(index, net.addr(), net.prefix_len());
