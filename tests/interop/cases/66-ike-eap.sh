@@ -45,7 +45,7 @@ up gw ttls ann@skip.example.net annspassword; through ann@skip.example.net; down
 say "same_user: PPP authenticates, too"
 up gw mschapv2 ann@same.example.net annspassword
 g host "USERN=bob PASSW=builder /t/l2tp.sh lac $GW4; sleep 6; /t/l2tp.sh stop"
-check "as another it is refused (H23)" audit 'reject.*IKE authenticated .*ann@same.example.net'
+check "as another it is refused (H23)" audit 'reject.*IKE has authenticated .*ann@same.example.net'
 through ann@same.example.net ann@same.example.net annspassword; down
 
 say "refused"
