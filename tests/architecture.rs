@@ -18,10 +18,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dataplane", &["dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
     ("timers", &[]),
     ("ike", &["timers", "wire"]),
-    ("l2tp", &["timers", "wire"]),
-    ("ppp", &["eap", "wire"]),
+    ("l2tp", &["secret", "timers", "wire"]),
+    ("ppp", &["eap", "secret", "wire"]),
     ("eap", &[]),
-    ("radius", &["timers"]),
+    ("radius", &["secret", "timers"]),
+    ("secret", &[]),
     ("dhcp6", &["wire"]),
     ("bgp", &["timers", "wire"]),
     ("bfd", &["timers", "wire"]),
@@ -40,7 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &["dpdk-sys", "dpdk", "ipsec-mb-sys", "ipsec-mb"];
 
 /// Crates without sockets, clock or runtime.
-const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6", "eap", "radius", "bgp", "bfd", "timers"];
+const SANS_IO: &[&str] = &["wire", "ike", "l2tp", "ppp", "dhcp6", "eap", "radius", "bgp", "bfd", "secret", "timers"];
 
 #[test]
 fn crates_import_only_what_the_design_allows() {

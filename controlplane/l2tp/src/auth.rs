@@ -2,15 +2,15 @@
 //! response to a Challenge is MD5 of one octet, the number of the message that carries the response, then the secret,
 //! then the challenge.
 
-use crate::config::Secret;
 use crate::message::MessageType;
 use md5::{Digest, Md5};
+use secret::Secret;
 use subtle::ConstantTimeEq;
 
 /// The response that goes into an SCCRP or SCCCN.
 pub fn response(carrier: MessageType, secret: &Secret, challenge: &[u8]) -> [u8; 16] {
     let id = carrier.number().to_be_bytes()[1];
-    Md5::new().chain_update([id]).chain_update(secret.octets()).chain_update(challenge).finalize().into()
+    Md5::new().chain_update([id]).chain_update(secret.expose()).chain_update(challenge).finalize().into()
 }
 
 /// Whether the peer knows the secret.

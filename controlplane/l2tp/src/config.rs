@@ -1,29 +1,7 @@
 //! What the operator decides about tunnels, with the defaults of RFC 2661 and RFC 5571.
 
-use std::fmt;
+use secret::Secret;
 use std::time::Duration;
-use zeroize::Zeroizing;
-
-/// A tunnel secret (RFC 2661, section 4.3 and 5.1.1). It is wiped when dropped and never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<Vec<u8>>);
-
-impl Secret {
-    /// From its octets.
-    pub fn new(octets: impl Into<Vec<u8>>) -> Self {
-        Self(Zeroizing::new(octets.into()))
-    }
-
-    pub(crate) fn octets(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// What to do when a peer's messages come from another UDP port than before, in the same binding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -36,6 +36,7 @@ pub mod fsm;
 pub mod message;
 pub mod reliable;
 
-pub use config::{Config, PortChange, Secret};
+pub use config::{Config, PortChange};
 pub use endpoint::{Endpoint, Event, IdSource, Meta, SessionUp, Stats, Transmit, TunnelInfo};
 pub use error::{Cause, ConnectError, DownReason, Refused};
+pub use secret::Secret;

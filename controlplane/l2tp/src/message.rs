@@ -12,8 +12,8 @@
 //! Tunnel and session id are those that the *receiver* of the message has assigned, 0 while it has not.
 
 use crate::avp::{self, AvpProblem, Avps};
-use crate::config::Secret;
 use crate::error::HeaderError;
+use secret::Secret;
 
 /// Octets of a control message header.
 pub const HEADER_LEN: usize = 12;

@@ -31,7 +31,6 @@ pub mod link;
 pub mod message;
 pub mod option;
 pub mod pap;
-pub mod secret;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,7 @@ use crate::config::{Credentials, Timers};
 use crate::cp::Context;
 use crate::event::{AuthRequest, AuthVerdict, Proof};
 use crate::message::{Packet, protocol};
-use crate::secret::Secret;
+use secret::Secret;
 use std::time::Instant;
 
 const REQUEST: u8 = 1;

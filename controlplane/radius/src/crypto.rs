@@ -11,9 +11,9 @@
 
 use crate::attribute::MESSAGE_AUTHENTICATOR;
 use crate::packet::{HEADER, Packet};
-use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
+use secret::Secret;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 

@@ -13,7 +13,7 @@
 use crate::attribute::{AttributeList, Attributes, ERROR_CAUSE, EVENT_TIMESTAMP, PROXY_STATE, STATE};
 use crate::crypto::{self, MessageAuthenticator};
 use crate::packet::{Builder, Code, Packet};
-use crate::secret::Secret;
+use secret::Secret;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -35,7 +35,6 @@ pub mod crypto;
 pub mod dynauth;
 pub mod packet;
 pub mod route;
-mod secret;
 pub mod vendor;
 
 pub use attribute::{Attribute, AttributeList, Attributes, Invalid, Kind};

@@ -5,7 +5,7 @@
 
 use crate::attribute::{Attributes, Invalid, Kind};
 use crate::crypto;
-use crate::secret::Secret;
+use secret::Secret;
 
 /// Microsoft.
 pub const MICROSOFT: u32 = 311;

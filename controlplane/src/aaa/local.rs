@@ -39,8 +39,8 @@ impl Users {
 fn proven(s: &Subscriber, proof: &Proof) -> Result<Option<String>, &'static str> {
     use subtle::ConstantTimeEq;
     let good = match (proof, &s.secret, &s.hash) {
-        (Proof::Pap(given), Some(secret), _) => bool::from(given.as_slice().ct_eq(secret.bytes())),
-        (Proof::Pap(given), None, Some(hash)) => crypt_verify(given, hash),
+        (Proof::Pap(given), Some(secret), _) => bool::from(given.expose().ct_eq(secret.bytes())),
+        (Proof::Pap(given), None, Some(hash)) => crypt_verify(given.expose(), hash),
         (Proof::Chap { id, challenge, response }, Some(secret), _) => {
             ppp::chap::verify(secret.bytes(), *id, challenge, response)
         }
@@ -70,7 +70,6 @@ fn crypt_verify(given: &[u8], hash: &Secret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
     fn ask(user: &str, proof: Proof, ike_id: Option<&str>) -> Result<Box<Accept>, String> {
         let base = Subscriber {
@@ -99,7 +98,7 @@ mod tests {
     }
 
     fn pap(p: &str) -> Proof {
-        Proof::Pap(Zeroizing::new(p.as_bytes().to_vec()))
+        Proof::Pap(radius::Secret::new(p))
     }
 
     fn chap() -> Proof {

@@ -23,7 +23,7 @@ use dataplane_api::SessionId;
 use local::Users;
 use radius::attribute::*;
 use radius::vendor;
-use radius::{AttributeList, Client, Code, Reply, ServerId};
+use radius::{AttributeList, Client, Code, Reply, Secret, ServerId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,7 +46,7 @@ pub enum Who {
 #[derive(Clone, Debug)]
 pub enum Proof {
     /// PAP's password.
-    Pap(Zeroizing<Vec<u8>>),
+    Pap(Secret),
     /// CHAP with MD5.
     Chap {
         /// Identifier of the challenge.
@@ -332,7 +332,7 @@ fn access_request(request: &Request, nas: &Nas, state: Option<&[u8]>) -> radius:
     list.text(USER_NAME, &request.user);
     let mut password = None;
     match &request.proof {
-        Proof::Pap(given) => password = Some(radius::Secret::new(given.to_vec())),
+        Proof::Pap(given) => password = Some(given.clone()),
         Proof::Chap { id, challenge, response } => {
             list.octets(CHAP_PASSWORD, &[&[*id], response.as_slice()].concat()).octets(CHAP_CHALLENGE, challenge);
         }

@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use zeroize::Zeroizing;
 
 /// EAP in IKE, from its beginning until the peer is up.
 pub(super) struct IkeEap {
@@ -273,7 +272,6 @@ impl Gateway {
                 e.accepted = Some(accept);
                 // MSK or not, it was the server that decided; methods with a key are mutual (RFC 3748, section 7.10).
                 let mutual = msk.is_some();
-                let msk = msk.map(|k| Zeroizing::new(k.to_vec()));
                 self.eap_say(|ike| ike.eap_success(now, session, &packet, ike::EapSuccess { identity, msk, mutual }));
             }
             Answer::Reject(reject) => self.eap_refuse(now, session, reject),

@@ -17,7 +17,6 @@ use rand::rngs::StdRng;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
-use zeroize::Zeroizing;
 
 /// L2TP's part of the configuration.
 pub(super) fn l2tp_config(c: &Config) -> l2tp::Config {
@@ -231,7 +230,7 @@ impl Gateway {
                     return;
                 }
                 let proof = match r.proof {
-                    ppp::Proof::Pap { password } => Proof::Pap(Zeroizing::new(password.expose().to_vec())),
+                    ppp::Proof::Pap { password } => Proof::Pap(password),
                     ppp::Proof::ChapMd5 { id, challenge, response } => {
                         Proof::Chap { id, challenge, response: response.to_vec() }
                     }

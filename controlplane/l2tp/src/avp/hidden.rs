@@ -8,8 +8,8 @@
 //!
 //! It hides, and does not protect: RFC 5571 has ESP for that and advises against hiding. We read, and do not write it.
 
-use crate::config::Secret;
 use md5::{Digest, Md5};
+use secret::Secret;
 use zeroize::Zeroizing;
 
 const BLOCK: usize = 16;
@@ -17,11 +17,11 @@ const BLOCK: usize = 16;
 /// The value of a hidden AVP; `None` when the secret is not the one it was hidden with, as far as can be told.
 pub fn uncover(attribute: u16, secret: &Secret, vector: &[u8], cipher: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut plain = Zeroizing::new(Vec::with_capacity(cipher.len()));
-    let first = Md5::new().chain_update(attribute.to_be_bytes()).chain_update(secret.octets()).chain_update(vector);
+    let first = Md5::new().chain_update(attribute.to_be_bytes()).chain_update(secret.expose()).chain_update(vector);
     let mut mask = first.finalize();
     for block in cipher.chunks(BLOCK) {
         plain.extend(block.iter().zip(mask.iter()).map(|(c, b)| c ^ b));
-        mask = Md5::new().chain_update(secret.octets()).chain_update(block).finalize();
+        mask = Md5::new().chain_update(secret.expose()).chain_update(block).finalize();
     }
     let (length, _) = plain.split_first_chunk()?;
     let end = 2 + usize::from(u16::from_be_bytes(*length));

@@ -15,9 +15,9 @@
 
 pub mod hidden;
 
-use crate::config::Secret;
 use crate::error::code;
 use crate::message::{Kind, MessageType};
+use secret::Secret;
 
 const M: u16 = 0x8000;
 const H: u16 = 0x4000;

@@ -15,12 +15,13 @@ mod tunnel;
 pub use event::{Event, Meta, SessionUp, Stats, Transmit, TunnelInfo};
 
 use crate::avp::{Avps, ResultCode};
-use crate::config::{Config, PortChange, Secret};
+use crate::config::{Config, PortChange};
 use crate::error::{Cause, ConnectError, DownReason, Refused, code};
 use crate::fsm::tunnel::State;
 use crate::message::{Header, Kind, Message, MessageType, parse_body};
 use crate::reliable::{Arrival, retransmission_time};
 use rand_core::CryptoRng;
+use secret::Secret;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;

@@ -4,12 +4,13 @@
 use super::event::{Event, SessionUp, Stats};
 use crate::auth;
 use crate::avp::{Avps, ResultCode};
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::error::{Cause, DownReason, Refused, code};
 use crate::fsm::{session, tunnel};
 use crate::message::{Kind, Message, MessageType, Received, parse_body};
 use crate::reliable::{Reliable, retransmission_time};
 use rand_core::CryptoRng;
+use secret::Secret;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Instant;

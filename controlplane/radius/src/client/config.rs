@@ -1,6 +1,6 @@
 //! Which servers there are, and how long to wait for them.
 
-use crate::secret::Secret;
+use secret::Secret;
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 use crate::attribute::{Attributes, Invalid, TUNNEL_PASSWORD};
 use crate::crypto;
 use crate::packet::{Code, Packet};
-use crate::secret::Secret;
 use crate::vendor::MppeKeys;
+use secret::Secret;
 
 /// A reply that is authentic.
 #[derive(Clone)]

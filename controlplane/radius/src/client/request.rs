@@ -3,7 +3,7 @@
 use crate::attribute::{ACCT_DELAY_TIME, AttributeList, EVENT_TIMESTAMP, USER_PASSWORD};
 use crate::crypto;
 use crate::packet::{Builder, Code, Unencodable};
-use crate::secret::Secret;
+use secret::Secret;
 
 /// Access-Request, Accounting-Request or Status-Server, before it is known who gets it.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::attribute::*;
 use crate::packet::{Builder, Code, Packet, Unencodable};
-use crate::secret::Secret;
+use secret::Secret;
 
 mod failover;
 mod lab;
