@@ -53,6 +53,7 @@ traffic alice
 check "Framed-IPv6-Prefix" g alice "ip -6 addr show ppp0 scope global | grep -q 2001:db8:100:a11c:"
 check "Framed-MTU, told by the router advertisement" g alice '[ "$(cat /proc/sys/net/ipv6/conf/ppp0/mtu)" = 1380 ]'
 check "Delegated-IPv6-Prefix by DHCPv6" g alice '/t/v6.sh pd && ip -6 addr show lan0 | grep -q 2001:db8:fa11:ce00:'
+check "DNS-Server-IPv6-Address by DHCPv6" g alice "grep -q 'nameserver.* 2001:db8:c::53' /tmp/dhcp6c.log"
 check "ping from the delegated prefix" g alice "ping -c3 -i0.2 -W3 -I \$(ip -6 -br addr show lan0 scope global | awk '{sub(\"/.*\",\"\",\$3); print \$3}') $WEB6"
 g alice 'ip addr add 10.100.200.1/32 dev lo; ip -6 addr add 2001:db8:1aa::1/128 dev lo'
 check "Framed-Route: the network behind is reached" in_ns "$CORE" ping -c3 -i0.2 -W3 10.100.200.1

@@ -25,6 +25,7 @@ bob || finish
 ID=$(session bob) BEGAN=$(date +%s)
 check "Start" records r1 "of('Start')[0]['Acct-Session-Id'] == '$ID' and of('Start')[0]['Framed-IP-Address'] == '10.100.1.2' and of('Start')[0]['Class'] == '0x626f62'" 3
 check "it names both ends, the IKE identity and the tunnel" records r1 'all(of("Start")[0][name] == value for name, value in {"NAS-IP-Address": "10.9.0.1", "Calling-Station-Id": "192.0.2.20", "Called-Station-Id": "192.0.2.1", "Softwire-IKE-Identity": "bob@example.net", "Tunnel-Type": "L2TP", "NAS-Port-Type": "Virtual", "Acct-Authentic": "RADIUS", "Service-Type": "Framed-User", "Framed-Protocol": "PPP"}.items())'
+check "Acct-Multi-Session-Id names the IKE peer" records r1 'of("Start")[0]["Acct-Multi-Session-Id"].endswith("-%d" % int("'"$(api value 'ike[0]["peer"]')"'"))'
 for web in "[$WEB6]" "$WEB4"; do check "download from $web" in_ns "$CUST" curl -sS -m 60 -o /dev/null "http://$web/file"; done
 second carol christmas; CAROL=$(session carol)
 check "an orderly end of another" halted carol; gone carol

@@ -15,7 +15,7 @@ slaac)
   ip -6 addr show "$I"; exit 1;;
 pd)
   modprobe dummy; ip link add lan0 type dummy 2>/dev/null || true; ip link set lan0 up; mkdir -p /var/lib/dhcpv6
-  printf '%s\n' "interface $I { send ia-pd 1; };" "id-assoc pd 1 { prefix-interface lan0 { sla-id 0; sla-len 8; ifid 1; }; };" >/tmp/dhcp6c.conf
+  printf '%s\n' "interface $I { send ia-pd 1; request domain-name-servers; };" "id-assoc pd 1 { prefix-interface lan0 { sla-id 0; sla-len 8; ifid 1; }; };" >/tmp/dhcp6c.conf
   dhcp6c -c /tmp/dhcp6c.conf -D -f -p /run/dhcp6c.pid "$I" >/tmp/dhcp6c.log 2>&1 &
   for _ in $(seq 150); do ip -6 addr show lan0 scope global | grep -q inet6 && { ip -6 -br addr show lan0; exit 0; }; sleep 0.1; done
   tail -n 20 /tmp/dhcp6c.log; exit 1;;
