@@ -13,14 +13,22 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Who holds something: the number of a session.
 pub type Holder = u32;
 
+/// What is held: from which pool, if from one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    prefix: IpPrefix,
+    holder: Holder,
+    pool: Option<usize>,
+}
+
 /// What is held, by first address. Entries do not overlap.
 #[derive(Default)]
-struct Held(BTreeMap<IpAddr, (IpPrefix, Holder)>);
+struct Held(BTreeMap<IpAddr, Entry>);
 
 impl Held {
     /// The entries that overlap with `p`: one that contains it, or those within it.
-    fn overlapping(&self, p: &IpPrefix) -> impl Iterator<Item = (IpPrefix, Holder)> {
-        let before = self.0.range(..p.address()).next_back().filter(|(_, (e, _))| e.contains(p.address()));
+    fn overlapping(&self, p: &IpPrefix) -> impl Iterator<Item = Entry> {
+        let before = self.0.range(..p.address()).next_back().filter(|(_, e)| e.prefix.contains(p.address()));
         let within = self.0.range(p.address()..).take_while(|(a, _)| p.contains(**a));
         before.into_iter().chain(within).map(|(_, entry)| *entry)
     }
@@ -29,16 +37,20 @@ impl Held {
         self.overlapping(p).next().is_none()
     }
 
+    fn insert(&mut self, prefix: IpPrefix, holder: Holder, pool: Option<usize>) {
+        self.0.insert(prefix.address(), Entry { prefix, holder, pool });
+    }
+
     /// Adds what may overlap with others: only the larger of two stays.
     fn cover(&mut self, p: IpPrefix) {
-        let inner: Vec<_> = self.overlapping(&p).map(|(e, _)| e).collect();
+        let inner: Vec<_> = self.overlapping(&p).map(|e| e.prefix).collect();
         if inner.iter().any(|e| e.len() <= p.len()) {
             return;
         }
         for e in inner {
             self.0.remove(&e.address());
         }
-        self.0.insert(p.address(), (p, 0));
+        self.insert(p, 0, None);
     }
 }
 
@@ -52,37 +64,55 @@ struct Pool {
     returned: BTreeMap<u64, (IpPrefix, String)>,
     last: HashMap<String, u64>,
     turn: u64,
+    // Met while they were held otherwise, by AAA's word or from another pool: free again when that ends.
+    passed: BTreeMap<IpAddr, IpPrefix>,
 }
 
 impl Pool {
     fn new(networks: Vec<IpNet>, block: u8) -> Self {
-        Self { networks, block, fresh: (0, 0), returned: BTreeMap::new(), last: HashMap::new(), turn: 0 }
+        let (returned, last, passed) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
+        Self { networks, block, fresh: (0, 0), returned, last, turn: 0, passed }
     }
 
     /// What `user` had, else what nobody had yet, else what has been free for the longest time.
-    fn next(&mut self, user: &str, free: impl Fn(&IpPrefix) -> bool) -> Option<IpPrefix> {
-        if let Some(turn) = self.last.remove(user)
-            && let Some((p, _)) = self.returned.remove(&turn)
-            && free(&p)
+    fn next(&mut self, user: &str, reserved: &Held, held: &Held) -> Option<IpPrefix> {
+        if let Some(turn) = self.last.get(user).copied()
+            && let Some(p) = self.take(turn, held)
         {
             return Some(p);
         }
-        if let Some(p) = self.next_fresh(&free) {
-            return Some(p);
-        }
-        // What is not free was given away by AAA meanwhile, and comes back with that lease's end.
-        while let Some((turn, (p, before))) = self.returned.pop_first() {
-            if self.last.get(&before) == Some(&turn) {
-                self.last.remove(&before);
+        while let Some(p) = self.next_fresh() {
+            if !reserved.is_free(&p) {
+                continue;
             }
-            if free(&p) {
+            if held.is_free(&p) {
+                return Some(p);
+            }
+            self.passed.insert(p.address(), p);
+        }
+        while let Some((turn, _)) = self.returned.first_key_value() {
+            let turn = *turn;
+            if let Some(p) = self.take(turn, held) {
                 return Some(p);
             }
         }
         None
     }
 
-    fn next_fresh(&mut self, free: &impl Fn(&IpPrefix) -> bool) -> Option<IpPrefix> {
+    /// One that was given back, unless it is held otherwise meanwhile.
+    fn take(&mut self, turn: u64, held: &Held) -> Option<IpPrefix> {
+        let (p, user) = self.returned.remove(&turn)?;
+        if self.last.get(&user) == Some(&turn) {
+            self.last.remove(&user);
+        }
+        if held.is_free(&p) {
+            return Some(p);
+        }
+        self.passed.insert(p.address(), p);
+        None
+    }
+
+    fn next_fresh(&mut self) -> Option<IpPrefix> {
         while let Some(net) = self.networks.get(self.fresh.0) {
             let spread = self.block.saturating_sub(net.prefix_len());
             if spread < 127 && self.fresh.1 >> spread != 0 {
@@ -91,32 +121,31 @@ impl Pool {
             }
             let index = self.fresh.1;
             self.fresh.1 += 1;
-            if let Some(p) = block(net, self.block, index)
-                && free(&p)
-                && !edge(net, self.block, index)
-            {
+            if let Some(p) = block(net, self.block, index).filter(|_| !edge(net, self.block, index)) {
                 return Some(p);
             }
         }
         None
     }
 
-    /// Whether a block of the pool's has been leased, now or before.
-    fn was_leased(&self, p: &IpPrefix) -> bool {
-        let Some(at) = self.networks.iter().position(|n| p.len() == self.block && covers(n, p)) else { return false };
-        at < self.fresh.0
-            || block(&self.networks[at], self.block, self.fresh.1).is_none_or(|b| p.address() < b.address())
-    }
-
     fn put_back(&mut self, p: IpPrefix, user: &str) {
         self.turn += 1;
         self.returned.insert(self.turn, (p, user.to_owned()));
-        self.last.insert(user.to_owned(), self.turn);
+        if !user.is_empty() {
+            self.last.insert(user.to_owned(), self.turn);
+        }
     }
-}
 
-fn covers(net: &IpNet, p: &IpPrefix) -> bool {
-    net.prefix_len() <= p.len() && net.contains(&p.address())
+    /// `p` is no longer held: what was passed because of it is free again.
+    fn freed(&mut self, p: &IpPrefix, held: &Held) {
+        let before = self.passed.range(..p.address()).next_back().filter(|(_, b)| b.contains(p.address()));
+        let within = self.passed.range(p.address()..).take_while(|(a, _)| p.contains(**a));
+        let blocks: Vec<_> = before.into_iter().chain(within).map(|(_, b)| *b).filter(|b| held.is_free(b)).collect();
+        for b in blocks {
+            self.passed.remove(&b.address());
+            self.put_back(b, "");
+        }
+    }
 }
 
 fn block(net: &IpNet, len: u8, index: u128) -> Option<IpPrefix> {
@@ -174,8 +203,9 @@ pub enum Refused {
 
 /// All pools.
 pub struct Allocator {
+    pools: Vec<Pool>,
     // The default pools have an empty name.
-    pools: HashMap<(Kind, String), Pool>,
+    names: HashMap<(Kind, String), usize>,
     held: Held,
     // Never leased from a pool: fixed addresses of subscribers, our own.
     reserved: Held,
@@ -185,12 +215,11 @@ pub struct Allocator {
 impl Allocator {
     /// From the configuration; fixed addresses of subscribers and our own are never leased to others.
     pub fn new(config: &Pools, subscribers: &[Subscriber], local: Option<Ipv4Addr>) -> Self {
-        let mut pools = HashMap::new();
+        let (mut pools, mut names) = (Vec::new(), HashMap::new());
         for (name, set) in config.sets() {
-            for (kind, networks, block) in cut(&set) {
-                if !networks.is_empty() {
-                    pools.insert((kind, name.to_owned()), Pool::new(networks, block));
-                }
+            for (kind, networks, block) in cut(&set).into_iter().filter(|(_, networks, _)| !networks.is_empty()) {
+                names.insert((kind, name.to_owned()), pools.len());
+                pools.push(Pool::new(networks, block));
             }
         }
         let fixed = |n: Option<Ipv6Net>| n.and_then(|n| IpPrefix::new(n.network().into(), n.prefix_len()));
@@ -198,15 +227,15 @@ impl Allocator {
         let fixed6 = subscribers.iter().flat_map(|s| [fixed(s.ipv6_prefix), fixed(s.delegated)]).flatten();
         let mut reserved = Held::default();
         fixed4.chain(fixed6).for_each(|p| reserved.cover(p));
-        Self { pools, held: Held::default(), reserved, own: local.map(IpAddr::V4) }
+        Self { pools, names, held: Held::default(), reserved, own: local.map(IpAddr::V4) }
     }
 
     /// Leases one block of the pool `name` (empty: the default one) to `user`.
     pub fn lease(&mut self, kind: Kind, name: &str, user: &str, holder: Holder) -> Result<IpPrefix, Refused> {
-        let pool = self.pools.get_mut(&(kind, name.to_owned())).ok_or(Refused::Unknown)?;
-        let (reserved, held) = (&self.reserved, &self.held);
-        let p = pool.next(user, |p| reserved.is_free(p) && held.is_free(p)).ok_or(Refused::Exhausted)?;
-        self.held.0.insert(p.address(), (p, holder));
+        let index = *self.names.get(&(kind, name.to_owned())).ok_or(Refused::Unknown)?;
+        let pool = self.pools.get_mut(index).ok_or(Refused::Unknown)?;
+        let p = pool.next(user, &self.reserved, &self.held).ok_or(Refused::Exhausted)?;
+        self.held.insert(p, holder, Some(index));
         Ok(p)
     }
 
@@ -215,21 +244,23 @@ impl Allocator {
         if self.own.is_some_and(|own| p.contains(own)) {
             return Err(Refused::Reserved);
         }
-        if let Some((_, other)) = self.held.overlapping(&p).next() {
-            return Err(Refused::Held(other));
+        if let Some(other) = self.held.overlapping(&p).next() {
+            return Err(Refused::Held(other.holder));
         }
-        self.held.0.insert(p.address(), (p, holder));
+        self.held.insert(p, holder, None);
         Ok(())
     }
 
     /// Ends what `holder` has of it; nothing happens where it is not, or no longer, the holder.
     pub fn give_back(&mut self, p: IpPrefix, user: &str, holder: Holder) {
-        if self.held.0.get(&p.address()) != Some(&(p, holder)) {
-            return;
-        }
+        let entry = self.held.0.get(&p.address()).copied();
+        let Some(entry) = entry.filter(|e| e.prefix == p && e.holder == holder) else { return };
         self.held.0.remove(&p.address());
-        if let Some(pool) = self.pools.values_mut().find(|pool| pool.was_leased(&p)) {
+        if let Some(pool) = entry.pool.and_then(|i| self.pools.get_mut(i)) {
             pool.put_back(p, user);
+        }
+        for pool in &mut self.pools {
+            pool.freed(&p, &self.held);
         }
     }
 }
@@ -309,9 +340,31 @@ mod tests {
         assert_eq!(a.claim(p("2001::/16"), 4), Err(Refused::Held(3)));
         assert_eq!(a.lease(Kind::Ipv4, "", "x", 5).unwrap(), p("10.0.0.3/32"));
         assert_eq!(a.lease(Kind::Ipv6, "", "x", 5), Err(Refused::Exhausted));
-        // Not from a pool, so not into one; the pool's own block is there when it is free.
+        // All four blocks were passed; they are there when they are free, whatever the length of what held them.
         a.give_back(p("2001:db8::/60"), "x", 3);
+        let four: Vec<_> = std::iter::from_fn(|| a.lease(Kind::Ipv6, "", "x", 5).ok()).collect();
+        assert_eq!(four.len(), 4);
         assert_eq!(a.lease(Kind::Ipv6, "other", "x", 5), Err(Refused::Unknown));
+    }
+
+    // A block that a smaller prefix of AAA's was in, and one that AAA's own block was.
+    #[test]
+    fn what_aaa_gives_again_and_again_takes_no_room() {
+        let mut a = Allocator::new(&pools("10.0.0.0/29", "2001:db8::/63"), &[], None);
+        let host = IpPrefix::host("2001:db8::5".parse().unwrap());
+        let fixed = IpPrefix::host(Ipv4Addr::new(10, 0, 0, 3).into());
+        for _ in 0..1000 {
+            assert_eq!((a.claim(host, 1), a.claim(fixed, 1)), (Ok(()), Ok(())));
+            let leases: Vec<_> = (0..8).map_while(|i| a.lease(Kind::Ipv4, "", &format!("u{i}"), 2).ok()).collect();
+            let links: Vec<_> = std::iter::from_fn(|| a.lease(Kind::Ipv6, "", "x", 2).ok()).collect();
+            assert_eq!((leases.len(), links.len()), (5, 1));
+            a.give_back(host, "y", 1);
+            a.give_back(fixed, "y", 1);
+            assert_eq!(a.lease(Kind::Ipv4, "", "z", 3), Ok(fixed));
+            a.give_back(fixed, "z", 3);
+            leases.into_iter().chain(links).for_each(|p| a.give_back(p, "u", 2));
+        }
+        assert!(a.pools.iter().all(|p| p.returned.len() + p.passed.len() <= 6));
     }
 
     proptest! {
