@@ -49,6 +49,11 @@ pub struct Accounting {
     // Numbers of a session's records, oldest first; the first one is on its way, or waits in `retry`.
     queues: HashMap<String, VecDeque<u64>>,
     retry: BTreeSet<(Instant, u64)>,
+    // Accounting-On ends sessions at the server: while it is on its way, others wait. Accounting-Off comes last.
+    on: Option<u64>,
+    on_its_way: bool,
+    off: Option<u64>,
+    waiting: BTreeSet<u64>,
     open: HashMap<String, (u32, AttributeList)>,
     next: u64,
     lines: VecDeque<Line>,
@@ -66,6 +71,10 @@ impl Accounting {
             pending: BTreeMap::new(),
             queues: HashMap::new(),
             retry: BTreeSet::new(),
+            on: None,
+            on_its_way: false,
+            off: None,
+            waiting: BTreeSet::new(),
             open: HashMap::new(),
             next: 1,
             lines: VecDeque::new(),
@@ -145,6 +154,8 @@ impl Accounting {
         self.nas.put(&mut about);
         let cause = (status == Status::Off).then_some(Cause::AdminReboot);
         let record = record::record(status, cause, at, &about);
+        let slot = if status == Status::On { &mut self.on } else { &mut self.off };
+        *slot = Some(self.next);
         self.submit(now, Kind::Start, NAS.into(), record);
     }
 
@@ -202,8 +213,25 @@ impl Accounting {
 
     fn send(&mut self, now: Instant, number: u64) {
         let Some(p) = self.pending.get(&number) else { return };
+        let on = self.on == Some(number);
+        let last = self.off == Some(number) && self.pending.len() > 1;
+        if last || self.on_its_way && !on {
+            self.waiting.insert(number);
+            return;
+        }
+        self.on_its_way |= on;
         let request = radius::Request::new(Code::AccountingRequest, p.record.clone());
         self.radius.request(now, number, request, None);
+    }
+
+    /// A record has come to its end, or to that of an attempt: others may have waited for that.
+    fn go_on(&mut self, now: Instant, number: u64) {
+        if self.on == Some(number) {
+            self.on_its_way = false;
+        }
+        if !self.on_its_way {
+            std::mem::take(&mut self.waiting).into_iter().for_each(|n| self.send(now, n));
+        }
     }
 
     fn take(&mut self, now: Instant, number: u64) {
@@ -216,6 +244,7 @@ impl Accounting {
             Some(next) => self.send(now, next),
             None => drop(self.queues.remove(&p.session)),
         }
+        self.go_on(now, number);
     }
 
     fn write(&mut self, line: Line) {
@@ -231,10 +260,12 @@ impl Accounting {
     /// The whole journal, when what there is has become much longer than it needs to be.
     pub fn compact(&mut self) -> Option<Vec<String>> {
         let needed = self.pending.len() + self.open.len();
-        if self.written < needed * 2 + SLACK {
-            return None;
-        }
-        self.written = needed;
+        (self.written >= needed * 2 + SLACK).then(|| self.whole())
+    }
+
+    /// The whole journal, as short as it can be.
+    pub fn whole(&mut self) -> Vec<String> {
+        self.written = self.pending.len() + self.open.len();
         self.lines.clear();
         let open = self.open.iter().map(|(session, (at, about))| Line::Open {
             session: session.clone(),
@@ -247,7 +278,7 @@ impl Accounting {
             session: p.session.clone(),
             record: p.record.clone(),
         });
-        Some(open.chain(add).map(|l| l.to_string()).collect())
+        open.chain(add).map(|l| l.to_string()).collect()
     }
 
     fn name(&self, server: ServerId) -> String {
@@ -259,7 +290,10 @@ impl Accounting {
         while let Some(event) = self.radius.poll_event() {
             match event {
                 radius::Event::Reply { token, .. } => self.take(now, token),
-                radius::Event::Failed { token, .. } => drop(self.retry.insert((now + RETRY, token))),
+                radius::Event::Failed { token, .. } => {
+                    self.retry.insert((now + RETRY, token));
+                    self.go_on(now, token);
+                }
                 radius::Event::ServerDown(s) => {
                     tracing::warn!(server = self.name(s), "RADIUS server takes no accounting records");
                 }

@@ -16,6 +16,8 @@ struct Lab {
     accounting: Accounting,
     journal: Vec<String>,
     up: bool,
+    /// What comes at one time is answered last first.
+    reverse: bool,
     /// Session, Acct-Status-Type, Acct-Terminate-Cause, octets in, in the order in which they came.
     records: Vec<(String, u32, u32, u64)>,
     seen: BTreeSet<Vec<u8>>,
@@ -39,6 +41,7 @@ impl Lab {
             accounting: accounting(),
             journal: Vec::new(),
             up: true,
+            reverse: false,
             records: Vec::new(),
             seen: BTreeSet::new(),
         };
@@ -79,9 +82,15 @@ impl Lab {
                 self.journal = lines;
             }
             while self.accounting.radius().poll_link().is_some() {}
-            let Some((link, octets)) = self.accounting.radius().poll_transmit() else { return };
+            let mut sent: Vec<_> = std::iter::from_fn(|| self.accounting.radius().poll_transmit()).collect();
+            if sent.is_empty() {
+                return;
+            }
+            if self.reverse {
+                sent.reverse();
+            }
             if self.up {
-                self.answer(link, &octets);
+                sent.iter().for_each(|(link, octets)| self.answer(*link, octets));
             }
         }
     }
@@ -231,6 +240,35 @@ fn nothing_is_lost_when_the_process_ends_without_a_word() {
     lab.restart();
     lab.run(60);
     assert_eq!((lab.of("over").len(), lab.of("open").len(), lab.of("-").len()), (2, 2, 3));
+}
+
+// A server may take requests in any order; On would end sessions there, and after Off nothing is to come.
+#[test]
+fn on_is_first_and_off_is_last() {
+    let mut lab = Lab::new();
+    (lab.reverse, lab.up) = (true, false);
+    lab.restart();
+    for session in ["a", "b", "c"] {
+        lab.say(session, Status::Start, None, 0);
+    }
+    lab.run(30);
+    lab.up = true;
+    lab.run(60);
+    let statuses = |lab: &Lab, from: usize| lab.records[from..].iter().map(|r| r.1).collect::<Vec<_>>();
+    // The first one is of the run before.
+    assert_eq!(statuses(&lab, 1), [7, 1, 1, 1]);
+    for session in ["a", "b", "c"] {
+        lab.say(session, Status::Interim, None, 1);
+        lab.say(session, Status::Stop, Some(Cause::AdminReboot), 2);
+    }
+    lab.up = false;
+    lab.say("d", Status::Start, None, 0);
+    lab.say("d", Status::Stop, Some(Cause::AdminReboot), 0);
+    lab.accounting.stop(lab.now, 1000);
+    lab.run(20);
+    lab.up = true;
+    lab.run(60);
+    assert_eq!((lab.records.last().unwrap().1, lab.accounting.pending()), (8, 0));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod bgp;
 mod dhcp6;
 mod host;
 mod host_routes;
+mod journal;
 mod protection;
 mod radius;
 mod rtr;

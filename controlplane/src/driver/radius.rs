@@ -1,8 +1,9 @@
-//! Sockets to RADIUS servers and of dynamic authorization, and the file of the accounting journal.
+//! Sockets to RADIUS servers and of dynamic authorization.
 //!
 //! A link of the client is a connected UDP socket, or a TCP or TLS connection, each with a task that reads; a stream has
 //! one that writes, too. What a socket does not take at once is lost, as on any network, and the client sends it again.
 
+use super::journal::Journal;
 use super::tls;
 use crate::config::Config;
 use crate::config::aaa::{Server, Transport};
@@ -11,11 +12,8 @@ use crate::gateway::servers::{Purpose, of_purpose};
 use anyhow::Context;
 use radius::{LinkId, LinkOp};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -124,7 +122,7 @@ impl Servers {
     /// Writes the journal, then carries what the gateway has for the servers.
     pub fn act(&mut self, now: Instant, gateway: &mut Gateway) {
         if let Some(journal) = &mut self.journal {
-            journal.write(gateway);
+            journal.write(now, gateway);
         }
         while let Some((purpose, op)) = gateway.poll_radius_link() {
             match op {
@@ -259,66 +257,4 @@ async fn talk(
     };
     tokio::pin!(writer, reader);
     tokio::select! { ended = &mut writer => ended, ended = &mut reader => ended }
-}
-
-/// A file that nobody else reads.
-fn owned() -> OpenOptions {
-    let mut options = File::options();
-    options.create(true).mode(0o600);
-    options
-}
-
-/// The file of the accounting journal. What is written survives this process; what the machine has not yet brought to the disk
-/// when it fails is lost.
-struct Journal {
-    path: PathBuf,
-    file: File,
-}
-
-impl Journal {
-    fn open(now: Instant, path: &Path, gateway: &mut Gateway) -> anyhow::Result<Self> {
-        let context = || format!("aaa.accounting.journal: {}", path.display());
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).with_context(context)?;
-        }
-        let before = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(e).with_context(context),
-        };
-        // A line without an end was being written.
-        gateway.start_accounting(now, before.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')));
-        let mut file = owned().append(true).open(path).with_context(context)?;
-        if !before.is_empty() && !before.ends_with('\n') {
-            file.write_all(b"\n").with_context(context)?;
-        }
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    fn write(&mut self, gateway: &mut Gateway) {
-        let mut text = String::new();
-        while let Some(line) = gateway.poll_journal() {
-            text.push_str(&line);
-            text.push('\n');
-        }
-        let result = match gateway.compact_journal() {
-            Some(lines) => self.replace(&lines),
-            None if text.is_empty() => Ok(()),
-            None => self.file.write_all(text.as_bytes()),
-        };
-        if let Err(error) = result {
-            tracing::error!(path = %self.path.display(), %error, "the accounting journal cannot be written");
-        }
-    }
-
-    /// Writes the journal anew, whole or not at all.
-    fn replace(&mut self, lines: &[String]) -> std::io::Result<()> {
-        let new = self.path.with_extension("new");
-        let mut file = owned().write(true).truncate(true).open(&new)?;
-        file.write_all((lines.join("\n") + if lines.is_empty() { "" } else { "\n" }).as_bytes())?;
-        file.sync_data()?;
-        std::fs::rename(&new, &self.path)?;
-        self.file = file;
-        Ok(())
-    }
 }

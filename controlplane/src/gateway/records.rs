@@ -54,12 +54,16 @@ impl Gateway {
 
     /// Traffic passes: the clocks run, and the servers hear of it.
     pub(super) fn begin(&mut self, now: Instant, id: SessionId) {
-        let spread = self.rng.random();
+        let (spread, packets) = (self.rng.random(), self.traffic(id).packets());
         let Some(mut s) = self.subscribers.remove(&id) else { return };
         let limits = s.profile.as_ref().map(|p| p.limits.clone()).unwrap_or_default();
         let a = &self.config.aaa.accounting;
         let intervals = self.accounting.enabled().then_some((a.interim, a.checkpoint));
-        s.meter.get_or_insert_with(|| Meter::new(now, &limits, intervals, spread));
+        // A link that was negotiated anew has what was said of it last.
+        match &mut s.meter {
+            Some(meter) => meter.limit(now, &limits, packets),
+            None => s.meter = Some(Meter::new(now, &limits, intervals, spread)),
+        }
         if !s.accounted {
             s.accounted = true;
             if self.config.aaa.accounting.tunnels {
@@ -147,8 +151,13 @@ impl Gateway {
         self.accounting.poll_line()
     }
 
-    /// The whole journal, where it is to be written anew.
+    /// The whole journal, where it is to be written anew because it has become too long.
     pub fn compact_journal(&mut self) -> Option<Vec<String>> {
         self.accounting.compact()
+    }
+
+    /// The whole journal, for a file that has lost lines.
+    pub fn whole_journal(&mut self) -> Vec<String> {
+        self.accounting.whole()
     }
 }
