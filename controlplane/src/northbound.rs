@@ -27,7 +27,7 @@ pub struct SubscriberInfo {
     pub ike_id: Option<String>,
     /// Name of the listener.
     pub listener: Option<String>,
-    /// `tunnel`, `lcp`, `authenticating`, `network`, `open`, `closing`.
+    /// `tunnel`, `lcp`, `authorizing`, `network`, `open`, `closing`.
     pub state: &'static str,
     /// Outer address and port.
     pub outer: SocketAddr,

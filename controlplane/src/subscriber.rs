@@ -209,8 +209,10 @@ pub struct Subscriber {
     pub link: ppp::Link,
     /// DHCPv6 of this link, once IPv6 is up.
     pub dhcp6: Option<Dhcp6>,
-    /// PPP user name; empty when anonymous or not known yet.
+    /// Whom AAA has authenticated; before that, whom the peer says it is. Empty when anonymous or not known yet.
     pub user: String,
+    /// The name that the peer gives in PPP.
+    pub claimed: String,
     /// Who it must be, because IKE has authenticated it already (H23).
     pub must_be: Option<String>,
     /// What AAA has said of it in IKE, where that is enough.

@@ -27,10 +27,9 @@ use radius::{AttributeList, Client, Code, Reply, Secret, ServerId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
-use zeroize::Zeroizing;
 
 /// Values of Service-Type (RFC 2865, RFC 5176).
-const FRAMED: u32 = 2;
+pub(crate) const FRAMED: u32 = 2;
 pub(crate) const AUTHORIZE_ONLY: u32 = 17;
 
 /// Who asks.
@@ -38,6 +37,8 @@ pub(crate) const AUTHORIZE_ONLY: u32 = 17;
 pub enum Who {
     /// PPP of a session.
     Session(SessionId),
+    /// A CoA-Request that has a session authorized anew (RFC 5176, section 3.2).
+    Again(SessionId),
     /// EAP in IKE.
     Ike(ike::EapSession),
 }
@@ -100,7 +101,7 @@ pub struct Accept {
     /// The last EAP packet.
     pub eap: Option<Vec<u8>>,
     /// The key that EAP agreed on.
-    pub msk: Option<Zeroizing<Vec<u8>>>,
+    pub msk: Option<Secret>,
 }
 
 /// Refused.
@@ -123,6 +124,8 @@ pub enum Answer {
     Reject(Reject),
     /// EAP goes on with this packet.
     Challenge(Vec<u8>),
+    /// Nobody who could say has answered.
+    Silence,
 }
 
 impl Answer {
@@ -246,6 +249,8 @@ impl Aaa {
         for i in from..self.order.len() {
             let last = i + 1 == self.order.len();
             match self.order[i] {
+                // The file has nothing to add to what a server has said.
+                Source::Local if matches!(request.proof, Proof::State(_)) => {}
                 Source::Local if !last && (!self.users.knows(&request.user) || is_eap(&request.proof)) => {}
                 Source::Local => {
                     let answer = self.users.decide(&request.user, &request.proof, request.context.ike_id.as_deref());
@@ -265,7 +270,7 @@ impl Aaa {
                 }
             }
         }
-        self.answers.push_back((request.who, Answer::reject("no RADIUS server answers")));
+        self.answers.push_back((request.who, Answer::Silence));
     }
 
     fn replied(&mut self, token: u64, server: ServerId, reply: &Reply) {
@@ -315,7 +320,7 @@ fn accept(request: &Request, reply: &Reply) -> Result<Answer, Unhonoured> {
         return Err(Unhonoured::new(SERVICE_TYPE, format!("{service} is not Framed")));
     }
     let msk = match is_eap(&request.proof) {
-        true => reply.mppe_keys()?.map(|keys| Zeroizing::new(keys.msk().expose().to_vec())),
+        true => reply.mppe_keys()?.map(|keys| keys.msk()),
         false => None,
     };
     Ok(Answer::Accept(Box::new(Accept {

@@ -42,7 +42,7 @@ pub struct Profile {
     pub port_limit: Option<u32>,
     /// Goes into accounting as it came (Class).
     pub class: Vec<Vec<u8>>,
-    /// How the user is called from now on (User-Name).
+    /// How the user is called in records and in CoA-Requests (User-Name); after EAP, whom the server has authenticated.
     pub user: Option<String>,
     /// Chargeable-User-Identity (RFC 4372).
     pub cui: Option<Vec<u8>>,

@@ -1,7 +1,7 @@
 //! What a record says (RFC 2866, 2867, 2869).
 
 use crate::aaa::context::{Nas, put_prefix};
-use crate::aaa::{Context, Profile};
+use crate::aaa::{Context, FRAMED, Profile};
 use crate::northbound::TrafficInfo;
 use dataplane_api::IpPrefix;
 use radius::AttributeList;
@@ -90,7 +90,7 @@ pub fn attributes(nas: &Nas, s: &Subject<'_>) -> AttributeList {
     list.text(USER_NAME, s.profile.user.as_deref().unwrap_or(s.user));
     nas.put(&mut list);
     s.context.put(&mut list);
-    list.u32(SERVICE_TYPE, 2).u32(ACCT_AUTHENTIC, if s.radius { 1 } else { 2 });
+    list.u32(SERVICE_TYPE, FRAMED).u32(ACCT_AUTHENTIC, if s.radius { 1 } else { 2 });
     for class in &s.profile.class {
         list.octets(CLASS, class);
     }

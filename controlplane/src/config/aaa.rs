@@ -281,6 +281,11 @@ fn server(c: &Config, s: &Server, path: &str, p: &mut Problems) {
 }
 
 impl Config {
+    /// NAS-Identifier.
+    pub fn nas_identifier(&self) -> &str {
+        self.aaa.nas_identifier.as_deref().unwrap_or(&self.l2tp.host_name)
+    }
+
     /// Whether an address is in the management zone.
     fn manages(&self, address: IpAddr) -> bool {
         let trusted = self.ports.iter().filter(|port| port.zone == Zone::Trusted).flat_map(|port| &port.addresses);

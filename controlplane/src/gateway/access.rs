@@ -8,12 +8,14 @@ use crate::config::ike::PppPolicy;
 use crate::peer::Admitted;
 use crate::subscriber::{Leases, State, Unassigned};
 use dataplane_api::filter::FilterId;
+use dataplane_api::session::MAX_INNER;
 use dataplane_api::{PeerId, Rates, SessionId, TableOp};
-use radius::attribute::{FILTER_ID, PORT_LIMIT};
+use radius::attribute::{FILTER_ID, FRAMED_ROUTE, PORT_LIMIT};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// EAP in IKE, from its beginning until the peer is up.
 pub(super) struct IkeEap {
@@ -51,49 +53,84 @@ impl Gateway {
     /// Notes the name that a peer gives in PPP. A session that has been somebody's stays theirs: another name is refused, and
     /// a link that was negotiated anew is admitted anew.
     pub(super) fn may_be(&mut self, now: Instant, id: SessionId, name: String, renewed: bool) -> bool {
-        let Some(s) = self.subscribers.get_mut(&id) else { return false };
-        if s.profile.is_some() && s.user != name {
-            let why = format!("\"{name}\" in a session of \"{}\"", s.user);
+        let Some(s) = self.subscribers.get_mut(&id).filter(|s| s.state != State::Closing) else { return false };
+        if s.profile.is_some() && s.claimed != name {
+            let why = format!("\"{name}\" in a session of \"{}\"", s.claimed);
             self.refuse(now, id, Reject { why, ..Reject::default() });
             return false;
         }
-        s.user = name;
-        if !renewed && s.state != State::Closing {
+        if s.profile.is_none() {
+            s.user.clone_from(&name);
+        }
+        s.claimed = name;
+        if !renewed {
             s.state = State::Lcp;
         }
         true
     }
 
-    /// A question of PPP.
-    pub(super) fn ask(&mut self, now: Instant, id: SessionId, proof: Proof) {
+    /// A question about a session.
+    pub(super) fn ask(&mut self, now: Instant, who: Who, id: SessionId, proof: Proof) {
         let Some(s) = self.subscribers.get(&id) else { return };
-        let (user, context) = (s.user.clone(), Arc::clone(&s.context));
-        self.aaa.request(now, Request { who: Who::Session(id), user, proof, context });
+        let user = if matches!(who, Who::Again(_)) { s.user.clone() } else { s.claimed.clone() };
+        self.aaa.request(now, Request { who, user, proof, context: Arc::clone(&s.context) });
     }
 
     pub(super) fn aaa_answer(&mut self, now: Instant, who: Who, answer: Answer) {
         match who {
             Who::Session(id) => self.session_answer(now, id, answer),
+            Who::Again(id) => self.again_answer(now, id, answer),
             Who::Ike(session) => self.ike_answer(now, session, answer),
         }
     }
 
     fn session_answer(&mut self, now: Instant, id: SessionId, answer: Answer) {
-        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        let Some(s) = self.subscribers.get_mut(&id).filter(|s| s.state != State::Closing) else { return };
+        let up = matches!(s.state, State::Network | State::Open);
+        let refused = |why| Reject { why, ..Reject::default() };
         match answer {
             Answer::Challenge(packet) => s.link.eap_request(now, &packet),
             Answer::Reject(reject) => self.refuse(now, id, reject),
-            Answer::Accept(accept) if matches!(s.state, State::Network | State::Open) => {
-                // Authenticated once more.
-                self.limit(now, id, accept.profile.limits.clone());
-                self.let_in(now, id, &accept);
+            Answer::Silence => self.refuse(now, id, refused("no RADIUS server answers".into())),
+            Answer::Accept(accept) => {
+                // One that is up has authenticated once more: it keeps what it has, within new limits.
+                let done = match up {
+                    true => self.same(id, &accept).and_then(|()| self.limit(now, id, accept.profile.limits.clone())),
+                    false => self.admit(now, id, &accept),
+                };
+                match done {
+                    Ok(()) => self.let_in(now, id, &accept),
+                    Err(why) => self.refuse(now, id, refused(why)),
+                }
             }
-            Answer::Accept(accept) => match self.admit(now, id, &accept) {
-                Ok(()) => self.let_in(now, id, &accept),
-                Err(why) => self.refuse(now, id, Reject { why, ..Reject::default() }),
-            },
         }
         self.pump_link(now, id);
+    }
+
+    /// What a CoA-Request that said Authorize-Only has come to.
+    fn again_answer(&mut self, now: Instant, id: SessionId, answer: Answer) {
+        let result = match answer {
+            Answer::Accept(accept) => self.limit(now, id, accept.profile.limits),
+            Answer::Reject(reject) => Err(reject.why),
+            Answer::Challenge(_) => Err("challenged, which nobody can answer".into()),
+            // The session is as good as before.
+            Answer::Silence => return tracing::warn!(session = id.0, "no RADIUS server authorizes the session anew"),
+        };
+        if let Err(why) = result {
+            self.disconnect(now, id, Cause::AdminReset, &format!("AAA: {why}"));
+        }
+    }
+
+    /// Whom AAA has authenticated: in EAP that may be somebody else than who the peer said it was outside the tunnel.
+    fn authenticated(claimed: &str, accept: &Accept) -> String {
+        accept.profile.user.as_deref().filter(|_| accept.eap.is_some()).unwrap_or(claimed).to_owned()
+    }
+
+    /// A session that is up does not become another user's.
+    fn same(&self, id: SessionId, accept: &Accept) -> Result<(), String> {
+        let Some(s) = self.subscribers.get(&id) else { return Ok(()) };
+        let user = Self::authenticated(&s.claimed, accept);
+        if user == s.user { Ok(()) } else { Err(format!("\"{user}\" in a session of \"{}\"", s.user)) }
     }
 
     /// Tells PPP; an anonymous subscriber waits for its addresses only.
@@ -126,20 +163,21 @@ impl Gateway {
 
     /// Assigns what AAA gives. The error names the attribute that cannot be honoured.
     pub(super) fn admit(&mut self, now: Instant, id: SessionId, accept: &Accept) -> Result<(), String> {
+        self.strip(id);
         let Some(s) = self.subscribers.get_mut(&id) else { return Ok(()) };
         let profile = &accept.profile;
-        if let Some(user) = s.must_be.as_ref().filter(|u| **u != s.user) {
-            return Err(format!("IKE has authenticated \"{user}\" (H23)"));
+        let user = Self::authenticated(&s.claimed, accept);
+        if let Some(known) = s.must_be.as_ref().filter(|known| **known != user) {
+            return Err(format!("IKE has authenticated \"{known}\" (H23)"));
         }
-        let user = s.user.clone();
-        s.leases.release(&user, id.0, &mut self.pools);
-        s.session.inner.prefixes = Default::default();
-        for prefix in std::mem::take(&mut s.routes) {
-            self.unroute(prefix);
-        }
+        s.user.clone_from(&user);
         let filter = self.filter_of(&profile.limits).map_err(|e| e.to_string())?;
         self.make_room(now, id, &user, profile.port_limit.or(self.config.aaa.sessions_per_user))?;
         let leases = self.assign(now, id, &user, accept)?;
+        if leases.prefixes().count() > MAX_INNER {
+            leases.release(&user, id.0, &mut self.pools);
+            return Err(Unhonoured::new(FRAMED_ROUTE, format!("more than {MAX_INNER} prefixes")).to_string());
+        }
         let Some(s) = self.subscribers.get_mut(&id) else { return Ok(()) };
         s.leases = leases;
         s.radius = accept.radius;
@@ -148,6 +186,19 @@ impl Gateway {
         s.session.filter = filter;
         s.profile = Some(accept.profile.clone());
         Ok(())
+    }
+
+    /// Takes all inner addresses from a session.
+    fn strip(&mut self, id: SessionId) {
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        s.leases.release(&s.user, id.0, &mut self.pools);
+        s.session.inner.prefixes = Default::default();
+        s.dhcp6 = None;
+        let routes = std::mem::take(&mut s.routes);
+        self.program.op(s.worker, TableOp::SessionSet(s.session));
+        for prefix in routes {
+            self.unroute(prefix);
+        }
     }
 
     fn filter_of(&self, limits: &Limits) -> Result<Option<FilterId>, Unhonoured> {
@@ -163,58 +214,61 @@ impl Gateway {
         let Some(ike_id) = self.subscribers.get(&id).map(|s| s.context.ike_id.clone()) else { return Ok(()) };
         let others = self.subscribers.values().filter(|o| o.id != id && o.user == user && o.state != State::Closing);
         let mut others: Vec<_> = others.filter(|o| o.profile.is_some()).collect();
-        if others.len() < limit as usize {
-            return Ok(());
-        }
+        let over = (others.len() + 1).saturating_sub(limit as usize);
         others.retain(|o| o.context.ike_id == ike_id);
-        let stale = others.iter().min_by_key(|o| o.since).map(|o| o.id);
-        let stale = stale.ok_or_else(|| Unhonoured::new(PORT_LIMIT, format!("{limit} sessions are up")).to_string())?;
-        self.preempt(now, stale);
+        others.sort_by_key(|o| o.since);
+        let stale: Vec<_> = others.iter().take(over).map(|o| o.id).collect();
+        if stale.len() < over {
+            return Err(Unhonoured::new(PORT_LIMIT, format!("{limit} sessions are up")).to_string());
+        }
+        stale.into_iter().for_each(|old| self.preempt(now, old));
         Ok(())
     }
 
     /// Whoever of the same user holds what AAA gives this session gives way: it is the same subscriber, back from elsewhere
     /// (H3).
     fn assign(&mut self, now: Instant, id: SessionId, user: &str, accept: &Accept) -> Result<Leases, String> {
+        let mut before = None;
         loop {
             let (attribute, holder) = match Leases::assign(&accept.profile, user, id.0, &mut self.pools) {
                 Ok(leases) => return Ok(leases),
                 Err(Unassigned::Unhonoured(why)) => return Err(why.to_string()),
                 Err(Unassigned::Held(attribute, holder)) => (attribute, SessionId(holder)),
             };
-            match self.subscribers.get(&holder).filter(|o| o.user == user) {
+            match self.subscribers.get(&holder).filter(|o| o.user == user && before != Some(holder)) {
                 Some(_) => self.preempt(now, holder),
                 None => return Err(Unhonoured::new(attribute, "in use by another subscriber").to_string()),
             }
+            before = Some(holder);
         }
     }
 
     fn preempt(&mut self, now: Instant, old: SessionId) {
-        let Some(o) = self.subscribers.get_mut(&old) else { return };
-        let user = o.user.clone();
-        o.leases.release(&user, old.0, &mut self.pools);
-        for prefix in std::mem::take(&mut o.routes) {
-            self.unroute(prefix);
-        }
+        self.strip(old);
         self.disconnect(now, old, Cause::PortPreempted, "replaced by a new session of the subscriber");
     }
 
-    /// Other limits for a session that is up.
-    pub(super) fn limit(&mut self, now: Instant, id: SessionId, change: Limits) {
+    /// Other limits for a session that is up. The error names the attribute that cannot be honoured; nothing is changed then.
+    pub(super) fn limit(&mut self, now: Instant, id: SessionId, change: Limits) -> Result<(), String> {
         let packets = self.traffic(id).packets();
-        let Some(s) = self.subscribers.get_mut(&id) else { return };
-        let Some(profile) = &mut s.profile else { return };
-        profile.limits.change(change);
-        let limits = profile.limits.clone();
+        let Some(mut limits) = self.subscribers.get(&id).and_then(|s| s.profile.as_ref()).map(|p| p.limits.clone())
+        else {
+            return Ok(());
+        };
+        limits.change(change);
+        let filter = self.filter_of(&limits).map_err(|e| e.to_string())?;
+        let Some(s) = self.subscribers.get_mut(&id) else { return Ok(()) };
         if let Some(meter) = &mut s.meter {
             meter.limit(now, &limits, packets);
         }
-        let filter = self.filter_of(&limits).ok().flatten();
-        let Some(s) = self.subscribers.get_mut(&id) else { return };
         s.session.rate = Rates { up: limits.rate_up, down: limits.rate_down };
         s.session.filter = filter;
+        if let Some(profile) = &mut s.profile {
+            profile.limits = limits;
+        }
         self.program.op(s.worker, TableOp::SessionSet(s.session));
         self.pump_link(now, id);
+        Ok(())
     }
 
     /// Whether limits that AAA wants can be had.
@@ -272,9 +326,14 @@ impl Gateway {
                 e.accepted = Some(accept);
                 // MSK or not, it was the server that decided; methods with a key are mutual (RFC 3748, section 7.10).
                 let mutual = msk.is_some();
+                let msk = msk.map(|k| Zeroizing::new(k.expose().to_vec()));
                 self.eap_say(|ike| ike.eap_success(now, session, &packet, ike::EapSuccess { identity, msk, mutual }));
             }
             Answer::Reject(reject) => self.eap_refuse(now, session, reject),
+            Answer::Silence => {
+                let why = "no RADIUS server answers".into();
+                self.eap_refuse(now, session, Reject { why, ..Reject::default() });
+            }
         }
     }
 

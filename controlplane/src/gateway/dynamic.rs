@@ -4,7 +4,7 @@
 //! we can change, or nothing is changed.
 
 use super::Gateway;
-use crate::aaa::{AUTHORIZE_ONLY, Limits, Proof};
+use crate::aaa::{AUTHORIZE_ONLY, Limits, Proof, Who};
 use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::subscriber::{State, Subscriber};
@@ -31,8 +31,25 @@ const LIMITS: &[Kind] = &[
 /// What stands in any request.
 const ENVELOPE: &[Kind] = &[EVENT_TIMESTAMP, MESSAGE_AUTHENTICATOR, PROXY_STATE, STATE, CLASS, REPLY_MESSAGE];
 
-/// Whether an attribute names a session, and if so, whether it is this one.
-fn names(a: &Attribute<'_>, s: &Subscriber) -> Option<bool> {
+/// What names sessions (section 3).
+const NAMES: &[Kind] = &[
+    USER_NAME,
+    ACCT_SESSION_ID,
+    ACCT_MULTI_SESSION_ID,
+    NAS_PORT,
+    NAS_PORT_ID,
+    CALLING_STATION_ID,
+    CALLED_STATION_ID,
+    CHARGEABLE_USER_IDENTITY,
+    FRAMED_IP_ADDRESS,
+    FRAMED_IPV6_PREFIX,
+    FRAMED_IPV6_ADDRESS,
+    DELEGATED_IPV6_PREFIX,
+    FRAMED_INTERFACE_ID,
+];
+
+/// Whether one of them names this session, by what the servers were told of it.
+fn names(a: &Attribute<'_>, s: &Subscriber) -> bool {
     let text = |own: &str| a.text().is_ok_and(|t| t == own);
     let prefix = |own: Option<IpPrefix>| {
         let theirs = match a.kind {
@@ -43,13 +60,13 @@ fn names(a: &Attribute<'_>, s: &Subscriber) -> Option<bool> {
         own.is_some() && theirs == own
     };
     let profile = s.profile.as_ref();
-    Some(match a.kind {
+    match a.kind {
         USER_NAME => text(&s.user) || profile.and_then(|p| p.user.as_deref()).is_some_and(text),
         ACCT_SESSION_ID => text(&s.context.session),
         ACCT_MULTI_SESSION_ID => s.context.multi.as_deref().is_some_and(text),
         NAS_PORT => a.u32() == Ok(s.context.port),
         NAS_PORT_ID => text(&s.context.listener),
-        CALLING_STATION_ID => text(&s.session.outer.remote.ip().to_string()),
+        CALLING_STATION_ID => text(&s.context.outer.ip().to_string()),
         CALLED_STATION_ID => text(&s.context.local.ip().to_string()),
         CHARGEABLE_USER_IDENTITY => profile.and_then(|p| p.cui.as_deref()) == Some(a.value),
         FRAMED_IP_ADDRESS => prefix(s.leases.ipv4),
@@ -60,8 +77,8 @@ fn names(a: &Attribute<'_>, s: &Subscriber) -> Option<bool> {
             let own = s.session.inner.link_local.map(|l| l.octets());
             own.is_some_and(|o| o[8..] == *a.value)
         }
-        _ => return None,
-    })
+        _ => false,
+    }
 }
 
 impl Gateway {
@@ -103,8 +120,12 @@ impl Gateway {
         let found = self.select(a, LIMITS)?;
         let change = Limits::from_attributes(a).map_err(|_| ErrorCause::InvalidAttributeValue)?;
         self.can_limit(&change).map_err(|_| ErrorCause::InvalidAttributeValue)?;
+        // A burst without a rate says nothing.
+        if change == Limits::default() {
+            return Err(ErrorCause::MissingAttribute);
+        }
         for &id in &found {
-            self.limit(now, id, change.clone());
+            self.limit(now, id, change.clone()).map_err(|_| ErrorCause::InvalidAttributeValue)?;
         }
         Ok(found.len())
     }
@@ -112,7 +133,7 @@ impl Gateway {
     /// Section 3.2: an Access-Request with the State that came is sent, and its Accept changes the limits.
     fn authorize_only(&mut self, now: Instant, a: Attributes<'_>, state: &[u8]) -> Result<usize, ErrorCause> {
         for id in self.select(a, &[SERVICE_TYPE])? {
-            self.ask(now, id, Proof::State(state.to_vec()));
+            self.ask(now, Who::Again(id), id, Proof::State(state.to_vec()));
         }
         Err(ErrorCause::RequestInitiated)
     }
@@ -123,24 +144,19 @@ impl Gateway {
         let nas = [NAS_IDENTIFIER, NAS_IP_ADDRESS, NAS_IPV6_ADDRESS];
         let other: Vec<_> =
             a.iter().filter(|a| ![ENVELOPE, &nas, allowed].iter().any(|l| l.contains(&a.kind))).collect();
+        if other.iter().any(|a| !NAMES.contains(&a.kind)) {
+            return Err(ErrorCause::UnsupportedAttribute);
+        }
         if other.is_empty() {
             return Err(ErrorCause::MissingAttribute);
         }
-        let mut found = Vec::new();
-        for s in self.subscribers.values() {
-            let mut fits = s.state == State::Open;
-            for attribute in &other {
-                fits &= names(attribute, s).ok_or(ErrorCause::UnsupportedAttribute)?;
-            }
-            if fits {
-                found.push(s.id);
-            }
-        }
+        let open = self.subscribers.values().filter(|s| s.state == State::Open);
+        let found: Vec<_> = open.filter(|s| other.iter().all(|a| names(a, s))).map(|s| s.id).collect();
         if found.is_empty() { Err(ErrorCause::SessionContextNotFound) } else { Ok(found) }
     }
 
     fn check_nas(&self, a: Attributes<'_>) -> Result<(), ErrorCause> {
-        let own = self.config.aaa.nas_identifier.as_deref().unwrap_or(&self.config.l2tp.host_name);
+        let own = self.config.nas_identifier();
         let address = |kind: Kind| match kind {
             NAS_IP_ADDRESS => a.ipv4(kind).map(|a| a.map(IpAddr::V4)),
             _ => a.ipv6(kind).map(|a| a.map(IpAddr::V6)),

@@ -9,6 +9,7 @@
 //! | `access` | questions to AAA and its answers, for PPP and IKE |
 //! | `records` | accounting, and what runs with a session's time |
 //! | `dynamic` | CoA-Requests and Disconnect-Requests |
+//! | `servers` | the RADIUS clients, and the octets that the driver carries |
 //! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
 //! | `mesh` | softwires to other AFBRs and their SAs |
 //! | `liveness` | BFD for softwires and neighbours |
@@ -151,10 +152,7 @@ impl Gateway {
         let ike = ike::Endpoint::new(ike_config, Box::new(StdRng::from_rng(&mut rng)), spi_source);
         let l2tp_config = Arc::new(softwire::l2tp_config(&config));
         let l2tp = l2tp::Endpoint::new(l2tp_config, Box::new(StdRng::from_rng(&mut rng)), id_source);
-        let nas = Nas {
-            identifier: config.aaa.nas_identifier.clone().unwrap_or_else(|| config.l2tp.host_name.clone()),
-            address: config.aaa.nas_address,
-        };
+        let nas = Nas { identifier: config.nas_identifier().to_owned(), address: config.aaa.nas_address };
         let radius = |accounting, rng: &mut StdRng| {
             radius::Client::new(servers::client(&config, accounting), Box::new(StdRng::from_rng(rng)))
         };

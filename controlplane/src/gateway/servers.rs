@@ -46,7 +46,7 @@ pub(crate) fn client(config: &Config, accounting: bool) -> radius::Config {
     };
     radius::Config {
         servers: of_purpose(config, accounting).map(server).collect(),
-        nas_identifier: Some(config.aaa.nas_identifier.clone().unwrap_or_else(|| config.l2tp.host_name.clone())),
+        nas_identifier: Some(config.nas_identifier().to_owned()),
         ..radius::Config::default()
     }
 }

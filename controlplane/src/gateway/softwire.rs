@@ -136,6 +136,7 @@ impl Gateway {
             link,
             dhcp6: None,
             user: skip.as_ref().map_or_else(String::new, |a| a.user.clone()),
+            claimed: skip.as_ref().map_or_else(String::new, |a| a.user.clone()),
             must_be: admitted.filter(|_| policy != PppPolicy::Demand).map(|a| a.user),
             skip: skip.map(|a| a.accept),
             listener: listener.name,
@@ -162,7 +163,7 @@ impl Gateway {
         if let Some(at) = s.wakes {
             self.wakes.remove(&(at, id));
         }
-        self.aaa.forget(Who::Session(id));
+        self.forget(id);
         s.ends(cause, why);
         for prefix in std::mem::take(&mut s.routes) {
             self.unroute(prefix);
@@ -238,12 +239,12 @@ impl Gateway {
                         Proof::MsChapV2 { id, challenge, response, name: r.name }
                     }
                 };
-                self.ask(now, id, proof);
+                self.ask(now, Who::Session(id), id, proof);
             }
             ppp::Event::EapResponse(r) => {
                 let name = String::from_utf8_lossy(&r.identity).into_owned();
                 if self.may_be(now, id, name, r.renewed) {
-                    self.ask(now, id, Proof::Eap(r.packet));
+                    self.ask(now, Who::Session(id), id, Proof::Eap(r.packet));
                 }
             }
             ppp::Event::Authenticated => {}
@@ -253,7 +254,7 @@ impl Gateway {
                 self.program.op(s.worker, TableOp::SessionSet(s.session));
                 s.state = State::Authorizing;
                 match s.skip.clone() {
-                    _ if s.anonymous => self.ask(now, id, Proof::Anonymous),
+                    _ if s.anonymous => self.ask(now, Who::Session(id), id, Proof::Anonymous),
                     Some(accept) => match self.admit(now, id, &accept) {
                         Ok(()) => self.start_network(now, id),
                         Err(why) => self.refuse(now, id, Reject { why, ..Reject::default() }),
@@ -344,6 +345,9 @@ impl Gateway {
 
     pub(super) fn detach(&mut self, id: SessionId, prefix: IpPrefix) {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
+        if !s.routes.contains(&prefix) {
+            return;
+        }
         s.withdraw(prefix);
         s.routes.retain(|p| *p != prefix);
         self.program.op(s.worker, TableOp::SessionSet(s.session));
@@ -371,7 +375,14 @@ impl Gateway {
             self.close_after.insert(id, peer);
         }
         s.link.close(now);
+        self.forget(id);
         self.pump_link(now, id);
+    }
+
+    // What AAA is asked about a session that ends is of no use to it.
+    fn forget(&mut self, id: SessionId) {
+        self.aaa.forget(Who::Session(id));
+        self.aaa.forget(Who::Again(id));
     }
 }
 

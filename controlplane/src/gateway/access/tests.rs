@@ -34,6 +34,7 @@ impl Lab {
     fn new() -> Self {
         let text = "ports: [{ name: a, device: d, zone: trusted, addresses: [10.0.0.1/24] }]\n\
                     listeners: [{ name: l, address: 10.0.0.1, protection: none }]\n\
+                    filters: [{ name: closed, rules: [{ action: deny }] }]\n\
                     ppp: { local_ipv4: 10.9.0.1 }\npools: { ipv4: [10.9.0.0/24] }\n\
                     subscribers: [{ user: alice, secret: wonderland }, { user: bob, secret: builder }]\n";
         let config = Arc::new(Config::from_yaml("t", text).unwrap_or_else(|e| panic!("{e}")));
@@ -90,6 +91,15 @@ impl Lab {
         }
     }
 
+    /// The session of this lab's AAA, as if a server had said so.
+    fn answer(&mut self, who: Who, fill: impl FnOnce(&mut crate::aaa::Profile)) {
+        let mut accept = Accept::default();
+        fill(&mut accept.profile);
+        let now = self.now;
+        self.gateway.aaa_answer(now, who, Answer::Accept(Box::new(accept)));
+        self.run();
+    }
+
     fn state(&self) -> Option<(State, &str)> {
         self.gateway.subscribers.get(&self.id).map(|s| (s.state, s.user.as_str()))
     }
@@ -118,4 +128,80 @@ fn a_session_does_not_become_somebody_elses() {
     assert!(matches!(lab.state(), None | Some((State::Closing, "alice"))), "{:?}", lab.state());
     let reject = lab.gateway.audit.iter().find(|r| r.verb == Verb::Reject).unwrap();
     assert_eq!((reject.user.as_deref(), reject.reason.as_str()), (Some("alice"), "\"bob\" in a session of \"alice\""));
+}
+
+#[test]
+fn limits_that_cannot_be_had_change_nothing() {
+    let mut lab = Lab::new();
+    lab.run();
+    let again = Who::Again(lab.id);
+    lab.answer(again, |p| p.limits.filter = Some("closed".into()));
+    assert_eq!(lab.gateway.subscribers[&lab.id].session.filter, Some(FilterId(0)));
+    // Silence leaves the session as it is; a filter that nobody knows does not open it, but ends it.
+    lab.gateway.aaa_answer(lab.now, again, Answer::Silence);
+    lab.run();
+    assert_eq!(lab.state(), Some((State::Open, "alice")));
+    lab.answer(again, |p| p.limits.filter = Some("unknown".into()));
+    let s = lab.gateway.subscribers.get(&lab.id);
+    assert!(s.is_none_or(|s| s.session.filter == Some(FilterId(0)) && s.state == State::Closing));
+}
+
+#[test]
+fn a_session_that_ends_takes_nothing_from_its_successor() {
+    let mut lab = Lab::new();
+    lab.run();
+    lab.gateway.disconnect(lab.now, lab.id, Cause::AdminReset, "test");
+    let address = lab.gateway.subscribers[&lab.id].leases.ipv4.unwrap();
+    lab.gateway.pools.give_back(address, "alice", lab.id.0);
+    assert_eq!(lab.gateway.pools.claim(address, 77), Ok(()));
+    lab.gateway.aaa_answer(lab.now, Who::Session(lab.id), Answer::Accept(Box::default()));
+    assert_eq!(lab.gateway.pools.claim(address, 78), Err(crate::pool::Refused::Held(77)));
+    let s = &lab.gateway.subscribers[&lab.id];
+    assert_eq!((s.state, s.leases.ipv4), (State::Closing, Some(address)));
+}
+
+// H23: what EAP says outside the tunnel is only a claim.
+#[test]
+fn the_user_is_whom_aaa_has_authenticated() {
+    let mut lab = Lab::new();
+    let accept = |user: &str| {
+        let profile = crate::aaa::Profile { user: Some(user.into()), ..Default::default() };
+        Accept { profile, eap: Some(vec![3, 1, 0, 4]), ..Accept::default() }
+    };
+    let (now, id) = (lab.now, lab.id);
+    let s = lab.gateway.subscribers.get_mut(&id).unwrap();
+    (s.claimed, s.must_be) = ("alice".into(), Some("alice".into()));
+    let why = lab.gateway.admit(now, id, &accept("bob")).unwrap_err();
+    assert_eq!(why, "IKE has authenticated \"alice\" (H23)");
+    lab.gateway.subscribers.get_mut(&id).unwrap().claimed = "anonymous".into();
+    lab.gateway.admit(now, id, &accept("alice")).unwrap();
+    assert_eq!(lab.gateway.subscribers[&id].user, "alice");
+}
+
+#[test]
+fn more_prefixes_than_there_is_room_for_are_refused() {
+    let mut lab = Lab::new();
+    let routes = |n: u8| {
+        let prefix = |i| dataplane_api::IpPrefix::new([172, 16, i, 0].into(), 24).unwrap();
+        let profile = crate::aaa::Profile { routes: (0..n).map(prefix).collect(), ..Default::default() };
+        Accept { profile, ..Accept::default() }
+    };
+    let (now, id) = (lab.now, lab.id);
+    let why = lab.gateway.admit(now, id, &routes(16)).unwrap_err();
+    assert_eq!(why, "Framed-Route: more than 16 prefixes");
+    assert_eq!(lab.gateway.admit(now, id, &routes(15)), Ok(()));
+    assert_eq!(lab.gateway.subscribers[&id].leases.prefixes().count(), 16);
+}
+
+#[test]
+fn a_link_negotiated_anew_has_its_new_limits() {
+    let mut lab = Lab::new();
+    lab.run();
+    let limits = crate::aaa::Limits { session_timeout: Some(SECOND * 3600), ..Default::default() };
+    let accept = Accept { profile: crate::aaa::Profile { limits, ..Default::default() }, ..Accept::default() };
+    lab.gateway.subscribers.get_mut(&lab.id).unwrap().state = State::Network;
+    lab.gateway.admit(lab.now, lab.id, &accept).unwrap();
+    lab.gateway.opened(lab.now, lab.id);
+    let left = lab.gateway.subscribers[&lab.id].meter.as_ref().unwrap().left(lab.now).unwrap();
+    assert!(left > SECOND * 3500 && left <= SECOND * 3600, "{left:?}");
 }
