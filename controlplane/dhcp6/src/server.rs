@@ -148,9 +148,11 @@ impl Server {
     /// Solicit, Request, Renew, Rebind: an association gets the prefix or address that it has, or the next free one.
     fn assign(&mut self, now: Instant, client: &Duid, message: &Message, commit: bool, reply: &mut Message) {
         let mut offered: Vec<Lease> = Vec::new();
-        // Only a client that renews can hold something that is not (any more) its own.
-        let renews = matches!(message.kind, MessageType::Renew | MessageType::Rebind);
         for (kind, ia) in message.associations().take(MAX_IAS) {
+            // Only a client that renews can hold something that is not (any more) its own. With nothing in it, the
+            // association is asked for in passing (section 18.2.4), as in a Solicit.
+            let renews =
+                matches!(message.kind, MessageType::Renew | MessageType::Rebind) && ia.leases().next().is_some();
             let lease = self.choose(client, kind, ia.iaid, &offered);
             offered.extend(lease);
             if let (Some(lease), true) = (lease, commit) {
