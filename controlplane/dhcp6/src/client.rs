@@ -1,14 +1,15 @@
-//! The requesting router (RFC 8415, section 18.2): asks for a prefix, and an address if it is told to, keeps them, gives
-//! them back.
+//! The requesting router (RFC 8415, section 18.2): asks for a prefix, and an address if it is told to, keeps them,
+//! gives them back.
 //!
 //! ```text
 //!  Soliciting --Advertise--> Requesting --Reply--> Bound --T1--> Renewing --T2--> Rebinding --expired--> Soliciting
 //!      `------------Reply (rapid commit)------------^  ^---------Reply------------------'
 //! ```
 //!
-//! What the server gives is kept even if it is not all. Each exchange retransmits as section 15 says: the interval doubles, with a little randomness, up to a maximum.
+//! What the server gives is kept even if it is not all. Each exchange retransmits as section 15 says: the interval
+//! doubles, with a little randomness, up to a maximum.
 
-use crate::lease::{Kind, Lease};
+use crate::lease::{Kind, Lease, tenths, until};
 use crate::message::{Message, MessageType};
 use crate::option::{DhcpOption, Duid, Ia, IaPrefix, code, status};
 use crate::packet::Prefix;
@@ -347,21 +348,13 @@ impl Client {
             .iter()
             .find_map(|o| if let DhcpOption::DnsServers(servers) = o { Some(servers.clone()) } else { None })
             .unwrap_or_default();
-        let after = |seconds: u32| match seconds {
-            INFINITY => None,
-            seconds => now.checked_add(Duration::from_secs(u64::from(seconds))),
-        };
         // Section 18.2.4: one exchange renews all, so the earliest time counts.
         let (mut t1, mut t2) = (INFINITY, INFINITY);
         for given in &given {
             // T1 and T2 of zero leave it to us (section 14.2).
-            let part = |tenths: u64| match given.preferred {
-                INFINITY => INFINITY,
-                preferred => (u64::from(preferred) * tenths / 10) as u32,
-            };
             // At least a second each, so that a short lifetime makes no storm of Renews.
-            t1 = t1.min(if given.t1 == 0 { part(5) } else { given.t1 }).max(1);
-            t2 = t2.min(if given.t2 == 0 { part(8) } else { given.t2 }).max(t1);
+            t1 = t1.min(if given.t1 == 0 { tenths(given.preferred, 5) } else { given.t1 }).max(1);
+            t2 = t2.min(if given.t2 == 0 { tenths(given.preferred, 8) } else { given.t2 }).max(t1);
         }
         // A new one takes the place of the old; what a Renew is not told of lasts as long as it was to last.
         let replaced = |held: &Held| match given.iter().find(|given| given.lease.kind() == held.lease.kind()) {
@@ -372,11 +365,11 @@ impl Client {
         self.held.retain(|held| !given.iter().any(|given| given.lease == held.lease));
         for Given { lease, preferred, valid, .. } in given {
             self.events.push_back(ClientEvent::Bound { lease, preferred, valid, dns: dns.clone() });
-            self.held.push(Held { lease, preferred, valid, expires: after(valid) });
+            self.held.push(Held { lease, preferred, valid, expires: until(now, valid) });
         }
         self.state = State::Bound;
-        (self.server, self.t2) = (Some(server), after(t2));
-        self.timer = [after(t1), self.expires()].into_iter().flatten().min();
+        (self.server, self.t2) = (Some(server), until(now, t2));
+        self.timer = [until(now, t1), self.expires()].into_iter().flatten().min();
     }
 
     /// When the first of what we have is over.

@@ -2,7 +2,25 @@
 
 use crate::option::{DhcpOption, Ia, IaAddress, IaPrefix};
 use crate::packet::Prefix;
+use crate::server::INFINITY;
 use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+/// When a lifetime in seconds is over; `None`: never.
+pub(crate) fn until(now: Instant, seconds: u32) -> Option<Instant> {
+    match seconds {
+        INFINITY => None,
+        seconds => now.checked_add(Duration::from_secs(u64::from(seconds))),
+    }
+}
+
+/// That many tenths of a preferred lifetime, in seconds: T1 is five, T2 eight (RFC 8415, section 14.2).
+pub(crate) fn tenths(preferred: u32, tenths: u64) -> u32 {
+    match preferred {
+        INFINITY => INFINITY,
+        preferred => (u64::from(preferred) * tenths / 10) as u32,
+    }
+}
 
 /// A prefix or an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

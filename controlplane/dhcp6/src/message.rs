@@ -3,7 +3,8 @@
 use crate::lease::Kind;
 use crate::option::{self, DhcpOption, Duid, Ia};
 
-/// Message types (RFC 8415, section 7.3) between client and server; for those between relay agents see [`crate::relay`].
+/// Message types (RFC 8415, section 7.3) between client and server; those between relay agents are in
+/// [`crate::relay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum MessageType {
@@ -84,11 +85,6 @@ impl Message {
             DhcpOption::IaPd(ia) => Some((Kind::Prefix, ia)),
             _ => None,
         })
-    }
-
-    /// The identity associations for prefixes.
-    pub fn prefix_delegations(&self) -> impl Iterator<Item = &Ia> {
-        self.options.iter().filter_map(|o| if let DhcpOption::IaPd(ia) = o { Some(ia) } else { None })
     }
 
     /// Whether the two-message exchange is wanted or confirmed.

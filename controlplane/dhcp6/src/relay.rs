@@ -11,13 +11,13 @@
 //! is for. What the server gives must be routed to the session, and so the relay looks into the Replies; what a
 //! Release gives back is known from the Release, and counts once the server has replied.
 
-use crate::lease::Lease;
+use crate::lease::{Lease, until};
 use crate::message::{Message, MessageType};
 use crate::option::{self, code};
-use crate::server::{INFINITY, ServerEvent};
+use crate::server::ServerEvent;
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Message type of a Relay-forward.
 pub const RELAY_FORW: u8 = 12;
@@ -205,10 +205,7 @@ impl Relay {
     }
 
     fn bind(&mut self, now: Instant, lease: Lease, valid: u32) {
-        let expires = match valid {
-            INFINITY => None,
-            valid => now.checked_add(Duration::from_secs(u64::from(valid))),
-        };
+        let expires = until(now, valid);
         if let Some((_, until)) = self.bound.iter_mut().find(|(bound, _)| *bound == lease) {
             *until = expires;
         } else if self.bound.len() < MAX_LEASES {

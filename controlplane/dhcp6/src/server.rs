@@ -5,13 +5,13 @@
 //! Likewise its addresses, if it has any; most subscribers autoconfigure theirs, and an IA_NA is answered by
 //! NoAddrsAvail.
 
-use crate::lease::{Kind, Lease};
+use crate::lease::{Kind, Lease, tenths, until};
 use crate::message::{Message, MessageType};
 use crate::option::{DhcpOption, Duid, Ia, Status, code, status};
 use crate::packet::Prefix;
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A lifetime that does not end.
 pub const INFINITY: u32 = u32::MAX;
@@ -148,9 +148,11 @@ impl Server {
     /// Solicit, Request, Renew, Rebind: an association gets the prefix or address that it has, or the next free one.
     fn assign(&mut self, now: Instant, client: &Duid, message: &Message, commit: bool, reply: &mut Message) {
         let mut offered: Vec<Lease> = Vec::new();
-        // Only a client that renews can hold something that is not (any more) its own.
-        let renews = matches!(message.kind, MessageType::Renew | MessageType::Rebind);
         for (kind, ia) in message.associations().take(MAX_IAS) {
+            // Only a client that renews can hold something that is not (any more) its own. With nothing in it, the
+            // association is asked for in passing (section 18.2.4), as in a Solicit.
+            let renews =
+                matches!(message.kind, MessageType::Renew | MessageType::Rebind) && ia.leases().next().is_some();
             let lease = self.choose(client, kind, ia.iaid, &offered);
             offered.extend(lease);
             if let (Some(lease), true) = (lease, commit) {
@@ -177,10 +179,7 @@ impl Server {
     }
 
     fn bind(&mut self, now: Instant, client: &Duid, iaid: u32, lease: Lease) {
-        let expires = match self.config.valid {
-            INFINITY => None,
-            valid => now.checked_add(Duration::from_secs(u64::from(valid))),
-        };
+        let expires = until(now, self.config.valid);
         match self.bindings.iter_mut().find(|b| b.lease == lease) {
             Some(binding) => (binding.client, binding.iaid, binding.expires) = (client.clone(), iaid, expires),
             None => {
@@ -199,10 +198,7 @@ impl Server {
             };
             return empty(asked.iaid, status);
         };
-        let part = |tenths: u32| match self.config.preferred {
-            INFINITY => INFINITY,
-            preferred => (u64::from(preferred) * u64::from(tenths) / 10) as u32,
-        };
+        let part = |n| tenths(self.config.preferred, n);
         let mut ia = Ia { iaid: asked.iaid, t1: part(5), t2: part(8), ..Ia::default() };
         ia.push(lease, self.config.preferred.min(self.config.valid), self.config.valid);
         if renews {
@@ -217,10 +213,10 @@ impl Server {
     fn confirm(&self, client: &Duid, message: &Message) -> Option<Status> {
         let mut any = false;
         let mut good = true;
-        for (kind, ia) in message.associations().filter(|(kind, _)| *kind == Kind::Address).take(MAX_IAS) {
+        for (_, ia) in message.associations().filter(|(kind, _)| *kind == Kind::Address).take(MAX_IAS) {
             for (lease, ..) in ia.leases() {
                 any = true;
-                good &= self.bindings.iter().any(|b| b.client == *client && b.lease.kind() == kind && b.lease == lease);
+                good &= self.bindings.iter().any(|b| b.client == *client && b.lease == lease);
             }
         }
         any.then_some(match good {

@@ -4,6 +4,7 @@
 mod addresses;
 mod relay;
 
+use crate::lease::Kind;
 use crate::option::{code, status};
 use crate::packet::{ALL_DHCP_SERVERS, ALL_NODES, Udp, to_client, to_servers};
 use crate::ra::{Rdnss, parse_solicitation, solicitation};
@@ -188,6 +189,10 @@ fn ia(iaid: u32) -> Ia {
     Ia { iaid, ..Ia::default() }
 }
 
+fn delegations(message: &Message) -> impl Iterator<Item = &Ia> {
+    message.associations().filter(|(kind, _)| *kind == Kind::Prefix).map(|(_, ia)| ia)
+}
+
 #[test]
 fn the_session_has_so_many_prefixes_and_no_more() {
     let now = Instant::now();
@@ -198,7 +203,7 @@ fn the_session_has_so_many_prefixes_and_no_more() {
     for round in 0..2 {
         let reply = Message::parse(&server.handle_input(now, &request).unwrap()).unwrap();
         assert_eq!(reply.kind, MessageType::Reply);
-        let ias: Vec<&Ia> = reply.prefix_delegations().collect();
+        let ias: Vec<&Ia> = delegations(&reply).collect();
         assert_eq!(ias[0].prefixes[0].prefix, delegated().address());
         assert_eq!((ias[0].t1, ias[0].t2), (1800, 2880));
         assert_eq!(ias[1].prefixes[0].prefix, second.address());
@@ -213,7 +218,7 @@ fn the_session_has_so_many_prefixes_and_no_more() {
     };
     let wrong = message(MessageType::Release, Some(&duid), &[held(2, delegated())]);
     let reply = Message::parse(&server.handle_input(now, &wrong).unwrap()).unwrap();
-    assert_eq!(reply.prefix_delegations().next().unwrap().status.as_ref().unwrap().code, status::NO_BINDING);
+    assert_eq!(delegations(&reply).next().unwrap().status.as_ref().unwrap().code, status::NO_BINDING);
     assert_eq!(server.poll_event(), None);
     let right = message(MessageType::Release, Some(&duid), &[held(1, delegated())]);
     server.handle_input(now, &right).unwrap();
@@ -238,7 +243,7 @@ fn a_replaced_router_takes_over() {
         options: vec![DhcpOption::ClientId(Duid::uuid([7; 16])), DhcpOption::ServerId(duid), DhcpOption::IaPd(ia(9))],
     };
     let reply = Message::parse(&server.handle_input(now, &other.encode()).unwrap()).unwrap();
-    assert_eq!(reply.prefix_delegations().next().unwrap().prefixes[0].prefix, delegated().address());
+    assert_eq!(delegations(&reply).next().unwrap().prefixes[0].prefix, delegated().address());
     assert_eq!(server.bound().count(), 1);
 }
 

@@ -51,22 +51,48 @@ pub(crate) fn parse_operation(data: &[u8]) -> Option<(u8, u8, &[u8])> {
 }
 
 /// A value with its size before it, and a name.
-pub(crate) fn value(value: &[u8], name: &[u8]) -> Vec<u8> {
+pub fn value(value: &[u8], name: &[u8]) -> Vec<u8> {
     [&[value.len() as u8], value, name].concat()
 }
 
 /// Value and name; `None`: the value is empty or not all there.
-pub(crate) fn parse_value(data: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn parse_value(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let (size, rest) = data.split_first()?;
     rest.split_at_checked(usize::from(*size)).filter(|(value, _)| !value.is_empty())
 }
 
-/// The response of MD5-Challenge: MD5(identifier of the Request, password, challenge).
-pub fn md5_response(id: u8, password: &[u8], challenge: &[u8]) -> [u8; 16] {
-    Md5::new().chain_update([id]).chain_update(password).chain_update(challenge).finalize().into()
+/// The response to a challenge of MD5-Challenge, which is CHAP's (RFC 1994, section 4.1): MD5(identifier, secret,
+/// challenge).
+pub fn md5_response(secret: &[u8], id: u8, challenge: &[u8]) -> [u8; 16] {
+    Md5::new().chain_update([id]).chain_update(secret).chain_update(challenge).finalize().into()
 }
 
 /// Checks such a response, in constant time.
-pub(crate) fn md5_verify(id: u8, password: &[u8], challenge: &[u8], found: &[u8]) -> bool {
-    md5_response(id, password, challenge).as_slice().ct_eq(found).into()
+pub fn md5_verify(secret: &[u8], id: u8, challenge: &[u8], found: &[u8]) -> bool {
+    md5_response(secret, id, challenge).as_slice().ct_eq(found).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hex_literal::hex;
+
+    /// The expected octets come from Python's hashlib.
+    #[test]
+    fn response_agrees_with_another_md5() {
+        let challenge = hex!("000102030405060708090a0b0c0d0e0f");
+        let expected = hex!("740e86463bda3a4d7017d6e0fba0699d");
+        assert!(md5_verify(b"secret", 1, &challenge, &expected));
+        assert!(!md5_verify(b"Secret", 1, &challenge, &expected));
+        assert!(!md5_verify(b"secret", 1, &challenge, &expected[..15]));
+        assert!(!md5_verify(b"secret", 2, &challenge, &expected));
+    }
+
+    #[test]
+    fn values_are_bounded() {
+        assert_eq!(parse_value(&hex!("02aabb6161")), Some((&hex!("aabb")[..], &b"aa"[..])));
+        assert_eq!(parse_value(&hex!("03aabb")), None);
+        assert_eq!(parse_value(&hex!("00aabb")), None);
+        assert_eq!(parse_value(&[]), None);
+    }
 }

@@ -21,7 +21,7 @@ use des::Des;
 use des::cipher::{BlockCipherEncrypt, KeyInit};
 use md4::{Digest, Md4};
 use rand_core::CryptoRng;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -187,7 +187,9 @@ pub struct Failure {
 
 impl Failure {
     /// A wrong password, and no second try. The challenge is there because peers demand it.
-    pub fn rejected(challenge: [u8; CHALLENGE_LEN], text: &str) -> Self {
+    pub fn rejected<R: CryptoRng + ?Sized>(text: &str, rng: &mut R) -> Self {
+        let mut challenge = [0; CHALLENGE_LEN];
+        rng.fill_bytes(&mut challenge);
         let error = ERROR_AUTHENTICATION_FAILURE;
         Self { error, retry: false, challenge: Some(challenge), version: Some(3), text: text.to_owned() }
     }
@@ -226,6 +228,13 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    /// For people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (error {})", self.text, self.error)
+    }
+}
+
 fn push_hex(out: &mut String, octets: &[u8]) {
     for octet in octets {
         let _ = write!(out, "{octet:02X}");
@@ -250,6 +259,8 @@ mod tests {
     use super::*;
     use hex_literal::hex;
     use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
 
     const NAME: &[u8] = b"User";
     const PASSWORD: &[u8] = b"clientPass";
@@ -304,7 +315,9 @@ mod tests {
 
     #[test]
     fn failures() {
-        let failure = Failure::rejected(AUTHENTICATOR, "no");
+        let rejected = Failure::rejected("no", &mut StdRng::seed_from_u64(1));
+        let failure = Failure { challenge: Some(AUTHENTICATOR), ..rejected };
+        assert_eq!(failure.to_string(), "no (error 691)");
         assert_eq!(failure.format(), "E=691 R=0 C=5B5D7C7D7B3F2F3E3C2C602132262628 V=3 M=no");
         assert_eq!(Failure::parse(failure.format().as_bytes()), Some(failure));
         // FreeRADIUS, and Windows without a text.

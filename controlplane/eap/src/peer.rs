@@ -154,7 +154,7 @@ impl Peer {
                 }
                 let (challenge, _) = parse_value(data)?;
                 self.exchange = Exchange::Md5;
-                Some((kind, value(&md5_response(id, &self.password, challenge), &self.identity)))
+                Some((kind, value(&md5_response(&self.password, id, challenge), &self.identity)))
             }
             Type::MSCHAPV2 if wanted => self.mschap(data, rng).map(|data| (kind, data)),
             // Section 5.3.1: only before a method is agreed.
@@ -188,7 +188,7 @@ impl Peer {
             }
             (op::FAILURE, Exchange::MsChap { .. }) => {
                 let text = match mschap::Failure::parse(body) {
-                    Some(failure) => format!("{} (error {})", failure.text, failure.error),
+                    Some(failure) => failure.to_string(),
                     None => "refused".into(),
                 };
                 self.exchange = Exchange::Refused(text);

@@ -110,7 +110,7 @@ impl Server {
     ) -> Option<Step> {
         if method == Method::Md5Challenge {
             let (found, _) = parse_value(data)?;
-            let right = md5_verify(self.id, &self.password, challenge, found);
+            let right = md5_verify(&self.password, self.id, challenge, found);
             return Some(self.end(right));
         }
         let (op::RESPONSE, _, body) = parse_operation(data)? else { return None };
@@ -118,9 +118,7 @@ impl Server {
         let response = Response::parse(found.try_into().ok()?);
         if !response.verify(&self.password, name, challenge) {
             self.state = State::Refusing;
-            let mut next = [0; mschap::CHALLENGE_LEN];
-            rng.fill_bytes(&mut next);
-            let text = mschap::Failure::rejected(next, "authentication failed").format();
+            let text = mschap::Failure::rejected("authentication failed", rng).format();
             return Some(self.request(method, |id| operation(op::FAILURE, id, text.as_bytes())));
         }
         self.state = State::Proving;

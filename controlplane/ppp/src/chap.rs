@@ -13,11 +13,12 @@ use crate::config::{Credentials, Timers};
 use crate::cp::Context;
 use crate::event::{AuthRequest, AuthVerdict, Proof, Reply};
 use crate::message::{Packet, protocol};
-use ::eap::mschap;
-use md5::{Digest, Md5};
+use ::eap::{method, mschap};
 use rand_core::CryptoRng;
 use std::time::Instant;
-use subtle::ConstantTimeEq;
+
+/// MD5-Challenge of EAP is CHAP (RFC 3748, section 5.4).
+pub use ::eap::method::{md5_response as response, md5_verify as verify, parse_value};
 
 const CHALLENGE: u8 = 1;
 const RESPONSE: u8 = 2;
@@ -33,28 +34,8 @@ pub(crate) enum Algorithm {
     MsChapV2,
 }
 
-/// The response to a challenge (RFC 1994, section 4.1).
-pub fn response(secret: &[u8], id: u8, challenge: &[u8]) -> [u8; 16] {
-    Md5::new().chain_update([id]).chain_update(secret).chain_update(challenge).finalize().into()
-}
-
-/// Checks a response, in constant time.
-pub fn verify(secret: &[u8], id: u8, challenge: &[u8], found: &[u8]) -> bool {
-    response(secret, id, challenge).as_slice().ct_eq(found).into()
-}
-
-/// Value and name of a Challenge or Response.
-pub fn parse_value(data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = data.split_first()?;
-    let (value, name) = (rest.get(..usize::from(*length))?, rest.get(usize::from(*length)..)?);
-    (!value.is_empty()).then_some((value, name))
-}
-
 fn send_value(cx: &mut Context<'_>, code: u8, id: u8, value: &[u8], name: &[u8]) {
-    let mut data = vec![value.len() as u8];
-    data.extend_from_slice(value);
-    data.extend_from_slice(name);
-    cx.out.push_back(Packet { code, id, data: &data }.frame(protocol::CHAP));
+    cx.out.push_back(Packet { code, id, data: &method::value(value, name) }.frame(protocol::CHAP));
 }
 
 enum Waiting {
@@ -195,11 +176,7 @@ impl Authenticator {
 /// The message of an MS-CHAPv2 Failure: the AAA's if it gave one, without the second try that we do not allow.
 fn failure(rng: &mut dyn CryptoRng, reply: &Reply) -> String {
     let given = reply.mschap.as_ref().and_then(|message| mschap::Failure::parse(message.as_bytes()));
-    let failure = given.unwrap_or_else(|| {
-        let mut challenge = [0; mschap::CHALLENGE_LEN];
-        rng.fill_bytes(&mut challenge);
-        mschap::Failure::rejected(challenge, &reply.text)
-    });
+    let failure = given.unwrap_or_else(|| mschap::Failure::rejected(&reply.text, rng));
     mschap::Failure { retry: false, ..failure }.format()
 }
 
@@ -241,7 +218,7 @@ impl Answer {
             (SUCCESS, Some(_)) => Err("the authenticator does not know the password".into()),
             (_, None) => Err(String::from_utf8_lossy(message).into_owned()),
             (_, Some(_)) => Err(match mschap::Failure::parse(message) {
-                Some(failure) => format!("{} (error {})", failure.text, failure.error),
+                Some(failure) => failure.to_string(),
                 None => String::from_utf8_lossy(message).into_owned(),
             }),
         }
@@ -260,7 +237,7 @@ pub(crate) struct Client {
 impl Client {
     pub fn new(now: Instant, algorithm: Algorithm, timers: &Timers) -> Self {
         // If no challenge comes at all, the authentication has failed.
-        let timer = Some(now + timers.restart * timers.max_configure);
+        let timer = Some(now + timers.patience());
         Self { algorithm, answer: None, timer, tries: 0, succeeded: false }
     }
 
@@ -321,30 +298,5 @@ impl Client {
         }
         self.send(cx, credentials, timers);
         false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hex_literal::hex;
-
-    /// The expected octets come from Python's hashlib.
-    #[test]
-    fn response_agrees_with_another_md5() {
-        let challenge = hex!("000102030405060708090a0b0c0d0e0f");
-        let expected = hex!("740e86463bda3a4d7017d6e0fba0699d");
-        assert!(verify(b"secret", 1, &challenge, &expected));
-        assert!(!verify(b"Secret", 1, &challenge, &expected));
-        assert!(!verify(b"secret", 1, &challenge, &expected[..15]));
-        assert!(!verify(b"secret", 2, &challenge, &expected));
-    }
-
-    #[test]
-    fn values_are_bounded() {
-        assert_eq!(parse_value(&hex!("02aabb6161")), Some((&hex!("aabb")[..], &b"aa"[..])));
-        assert_eq!(parse_value(&hex!("03aabb")), None);
-        assert_eq!(parse_value(&hex!("00aabb")), None);
-        assert_eq!(parse_value(&[]), None);
     }
 }

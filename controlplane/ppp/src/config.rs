@@ -43,6 +43,13 @@ pub struct Timers {
     pub max_failure: u32,
 }
 
+impl Timers {
+    /// How long the peer may say nothing when it is its turn.
+    pub(crate) fn patience(&self) -> Duration {
+        self.restart * self.max_configure
+    }
+}
+
 impl Default for Timers {
     fn default() -> Self {
         Self { restart: Duration::from_secs(3), max_configure: 10, max_terminate: 2, max_failure: 5 }

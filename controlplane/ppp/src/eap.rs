@@ -166,7 +166,7 @@ impl Client {
         let both = [Method::MsChapV2, Method::Md5Challenge];
         let methods = if credentials.methods.contains(&AuthMethod::ChapMd5) { &both[..] } else { &both[..1] };
         let peer = Peer::new(&credentials.name, credentials.secret.expose(), methods);
-        Self { peer, timer: Some(patience(now, timers)), succeeded: false }
+        Self { peer, timer: Some(now + timers.patience()), succeeded: false }
     }
 
     pub fn handle_packet(
@@ -184,7 +184,7 @@ impl Client {
         if let Some(response) = self.peer.handle(packet, cx.rng) {
             send(cx, &response);
             if *self.peer.state() == State::Running {
-                self.timer = Some(patience(cx.now, timers));
+                self.timer = Some(cx.now + timers.patience());
             }
         }
         self.outcome()
@@ -218,9 +218,4 @@ impl Client {
             false => Some(Err(())),
         }
     }
-}
-
-/// How long the peer may say nothing.
-fn patience(now: Instant, timers: &Timers) -> Instant {
-    now + timers.restart * timers.max_configure
 }

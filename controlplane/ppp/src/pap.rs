@@ -41,7 +41,7 @@ pub(crate) struct Authenticator {
 
 impl Authenticator {
     pub fn new(now: Instant, timers: &Timers) -> Self {
-        Self { deadline: Some(now + timers.restart * timers.max_configure), pending: None, verdict: None }
+        Self { deadline: Some(now + timers.patience()), pending: None, verdict: None }
     }
 
     pub fn handle_packet(&mut self, cx: &mut Context<'_>, packet: &Packet<'_>) -> Option<AuthRequest> {

@@ -21,6 +21,7 @@ const BLOCK: usize = 16;
 /// The longest password (RFC 2865, section 5.2).
 const MAX_PASSWORD: usize = 128;
 /// The longest value hidden with a salt: 15 blocks, less the length octet.
+#[cfg(test)]
 const MAX_SALTED: usize = 15 * BLOCK - 1;
 
 fn md5(parts: &[&[u8]]) -> [u8; 16] {
@@ -99,7 +100,9 @@ pub fn hide_password(secret: &[u8], authenticator: &[u8; 16], password: &[u8]) -
     if password.len() > MAX_PASSWORD {
         return None;
     }
-    let mut data = password.to_vec();
+    // As long as it gets, so that no copy in the clear is left behind when it grows.
+    let mut data = Vec::with_capacity(MAX_PASSWORD);
+    data.extend_from_slice(password);
     data.resize(password.len().next_multiple_of(BLOCK).max(BLOCK), 0);
     chain(secret, &[authenticator], &mut data, true);
     Some(data)
@@ -118,7 +121,9 @@ pub fn reveal_password(secret: &[u8], authenticator: &[u8; 16], hidden: &[u8]) -
 
 /// Hides a Tunnel-Password (RFC 2868, section 3.5) or MS-MPPE key (RFC 2548, section 2.4.2): the salt, then blocks of
 /// the value with its length before it. The top bit of the salt is set. Nothing when it is longer than 239 octets.
-pub fn hide_salted(secret: &[u8], authenticator: &[u8; 16], salt: [u8; 2], value: &[u8]) -> Option<Vec<u8>> {
+/// Servers do it.
+#[cfg(test)]
+pub(crate) fn hide_salted(secret: &[u8], authenticator: &[u8; 16], salt: [u8; 2], value: &[u8]) -> Option<Vec<u8>> {
     let length = u8::try_from(value.len()).ok().filter(|n| usize::from(*n) <= MAX_SALTED)?;
     let salt = [salt[0] | 0x80, salt[1]];
     let mut data = Zeroizing::new([&[length], value].concat());

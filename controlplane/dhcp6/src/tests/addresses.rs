@@ -77,6 +77,20 @@ fn addresses_and_prefixes_have_identifiers_of_their_own() {
     assert_eq!((server.bound().count(), drain(&mut server).len()), (2, 0));
 }
 
+/// As routers do that would like an address too; NoBinding would send them back to Request at every Renew.
+#[test]
+fn who_renews_and_asks_in_passing_is_told_that_there_is_none() {
+    let mut server = Server::new(server_config(&[delegated()]));
+    ask(&mut server, Request, false, &[na(1, &[]), pd(1)]);
+    for kind in [Renew, Rebind] {
+        let reply = ask(&mut server, kind, false, &[na(1, &[]), pd(1)]);
+        assert_eq!(ia_status(&reply), Some(status::NO_ADDRS_AVAIL));
+        assert_eq!(reply.associations().nth(1).unwrap().1.prefixes[0].prefix, delegated().address());
+        let reply = ask(&mut server, kind, false, &[na(1, &[address()])]);
+        assert_eq!(ia_status(&reply), Some(status::NO_BINDING));
+    }
+}
+
 #[test]
 fn confirm_is_answered_by_what_is_bound() {
     let mut server = Server::new(with_address(&[]));

@@ -1,7 +1,7 @@
 //! An exchange: one request, on its way to one server after another.
 
 use super::{Client, Discard, Event, Failure, IDS, LinkId, LinkOp, Reply, Request, ServerId, Timer, Transport};
-use crate::attribute::{AttributeList, EAP_MESSAGE, NAS_IDENTIFIER};
+use crate::attribute::{AttributeList, Attributes, EAP_MESSAGE, NAS_IDENTIFIER};
 use crate::crypto::{self, MessageAuthenticator};
 use crate::packet::{Code, HEADER, Packet};
 use rand_core::Rng;
@@ -302,9 +302,11 @@ impl Client {
             return Err(if late() { Discard::Late } else { Discard::BadAuthenticator });
         }
         // A forged reply to accounting or Status-Server has nothing to say, and servers send them without. EAP is
-        // never believed without (RFC 3579, section 3.1).
+        // never believed without (RFC 3579, section 3.1), nor is an Access-Accept to it that has lost its EAP-Message.
         let asked = server.config.require_message_authenticator && server.config.transport != Transport::Tls;
-        let eap = packet.attributes().first(EAP_MESSAGE).is_some();
+        let has_eap = |attributes: Attributes<'_>| attributes.first(EAP_MESSAGE).is_some();
+        let accepts_eap = packet.code == Code::AccessAccept && has_eap(exchange.request.attributes.as_attributes());
+        let eap = accepts_eap || has_eap(packet.attributes());
         let demanded = exchange.request.code == Code::AccessRequest && (asked || eap);
         match crypto::message_authenticator(&packet, &authenticator, secret.expose()) {
             MessageAuthenticator::Invalid => return Err(Discard::BadMessageAuthenticator),

@@ -121,12 +121,16 @@ impl Client {
     }
 
     /// A link could not be opened, or broke. What waits for a reply on it is sent elsewhere, or once more to the same
-    /// server if the link had been up (RFC 6613, section 2.6); a server to which none can be opened is dead.
+    /// server if the link had been up (RFC 6613, section 2.6); a server to which none can be opened, or whose streams end
+    /// without a reply again and again, is dead.
     pub fn link_down(&mut self, now: Instant, id: LinkId) {
         let Some(server) = self.server_mut(id.server) else { return };
         let Some(link) = server.links.remove(&id.number) else { return };
         let newer = server.next_link();
-        let unreachable = !link.up && !server.links.values().any(|l| l.up);
+        let unreachable = match link.up {
+            true => server.config.transport.is_stream() && server.ended(id.number),
+            false => !server.links.values().any(|l| l.up),
+        };
         let mut moved = Vec::new();
         for number in link.requests() {
             moved.extend(self.detach(now, number, false));

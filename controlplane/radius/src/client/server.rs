@@ -1,14 +1,18 @@
 //! A server: its links, and whether it is alive.
 //!
 //! Alive is a server that answers anything. It is dead when it has been silent for as long as `timeout` × `tries`, to
-//! `tries` transmissions at least; or when no stream to it can be opened. It comes back with any authentic reply (a
-//! probe's, when it is probed), or without one after `dead_time` when it is not probed.
+//! `tries` transmissions at least; or when no stream to it can be opened, or each ends without a reply: over TLS 1.3, who
+//! is refused learns it only then. It comes back with any authentic reply (a probe's, when it is probed), or without one
+//! after `dead_time` when it is not probed.
 
 use super::exchange::Attempt;
 use super::link::Link;
 use super::{Counters, LinkId, ServerConfig, ServerId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+/// Streams that end one after another without a reply, until their server is dead. A request is tried on two.
+const ENDED_STREAMS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -25,6 +29,9 @@ pub(super) struct Server {
     pub probe: Option<u64>,
     /// The first transmission since its last reply, and how many there were.
     silent: Option<(Instant, u32)>,
+    /// Streams that ended since then, and the number from which on the next one counts: those that were open together
+    /// count once.
+    ended: (u32, u32),
     pub counters: Counters,
     /// Until when it is left alone.
     pub timer: Option<Instant>,
@@ -42,6 +49,7 @@ impl Server {
             chosen: 0,
             probe: None,
             silent: None,
+            ended: (0, 0),
             counters: Counters::default(),
             timer: None,
         }
@@ -98,7 +106,16 @@ impl Server {
 
     /// Something authentic came.
     pub fn answered(&mut self) {
-        self.silent = None;
+        (self.silent, self.ended) = (None, (0, 0));
+    }
+
+    /// A stream that had been up ended. Whether too many have.
+    pub fn ended(&mut self, number: u32) -> bool {
+        let (count, from) = self.ended;
+        if number >= from {
+            self.ended = (count.saturating_add(1), self.next_link);
+        }
+        self.ended.0 >= ENDED_STREAMS
     }
 
     /// Whether it has been silent for too long.

@@ -81,6 +81,26 @@ fn a_server_by_override_needs_no_message_authenticator_but_a_wrong_one_is_refuse
 }
 
 #[test]
+fn an_accept_of_eap_needs_a_message_authenticator_though_its_eap_is_missing() {
+    for code in [Code::AccessAccept, Code::AccessReject] {
+        let mut lab = Lab::new(vec![ServerConfig { require_message_authenticator: false, ..server("a") }]);
+        lab.servers[0].up = false;
+        let mut request = access("nemo");
+        request.attributes.eap_message(&[2, 7, 0, 5, 1]);
+        lab.request(1, request);
+        lab.run(Duration::from_millis(2));
+        let (link, request) = lab.servers[0].requests[0].clone();
+        let sent = Packet::parse(&request).unwrap();
+        let reply = Builder::unauthenticated(code, sent.id).reply(&sent.authenticator, SECRET).unwrap();
+        input(&mut lab, link, &reply);
+        match code {
+            Code::AccessAccept => assert_eq!(lab.discards(0), [(Discard::NoMessageAuthenticator, 1)]),
+            _ => assert_eq!(lab.reply().code(), code),
+        }
+    }
+}
+
+#[test]
 fn keys_and_tunnel_passwords_are_revealed_with_the_request_they_answer() {
     let (mut lab, link, request) = asked(server("a"));
     let authenticator = Packet::parse(&request).unwrap().authenticator;

@@ -142,6 +142,83 @@ fn a_broken_stream_moves_its_requests_and_one_that_cannot_be_opened_is_a_dead_se
     assert_eq!(lab.went(), ["down 0", "up 0"]);
 }
 
+/// The stream is up, and ends before it has carried anything back, as those of a TLS 1.3 server do that refuses us.
+fn refuse(lab: &mut Lab, server: u16) {
+    let id = *lab.open.iter().find(|link| link.server == ServerId(server)).unwrap();
+    lab.client.link_up(lab.now, id);
+    lab.drain();
+    lab.open.remove(&id);
+    lab.client.link_down(lab.now, id);
+    lab.drain();
+}
+
+#[test]
+fn a_server_whose_streams_end_without_a_reply_is_dead() {
+    for probe in [None, Some(SECOND)] {
+        let mut lab = silent(vec![
+            ServerConfig { transport: Transport::Tls, probe, ..server("a") },
+            ServerConfig { group: 1, ..stream("b") },
+        ]);
+        lab.request(0, access("nemo"));
+        refuse(&mut lab, 0);
+        assert_eq!(lab.counters(1).requests, 0, "once more to the same server");
+        refuse(&mut lab, 0);
+        assert_eq!((lab.went().len(), lab.counters(1).requests), (0, 1));
+        lab.request(1, access("nemo"));
+        refuse(&mut lab, 0);
+        assert_eq!((lab.went(), lab.counters(0).requests, lab.counters(1).requests), (vec!["down 0".to_owned()], 3, 2));
+        lab.request(2, access("nemo"));
+        assert!(lab.open.iter().all(|link| link.server == ServerId(1)), "{:?}", lab.open);
+        let Some(interval) = probe else { continue };
+        // A probe that meets with the same says nothing new; a reply does.
+        lab.run(interval);
+        refuse(&mut lab, 0);
+        assert_eq!(lab.went(), ["down 0"]);
+        lab.run(interval);
+        let id = *lab.open.first().unwrap();
+        lab.client.link_up(lab.now, id);
+        let sent = requests(&mut lab, 0);
+        lab.client.handle_input(lab.now, id, &answer(sent.last().unwrap(), true, &AttributeList::new()));
+        lab.drain();
+        assert_eq!(lab.went(), ["down 0", "up 0"]);
+    }
+}
+
+#[test]
+fn a_server_that_answers_may_close_its_streams() {
+    let mut lab = silent(vec![stream("a")]);
+    for n in 0..10 {
+        lab.request(n, access("nemo"));
+        refuse(&mut lab, 0);
+        let id = *lab.open.first().unwrap();
+        lab.client.link_up(lab.now, id);
+        let sent = requests(&mut lab, 0);
+        lab.client.handle_input(lab.now, id, &answer(sent.last().unwrap(), true, &AttributeList::new()));
+        lab.drain();
+        lab.open.remove(&id);
+        lab.client.link_down(lab.now, id);
+        lab.drain();
+    }
+    lab.all_answered(0..10);
+    assert!(lab.went().is_empty());
+}
+
+#[test]
+fn streams_that_end_together_count_once() {
+    let mut lab = silent(vec![stream("a")]);
+    (0..1000).for_each(|n| lab.request(n, access("nemo")));
+    let links: Vec<_> = lab.open.iter().copied().collect();
+    assert_eq!(links.len(), 4);
+    links.iter().for_each(|id| lab.client.link_up(lab.now, *id));
+    lab.drain();
+    for id in links {
+        lab.open.remove(&id);
+        lab.client.link_down(lab.now, id);
+        lab.drain();
+    }
+    assert_eq!((lab.went().len(), lab.client.in_flight()), (0, 1000));
+}
+
 #[test]
 fn over_tls_a_message_authenticator_is_checked_if_it_is_there() {
     for (mac, attribute, fine) in [(true, false, true), (false, false, true), (false, true, false)] {
