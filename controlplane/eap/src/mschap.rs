@@ -110,7 +110,7 @@ fn sha1(parts: &[&[u8]]) -> [u8; 20] {
 }
 
 /// MD4 of the password in UTF-16LE (RFC 2759, section 8.3). One that is no UTF-8 is taken as Latin-1.
-pub fn nt_hash(password: &[u8]) -> Zeroizing<[u8; 16]> {
+fn nt_hash(password: &[u8]) -> Zeroizing<[u8; 16]> {
     let mut wide = Zeroizing::new(Vec::with_capacity(2 * password.len()));
     match std::str::from_utf8(password) {
         Ok(text) => text.encode_utf16().for_each(|unit| wide.extend_from_slice(&unit.to_le_bytes())),
@@ -125,7 +125,7 @@ fn hash_hash(password: &[u8]) -> Zeroizing<[u8; 16]> {
 }
 
 /// The user name without a Windows domain ("DOMAIN\user"), as it goes into the challenge.
-pub fn user_name(name: &[u8]) -> &[u8] {
+fn user_name(name: &[u8]) -> &[u8] {
     match name.iter().position(|octet| *octet == b'\\') {
         Some(at) => name.get(at + 1..).unwrap_or_default(),
         None => name,

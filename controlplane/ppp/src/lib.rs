@@ -1,4 +1,5 @@
-//! PPP for one session: LCP, PAP, CHAP, MS-CHAPv2, EAP, IPCP and IPV6CP, both sides, without input or output of its own.
+//! PPP for one session: LCP, PAP, CHAP, MS-CHAPv2, EAP, IPCP and IPV6CP, both sides, without input or output of its
+//! own.
 //!
 //! A PPP link goes through the phases of RFC 1661, section 3.2:
 //!
