@@ -64,7 +64,7 @@ struct Pair {
     child: [Option<u32>; 2],
     /// EAP requests so far.
     asked: u8,
-    /// The ends of an EAP conversation have another key each.
+    /// EAP is to be used, and each end has another key of it.
     spoilt: bool,
     /// Where A is, as B sees it.
     place: u8,
@@ -102,7 +102,10 @@ impl Ends for Pair {
             while let Some(event) = self.ends[n].poll_event() {
                 self.eap(now, n, &event);
                 match event {
-                    Event::PeerUp { peer, .. } => self.peer[n] = Some(peer),
+                    Event::PeerUp { peer, .. } => {
+                        assert!(!self.spoilt, "a peer without the key of EAP");
+                        self.peer[n] = Some(peer);
+                    }
                     Event::ChildUp { child, .. } => self.child[n] = Some(child.spi_in),
                     Event::PeerDown { .. } => (self.peer[n], self.child[n]) = (None, None),
                     _ => {}
@@ -125,12 +128,12 @@ impl Ends for Pair {
             (1, Some(peer), _) => drop(black_box(endpoint.rekey_ike(now, peer))),
             (2, _, Some(spi)) => drop(black_box(endpoint.rekey_child(now, spi))),
             (3, _, Some(spi)) => endpoint.child_used(now, spi),
+            (4, Some(peer), _) => endpoint.peer_moved(now, peer, SocketAddr::from(([192, 0, 2, 9], 4500))),
             (5, Some(peer), _) => {
                 self.place = self.place.wrapping_add(1);
                 let (local, remote) = ((place(self.place), 4500).into(), (address(end.other()).ip(), 4500).into());
                 black_box(endpoint.move_local(now, peer, local, remote).is_ok());
             }
-            (4, Some(peer), _) => endpoint.peer_moved(now, peer, SocketAddr::from(([192, 0, 2, 9], 4500))),
             _ => initiate(endpoint, now, end),
         }
     }
@@ -214,7 +217,7 @@ pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
         Endpoint::new(Arc::new(config(end, *choice)), super::rng(seed), Box::new(spis))
     };
     let ends = [endpoint(End::A, 6), endpoint(End::B, 7)];
-    let spoilt = choice & 64 != 0;
+    let spoilt = choice & (8 | 64) == (8 | 64);
     let mut pair = Pair { ends, peer: [None; 2], child: [None; 2], asked: 0, spoilt, place: 0 };
     initiate(&mut pair.ends[0], now, End::A);
     play(&mut pair, now, script)

@@ -60,7 +60,7 @@ fn prove(leaf: &Leaf, remote: &RemoteAuth, id: &str, hashes: &[u16], more: &[Vec
     let local = LocalAuth::certificate(leaf.pem.as_bytes(), leaf.key.as_bytes())?;
     let id: Identity = id.parse().unwrap();
     let octets = signed_octets(b"message", b"nonce", Prf::HmacSha256, b"sk_p", &id.body(), &[]);
-    let (kind, data) = local.authenticate(Prf::HmacSha256, &octets, hashes)?;
+    let (kind, data) = local.authenticate(Prf::HmacSha256, &octets, hashes)?.unwrap();
     let certs = [local.chain(), more].concat();
     let verify = |o: &[u8], d: &[u8]| remote.verify(Prf::HmacSha256, o, (kind, d), &id, &certs, now());
     assert!(verify(b"other octets", &data).is_err());

@@ -65,9 +65,6 @@ pub enum AuthError {
     /// A valid certificate, but of somebody else (H22).
     #[error("certificate does not name the identity {0}")]
     Identity(Identity),
-    /// Before EAP there is no proof by EAP.
-    #[error("EAP alone is not agreed on")]
-    Eap,
     /// PEM or key file.
     #[error("{0}")]
     Load(String),
@@ -126,7 +123,7 @@ pub fn signed_octets(message: &[u8], nonce: &[u8], prf: Prf, sk_p: &[u8], id: &[
 }
 
 /// The AUTH data of a shared secret: a pre-shared key, or after EAP the MSK.
-pub fn psk(prf: Prf, secret: &[u8], octets: &[u8]) -> Secret {
+pub(crate) fn psk(prf: Prf, secret: &[u8], octets: &[u8]) -> Secret {
     prf.mac(&prf.mac(secret, &[b"Key Pad for IKEv2"]), &[octets])
 }
 
@@ -141,13 +138,13 @@ impl LocalAuth {
         Credential::from_pem(chain, key).map(|c| Self::Certificate(Arc::new(c)))
     }
 
-    /// AUTH method and data. `hashes` are the peer's SIGNATURE_HASH_ALGORITHMS; empty when it sent none, and then only
-    /// RFC 4754's methods remain.
-    pub fn authenticate(&self, prf: Prf, octets: &[u8], hashes: &[u16]) -> Result<(u8, Vec<u8>), AuthError> {
+    /// AUTH method and data; none before EAP. `hashes` are the peer's SIGNATURE_HASH_ALGORITHMS; empty when it sent none,
+    /// and then only RFC 4754's methods remain.
+    pub fn authenticate(&self, prf: Prf, octets: &[u8], hashes: &[u16]) -> Result<Option<(u8, Vec<u8>)>, AuthError> {
         match self {
-            Self::Psk(secret) => Ok((method::SHARED_KEY, psk(prf, secret, octets).to_vec())),
-            Self::Certificate(c) => c.sign(octets, hashes),
-            Self::Eap => Err(AuthError::Eap),
+            Self::Psk(secret) => Ok(Some((method::SHARED_KEY, psk(prf, secret, octets).to_vec()))),
+            Self::Certificate(c) => c.sign(octets, hashes).map(Some),
+            Self::Eap => Ok(None),
         }
     }
 
@@ -231,7 +228,7 @@ mod tests {
         let now = UnixTime::since_unix_epoch(std::time::Duration::ZERO);
         let octets = |m: &[u8], n: &[u8], id: &[u8]| signed_octets(m, n, Prf::HmacSha256, b"sk_p", id, &[]);
         let good = octets(b"message", b"nonce", &id.body());
-        let (kind, data) = local.authenticate(Prf::HmacSha256, &good, &[]).unwrap();
+        let (kind, data) = local.authenticate(Prf::HmacSha256, &good, &[]).unwrap().unwrap();
         let check = |r: &RemoteAuth, o: &[u8]| r.verify(Prf::HmacSha256, o, (kind, &data), &id, &[], now);
         assert_eq!(check(&remote, &good), Ok(()));
         assert_eq!(check(&RemoteAuth::psk(b"secreT"), &good), Err(AuthError::SharedKey));

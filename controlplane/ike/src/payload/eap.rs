@@ -7,7 +7,7 @@
 use crate::error::Malformed;
 
 /// Longer packets are refused. One that RADIUS carries has less than 4,096 octets.
-pub const MAX_LEN: usize = 8192;
+const MAX_LEN: usize = 8192;
 
 /// What an EAP packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

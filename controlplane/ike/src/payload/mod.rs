@@ -10,8 +10,8 @@
 //! [`Chain`] walks a chain without interpreting the bodies, [`Builder`] writes one. The Encrypted payloads (SK, SKF)
 //! end the chain: their next-payload field names the first payload *inside* them. The bodies have their own modules:
 //! [`sa`] for proposals, [`ts`] for traffic selectors, [`notify`] and [`delete`]. KE, ID, CERT, AUTH and nonces are a
-//! small fixed prefix and a blob, and are parsed here. CP is carried as an opaque body, and so is EAP once [`eap`] has looked at its
-//! header.
+//! small fixed prefix and a blob, and are parsed here. CP is carried as an opaque body, and so is EAP once [`eap`] has
+//! looked at its header.
 
 pub mod delete;
 pub mod eap;

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The responder chooses its PAD entry by IDi (and IDr when it is sent); the credential of that entry then has to prove
-//! exactly that identity (H22). An initiator that sends no AUTH asks for EAP ([`super::eap`]). Failing to set up the child SA does not undo the IKE SA (section 1.3.1 and 2.21.2).
+//! exactly that identity (H22). An initiator that sends no AUTH asks for EAP ([`super::eap`]). Failing to set up the
+//! child SA does not undo the IKE SA (section 1.3.1 and 2.21.2).
 
 use super::channel::Channel;
 use super::child::{self, ChildSa, Material, Terms};
@@ -96,12 +97,11 @@ pub(super) fn prove(
         chain.cert(PayloadType::CERT, CERT_X509, certificate);
     }
     between(chain);
-    if matches!(pad.local_auth, LocalAuth::Eap) {
-        return Ok(());
-    }
-    let (method, data) =
+    let proof =
         pad.local_auth.authenticate(prf, octets, hashes).map_err(|error| Failure::Authentication(error.to_string()))?;
-    chain.auth(method, &data);
+    if let Some((method, data)) = proof {
+        chain.auth(method, &data);
+    }
     Ok(())
 }
 

@@ -157,9 +157,15 @@ impl EapResponder {
     }
 
     /// Ends the conversation without a peer.
-    pub fn over(&self, base: &Base, ctx: &mut Ctx<'_>, failure: Failure) {
+    fn over(&self, base: &Base, ctx: &mut Ctx<'_>, failure: Failure) {
         base.failed(ctx, Some(self.id.clone()), failure);
         ctx.events.push_back(Event::EapEnd { session: EapSession(base.spi), peer: None });
+    }
+
+    /// Likewise, when the last answer is out.
+    pub fn end(self: Box<Self>, base: &Base, ctx: &mut Ctx<'_>, failure: Failure) -> State {
+        self.over(base, ctx, failure);
+        State::linger(ctx, self.channel)
     }
 
     fn refuse(self, base: &mut Base, ctx: &mut Ctx<'_>, kind: NotifyType, failure: Failure) -> State {
@@ -223,8 +229,7 @@ impl EapResponder {
         let mut chain = Builder::new();
         chain.raw(PayloadType::EAP, packet);
         base.answer(ctx, &mut self.channel, ExchangeType::IKE_AUTH, &chain);
-        self.over(base, ctx, Failure::Authentication("EAP failure".to_owned()));
-        State::linger(ctx, self.channel)
+        self.end(base, ctx, Failure::Authentication("EAP failure".to_owned()))
     }
 
     // --- the initiator ---
@@ -238,8 +243,7 @@ impl EapResponder {
                 if body.has(NotifyType::AUTHENTICATION_FAILED) || body.deletes.contains(&Delete::Ike) =>
             {
                 base.answer(ctx, &mut self.channel, ExchangeType::INFORMATIONAL, &Builder::new());
-                self.over(base, ctx, Failure::RefusedByPeer);
-                State::linger(ctx, self.channel)
+                self.end(base, ctx, Failure::RefusedByPeer)
             }
             (ExchangeType::IKE_AUTH, Turn::Initiator) => match body.eap.filter(|p| code(p) == Ok(Code::Response)) {
                 Some(packet) => {
@@ -252,7 +256,7 @@ impl EapResponder {
                 None => self.refuse(base, ctx, NotifyType::INVALID_SYNTAX, Failure::Protocol("no EAP response")),
             },
             (ExchangeType::IKE_AUTH, Turn::Proof(_)) => self.conclude(base, ctx, body),
-            // In the owner's turn it is the request that the owner thinks about, repeated.
+            // Another exchange; or, in the owner's turn, the request that the owner thinks about, repeated.
             _ => State::EapResponder(self),
         }
     }

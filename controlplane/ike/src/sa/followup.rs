@@ -120,13 +120,7 @@ impl Established {
         match &self.request {
             Request::RekeyIke(_) => true,
             Request::Followup(followup) => followup.draft.is_ike(),
-            Request::None
-            | Request::Dpd
-            | Request::RekeyChild(_)
-            | Request::Update(_)
-            | Request::Probe(_)
-            | Request::DeleteChild(..)
-            | Request::DeleteIke => false,
+            _ => false,
         }
     }
 
@@ -140,13 +134,7 @@ impl Established {
         match &self.request {
             Request::RekeyIke(rekey) => rekey.rival.as_ref().and_then(|rival| rival.made),
             Request::Followup(followup) => followup.rival,
-            Request::None
-            | Request::Dpd
-            | Request::RekeyChild(_)
-            | Request::Update(_)
-            | Request::Probe(_)
-            | Request::DeleteChild(..)
-            | Request::DeleteIke => None,
+            _ => None,
         }
     }
 
@@ -156,13 +144,7 @@ impl Established {
             match &mut self.request {
                 Request::RekeyIke(rekey) => rekey.rival = None,
                 Request::Followup(followup) => followup.rival = None,
-                Request::None
-                | Request::Dpd
-                | Request::RekeyChild(_)
-                | Request::Update(_)
-                | Request::Probe(_)
-                | Request::DeleteChild(..)
-                | Request::DeleteIke => {}
+                _ => {}
             }
         }
     }

@@ -411,11 +411,11 @@ impl Sa {
             if let Some(channel) = self.state.channel_mut() {
                 base.answer(ctx, channel, header.exchange, &chain);
             }
-            if let State::EapResponder(s) = &self.state {
+            self.state = match std::mem::replace(&mut self.state, State::Gone) {
                 // The request that the owner was asked about is answered now.
-                s.over(base, ctx, Failure::Protocol("request does not parse"));
-                self.state = State::Gone;
-            }
+                State::EapResponder(s) => s.end(base, ctx, Failure::Protocol("request does not parse")),
+                other => other,
+            };
             return;
         }
         base.window.answered(header.message_id);

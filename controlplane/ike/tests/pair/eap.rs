@@ -8,16 +8,34 @@ use std::time::Duration;
 
 const IKE_AUTH: u8 = 35;
 
-/// The initiator authenticates itself by EAP, the responder by the pre-shared key.
+/// The initiator authenticates itself by EAP, the responder as it would anyway.
+pub fn user(side: usize, e: &mut PadEntry) {
+    match side {
+        A => e.local_auth = LocalAuth::Eap,
+        _ => e.remote_auth = RemoteAuth::Eap,
+    }
+}
+
+fn user_entry(side: usize) -> PadEntry {
+    let mut e = entry(side);
+    user(side, &mut e);
+    e
+}
+
 fn eap_ends(change: impl Fn(usize, &mut PadEntry)) -> Net {
     ends(|side, e| {
-        if side == A {
-            e.local_auth = LocalAuth::Eap
-        } else {
-            e.remote_auth = RemoteAuth::Eap
-        };
+        user(side, e);
         change(side, e);
     })
+}
+
+/// Changes the entry of one end.
+fn at(at: usize, change: impl Fn(usize, &mut PadEntry)) -> impl Fn(usize, &mut PadEntry) {
+    move |side, e| {
+        if side == at {
+            change(side, e);
+        }
+    }
 }
 
 fn alone(_: usize, e: &mut PadEntry) {
@@ -29,6 +47,16 @@ fn tried(mut net: Net, seconds: u64) -> Net {
     net.check = false;
     net.connect();
     net.run(seconds);
+    net
+}
+
+/// Does not connect within so many seconds: the ends say why.
+fn refused(net: Net, seconds: u64, reasons: &[(usize, &str)]) -> Net {
+    let net = tried(net, seconds);
+    for (at, why) in reasons {
+        failed(&net, *at, why);
+    }
+    nothing_left(&net);
     net
 }
 
@@ -105,14 +133,7 @@ fn the_user_survives_rekeys() {
 fn bad_links() {
     for seed in 0..40 {
         let [a, b] = [A, B].map(|side| {
-            let mut e = entry(side);
-            if side == A {
-                e.local_auth = LocalAuth::Eap
-            } else {
-                e.remote_auth = RemoteAuth::Eap
-            };
-            e.mlkem = seed % 2 == 0;
-            let mut c = config(e);
+            let mut c = config(PadEntry { mlkem: seed % 2 == 0, ..user_entry(side) });
             c.timers.tries = 9;
             c
         });
@@ -154,19 +175,14 @@ fn a_wrong_msk_at_either_end_fails() {
         for suite in ["aes256gcm16-prfsha256-x25519", "aes128-sha256-prfsha512-ecp256"] {
             let mut net = eap_ends(|_, e| e.ike_proposals = vec![suite.parse().unwrap()]);
             net.script.msk[side] = wrong;
-            let net = tried(net, 60);
-            failed(&net, B, "key of EAP does not match");
-            failed(&net, A, "refused our authentication");
-            nothing_left(&net);
+            refused(net, 60, &[(B, "key of EAP does not match"), (A, "refused our authentication")]);
         }
     }
     // One has a key and the other does not.
     for side in [A, B] {
         let mut net = eap_ends(|_, _| ());
         net.script.msk[side] = |_| None;
-        let net = tried(net, 60);
-        failed(&net, B, "key of EAP does not match");
-        nothing_left(&net);
+        refused(net, 60, &[(B, "key of EAP does not match")]);
     }
 }
 
@@ -184,10 +200,7 @@ fn a_method_without_a_key() {
 fn eap_failure_is_the_end() {
     let mut net = eap_ends(|_, _| ());
     net.script.accept = false;
-    let net = tried(net, 60);
-    failed(&net, B, "EAP failure");
-    failed(&net, A, "EAP failure");
-    nothing_left(&net);
+    refused(net, 60, &[(B, "EAP failure"), (A, "EAP failure")]);
 }
 
 #[test]
@@ -221,19 +234,13 @@ fn whoever_stalls_is_forgotten() {
     for stalls in 0..4 {
         let mut net = eap_ends(|_, _| ());
         net.script.stalls[A] = stalls;
-        let net = tried(net, 200);
-        failed(&net, A, "no answer");
-        failed(&net, B, "no answer");
-        nothing_left(&net);
+        refused(net, 200, &[(A, "no answer"), (B, "no answer")]);
     }
     // The server says nothing: the user's end is told.
     for stalls in 0..4 {
         let mut net = eap_ends(|_, _| ());
         net.script.stalls[B] = stalls;
-        let net = tried(net, 200);
-        failed(&net, B, "no answer");
-        failed(&net, A, "refused our authentication");
-        nothing_left(&net);
+        refused(net, 200, &[(B, "no answer"), (A, "refused our authentication")]);
     }
     // The user is cut off.
     let mut net = eap_ends(|_, _| ());
@@ -256,8 +263,7 @@ fn large_packets_are_fragmented() {
         if bad {
             (net.loss, net.duplicate, net.jitter) = (2, 20, Duration::from_millis(400));
         }
-        let mut net = tried(net, 300);
-        net.check = true;
+        let net = tried(net, 300);
         net.settled();
         assert!(net.largest <= 576 - 28 - 4, "{}", net.largest);
     }
@@ -265,28 +271,13 @@ fn large_packets_are_fragmented() {
 
 #[test]
 fn certificates_of_the_gateway_and_eap_of_the_user() {
-    let mut net = certificates(["client.example.net", "gateway.example.net"], |side, e| {
-        if side == A {
-            e.local_auth = LocalAuth::Eap
-        } else {
-            e.remote_auth = RemoteAuth::Eap
-        };
-    });
+    let mut net = certificates(["client.example.net", "gateway.example.net"], user);
     net.connect();
     net.run(30);
     net.settled();
     // A false gateway: nothing is said to its EAP server, and it learns why.
-    let net = certificates(["client.example.net", "other.example.net"], |side, e| {
-        if side == A {
-            e.local_auth = LocalAuth::Eap
-        } else {
-            e.remote_auth = RemoteAuth::Eap
-        };
-    });
-    let net = tried(net, 60);
-    failed(&net, A, "does not name");
-    failed(&net, B, "refused our authentication");
-    nothing_left(&net);
+    let net = certificates(["client.example.net", "other.example.net"], user);
+    let net = refused(net, 60, &[(A, "does not name"), (B, "refused our authentication")]);
     assert!(!net.sides[A].events.iter().any(|e| matches!(e, Event::EapRequest { .. })));
 }
 
@@ -294,115 +285,58 @@ fn certificates_of_the_gateway_and_eap_of_the_user() {
 fn eap_alone() {
     eap_ends(alone).up();
     // Only where both ends are configured for it.
-    let net = tried(
-        eap_ends(|side, e| {
-            if side == B {
-                alone(side, e)
-            }
-        }),
-        60,
-    );
-    failed(&net, B, "does not take EAP alone");
-    nothing_left(&net);
+    refused(eap_ends(at(B, alone)), 60, &[(B, "does not take EAP alone")]);
     // An initiator that would take EAP alone is free to get more.
-    eap_ends(|side, e| {
-        if side == A {
-            alone(side, e)
-        }
-    })
-    .up();
+    eap_ends(at(A, alone)).up();
 }
 
 #[test]
 fn eap_alone_takes_a_mutual_method_with_a_key() {
     let mut net = eap_ends(alone);
     net.script.mutual = false;
-    let net = tried(net, 60);
-    failed(&net, B, "mutual");
-    nothing_left(&net);
+    refused(net, 60, &[(B, "mutual")]);
     let mut net = eap_ends(alone);
     net.script.msk[B] = |_| None;
-    let net = tried(net, 60);
-    failed(&net, B, "mutual");
-    nothing_left(&net);
+    refused(net, 60, &[(B, "mutual")]);
     // The initiator by itself does not go without a key.
     let mut net = eap_ends(alone);
     net.script.msk[A] = |_| None;
-    let net = tried(net, 60);
-    failed(&net, A, "gives a key");
-    failed(&net, B, "refused our authentication");
-    nothing_left(&net);
+    refused(net, 60, &[(A, "gives a key"), (B, "refused our authentication")]);
     let mut net = eap_ends(alone);
     net.script.msk[A] = |_| Some(vec![1; 64]);
-    let net = tried(net, 60);
-    failed(&net, B, "does not match");
-    nothing_left(&net);
+    refused(net, 60, &[(B, "does not match")]);
 }
 
 #[test]
 fn eap_is_for_entries_that_have_it() {
     // Asked for and not offered.
-    let net = tried(
-        ends(|side, e| {
-            if side == A {
-                e.local_auth = LocalAuth::Eap
-            }
-        }),
-        60,
-    );
-    failed(&net, B, "EAP is not offered");
-    nothing_left(&net);
+    refused(ends(at(A, |_, e| e.local_auth = LocalAuth::Eap)), 60, &[(B, "EAP is not offered")]);
     // Offered and not asked for: a pre-shared key is no way around it.
-    let net = tried(
-        ends(|side, e| {
-            if side == B {
-                e.remote_auth = RemoteAuth::Eap
-            }
-        }),
-        60,
-    );
-    failed(&net, B, "method 2");
-    nothing_left(&net);
+    refused(ends(at(B, |_, e| e.remote_auth = RemoteAuth::Eap)), 60, &[(B, "method 2")]);
     // Whom the entry is not for.
-    let net = tried(
-        eap_ends(|side, e| {
-            if side == B {
-                e.remote = "other.example.net".parse().unwrap()
-            }
-        }),
-        60,
-    );
-    failed(&net, B, "unknown identity");
-    nothing_left(&net);
+    refused(eap_ends(at(B, |_, e| e.remote = "other.example.net".parse().unwrap())), 60, &[(B, "unknown identity")]);
     // An initiator's entry lets nobody in.
-    let net = tried(
-        ends(|side, e| {
-            if side == B {
-                (e.local_auth, e.remote) = (LocalAuth::Eap, IdMatch::Exact(id(A)));
-            }
-        }),
+    refused(
+        ends(at(B, |_, e| (e.local_auth, e.remote) = (LocalAuth::Eap, IdMatch::Exact(id(A))))),
         60,
+        &[(B, "unknown identity")],
     );
-    failed(&net, B, "unknown identity");
-    nothing_left(&net);
 }
 
 #[test]
 fn the_user_may_be_anybody() {
     for remote in ["*", "*.example.net"] {
         let mut net = certificates(["client.example.net", "gateway.example.net"], |side, e| {
-            if side == A {
-                e.local_auth = LocalAuth::Eap;
-            } else {
-                (e.remote_auth, e.remote) = (RemoteAuth::Eap, remote.parse().unwrap());
+            user(side, e);
+            if side == B {
+                e.remote = remote.parse().unwrap();
             }
         });
         net.connect();
         net.run(30);
         net.settled();
         // With a pre-shared key any of them could pose as the gateway.
-        let mut e = entry(B);
-        (e.remote_auth, e.remote) = (RemoteAuth::Eap, remote.parse().unwrap());
+        let e = PadEntry { remote: remote.parse().unwrap(), ..user_entry(B) };
         let config = Config { pad: vec![e.into()], ..Config::default() };
         assert!(config.validate().unwrap_err().to_string().contains("H46"));
     }
@@ -410,15 +344,7 @@ fn the_user_may_be_anybody() {
 
 /// Two users on one host, which has one identity.
 fn two_users(seed: u64) -> Net {
-    let [mut a, b] = [A, B].map(|side| {
-        let mut e = entry(side);
-        if side == A {
-            e.local_auth = LocalAuth::Eap
-        } else {
-            e.remote_auth = RemoteAuth::Eap
-        };
-        config(e)
-    });
+    let [mut a, b] = [A, B].map(|side| config(user_entry(side)));
     let mut second = PadEntry::clone(&a.pad[0]);
     second.name = "second".to_owned();
     a.pad.push(second.into());
@@ -445,12 +371,7 @@ fn two_users_of_one_host_get_two_sas() {
 fn initial_contact_replaces_the_user_and_nobody_else() {
     let mut net = two_users(2);
     net.check = false;
-    let a = {
-        let mut e = entry(A);
-        e.local_auth = LocalAuth::Eap;
-        config(e)
-    };
-    net.restart(A, a, 9);
+    net.restart(A, config(user_entry(A)), 9);
     // The host restarts and the first user comes back.
     net.connect();
     net.run(1);
@@ -466,12 +387,7 @@ fn a_stranger_replaces_nobody() {
     // Whoever claims the identity and fails EAP leaves the real one alone.
     let mut net = eap_ends(|_, _| ()).up();
     net.check = false;
-    let a = {
-        let mut e = entry(A);
-        e.local_auth = LocalAuth::Eap;
-        config(e)
-    };
-    net.restart(A, a, 9);
+    net.restart(A, config(user_entry(A)), 9);
     net.script.msk[A] = |_| Some(vec![1; 64]);
     net.connect();
     net.run(60);
@@ -487,19 +403,19 @@ fn calls_that_do_not_belong_there() {
     net.run(1);
     let (session, now) = (*net.users.keys().next().unwrap(), net.now);
     let success = || EapSuccess { identity: "root".to_owned(), msk: msk("x").map(Into::into), mutual: true };
-    let (a, b) = (&mut net.ends, 1);
+    let ends = &mut net.ends;
     // It is the user's turn.
-    assert_eq!(a[b].eap_request(now, session, &eap(1, 9, "x", 0)), Err(CallError::UnknownEap));
-    assert_eq!(a[b].eap_success(now, session, &eap(3, 9, "", 0), success()), Err(CallError::UnknownEap));
-    assert_eq!(a[b].eap_failure(now, session, &eap(4, 9, "", 0)), Err(CallError::UnknownEap));
-    assert_eq!(a[b].eap_request(now, EapSession(1), &eap(1, 9, "x", 0)), Err(CallError::UnknownEap));
-    assert_eq!(a[A].eap_key(now, peer, None), Err(CallError::UnknownEap));
+    assert_eq!(ends[B].eap_request(now, session, &eap(1, 9, "x", 0)), Err(CallError::UnknownEap));
+    assert_eq!(ends[B].eap_success(now, session, &eap(3, 9, "", 0), success()), Err(CallError::UnknownEap));
+    assert_eq!(ends[B].eap_failure(now, session, &eap(4, 9, "", 0)), Err(CallError::UnknownEap));
+    assert_eq!(ends[B].eap_request(now, EapSession(1), &eap(1, 9, "x", 0)), Err(CallError::UnknownEap));
+    assert_eq!(ends[A].eap_key(now, peer, None), Err(CallError::UnknownEap));
     for bad in [&[][..], &[2], &[1, 0, 0, 5, 1], &[2, 0, 0, 6, 1], &[2, 0, 0, 4], &eap(2, 0, "x", 8193)] {
-        assert_eq!(a[A].eap_response(now, peer, bad), Err(CallError::EapPacket));
+        assert_eq!(ends[A].eap_response(now, peer, bad), Err(CallError::EapPacket));
     }
     assert!(!format!("{:?}", success()).contains("120"));
     // Nothing of it has disturbed the conversation.
-    a[A].eap_response(now, peer, &eap(2, 1, "\x63what", 40)).unwrap();
+    ends[A].eap_response(now, peer, &eap(2, 1, "\x63what", 40)).unwrap();
     net.script.stalls = [u8::MAX; 2];
     net.run(30);
     net.settled();
@@ -531,19 +447,14 @@ fn rounds_are_bounded() {
     net.settled();
     let mut net = eap_ends(|_, _| ());
     net.script.rounds = 200;
-    let net = tried(net, 60);
-    failed(&net, B, "endless");
-    failed(&net, A, "refused our authentication");
-    nothing_left(&net);
+    refused(net, 60, &[(B, "endless"), (A, "refused our authentication")]);
 }
 
 #[test]
 fn a_conversation_is_bounded_in_time() {
     let mut net = eap_ends(|_, _| ());
     (net.script.rounds, net.script.delay[A]) = (50, Duration::from_secs(40));
-    let net = tried(net, 900);
-    failed(&net, B, "no answer");
-    nothing_left(&net);
+    refused(net, 900, &[(B, "no answer")]);
 }
 
 #[test]

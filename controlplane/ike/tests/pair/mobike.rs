@@ -367,14 +367,7 @@ fn whoever_moves_out_of_reach_is_given_up() {
 
 #[test]
 fn a_user_of_eap_moves() {
-    let mut net = mobile(|side, e| {
-        if side == A {
-            e.local_auth = ike::auth::LocalAuth::Eap;
-        } else {
-            e.remote_auth = ike::auth::RemoteAuth::Eap;
-        }
-    })
-    .up();
+    let mut net = mobile(super::eap::user).up();
     net.move_to(NEW);
     net.run(5);
     together(&net, at(NEW), false);

@@ -80,6 +80,26 @@ fn messages_without_eap_or_that_do_not_parse_are_refused() {
 }
 
 #[test]
+fn a_refusal_that_gets_lost_is_repeated() {
+    let mut malformed = eap(&[2, 0, 0, 5, 1]);
+    malformed.raw(PayloadType::EAP, &[2, 0, 0, 5, 1]);
+    for chain in [malformed, Builder::new()] {
+        let mut asked = Asked::new();
+        asked.say(&chain);
+        let Pair { ends: [a, b], now, .. } = &mut asked.pair;
+        let request = a.poll_transmit().unwrap();
+        b.handle_input(*now, Meta { local: request.remote, remote: request.local }, &request.data);
+        assert!(b.poll_transmit().is_some());
+        *now += Duration::from_secs(3);
+        a.handle_timeout(*now);
+        let [a, _] = asked.pair.deliver();
+        let told = DownReason::Failed(Failure::Notified(NotifyType::INVALID_SYNTAX));
+        assert!(a.iter().any(|e| matches!(e, Event::PeerDown { reason, .. } if *reason == told)), "{a:?}");
+        assert_eq!(asked.pair.ends[1].half_open(), 0);
+    }
+}
+
+#[test]
 fn success_without_the_proof_is_none() {
     for (method, data) in [(2, &[0; 32][..]), (2, &[0; 31]), (14, &[0; 32]), (0, &[0])] {
         let mut asked = Asked::new();
