@@ -270,7 +270,5 @@ left() { kill -TERM "${PID[$1]}"; waits 10 grep -q ' held' "$LOGS/$1.log"; grep 
 eap() { g "$1" -t 60 "[ -S /tmp/sw/vici ] || /t/ike.sh start; AUTH=eap-$3 LID=$4 EAPID=$4 ${5:+EAPPW=$5} AAAID=radius.example.net RID=gw.example.net PKI=/t/pki L=192.0.2.2 R=$GW4 ${EAPVARS:-} /t/ike.sh add $2 && T=20 /t/ike.sh up $2"; }
 eap_end() { g "$1" '/t/ike.sh down gw >/dev/null 2>&1; /t/ike.sh stop; sleep 1; rm -rf /tmp/sw'; }
 charon_says() { g "$1" "grep -qE '$2' /tmp/sw/charon.log"; }
-# the gateway's log without colours
-audit() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/softwired.log" | grep -E "$@"; }
 # meddler NAME PORT SERVER MODE: what an AAA server on the way could do, see radius.py
 meddler() { spawn "$1" "$AAA" /usr/bin/python3 "$INTEROP/radius.py" proxy "$2" "$3" "$SECRET" "$4"; }

@@ -42,7 +42,7 @@ halt honest; meddler rogue 1822 "$R1:1812" mschap; sleep 0.5
 check "pppd refuses a server whose MS-CHAPv2 response is wrong (H32)" denied pooled swimming "$(only mschap-v2)"
 check "   for it was that, and nothing else" grep -q "Accept is flipped" "$LOGS/rogue.log"
 halt rogue; meddler honest 1822 "$R1:1812" none; sleep 0.5
-check "rejects are in the audit log" eval '[ "$(sed "s/\x1b\[[0-9;]*m//g" "$LOGS/softwired.log" | grep -cE "verb=\"?reject\"?.*rejected by r1")" -ge 4 ]'
+check "rejects are in the audit log" eval '[ "$(logged softwired -cE "verb=\"?reject\"?.*rejected by r1")" -ge 4 ]'
 
 say "what an Accept gives"
 USERVARS="USERN=alice OPTS=usepeerdns" ppp_up alice || finish
@@ -63,7 +63,7 @@ check "Class comes back in accounting" records r1 'of("Start")[-1]["Class"] == "
 hang_up alice
 
 say "what cannot be had is refused, and the log names the attribute"
-unhonoured() { check "$1: no session of $2" denied "$2" secret; check "   and why is in the log" grep -E "$2.*$1|$1.*$2" <(sed 's/\x1b\[[0-9;]*m//g' "$LOGS/softwired.log"); }
+unhonoured() { check "$1: no session of $2" denied "$2" secret; check "   and why is in the log" logged softwired -E "$2.*$1|$1.*$2"; }
 unhonoured Framed-Pool nopool; unhonoured Framed-IPv6-Prefix thief; unhonoured Filter-Id nofilter; unhonoured Framed-MTU tiny
 undisturbed
 check "every session was accounted" records r1 'len(of("Start")) == 6 and len(of("Stop")) == 5' 3

@@ -12,7 +12,6 @@ radius r1 "$R1"
 MORE=$(aaa_config)
 gateway
 check "the server hears that the NAS is on" records r1 'of("Accounting-On")[0]["NAS-Identifier"] == "gw.example.net"' 3
-bob() { initiator_up bob "$CUST" "$GW4" bob@example.net "$PSK_BOB" bob builder; }
 second() { initiator_up "$1" "$C2" "$GW4" alice@example.net "$PSK_ALICE" "$1" "$2"; }
 session() { api value "user('$1')['acct_session_id']"; }
 gone() { check "$1's session has ended" api wait "not user('$1')" "${2:-10}"; }

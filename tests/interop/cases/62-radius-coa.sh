@@ -6,12 +6,12 @@ printf 'bob Service-Type == Authorize-Only, Auth-Type := Accept\n\tSoftwire-Rate
 user bob builder "Framed-IP-Address = 10.100.1.2"
 radius r1 "$R1"
 MORE=$(aaa_config) gateway
-bob() { initiator_up bob "$CUST" "$GW4" bob@example.net "$PSK_BOB" bob builder || finish; ID=$(api value 'user("bob")["acct_session_id"]'); }
+up() { bob || finish; ID=$(api value 'user("bob")["acct_session_id"]'); }
 gone() { check "the session has ended" api wait 'not user("bob")' "${1:-5}"; halt bob; }
 raw() { in_ns "$AAA" /usr/bin/python3 "$INTEROP/radius.py" coa "$NAS4:3799" "$COA_SECRET" "$@"; }
 speed() { in_ns "$CUST" curl -sS -m 5 -o /dev/null -w '%{speed_download}\n' "http://$WEB4/file" 2>/dev/null | cut -d. -f1; }
-operated() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/softwired.log" | grep -c "verb=\"\?operate"; }
-bob
+operated() { logged softwired -c "verb=\"\?operate"; }
+up
 
 say "rates"
 fast=$(speed); say "before: $fast octets/s"
@@ -73,9 +73,9 @@ check "bob's session is as it was" api check '1700 < user("bob")["seconds_left"]
 say "ends"
 check "CoA with a Session-Timeout that is over soon" answers CoA-ACK coa "User-Name=bob,Session-Timeout=$(api value 'user("bob")["seconds"] + 3')"
 gone 8
-bob; check "CoA with Idle-Timeout" answers CoA-ACK coa "User-Name=bob,Idle-Timeout=3"; gone 30
-for name in "User-Name=bob" "Framed-IP-Address=10.100.1.2"; do bob; check "Disconnect-Request by ${name%=*}" answers Disconnect-ACK disconnect "$name"; gone; done
-bob; check "by Acct-Session-Id, sent twice: both times acknowledged" eval 'raw --disconnect --twice "Acct-Session-Id=$ID" | grep -q Disconnect-ACK'; gone
+up; check "CoA with Idle-Timeout" answers CoA-ACK coa "User-Name=bob,Idle-Timeout=3"; gone 30
+for name in "User-Name=bob" "Framed-IP-Address=10.100.1.2"; do up; check "Disconnect-Request by ${name%=*}" answers Disconnect-ACK disconnect "$name"; gone; done
+up; check "by Acct-Session-Id, sent twice: both times acknowledged" eval 'raw --disconnect --twice "Acct-Session-Id=$ID" | grep -q Disconnect-ACK'; gone
 check "Disconnect-Request for a session that is no more" eval 'answers Disconnect-NAK disconnect "User-Name=bob" && grep -q "Error-Cause = Session-Context-Not-Found" "$STATE/answer"'
 check "accounting has their causes" records r1 '[s["Acct-Terminate-Cause"] for s in of("Stop")] == ["Session-Timeout", "Idle-Timeout", "Admin-Reset", "Admin-Reset", "Admin-Reset"]' 3
 gateway_stop

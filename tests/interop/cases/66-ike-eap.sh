@@ -45,7 +45,7 @@ up gw ttls ann@skip.example.net annspassword; through ann@skip.example.net; down
 say "same_user: PPP authenticates, too"
 up gw mschapv2 ann@same.example.net annspassword
 g host "USERN=bob PASSW=builder /t/l2tp.sh lac $GW4; sleep 6; /t/l2tp.sh stop"
-check "as another it is refused (H23)" audit 'reject.*IKE has authenticated .*ann@same.example.net'
+check "as another it is refused (H23)" logged softwired 'reject.*IKE has authenticated .*ann@same.example.net'
 through ann@same.example.net ann@same.example.net annspassword; down
 
 say "refused"
@@ -56,7 +56,7 @@ SAYS="EAP_FAILURE|EAP.*failed" no "an unknown user" mschapv2 zoe@skip.example.ne
 SAYS="AUTHENTICATION_FAILED" no "an identity of no PAD entry" mschapv2 ann@elsewhere.example annspassword
 EAPVARS="CA=/t/other.pem" SAYS="no trusted|no issuer certificate" no "a concentrator of another authority is refused by the client" mschapv2 ann@skip.example.net annspassword
 EAPVARS="AAAID=rogue.example.net" SAYS="rogue.example.net" no "so is an AAA server of another name" ttls ann@skip.example.net annspassword
-check "the gateway counts and logs them" eval 'api check "c[\"ike.auth_failed\"] >= 5" && [ "$(audit "reject" | grep -c "rejected by r1")" -ge 3 ]'
+check "the gateway counts and logs them" eval 'api check "c[\"ike.auth_failed\"] >= 5" && [ "$(logged softwired -c "reject.*rejected by r1")" -ge 3 ]'
 gateway_stop
 
 say "an AAA hop that changes the keys"
