@@ -5,13 +5,12 @@
 #                       the management network, an ordinary interface of the host
 AAA=$PFX-aaa NAS4=10.9.0.1 R1=10.9.0.2 R2=10.9.0.3 R6=fd09::2
 SECRET=labsecret COA_SECRET=coasecret
-DICTIONARY=${DICTIONARY:-$REPO/controlplane/radius/dictionary.softwire}
 
 layout_aaa() {
   netns "$AAA"; veth "$GW" m0 "$AAA" m0
   address "$GW" m0 "$NAS4/24" fd09::1/64; address "$AAA" m0 "$R1/24" "$R2/24" "$R6/64"
   pki; mkdir -p "$STATE/dictionary"
-  printf '$INCLUDE %s\n' /usr/share/freeradius/dictionary "$DICTIONARY" >"$STATE/dictionary/dictionary"
+  printf '$INCLUDE %s\n' /usr/share/freeradius/dictionary "$REPO/controlplane/radius/dictionary.softwire" >"$STATE/dictionary/dictionary"
 }
 # user NAME PASSWORD [ATTRIBUTE = VALUE...]: into the users file of servers that start from now on; PASSWORD "-": none
 user() {
@@ -21,7 +20,7 @@ user() {
 }
 # listens ADDRESS: UDP and TCP, both purposes; RadSec with certificate $RADSEC of the test PKI
 listens() {
-  local family=ipv4addr type proto port=${AUTH_PORT:-1812}; case $1 in *:*) family=ipv6addr;; esac
+  local family=ipv4addr type proto port=1812; case $1 in *:*) family=ipv6addr;; esac
   for type in auth acct; do
     for proto in udp ${TCP:+tcp}; do printf 'listen {\ntype = %s\n%s = %s\nport = %s\nproto = %s\n}\n' $type $family "$1" $port $proto; done
     port=$((port + 1))
@@ -45,9 +44,8 @@ listen {
 L
 }
 # radius NAME ADDRESS...: a server there.
-#   TCP=yes RADSEC=CERTIFICATE AUTH_PORT=   how it listens
+#   TCP=yes RADSEC=CERTIFICATE   how it listens
 #   HOME_SERVER=ADDRESS:PORT   requests of realm home.example.net go there, and addresses come from our pool "visited"
-#   EAP=METHOD          offered first
 radius() {
   local name=$1 d=$STATE/$1 ma=$'update reply {\n Message-Authenticator := 0x00\n}' visited= net family; shift
   [ -z "${HOME_SERVER:-}" ] || visited=$'if (&proxy-reply:) {\n update reply {\n Framed-IP-Address !* ANY\n Framed-Pool := "visited"\n }\n }'
@@ -110,7 +108,7 @@ modules {
     escape_filenames = no
   }
   eap {
-    default_eap_type = ${EAP:-md5}
+    default_eap_type = md5
     max_sessions = 4096
     md5 { }
     mschapv2 { }
@@ -227,7 +225,7 @@ R
 }
 radius_stop() { halt "radius-$1" "${2:-TERM}"; }
 
-# aaa_config: the gateway's sections, from SERVERS (a list in YAML; r1 where unset), AAA_MORE and MORE
+# aaa_config: the gateway's sections, for its MORE; from SERVERS (a list in YAML; r1 where unset), AAA_MORE and ROUTES
 aaa_config() {
   cat <<Y
 aaa:
