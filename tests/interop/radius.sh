@@ -262,7 +262,7 @@ answers_are() { # NAME ACCEPTED REJECTED
   check "$2 accepted, $3 rejected, none lost" eval "waits 70 grep -q ' sessions: ' '$LOGS/$1.log' && grep -q ' $2 accepted, $3 rejected, 0 lost' '$LOGS/$1.log' || { cat '$LOGS/$1.log'; false; }"
   say "$(grep ' sessions: ' "$LOGS/$1.log")"
 }
-leave() { check "all of them are held until they leave" left "$1"; halt "$1"; api wait 'not subs' 20 >/dev/null; }
+leave() { check "all of them are held until they leave" left "$1"; halt "$1"; check "and gone then" api wait 'not subs' 20; }
 left() { kill -TERM "${PID[$1]}"; waits 10 grep -q ' held' "$LOGS/$1.log"; grep -q "^$(grep -o '[0-9]* accepted' "$LOGS/$1.log" | cut -d' ' -f1) held" "$LOGS/$1.log"; }
 # eap GUEST NAME METHOD USER [PASSWORD]: an IKE SA by EAP, as USER; EAPVARS= more variables of ike.sh
 eap() { g "$1" -t 60 "[ -S /tmp/sw/vici ] || /t/ike.sh start; AUTH=eap-$3 LID=$4 EAPID=$4 ${5:+EAPPW=$5} AAAID=radius.example.net RID=gw.example.net PKI=/t/pki L=192.0.2.2 R=$GW4 ${EAPVARS:-} /t/ike.sh add $2 && T=20 /t/ike.sh up $2"; }

@@ -14,7 +14,6 @@ SERVERS="{ name: visited, address: $R1, secret: $SECRET, timeout: 4s }" MORE=$(a
 say "case 3 of RFC 4925's figure: a visited concentrator, AAAv and AAAh"
 check "IKE SA by EAP-TTLS with the home server" eap hugo gw ttls hugo@home.example.net hugospassword || finish
 check "it was asked through the visited one: Proxy-State" asked home '"Proxy-State" in r[-1] and r[-1]["User-Name"] == "hugo@home.example.net" and r[-1]["NAS-Identifier"] == "gw.example.net"'
-check "whose own users file knows nothing of him" refused grep -q hugo "$STATE/visited/users"
 USERVARS="USERN=nobody" ppp_up hugo
 check "the address is from the visited pool, not the home server's word" api check 'user("hugo@home.example.net")["ipv4"].startswith("10.100.77.")'
 check "Class of the home server comes back in accounting" records visited 'of("Start")[-1]["Class"] == "0x6875676f" and of("Start")[-1]["Framed-IP-Address"].startswith("10.100.77.")' 3
@@ -29,6 +28,7 @@ check "the gateway has nothing of it" api wait 'not ike and not subs' 10
 check "and has logged the reject" logged softwired 'reject.*hugo@home.example.net'
 eap_end hugo; halt bad
 EAPVARS="LID=hugo@home.example.net" check "a realm that is nobody's" refused eap hugo gw ttls hugo@nowhere.example.net hugospassword
+check "   is refused by the visited server itself" logged softwired 'rejected by visited.*user="hugo@nowhere.example.net"'
 eap_end hugo
 gateway_stop
 
