@@ -240,6 +240,8 @@ ${ROUTES:-}
 filters: [{ name: web, rules: [{ action: permit, direction: up, protocol: tcp, ports: 80 }, { action: permit, direction: down, protocol: tcp }, { action: deny }] }]
 Y
 }
+# lasts USER SECONDS: that is its Session-Timeout. REST counts a session's seconds from a little before it is authorized.
+lasts() { api check "user('$1')['seconds_left'] <= $2 <= user('$1')['seconds'] + user('$1')['seconds_left'] + 1 <= $2 + 20"; }
 # records NAME EXPRESSION [SECONDS]: what that server has taken, see radius.py
 records() { /usr/bin/python3 "$INTEROP/radius.py" records "$LOGS/$1.detail" "$2" "${3:-0}"; }
 # asked NAME EXPRESSION: the same of the Access-Requests
@@ -269,4 +271,7 @@ eap() { g "$1" -t 60 "[ -S /tmp/sw/vici ] || /t/ike.sh start; AUTH=eap-$3 LID=$4
 eap_end() { g "$1" '/t/ike.sh down gw >/dev/null 2>&1; /t/ike.sh stop; sleep 1; rm -rf /tmp/sw'; }
 charon_says() { g "$1" "grep -qE '$2' /tmp/sw/charon.log"; }
 # meddler NAME PORT SERVER MODE: what an AAA server on the way could do, see radius.py
-meddler() { spawn "$1" "$AAA" /usr/bin/python3 "$INTEROP/radius.py" proxy "$2" "$3" "$SECRET" "$4"; }
+meddler() {
+  spawn "$1" "$AAA" /usr/bin/python3 "$INTEROP/radius.py" proxy "$2" "$3" "$SECRET" "$4"
+  must "the proxy ($4) is up" waits 10 eval "in_ns $AAA ss -Hlun 'sport = :$2' | grep -q ."
+}

@@ -6,8 +6,8 @@ layout; layout_aaa; customer
 netns "$C2"; veth "$C2" e0 "$ACC" cust1; port "$ACC" br0 cust1; address "$C2" e0 192.0.2.21/24
 user bob builder "Framed-IP-Address = 10.100.1.2" "Class = 0x626f62" "Acct-Interim-Interval = 60"
 user carol christmas
-user brief secret "Session-Timeout = 4"
-user quiet secret "Idle-Timeout = 4"
+user brief secret "Session-Timeout = 8"
+user quiet secret "Idle-Timeout = 8"
 radius r1 "$R1"
 MORE=$(aaa_config)
 gateway
@@ -28,7 +28,7 @@ for web in "[$WEB6]" "$WEB4"; do check "download from $web" in_ns "$CUST" curl -
 second carol christmas; CAROL=$(session carol)
 check "an orderly end of another" halted carol; gone carol
 ID=$CAROL stop_says "its cause is User-Request" 's["Acct-Terminate-Cause"] == "User-Request"'
-second brief secret; ID=$(session brief); gone brief 12; stop_says "Session-Timeout ends a session, and is its cause" 's["Acct-Terminate-Cause"] == "Session-Timeout" and 3 <= s["Acct-Session-Time"] <= 5'
+second brief secret; ID=$(session brief); gone brief 16; stop_says "Session-Timeout ends a session, and is its cause" 's["Acct-Terminate-Cause"] == "Session-Timeout" and 7 <= s["Acct-Session-Time"] <= 9'
 halt brief
 second quiet secret; ID=$(session quiet); gone quiet 40; stop_says "Idle-Timeout likewise" 's["Acct-Terminate-Cause"] == "Idle-Timeout"'
 halt quiet

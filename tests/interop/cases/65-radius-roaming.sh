@@ -21,7 +21,7 @@ traffic hugo
 g hugo '/t/l2tp.sh stop'; eap_end hugo; halt honest
 
 say "an AAAv that alters the tunnelled EAP (H11)"
-meddler bad 1822 "$R2:1812" tunnel; sleep 0.5
+meddler bad 1822 "$R2:1812" tunnel
 check "no IKE SA comes of it" refused eap hugo gw ttls hugo@home.example.net hugospassword
 check "because the home server found the tunnel altered" eval 'grep -q "tunnel is flipped" "$LOGS/bad.log" && grep -qiE "bad record mac|decryption failed|Login incorrect" "$LOGS/home.log"'
 check "the gateway has nothing of it" api wait 'not ike and not subs' 10

@@ -45,8 +45,9 @@ up gw ttls ann@skip.example.net annspassword; through ann@skip.example.net; down
 
 say "same_user: PPP authenticates, too"
 up gw mschapv2 ann@same.example.net annspassword
-g host "USERN=bob PASSW=builder /t/l2tp.sh lac $GW4; sleep 6; /t/l2tp.sh stop"
-check "as another it is refused (H23)" logged softwired 'reject.*IKE has authenticated .*ann@same.example.net'
+g host "USERN=bob PASSW=builder /t/l2tp.sh lac $GW4"
+check "as another it is refused (H23)" waits 20 logged softwired 'reject.*IKE has authenticated .*ann@same.example.net'
+g host /t/l2tp.sh stop
 through ann@same.example.net ann@same.example.net annspassword; down
 
 say "refused"
