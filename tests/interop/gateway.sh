@@ -93,10 +93,12 @@ Y
 }
 # initiator_up NAME NAMESPACE ...: and waits for its addresses
 initiator_up() { initiator "$@"; check "initiator $1 is up, with IPv6 and IPv4" waits 30 has_addresses "$2" "$1"; }
+# bob [NAMESPACE [GATEWAY]]: the subscriber of that name, by the project's initiator
+bob() { initiator_up bob "${1:-$CUST}" "${2:-$GW4}" bob@example.net "$PSK_BOB" bob builder; }
 has_addresses() { ip -n "$1" -6 addr show dev "$2" scope global 2>/dev/null | grep -q inet6 && ip -n "$1" -4 addr show dev "$2" | grep -q inet; }
 # waits SECONDS COMMAND...
 waits() { local n=$(( $1 * 5 )); shift; while [ $n -gt 0 ]; do "$@" >/dev/null 2>&1 && return 0; sleep 0.2; n=$((n-1)); done; "$@"; }
 
-# a bystander: bob, by the project's initiator, who must not notice what the case does to others
-bystander() { [ "$PEER" = linux ] || { customer; initiator_up bob "$CUST" "$GW4" bob@example.net "$PSK_BOB" bob builder; }; }
+# a bystander: bob, who must not notice what the case does to others
+bystander() { [ "$PEER" = linux ] || { customer; bob; }; }
 undisturbed() { [ "$PEER" = linux ] || check "another subscriber is not disturbed" in_ns "$CUST" ping -c5 -i0.1 -W2 "$WEB6"; }

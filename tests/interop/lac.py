@@ -6,8 +6,8 @@ usage: lac.py GATEWAY NETWORK USERS PARALLEL [SECONDS [RATE]]    addresses from 
 USERS: a file of "name password" lines, one session each; PARALLEL at a time are on their way, for
 SECONDS (60) at most, and no more than RATE a second begin. Prints, when all have an answer:
   N sessions: A accepted, R rejected, L lost in T s, F a second; the slowest answer took D s
-then holds them (echo requests are answered) until SIGTERM, when it takes leave of all. Exit status 1 when the sessions it still
-has by then are fewer than those accepted.
+then holds them (echo requests are answered) until SIGTERM, when it takes leave of all, again until the gateway has heard it, for 8 s
+at most. Exit status 1 when the sessions it still has by then are fewer than those accepted.
 """
 import asyncio
 import hashlib
@@ -204,7 +204,13 @@ async def main(gateway, network, users, parallel, seconds=60, rate=None):
     print(f"{held} held", flush=True)
     for s in sessions:
         s.control(4, avp(1, struct.pack(">H", 1)), avp(9, struct.pack(">H", 1)))
-    await asyncio.sleep(1)
+    for _ in range(16):
+        await asyncio.sleep(0.5)
+        for s in (deaf := [s for s in sessions if s.up and s.unacknowledged]):
+            for message in s.unacknowledged:
+                s.send_control(*message)
+        if not deaf:
+            break
     os._exit(held < count["accepted"])
 
 

@@ -37,6 +37,8 @@ finish() { trap - EXIT; cleanup; echo "$PASSED passed, $FAILED failed"; [ "$FAIL
 declare -A PID=()
 # spawn NAME NAMESPACE COMMAND...: in the background, output to $LOGS/NAME.log
 spawn() { local name=$1 ns=$2; shift 2; ip netns exec "$ns" "$@" >>"$LOGS/$name.log" 2>&1 </dev/null & PID[$name]=$!; }
+# logged NAME GREP-ARGUMENT...: lines of its log, without colours
+logged() { local name=$1; shift; sed 's/\x1b\[[0-9;]*m//g' "$LOGS/$name.log" | grep "$@"; }
 alive() { kill -0 "${PID[$1]:-0}" 2>/dev/null; }
 # halt NAME [SIGNAL]: ends what spawn started and waits for it, at most 10 s
 halt() {

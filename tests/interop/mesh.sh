@@ -132,7 +132,7 @@ frr() {
 # vty NAME COMMAND...: says it to the daemons of that FRR
 vty() { local name=$1 c args=(); shift; for c in "$@"; do args+=(-c "$c"); done; vtysh --vty_socket "$STATE/$name" "${args[@]}"; }
 
-told() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/west.log" | grep 'IKE SA down' | tail -1 | grep -q Deleted; }
+told() { logged west 'IKE SA down' | tail -1 | grep -q Deleted; }
 
 # the whole story of two AFBRs, for either family of the core
 mesh_case() {

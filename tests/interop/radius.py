@@ -9,20 +9,19 @@ usage: radius.py records FILE 'EXPRESSION' [SECONDS]   until it is true of the r
            false Access-Accepts for each: garbage, unknown identifier, wrong authenticator, no or wrong Message-Authenticator
        radius.py proxy PORT SERVER SECRET tunnel|msk|mschap|none   forwards; flips a bit of what TLS protects, of the keys in the
            Accept, or of the digits in MS-CHAP2-Success
-Records: r (all, each a dict of its first values; numbers are numbers), of(TYPE) those with that Acct-Status-Type, values(NAME).
+Records: r (all, each a dict of its first values; numbers are numbers), of(TYPE) those with that Acct-Status-Type, Counter.
 """
 import collections
 import hashlib
 import hmac
 import os
-import re
 import socket
 import struct
 import sys
 import time
 
 ACCESS_REQUEST, ACCEPT, COA, DISCONNECT = 1, 2, 43, 40
-USER_NAME, NAS_IP_ADDRESS, FRAMED_IP_ADDRESS, SESSION_TIMEOUT, VENDOR, IDLE_TIMEOUT = 1, 4, 8, 27, 26, 28
+USER_NAME, FRAMED_IP_ADDRESS, SESSION_TIMEOUT, VENDOR, IDLE_TIMEOUT = 1, 8, 27, 26, 28
 NAS_IDENTIFIER, PROXY_STATE, ACCT_SESSION_ID, EVENT_TIMESTAMP, EAP_MESSAGE, MESSAGE_AUTHENTICATOR, ERROR_CAUSE = 32, 33, 44, 55, 79, 80, 101
 TEXT = {"User-Name": USER_NAME, "NAS-Identifier": NAS_IDENTIFIER, "Proxy-State": PROXY_STATE, "Acct-Session-Id": ACCT_SESSION_ID}
 NUMBER = {"Session-Timeout": SESSION_TIMEOUT, "Idle-Timeout": IDLE_TIMEOUT}
@@ -49,7 +48,6 @@ def wait_records(path, expression, seconds):
         names = {
             "r": r,
             "of": lambda kind: [x for x in r if x.get("Acct-Status-Type") == kind],
-            "values": lambda name: [x.get(name) for x in r],
             "Counter": collections.Counter,
         }
         try:

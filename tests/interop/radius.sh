@@ -5,13 +5,12 @@
 #                       the management network, an ordinary interface of the host
 AAA=$PFX-aaa NAS4=10.9.0.1 R1=10.9.0.2 R2=10.9.0.3 R6=fd09::2
 SECRET=labsecret COA_SECRET=coasecret
-DICTIONARY=${DICTIONARY:-$REPO/controlplane/radius/dictionary.softwire}
 
 layout_aaa() {
   netns "$AAA"; veth "$GW" m0 "$AAA" m0
   address "$GW" m0 "$NAS4/24" fd09::1/64; address "$AAA" m0 "$R1/24" "$R2/24" "$R6/64"
   pki; mkdir -p "$STATE/dictionary"
-  printf '$INCLUDE %s\n' /usr/share/freeradius/dictionary "$DICTIONARY" >"$STATE/dictionary/dictionary"
+  printf '$INCLUDE %s\n' /usr/share/freeradius/dictionary "$REPO/controlplane/radius/dictionary.softwire" >"$STATE/dictionary/dictionary"
 }
 # user NAME PASSWORD [ATTRIBUTE = VALUE...]: into the users file of servers that start from now on; PASSWORD "-": none
 user() {
@@ -21,7 +20,7 @@ user() {
 }
 # listens ADDRESS: UDP and TCP, both purposes; RadSec with certificate $RADSEC of the test PKI
 listens() {
-  local family=ipv4addr type proto port=${AUTH_PORT:-1812}; case $1 in *:*) family=ipv6addr;; esac
+  local family=ipv4addr type proto port=1812; case $1 in *:*) family=ipv6addr;; esac
   for type in auth acct; do
     for proto in udp ${TCP:+tcp}; do printf 'listen {\ntype = %s\n%s = %s\nport = %s\nproto = %s\n}\n' $type $family "$1" $port $proto; done
     port=$((port + 1))
@@ -45,9 +44,8 @@ listen {
 L
 }
 # radius NAME ADDRESS...: a server there.
-#   TCP=yes RADSEC=CERTIFICATE AUTH_PORT=   how it listens
+#   TCP=yes RADSEC=CERTIFICATE   how it listens
 #   HOME_SERVER=ADDRESS:PORT   requests of realm home.example.net go there, and addresses come from our pool "visited"
-#   EAP=METHOD          offered first
 radius() {
   local name=$1 d=$STATE/$1 ma=$'update reply {\n Message-Authenticator := 0x00\n}' visited= net family; shift
   [ -z "${HOME_SERVER:-}" ] || visited=$'if (&proxy-reply:) {\n update reply {\n Framed-IP-Address !* ANY\n Framed-Pool := "visited"\n }\n }'
@@ -110,7 +108,7 @@ modules {
     escape_filenames = no
   }
   eap {
-    default_eap_type = ${EAP:-md5}
+    default_eap_type = md5
     max_sessions = 4096
     md5 { }
     mschapv2 { }
@@ -227,7 +225,7 @@ R
 }
 radius_stop() { halt "radius-$1" "${2:-TERM}"; }
 
-# aaa_config: the gateway's sections, from SERVERS (a list in YAML; r1 where unset), AAA_MORE and MORE
+# aaa_config: the gateway's sections, for its MORE; from SERVERS (a list in YAML; r1 where unset), AAA_MORE and ROUTES
 aaa_config() {
   cat <<Y
 aaa:
@@ -242,6 +240,8 @@ ${ROUTES:-}
 filters: [{ name: web, rules: [{ action: permit, direction: up, protocol: tcp, ports: 80 }, { action: permit, direction: down, protocol: tcp }, { action: deny }] }]
 Y
 }
+# lasts USER SECONDS: that is its Session-Timeout. REST counts a session's seconds from a little before it is authorized.
+lasts() { api check "user('$1')['seconds_left'] <= $2 <= user('$1')['seconds'] + user('$1')['seconds_left'] + 1 <= $2 + 20"; }
 # records NAME EXPRESSION [SECONDS]: what that server has taken, see radius.py
 records() { /usr/bin/python3 "$INTEROP/radius.py" records "$LOGS/$1.detail" "$2" "${3:-0}"; }
 # asked NAME EXPRESSION: the same of the Access-Requests
@@ -264,13 +264,14 @@ answers_are() { # NAME ACCEPTED REJECTED
   check "$2 accepted, $3 rejected, none lost" eval "waits 70 grep -q ' sessions: ' '$LOGS/$1.log' && grep -q ' $2 accepted, $3 rejected, 0 lost' '$LOGS/$1.log' || { cat '$LOGS/$1.log'; false; }"
   say "$(grep ' sessions: ' "$LOGS/$1.log")"
 }
-leave() { check "all of them are held until they leave" left "$1"; halt "$1"; api wait 'not subs' 20 >/dev/null; }
+leave() { check "all of them are held until they leave" left "$1"; halt "$1"; check "and gone then" api wait 'not subs' 20; }
 left() { kill -TERM "${PID[$1]}"; waits 10 grep -q ' held' "$LOGS/$1.log"; grep -q "^$(grep -o '[0-9]* accepted' "$LOGS/$1.log" | cut -d' ' -f1) held" "$LOGS/$1.log"; }
 # eap GUEST NAME METHOD USER [PASSWORD]: an IKE SA by EAP, as USER; EAPVARS= more variables of ike.sh
 eap() { g "$1" -t 60 "[ -S /tmp/sw/vici ] || /t/ike.sh start; AUTH=eap-$3 LID=$4 EAPID=$4 ${5:+EAPPW=$5} AAAID=radius.example.net RID=gw.example.net PKI=/t/pki L=192.0.2.2 R=$GW4 ${EAPVARS:-} /t/ike.sh add $2 && T=20 /t/ike.sh up $2"; }
 eap_end() { g "$1" '/t/ike.sh down gw >/dev/null 2>&1; /t/ike.sh stop; sleep 1; rm -rf /tmp/sw'; }
 charon_says() { g "$1" "grep -qE '$2' /tmp/sw/charon.log"; }
-# the gateway's log without colours
-audit() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/softwired.log" | grep -E "$@"; }
 # meddler NAME PORT SERVER MODE: what an AAA server on the way could do, see radius.py
-meddler() { spawn "$1" "$AAA" /usr/bin/python3 "$INTEROP/radius.py" proxy "$2" "$3" "$SECRET" "$4"; }
+meddler() {
+  spawn "$1" "$AAA" /usr/bin/python3 "$INTEROP/radius.py" proxy "$2" "$3" "$SECRET" "$4"
+  must "the proxy ($4) is up" waits 10 eval "in_ns $AAA ss -Hlun 'sport = :$2' | grep -q ."
+}

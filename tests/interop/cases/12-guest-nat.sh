@@ -10,7 +10,7 @@ traffic alice
 gw_check "ESP is in UDP" api check 'any(s["natt"] for s in ike) and all(s["encap"] for s in child)'
 if [ "$PEER" != linux ]; then
   netns "$CUST"; veth "$CUST" e0 "$NAT" cust0; port "$NAT" brc cust0; address "$CUST" e0 10.1.0.3/24; ip -n "$CUST" route add default via 10.1.0.1
-  initiator_up bob "$CUST" "$GW4" bob@example.net "$PSK_BOB" bob builder
+  bob
   check "two clients behind one NAT, both pass traffic" in_ns "$CUST" ping -c5 -i0.1 -W2 "$WEB6"
   check "the first still does" g alice "ping -c3 -i0.2 -W3 $WEB6"
   before=$(api value 'user("alice")["outer"], [s["remote"] for s in ike if s["remote_id"] == "alice@example.net"]')

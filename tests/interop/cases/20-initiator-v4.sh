@@ -3,7 +3,7 @@
 . "$(dirname "$0")/../lib.sh"
 WEB_BYTES=20000000; layout; customer
 gateway
-initiator_up bob "$CUST" "$GW4" bob@example.net "$PSK_BOB" bob builder || finish
+bob || finish
 check "bob has the addresses of the subscriber file" bash -c "ip -n $CUST addr show dev bob | grep -q 10.100.1.2 && ip -n $CUST addr show dev bob | grep -q 2001:db8:100:b0b:"
 check "ping over IPv6" in_ns "$CUST" ping -c5 -i0.2 -W2 "$WEB6"
 check "ping over IPv4" in_ns "$CUST" ping -c5 -i0.2 -W2 "$WEB4"

@@ -4,7 +4,7 @@
 layout; customer 2001:db8:a::20/64
 NO_HUGE=1 gateway
 check "it has no huge pages" grep -q -- --no-huge "$STATE/gw.yaml"
-initiator_up bob "$CUST" "$GW6" bob@example.net "$PSK_BOB" bob builder || finish
+bob "$CUST" "$GW6" || finish
 check "ping over IPv4" in_ns "$CUST" ping -c5 -i0.2 -W2 "$WEB4"
 check "ping over IPv6" in_ns "$CUST" ping -c5 -i0.2 -W2 "$WEB6"
 check "outer is IPv6" api check 'user("bob")["outer"].startswith("[2001:db8:a::20]")'

@@ -32,7 +32,7 @@ bgp() { # NETWORK ROUTER-ID REFLECTOR: the file's part
   echo "bgp: { asn: 65000, router_id: $2, networks: [$1], neighbours: [{ address: \"$3\", asn: 65000, description: reflector, hold_time: 9 }] }"
 }
 act() { api bgp "$RW" "$@"; }
-audited() { sed 's/\x1b\[[0-9;]*m//g' "$LOGS/west.log" | grep 'verb="operate"' | grep -q "$1"; }
+audited() { logged west 'verb="operate"' | grep -q "$1"; }
 learned='any(r["prefix"] == "'$IEN'" and r["egresses"] == ["'$E'"] for r in rib)'
 stale='any(p["stale"] for r in rib for p in r["paths"])'
 up='bgp[0]["state"] == "Established"'

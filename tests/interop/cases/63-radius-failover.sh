@@ -8,7 +8,7 @@ started_is_stopped() { cat "$LOGS"/r[12].detail >"$LOGS/both.detail"; records bo
 
 say "one server"
 radius r1 "$R1"
-SERVERS="{ name: r1, address: $R1, secret: $SECRET, timeout: 5s, tries: 3 }" MORE=$(aaa_config) gateway
+SERVERS="{ name: r1, address: $R1, secret: $SECRET, timeout: 5s, tries: 5 }" MORE=$(aaa_config) gateway
 head -n 500 "$STATE/all" >"$STATE/some"
 logins speed "$STATE/some" 300; answers_are speed 500 0; leave speed
 check "no request was sent twice" api check 'server("r1")["counters"]["retransmissions"] == 0'
@@ -21,7 +21,7 @@ printf '%s\n' "u1 pw1" "u2 wrong" "u3 pw3" "u4 wrong" >"$STATE/four"
 spawn forge "$AAA" /usr/bin/python3 "$INTEROP/radius.py" forge "$R1" "$SECRET" 6 3
 sleep 0.5; kill -STOP "${PID[radius-r1]}"
 logins forged "$STATE/four" 4; sleep 3
-check "false Access-Accepts let nobody in" api check 'all(s["state"] == "lcp" for s in subs if s["seconds"] < 10) and radius["waiting"] == 4'
+check "false Access-Accepts let nobody in" api check '[s["state"] for s in subs] == ["lcp"] * 4 and radius["waiting"] == 4'
 kill -CONT "${PID[radius-r1]}"
 answers_are forged 2 2
 for reason in malformed unknown-id bad-authenticator no-message-authenticator bad-message-authenticator; do

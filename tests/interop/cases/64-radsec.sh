@@ -3,8 +3,8 @@
 . "$(dirname "$0")/../lib.sh"; . "$INTEROP/radius.sh"
 layout; layout_aaa; many_sources
 P=$STATE/share/pki
-for i in $(seq 20); do user "u$i" "secretpw$i"; echo "u$i secretpw$i" >>"$STATE/users20"; done
-printf '%s\n' "u1 wrong" "u2 wrong" >>"$STATE/users20"; echo "u1 secretpw1" >"$STATE/one"
+for i in $(seq 20); do user "subscriber$i" "secretpw$i"; echo "subscriber$i secretpw$i" >>"$STATE/users20"; done
+printf '%s\n' "subscriber1 wrong" "subscriber2 wrong" >>"$STATE/users20"; echo "subscriber1 secretpw1" >"$STATE/one"
 export PPP_AUTH=pap
 (cd "$STATE" && openssl req -x509 -newkey rsa:2048 -nodes -keyout "$P/rogue.key" -out "$P/rogue.pem" -days 2 -subj "/CN=radius.example.net" -addext subjectAltName=DNS:radius.example.net) 2>/dev/null
 tls() { echo "{ name: r1, address: ${2:-$R1}, transport: tls, tls: { ca: $P/ca.pem, server_name: ${1:-radius.example.net} }, certificate: { chain: $P/nas.pem, key: $P/nas.key }, timeout: 1s, tries: 3 }"; }
@@ -22,16 +22,16 @@ story() { # NAME TRANSPORT SERVER
   halt "dump-$1"
   gateway_stop
 }
-clear() { grep -aq "$2" "$STATE/$1.pcap"; }
+clear() { LC_ALL=C grep -aq 'subscriber1[0-9]' "$STATE/$1.pcap"; }
 
 TCP=yes RADSEC=radius radius r1 "$R1" "$R6"
 story radsec tls "$(tls)"
-check "no user name is to be seen on the wire" refused clear radsec '[^a-z]u1[0-9]'
+check "no user name is to be seen on the wire" refused clear radsec
 check "it is TLS, of more than a handshake" [ "$(tcpdump -nr "$STATE/radsec.pcap" 'tcp port 2083 and greater 200' 2>/dev/null | grep -c .)" -gt 20 ]
 story radsec6 tls "$(tls radius.example.net "\"$R6\"")"
 story tcp tcp "$(plain tcp $R1)"
 story udp6 udp "$(plain udp $R6)"
-check "with UDP the name is, which shows that the search finds one" clear udp6 'u1[0-9]'
+check "with UDP the name is, which shows that the search finds one" clear udp6
 
 say "what is wrong is refused"
 unheard() { # NAME SERVER: nobody gets in, and the log says why
@@ -40,10 +40,10 @@ unheard() { # NAME SERVER: nobody gets in, and the log says why
   gateway_stop
 }
 unheard name "$(tls radius.elsewhere.example)"
-check "a certificate with another name is refused" eval 'sed "s/\x1b\[[0-9;]*m//g" "$LOGS/softwired.log" | grep "connection to a RADIUS server" | grep -q "NotValidForName\|not valid for"'
+check "a certificate with another name is refused" logged softwired "connection to a RADIUS server.*\(NotValidForName\|not valid for\)"
 radius_stop r1; RADSEC=rogue radius r1 "$R1"
 unheard rogue "$(tls)"
-check "a certificate of another authority is refused" eval 'sed "s/\x1b\[[0-9;]*m//g" "$LOGS/softwired.log" | grep "connection to a RADIUS server" | grep -q "UnknownIssuer\|CaUsedAsEndEntity"'
+check "a certificate of another authority is refused" logged softwired "connection to a RADIUS server.*\(UnknownIssuer\|CaUsedAsEndEntity\)"
 radius_stop r1; RADSEC=radius radius r1 "$R1"
 unheard anonymous "$(tls | sed 's/certificate: {[^}]*}, //')"
 check "the server refuses a gateway without a certificate" grep -qi "(TLS).*Error in error" "$LOGS/r1.log"

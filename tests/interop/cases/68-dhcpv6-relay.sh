@@ -13,12 +13,12 @@ cat >"$KEA/kea.json" <<K
 } }
 K
 # a copy: Debian's AppArmor profile of the program knows nothing of our folders
-cp "$(command -v kea-dhcp6 || echo /usr/sbin/kea-dhcp6)" "$KEA/kea-dhcp6"
+cp /usr/sbin/kea-dhcp6 "$KEA/"
 spawn kea "$AAA" env KEA_LOCKFILE_DIR=none KEA_PIDFILE_DIR="$KEA" "$KEA/kea-dhcp6" -c "$KEA/kea.json"
 must "Kea is up" waits 10 grep -q DHCP6_STARTED "$LOGS/kea.log"
 ip -n "$CORE" route add 2001:db8:e000::/36 via 2001:db8:c::1
 MORE="dhcp6: { relay: [\"$R6\"] }" gateway
-initiator_up bob "$CUST" "$GW4" bob@example.net "$PSK_BOB" bob builder || finish
+bob || finish
 must "a prefix of Kea's is delegated" api wait 'any(p.startswith("2001:db8:e0") for p in user("bob")["routes"])' 20
 PREFIX=$(api value '[p for p in user("bob")["routes"] if p.startswith("2001:db8:e0")][0]')
 INSIDE=${PREFIX%/56}1

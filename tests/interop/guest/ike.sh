@@ -6,7 +6,7 @@
 #   AUTH       psk | pubkey | eap-METHOD   PSK  the key      PKI CERT folder and name of the client's certificate
 #   EAPID EAPPW AAAID  with EAP: who we are, our password, who the AAA server has to be;   CA  trusted instead of PKI's
 #   P1 P2      IKE and ESP proposals MODE transport|tunnel   LTS RTS  traffic selectors
-#   REKEY IKE_REKEY DPD              times                   ENCAP=yes forces UDP encapsulation
+#   REKEY IKE_REKEY DPD              times                   ENCAP=yes forces UDP encapsulation, MOBIKE=yes
 set -eu
 S=/tmp/sw; mkdir -p $S/conf.d; export STRONGSWAN_CONF=$S/strongswan.conf SWANCTL_DIR=$S
 sw() { swanctl "$@" --uri unix://$S/vici; }

@@ -42,5 +42,5 @@ wait) for _ in $(seq $(( ${2:-40} * 10 ))); do
 down) for _ in $(seq $(( ${2:-30} * 10 ))); do [ -e /sys/class/net/$I ] || exit 0; sleep 0.1; done; echo "$I is still there"; exit 1;;
 hangup) echo "d gw" >/run/xl2tpd/l2tp-control${N:-};;
 stop) kill "$(cat /run/xl2tpd${N:-}.pid)"; gone xl2tpd pppd; rm -f $D/*.log;;
-*) sed -n 2,11p "$0"; exit 2;;
+*) sed -n 2,10p "$0"; exit 2;;
 esac
