@@ -38,7 +38,7 @@ impl Nas {
 /// A session, or a peer of IKE on its way to one.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Acct-Session-Id, the same in authentication and accounting.
+    /// Acct-Session-Id, the same in authentication and accounting; EAP in IKE comes before the session and has one of its own.
     pub session: String,
     /// Acct-Multi-Session-Id: shared by what belongs together.
     pub multi: Option<String>,
