@@ -64,3 +64,7 @@ pub fn verify_raw(certificate_der: &[u8], hash: &[u8], signature: &[u8]) -> Resu
     }
     key.verify(Pkcs1v15Sign::new_unprefixed(), hash, signature).map_err(|_| AuthError::Signature)
 }
+
+#[cfg(test)]
+#[path = "raw_tests.rs"]
+mod tests;

@@ -201,8 +201,16 @@ mod tests {
     #[test]
     fn invalid_public_values_are_refused() {
         for method in ALL {
-            for bad in [vec![], vec![0; 31], vec![0; 32], vec![0; 64], vec![0xff; 64], vec![0xff; 96], vec![0xff; 128], vec![0xff; 256]]
-            {
+            for bad in [
+                vec![],
+                vec![0; 31],
+                vec![0; 32],
+                vec![0; 64],
+                vec![0xff; 64],
+                vec![0xff; 96],
+                vec![0xff; 128],
+                vec![0xff; 256],
+            ] {
                 assert!(respond(method, &bad).is_err(), "{method:?} took {} octets", bad.len());
             }
         }

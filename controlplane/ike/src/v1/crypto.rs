@@ -314,3 +314,7 @@ impl Keys {
         self.suite.hash.expand(&self.d, &seed, &seed, len)
     }
 }
+
+#[cfg(test)]
+#[path = "crypto_tests.rs"]
+mod tests;

@@ -52,8 +52,8 @@ pub struct Reassembler {
 
 impl Reassembler {
     /// Takes what follows the header of a message whose first payload is a FRAGMENT. Gives the whole message when the
-    /// last missing fragment is there. A fragment that is there already is ignored; one that does not go with the others
-    /// (another id, other data of the same number: some use one id for all) starts over.
+    /// last missing fragment is there. Another id starts over; and since some have one id for all their messages, of
+    /// fragments that contradict each other the newest counts.
     pub fn add(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
         let [next, _, len_hi, len_lo, hi, lo, number, flags, ref data @ ..] = *bytes else {
             return Err(Malformed("truncated fragment"));
@@ -64,27 +64,25 @@ impl Reassembler {
         if number == 0 || number > MAX_FRAGMENTS || data.is_empty() {
             return Err(Malformed("fragment number"));
         }
-        let (id, number, last) = (u16::from_be_bytes([hi, lo]), usize::from(number), flags & LAST != 0);
-        let other = match self.pieces.get(number - 1) {
-            Some(Some(held)) => held != data || last != (self.last == Some(number)),
-            _ => self.last.is_some_and(|end| last || number > end) || last && self.pieces.len() > number,
-        };
-        if id != self.id || other {
+        let (id, number) = (u16::from_be_bytes([hi, lo]), usize::from(number));
+        if id != self.id {
             *self = Self { id, ..Self::default() };
         }
-        if last {
+        if flags & LAST != 0 {
             self.last = Some(number);
+            self.pieces.truncate(number);
+        } else if self.last.is_some_and(|last| number >= last) {
+            self.last = None;
         }
         if self.pieces.len() < number {
             self.pieces.resize(number, None);
         }
-        let held: usize = self.pieces.iter().flatten().map(Vec::len).sum();
-        if held + data.len() > MAX_MESSAGE {
+        if let Some(piece) = self.pieces.get_mut(number - 1) {
+            *piece = Some(data.to_vec());
+        }
+        if self.pieces.iter().flatten().map(Vec::len).sum::<usize>() > MAX_MESSAGE {
             *self = Self::default();
             return Err(Malformed("message of fragments too large"));
-        }
-        if let Some(piece @ None) = self.pieces.get_mut(number - 1) {
-            *piece = Some(data.to_vec());
         }
         if self.last != Some(self.pieces.len()) || self.pieces.iter().any(Option::is_none) {
             return Ok(None);
@@ -92,3 +90,7 @@ impl Reassembler {
         Ok(Some(std::mem::take(self).pieces.into_iter().flatten().flatten().collect()))
     }
 }
+
+#[cfg(test)]
+#[path = "fragment_tests.rs"]
+mod tests;

@@ -100,3 +100,7 @@ impl Header {
         out
     }
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

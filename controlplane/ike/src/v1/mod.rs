@@ -22,3 +22,6 @@ pub mod payload;
 pub mod proposal;
 pub mod sa_payload;
 pub mod vendor;
+
+#[cfg(test)]
+mod captures;

@@ -433,3 +433,7 @@ fn parse_nat_oa(body: &[u8]) -> Result<IpAddr, Malformed> {
 pub fn emit_nat_oa(address: IpAddr) -> Vec<u8> {
     Identity::Address(address).body()
 }
+
+#[cfg(test)]
+#[path = "payload_tests.rs"]
+mod tests;

@@ -15,11 +15,15 @@
 //! | encapsulation | | 4 |
 //! | key length | 14 | 6 |
 
+mod phase1;
+mod phase2;
+
+pub use phase1::{Method, Phase1Choice, choose_phase1, offer_phase1};
+pub use phase2::{Encap, Phase2Choice, choose_phase2, offer_phase2, offered_group};
+
 use super::crypto::Hash;
-use super::payload::{PROTO_ESP, PROTO_ISAKMP};
-use super::sa_payload::{Proposal, Transform};
-use crate::config::Mode;
-use crate::proposal::{ENCR_NAMES, EspProposal, EspSuite, KE_NAMES, encr, integ, is_aead, ke, lookup, name};
+use super::sa_payload::Transform;
+use crate::proposal::{ENCR_NAMES, EspProposal, KE_NAMES, encr, integ, is_aead, ke, lookup, name};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -143,7 +147,9 @@ impl Phase1 {
     /// Every combination, in order of preference.
     fn suites(&self) -> impl Iterator<Item = Phase1Suite> {
         self.encr.iter().flat_map(move |&encr| {
-            self.hash.iter().flat_map(move |&hash| self.group.iter().map(move |&group| Phase1Suite { encr, hash, group }))
+            self.hash
+                .iter()
+                .flat_map(move |&hash| self.group.iter().map(move |&group| Phase1Suite { encr, hash, group }))
         })
     }
 }
@@ -266,72 +272,9 @@ pub fn parse_esp(text: &str) -> Result<EspProposal, &'static str> {
     Ok(proposal)
 }
 
-/// How phase 1 authenticates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// Pre-shared key.
-    Psk,
-    /// RSA signatures.
-    RsaSig,
-}
-
-impl Method {
-    const fn number(self) -> u32 {
-        match self {
-            Self::Psk => 1,
-            Self::RsaSig => 3,
-        }
-    }
-}
-
-/// Attributes of phase 1.
-mod p1 {
-    pub const CIPHER: u16 = 1;
-    pub const HASH: u16 = 2;
-    pub const METHOD: u16 = 3;
-    pub const GROUP: u16 = 4;
-    pub const LIFE_TYPE: u16 = 11;
-    pub const LIFE: u16 = 12;
-    pub const KEY_LENGTH: u16 = 14;
-}
-
-/// Attributes of phase 2.
-mod p2 {
-    pub const LIFE_TYPE: u16 = 1;
-    pub const LIFE: u16 = 2;
-    pub const GROUP: u16 = 3;
-    pub const ENCAPSULATION: u16 = 4;
-    pub const AUTH: u16 = 5;
-    pub const KEY_LENGTH: u16 = 6;
-}
-
+/// Life types, the same in both phases.
 const SECONDS: u32 = 1;
 const KILOBYTES: u32 = 2;
-const KEY_IKE: u8 = 1;
-const AES: u32 = 7;
-const TRIPLE_DES: u32 = 5;
-
-const fn hash_number(hash: Hash) -> u32 {
-    match hash {
-        Hash::Sha1 => 2,
-        Hash::Sha256 => 4,
-        Hash::Sha384 => 5,
-        Hash::Sha512 => 6,
-    }
-}
-
-/// What was chosen of phase 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Phase1Choice {
-    /// The algorithms.
-    pub suite: Phase1Suite,
-    /// How both sides authenticate.
-    pub method: Method,
-    /// The peer's lifetime, where it names one.
-    pub lifetime: Option<Duration>,
-    /// The transform chosen, as it came.
-    pub reply: Proposal,
-}
 
 /// Whether every attribute is of `kinds`, and none but those of lifetimes repeats.
 fn understood(transform: &Transform, kinds: &[u16], lifetimes: [u16; 2]) -> bool {
@@ -350,263 +293,10 @@ fn life(transform: &Transform, [kind, duration]: [u16; 2], unit: u32) -> Option<
     of.next().map(|(_, (_, value))| *value).filter(|value| *value > 0)
 }
 
-/// The suite and method a transform of phase 1 makes, if it is one that exists here.
-fn phase1_suite(transform: &Transform) -> Option<(Phase1Suite, Method)> {
-    let kinds = [p1::CIPHER, p1::HASH, p1::METHOD, p1::GROUP, p1::KEY_LENGTH];
-    if transform.id != KEY_IKE || !understood(transform, &kinds, [p1::LIFE_TYPE, p1::LIFE]) {
-        return None;
-    }
-    let encr = match (transform.get(p1::CIPHER)?, transform.get(p1::KEY_LENGTH)) {
-        (AES, None) => (encr::AES_CBC, 128),
-        (AES, Some(bits)) => (encr::AES_CBC, u16::try_from(bits).ok()?),
-        (TRIPLE_DES, None) => (encr::TRIPLE_DES, 0),
-        _ => return None,
-    };
-    let hash = transform.get(p1::HASH)?;
-    let hash = HASH_NAMES.iter().map(|(_, h)| *h).find(|h| hash_number(*h) == hash)?;
-    let method = transform.get(p1::METHOD)?;
-    let method = [Method::Psk, Method::RsaSig].into_iter().find(|m| m.number() == method)?;
-    let group = u16::try_from(transform.get(p1::GROUP)?).ok()?;
-    Some((Phase1Suite { encr, hash, group }, method))
-}
-
-/// Chooses from what the peer offers: our proposals in order, and of each the first suite that is offered, with the first
-/// of `methods` that is offered with it.
-pub fn choose_phase1(ours: &[Phase1], offered: &[Proposal], methods: &[Method]) -> Option<Phase1Choice> {
-    let isakmp = offered.iter().filter(|p| p.protocol == PROTO_ISAKMP);
-    let known: Vec<_> = isakmp
-        .flat_map(|p| p.transforms.iter().filter_map(move |t| phase1_suite(t).map(|(suite, method)| (p, t, suite, method))))
-        .collect();
-    ours.iter().flat_map(Phase1::suites).find_map(|own| {
-        let usable = |m: &Method| known.iter().find(|(_, _, suite, method)| *suite == own && method == m);
-        let (proposal, transform, suite, method) = methods.iter().find_map(usable)?;
-        let seconds = life(transform, [p1::LIFE_TYPE, p1::LIFE], SECONDS);
-        Some(Phase1Choice {
-            suite: *suite,
-            method: *method,
-            lifetime: seconds.map(|s| Duration::from_secs(s.into())),
-            reply: Proposal { transforms: vec![(*transform).clone()], ..(*proposal).clone() },
-        })
-    })
-}
-
-/// All combinations as transforms of one proposal, 255 at most.
-pub fn offer_phase1(ours: &[Phase1], method: Method, lifetime: Duration) -> Proposal {
-    let mut suites: Vec<Phase1Suite> = Vec::new();
-    for suite in ours.iter().flat_map(Phase1::suites) {
-        if !suites.contains(&suite) {
-            suites.push(suite);
-        }
-    }
-    let transform = |(number, suite): (u8, Phase1Suite)| {
-        let (cipher, bits) = if suite.encr.0 == encr::TRIPLE_DES { (TRIPLE_DES, 0) } else { (AES, suite.encr.1) };
-        let mut attributes = vec![(p1::CIPHER, cipher)];
-        if bits > 0 {
-            attributes.push((p1::KEY_LENGTH, bits.into()));
-        }
-        attributes.extend([
-            (p1::HASH, hash_number(suite.hash)),
-            (p1::GROUP, suite.group.into()),
-            (p1::METHOD, method.number()),
-            (p1::LIFE_TYPE, SECONDS),
-            (p1::LIFE, seconds(lifetime)),
-        ]);
-        Transform::new(number, KEY_IKE, attributes)
-    };
-    let transforms = (1..=u8::MAX).zip(suites).map(transform).collect();
-    Proposal { number: 1, protocol: PROTO_ISAKMP, spi: vec![], transforms }
-}
-
 fn seconds(lifetime: Duration) -> u32 {
     u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// Encapsulation mode (RFC 2407, section 4.5; RFC 3947, section 5.1; the drafts have numbers of their own).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encap {
-    /// Tunnel.
-    Tunnel,
-    /// Transport.
-    Transport,
-    /// UDP-encapsulated tunnel.
-    UdpTunnel,
-    /// UDP-encapsulated transport.
-    UdpTransport,
-    /// The same, by the number of the drafts.
-    UdpTunnelDraft,
-    /// The same, by the number of the drafts.
-    UdpTransportDraft,
-}
-
-impl Encap {
-    const ALL: [(Self, u32); 6] = [
-        (Self::Tunnel, 1),
-        (Self::Transport, 2),
-        (Self::UdpTunnel, 3),
-        (Self::UdpTransport, 4),
-        (Self::UdpTunnelDraft, 61443),
-        (Self::UdpTransportDraft, 61444),
-    ];
-
-    /// From its number.
-    pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, n)| *n == number).map(|(encap, _)| encap)
-    }
-
-    /// Its number.
-    pub fn number(self) -> u32 {
-        Self::ALL.into_iter().find(|(encap, _)| *encap == self).map_or(0, |(_, n)| n)
-    }
-
-    /// What the packets are inside.
-    pub const fn mode(self) -> Mode {
-        match self {
-            Self::Tunnel | Self::UdpTunnel | Self::UdpTunnelDraft => Mode::Tunnel,
-            Self::Transport | Self::UdpTransport | Self::UdpTransportDraft => Mode::Transport,
-        }
-    }
-
-    /// Whether they are in UDP.
-    pub const fn udp(self) -> bool {
-        !matches!(self, Self::Tunnel | Self::Transport)
-    }
-}
-
-/// What was chosen of phase 2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Phase2Choice {
-    /// The algorithms; `ke` is the group of quick mode's own key exchange.
-    pub suite: EspSuite,
-    /// SPI that the peer receives on.
-    pub spi_out: u32,
-    /// Tunnel or transport.
-    pub mode: Mode,
-    /// The same by the number it came with.
-    pub encap: Encap,
-    /// The peer's lifetime, where it names one.
-    pub lifetime: Option<Duration>,
-    /// The peer's limit of traffic, where it names one.
-    pub life_kilobytes: Option<u32>,
-    /// The transform chosen, as it came, under the peer's SPI, which is to be replaced by ours.
-    pub reply: Proposal,
-}
-
-/// The suite a transform of ESP makes, if it is one that exists here.
-fn esp_suite(transform: &Transform, sha256_96: bool) -> Option<(EspSuite, Encap)> {
-    let kinds = [p2::GROUP, p2::ENCAPSULATION, p2::AUTH, p2::KEY_LENGTH];
-    if !understood(transform, &kinds, [p2::LIFE_TYPE, p2::LIFE]) {
-        return None;
-    }
-    let bits = transform.get(p2::KEY_LENGTH).map(u16::try_from).transpose().ok()?;
-    let encr = match (u16::from(transform.id), bits) {
-        (id @ (encr::TRIPLE_DES | encr::NULL), None) => (id, 0),
-        (id @ (encr::AES_CBC | encr::AES_GCM_16), bits) => (id, bits.unwrap_or(128)),
-        _ => return None,
-    };
-    let integ = match transform.get(p2::AUTH) {
-        None => integ::NONE,
-        Some(2) => integ::HMAC_SHA1_96,
-        Some(5) if sha256_96 => integ::HMAC_SHA2_256_96,
-        Some(5) => integ::HMAC_SHA2_256_128,
-        Some(6) => integ::HMAC_SHA2_384_192,
-        Some(7) => integ::HMAC_SHA2_512_256,
-        Some(_) => return None,
-    };
-    let group = transform.get(p2::GROUP).map(u16::try_from).transpose().ok()?;
-    let encap = Encap::from_number(transform.get(p2::ENCAPSULATION)?)?;
-    Some((EspSuite { encr, integ, esn: false, ke: group.filter(|g| *g != ke::NONE), addke1: None }, encap))
-}
-
-/// Every combination of a proposal, in order of preference.
-fn esp_suites(own: &EspProposal, sha256_96: bool) -> impl Iterator<Item = EspSuite> {
-    let or_none = |list: &[u16]| if list.is_empty() { vec![0] } else { list.to_vec() };
-    let integ = or_none(&own.integ);
-    let cut = |id: u16| if sha256_96 && id == integ::HMAC_SHA2_256_128 { integ::HMAC_SHA2_256_96 } else { id };
-    let integ: Vec<u16> = integ.into_iter().map(cut).collect();
-    let groups = or_none(&own.ke);
-    own.encr.iter().flat_map(move |&encr| {
-        let groups = groups.clone();
-        integ.clone().into_iter().flat_map(move |integ| {
-            let suite = move |ke: u16| {
-                EspSuite { encr, integ, esn: false, ke: Some(ke).filter(|k| *k != ke::NONE), addke1: None }
-            };
-            groups.clone().into_iter().map(suite)
-        })
-    })
-}
-
-/// Chooses from what the peer offers. With `udp` the encapsulation has to be the one in UDP, by whichever number, else
-/// the one without. With `sha256_96`, HMAC-SHA-256 is taken to be cut to 96 bits.
-pub fn choose_phase2(
-    ours: &[EspProposal],
-    offered: &[Proposal],
-    mode: Mode,
-    udp: bool,
-    sha256_96: bool,
-) -> Option<Phase2Choice> {
-    // ESP together with AH or IPComp is not for us.
-    let alone = |p: &&Proposal| offered.iter().filter(|o| o.number == p.number).count() == 1;
-    let mut known = Vec::new();
-    for proposal in offered.iter().filter(|p| p.protocol == PROTO_ESP).filter(alone) {
-        let Some(spi) = proposal.esp_spi() else { continue };
-        for transform in &proposal.transforms {
-            match esp_suite(transform, sha256_96) {
-                Some((suite, encap)) if encap.mode() == mode && encap.udp() == udp => {
-                    known.push((spi, proposal, transform, suite, encap));
-                }
-                _ => {}
-            }
-        }
-    }
-    ours.iter().flat_map(|own| esp_suites(own, sha256_96)).find_map(|own| {
-        let (spi_out, proposal, transform, suite, encap) = known.iter().find(|(_, _, _, suite, _)| *suite == own)?;
-        let lifetimes = [p2::LIFE_TYPE, p2::LIFE];
-        Some(Phase2Choice {
-            suite: *suite,
-            spi_out: *spi_out,
-            mode,
-            encap: *encap,
-            lifetime: life(transform, lifetimes, SECONDS).map(|s| Duration::from_secs(s.into())),
-            life_kilobytes: life(transform, lifetimes, KILOBYTES),
-            reply: Proposal { transforms: vec![(*transform).clone()], ..(*proposal).clone() },
-        })
-    })
-}
-
-/// The group of the key exchange that an offer of `ours` has: the first choice of the first. All transforms of an offer
-/// name the same (RFC 2409, section 5.5).
-pub fn offered_group(ours: &[EspProposal]) -> Option<u16> {
-    ours.first().and_then(|own| own.ke.first()).copied().filter(|group| *group != ke::NONE)
-}
-
-/// As an offer: a proposal for each of ours that allows the group of [`offered_group`].
-pub fn offer_phase2(ours: &[EspProposal], spi_in: u32, encap: Encap, lifetime: Duration) -> Vec<Proposal> {
-    let group = offered_group(ours);
-    let transforms = |own: &EspProposal| -> Vec<Transform> {
-        let suites = esp_suites(own, false).filter(|suite| suite.ke == group);
-        let transform = |(number, suite): (u8, EspSuite)| {
-            let mut attributes = vec![(p2::LIFE_TYPE, SECONDS), (p2::LIFE, seconds(lifetime))];
-            attributes.extend(group.map(|group| (p2::GROUP, group.into())));
-            attributes.push((p2::ENCAPSULATION, encap.number()));
-            let auth = match suite.integ {
-                integ::HMAC_SHA1_96 => Some(2),
-                integ::HMAC_SHA2_256_128 => Some(5),
-                _ => None,
-            };
-            attributes.extend(auth.map(|auth| (p2::AUTH, auth)));
-            if suite.encr.1 > 0 {
-                attributes.push((p2::KEY_LENGTH, suite.encr.1.into()));
-            }
-            Transform::new(number, suite.encr.0 as u8, attributes)
-        };
-        (1..=u8::MAX).zip(suites).map(transform).collect()
-    };
-    let offers = ours.iter().map(transforms).filter(|t| !t.is_empty());
-    let proposal = |(number, transforms)| Proposal {
-        number,
-        protocol: PROTO_ESP,
-        spi: spi_in.to_be_bytes().to_vec(),
-        transforms,
-    };
-    (1..=u8::MAX).zip(offers).map(proposal).collect()
-}
+#[cfg(test)]
+#[path = "proposal_tests.rs"]
+mod tests;

@@ -182,3 +182,7 @@ pub fn emit(proposals: &[Proposal], out: &mut Vec<u8>) {
         close(out, start);
     }
 }
+
+#[cfg(test)]
+#[path = "sa_payload_tests.rs"]
+mod tests;

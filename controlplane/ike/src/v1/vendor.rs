@@ -85,3 +85,7 @@ pub fn ours() -> Vec<Vec<u8>> {
     all.push(fragmentation);
     all
 }
+
+#[cfg(test)]
+#[path = "vendor_tests.rs"]
+mod tests;
