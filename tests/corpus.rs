@@ -60,4 +60,4 @@ macro_rules! replays {
     };
 }
 
-replays!(wire ppp ppp_link dhcp6 dhcp6_pair esp l2tp l2tp_pair ike ike_pair bfd bfd_pair bgp bgp_speaker radius config);
+replays!(wire ppp ppp_link dhcp6 dhcp6_pair esp l2tp l2tp_pair ike ike_pair ikev1 bfd bfd_pair bgp bgp_speaker radius config);

@@ -19,6 +19,7 @@
 //! | `sa` | one IKE SA: its states and exchanges |
 //! | [`endpoint`], `stateless` | the table of all IKE SAs, cookies, limits; answers that need none |
 //! | [`fragment`] | RFC 7383 |
+//! | [`v1`] | IKEv1 |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
@@ -37,6 +38,7 @@ pub mod payload;
 pub mod proposal;
 mod sa;
 mod stateless;
+pub mod v1;
 
 pub use config::{ChildPolicy, Config, Limits, Mode, PadEntry, Timers, TsAddress, TsPattern};
 pub use endpoint::Endpoint;

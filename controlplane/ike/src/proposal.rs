@@ -12,6 +12,8 @@ use std::str::FromStr;
 /// Encryption transform ids.
 #[allow(missing_docs)]
 pub mod encr {
+    /// Three keys, CBC. For IKEv1 alone.
+    pub const TRIPLE_DES: u16 = 3;
     pub const NULL: u16 = 11;
     pub const AES_CBC: u16 = 12;
     pub const AES_GCM_16: u16 = 20;
@@ -27,6 +29,8 @@ pub mod integ {
     pub const HMAC_SHA2_256_128: u16 = 12;
     pub const HMAC_SHA2_384_192: u16 = 13;
     pub const HMAC_SHA2_512_256: u16 = 14;
+    /// HMAC-SHA-256 cut to 96 bits, a number of our own: what some clients of IKEv1 do when they say SHA2-256.
+    pub const HMAC_SHA2_256_96: u16 = 0xf096;
 }
 
 /// PRF transform ids.
@@ -41,6 +45,8 @@ pub mod prf {
 #[allow(missing_docs)]
 pub mod ke {
     pub const NONE: u16 = 0;
+    /// For IKEv1 alone.
+    pub const MODP_1024: u16 = 2;
     pub const MODP_2048: u16 = 14;
     pub const ECP_256: u16 = 19;
     pub const ECP_384: u16 = 20;
@@ -108,7 +114,7 @@ pub struct EspSuite {
     pub addke1: Option<u16>,
 }
 
-fn is_aead(id: u16) -> bool {
+pub(crate) fn is_aead(id: u16) -> bool {
     matches!(id, encr::AES_GCM_16 | encr::CHACHA20_POLY1305 | encr::NULL_AES_GMAC)
 }
 
@@ -350,6 +356,14 @@ impl EspSuite {
         })
     }
 
+    /// What in it is not to be relied on any more, by the names that [`crate::v1::proposal::Weak`] has for it.
+    pub fn weak(&self) -> Vec<&'static str> {
+        crate::v1::proposal::Weak::of(self.encr.0, self.integ == integ::HMAC_SHA1_96, self.ke)
+            .into_iter()
+            .map(crate::v1::proposal::Weak::name)
+            .collect()
+    }
+
     /// Octets of keying material for one direction: cipher key with its salt, then integrity key (RFC 7296, section
     /// 2.17; salts by RFC 4106, RFC 4543 and RFC 7634).
     pub fn key_lengths(&self) -> (usize, usize) {
@@ -358,11 +372,12 @@ impl EspSuite {
             encr::AES_GCM_16 | encr::NULL_AES_GMAC => bits / 8 + 4,
             encr::CHACHA20_POLY1305 => 36,
             encr::AES_CBC => bits / 8,
+            encr::TRIPLE_DES => 24,
             _ => 0,
         };
         let integ = match self.integ {
             integ::HMAC_SHA1_96 => 20,
-            integ::HMAC_SHA2_256_128 => 32,
+            integ::HMAC_SHA2_256_128 | integ::HMAC_SHA2_256_96 => 32,
             _ => 0,
         };
         (encr, integ)
@@ -418,7 +433,7 @@ fn select(offered: &Proposal, wanted: &[Wanted], guess: Option<u16>) -> Option<V
     Some(chosen)
 }
 
-const ENCR_NAMES: &[(&str, (u16, u16))] = &[
+pub(crate) const ENCR_NAMES: &[(&str, (u16, u16))] = &[
     ("aes128gcm16", (encr::AES_GCM_16, 128)),
     ("aes256gcm16", (encr::AES_GCM_16, 256)),
     ("aes128", (encr::AES_CBC, 128)),
@@ -427,17 +442,20 @@ const ENCR_NAMES: &[(&str, (u16, u16))] = &[
     ("null", (encr::NULL, 0)),
     ("aes128gmac", (encr::NULL_AES_GMAC, 128)),
     ("aes256gmac", (encr::NULL_AES_GMAC, 256)),
+    ("3des", (encr::TRIPLE_DES, 0)),
 ];
-const INTEG_NAMES: &[(&str, u16)] = &[("sha1", 2), ("sha256", 12), ("sha384", 13), ("sha512", 14)];
+const INTEG_NAMES: &[(&str, u16)] =
+    &[("sha1", 2), ("sha256", 12), ("sha384", 13), ("sha512", 14), ("sha256_96", integ::HMAC_SHA2_256_96)];
 const PRF_NAMES: &[(&str, u16)] = &[("prfsha256", 5), ("prfsha384", 6), ("prfsha512", 7)];
-const KE_NAMES: &[(&str, u16)] = &[("modp2048", 14), ("ecp256", 19), ("ecp384", 20), ("x25519", 31), ("none", 0)];
+pub(crate) const KE_NAMES: &[(&str, u16)] =
+    &[("modp2048", 14), ("ecp256", 19), ("ecp384", 20), ("x25519", 31), ("none", 0), ("modp1024", 2)];
 const ADDKE_NAMES: &[(&str, u16)] = &[("ke1_mlkem768", 36), ("mlkem768", 36)];
 
-fn lookup<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
+pub(crate) fn lookup<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
     table.iter().find(|(name, _)| *name == word).map(|(_, value)| *value)
 }
 
-fn name<T: Copy + PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str {
+pub(crate) fn name<T: Copy + PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str {
     table.iter().find(|(_, v)| *v == value).map_or("?", |(name, _)| name)
 }
 
@@ -476,6 +494,15 @@ impl FromStr for EspProposal {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let p = Self::read(text)?;
+        p.check()?;
+        Ok(p)
+    }
+}
+
+impl EspProposal {
+    /// Reads the notation without judging what it says.
+    pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         let mut p = Self { encr: vec![], integ: vec![], esn: vec![], ke: vec![], addke1: vec![] };
         for word in text.split('-') {
             if let Some(encr) = lookup(ENCR_NAMES, word) {
@@ -495,7 +522,6 @@ impl FromStr for EspProposal {
         if p.esn.is_empty() {
             p.esn.push(false);
         }
-        p.check()?;
         Ok(p)
     }
 }

@@ -17,6 +17,7 @@ mod config;
 mod dhcp6;
 mod esp;
 mod ike;
+mod ikev1;
 mod l2tp;
 mod ppp;
 mod radius;
@@ -38,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("l2tp_pair", |data| drop(l2tp::pair(data))),
     ("ike", ike::codecs),
     ("ike_pair", |data| drop(ike::pair(data))),
+    ("ikev1", ikev1::codecs),
     ("bfd", bfd::codecs),
     ("bfd_pair", |data| drop(bfd::pair(data))),
     ("bgp", bgp::codecs),

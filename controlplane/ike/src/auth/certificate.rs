@@ -5,7 +5,7 @@
 //! (H22).
 
 use super::signature::{self, hash};
-use super::{AuthError, Dn, Identity, method};
+use super::{AuthError, Dn, Identity, method, raw};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::{digest, rsa, signature as lc};
 use rustls_pki_types::pem::PemObject;
@@ -29,7 +29,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, AuthError> {
 }
 
 enum Key {
-    Rsa(Box<rsa::KeyPair>),
+    // For IKEv1's signatures as well, unless the key is one that they cannot be made with.
+    Rsa { key: Box<rsa::KeyPair>, raw: Option<Box<::rsa::PrivateKey>> },
     // ASN.1 signatures for method 14, and the fixed form for RFC 4754's methods, of P-256 or P-384.
     Ecdsa { asn1: Box<lc::EcdsaKeyPair>, fixed: Box<lc::EcdsaKeyPair>, p384: bool },
     Ed25519(Box<lc::Ed25519KeyPair>),
@@ -71,6 +72,14 @@ impl Credential {
         &self.chain
     }
 
+    /// IKEv1's signature of a hash (RFC 2409, section 5.1), for which the key must be RSA.
+    pub fn sign_raw(&self, hash: &[u8]) -> Result<Vec<u8>, AuthError> {
+        match &self.key {
+            Key::Rsa { raw: Some(key), .. } => raw::sign(key, hash),
+            _ => Err(AuthError::Algorithm),
+        }
+    }
+
     /// AUTH method and data, by what the peer can verify.
     pub(super) fn sign(&self, octets: &[u8], hashes: &[u16]) -> Result<(u8, Vec<u8>), AuthError> {
         let rng = SystemRandom::new();
@@ -78,7 +87,7 @@ impl Credential {
             (method::SIGNATURE, [&[identifier.len() as u8], identifier, signature].concat())
         };
         match &self.key {
-            Key::Rsa(key) => {
+            Key::Rsa { key, .. } => {
                 let (n, encoding) = [
                     (hash::SHA256, 1, &lc::RSA_PSS_SHA256),
                     (hash::SHA384, 2, &lc::RSA_PSS_SHA384),
@@ -123,17 +132,16 @@ impl Key {
             let (asn1, fixed) = p256.or_else(p384)?;
             Some(Self::Ecdsa { asn1: Box::new(asn1), fixed: Box::new(fixed), p384: is_384 })
         };
+        let rsa = |key: rsa::KeyPair| Self::Rsa { key: Box::new(key), raw: raw::key(der) };
         match der {
-            PrivateKeyDer::Pkcs1(k) => {
-                rsa::KeyPair::from_der(k.secret_pkcs1_der()).ok().map(|k| Self::Rsa(Box::new(k)))
-            }
+            PrivateKeyDer::Pkcs1(k) => rsa::KeyPair::from_der(k.secret_pkcs1_der()).ok().map(rsa),
             PrivateKeyDer::Sec1(k) => {
                 let k = k.secret_sec1_der();
                 ecdsa(&|a| lc::EcdsaKeyPair::from_private_key_der(a, k).ok())
             }
             PrivateKeyDer::Pkcs8(k) => {
                 let k = k.secret_pkcs8_der();
-                let rsa = rsa::KeyPair::from_pkcs8(k).ok().map(|k| Self::Rsa(Box::new(k)));
+                let rsa = rsa::KeyPair::from_pkcs8(k).ok().map(rsa);
                 let ed = || lc::Ed25519KeyPair::from_pkcs8(k).ok().map(|k| Self::Ed25519(Box::new(k)));
                 rsa.or_else(ed).or_else(|| ecdsa(&|a| lc::EcdsaKeyPair::from_pkcs8(a, k).ok()))
             }

@@ -23,7 +23,7 @@ pub enum Identity {
 /// An ID payload that names nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an identity: {0}")]
-pub struct BadIdentity(pub(super) &'static str);
+pub struct BadIdentity(pub(crate) &'static str);
 
 fn mail(text: &str) -> Option<String> {
     let (user, domain) = text.rsplit_once('@')?;

@@ -13,11 +13,13 @@
 pub mod certificate;
 pub mod dn;
 pub mod identity;
+mod raw;
 pub mod signature;
 
 pub use certificate::{Credential, Trust};
 pub use dn::Dn;
 pub use identity::{IdMatch, Identity};
+pub use raw::verify_raw;
 
 use crate::crypto::{Prf, Secret};
 use rustls_pki_types::UnixTime;

@@ -2,18 +2,21 @@
 //!
 //! | id | method | public value | shared secret |
 //! |---|---|---|---|
+//! | 2 | MODP 1024 (RFC 2409), in IKEv1 only | 128 octets | g^ir, 128 octets |
 //! | 14 | MODP 2048 (RFC 3526) | 256 octets | g^ir, 256 octets |
 //! | 19, 20 | P-256, P-384 (RFC 5903) | x, y: 64, 96 octets | x |
 //! | 31 | Curve25519 (RFC 8031) | 32 octets | 32 octets |
 //! | 36 | ML-KEM-768 | initiator: encapsulation key, 1184; responder: ciphertext, 1088 | 32 octets |
 
-use super::modp::Private;
+use super::modp::{Group, Private};
 use super::{CryptoError, Secret};
 use aws_lc_rs::{agreement, kem};
 
 /// A key exchange method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeMethod {
+    /// 1024-bit MODP, for IKEv1 alone: no policy of IKEv2 has it.
+    Modp1024,
     /// 2048-bit MODP.
     Modp2048,
     /// NIST P-256.
@@ -30,6 +33,7 @@ impl KeMethod {
     /// From its IANA number.
     pub const fn from_id(id: u16) -> Option<Self> {
         Some(match id {
+            2 => Self::Modp1024,
             14 => Self::Modp2048,
             19 => Self::Ecp256,
             20 => Self::Ecp384,
@@ -42,6 +46,7 @@ impl KeMethod {
     /// Its IANA number.
     pub const fn id(self) -> u16 {
         match self {
+            Self::Modp1024 => 2,
             Self::Modp2048 => 14,
             Self::Ecp256 => 19,
             Self::Ecp384 => 20,
@@ -72,7 +77,7 @@ fn ec(method: KeMethod) -> Result<(&'static agreement::Algorithm, bool), CryptoE
         KeMethod::Ecp256 => Ok((&agreement::ECDH_P256, true)),
         KeMethod::Ecp384 => Ok((&agreement::ECDH_P384, true)),
         KeMethod::Curve25519 => Ok((&agreement::X25519, false)),
-        KeMethod::Modp2048 | KeMethod::MlKem768 => Err(CryptoError::Library),
+        KeMethod::Modp1024 | KeMethod::Modp2048 | KeMethod::MlKem768 => Err(CryptoError::Library),
     }
 }
 
@@ -94,8 +99,9 @@ impl KeyExchange {
     /// Makes an ephemeral key; gives the public value for the KE payload.
     pub fn initiate(method: KeMethod) -> Result<(Self, Vec<u8>), CryptoError> {
         match method {
-            KeMethod::Modp2048 => {
-                let private = Private::generate()?;
+            KeMethod::Modp1024 | KeMethod::Modp2048 => {
+                let group = if method == KeMethod::Modp1024 { Group::Modp1024 } else { Group::Modp2048 };
+                let private = Private::generate(group)?;
                 let public = private.public();
                 Ok((Self(State::Modp(private)), public))
             }
@@ -143,12 +149,19 @@ mod tests {
     use super::*;
     use hex_literal::hex;
 
-    const ALL: [KeMethod; 5] =
-        [KeMethod::Modp2048, KeMethod::Ecp256, KeMethod::Ecp384, KeMethod::Curve25519, KeMethod::MlKem768];
+    const ALL: [KeMethod; 6] = [
+        KeMethod::Modp1024,
+        KeMethod::Modp2048,
+        KeMethod::Ecp256,
+        KeMethod::Ecp384,
+        KeMethod::Curve25519,
+        KeMethod::MlKem768,
+    ];
 
     #[test]
     fn both_ends_agree_and_sizes_are_the_rfcs() {
         for (method, i, r, s) in [
+            (KeMethod::Modp1024, 128, 128, 128),
             (KeMethod::Modp2048, 256, 256, 256),
             (KeMethod::Ecp256, 64, 64, 32),
             (KeMethod::Ecp384, 96, 96, 48),
@@ -188,8 +201,16 @@ mod tests {
     #[test]
     fn invalid_public_values_are_refused() {
         for method in ALL {
-            for bad in [vec![], vec![0; 31], vec![0; 32], vec![0; 64], vec![0xff; 64], vec![0xff; 96], vec![0xff; 256]]
-            {
+            for bad in [
+                vec![],
+                vec![0; 31],
+                vec![0; 32],
+                vec![0; 64],
+                vec![0xff; 64],
+                vec![0xff; 96],
+                vec![0xff; 128],
+                vec![0xff; 256],
+            ] {
                 assert!(respond(method, &bad).is_err(), "{method:?} took {} octets", bad.len());
             }
         }

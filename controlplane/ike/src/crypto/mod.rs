@@ -18,6 +18,7 @@ mod sk;
 pub use ke::{KeMethod, KeyExchange, respond};
 pub use keys::{IkeKeys, child_keymat};
 pub use prf::Prf;
+pub(crate) use prf::tag;
 pub use sk::{SkCipher, SkIntegrity, SkSuite};
 
 use zeroize::Zeroizing;

@@ -7,7 +7,7 @@
 //! With AES-GCM the key ends in a 4-octet salt, the IV has 8 octets and the AAD is authenticated by the cipher; with
 //! AES-CBC the ICV is an HMAC over everything before it.
 
-use super::prf::tag;
+use super::tag;
 use aws_lc_rs::{aead, cipher, hmac};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
