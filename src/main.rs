@@ -91,6 +91,18 @@ fn run(path: &Path) -> anyhow::Result<()> {
             "anonymous access is admitted (H33); it is logged and filtered, not authenticated"
         );
     }
+    for (l, v1) in config.listeners.iter().filter_map(|l| Some((l, l.ikev1.as_ref()?))) {
+        if v1.shared_secret.is_some() {
+            tracing::warn!(
+                listener = l.name,
+                "one secret is shared by whoever comes with IKEv1 (a legacy override of H46): \
+                 whoever has it can pose as the gateway"
+            );
+        }
+        if !v1.weak.is_empty() {
+            tracing::warn!(listener = l.name, weak = v1.weak.join(","), "old algorithms are allowed with IKEv1");
+        }
+    }
     // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut dataplane = dataplane::start(&dataplane::Config {

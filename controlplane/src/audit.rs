@@ -1,5 +1,5 @@
 //! The audit log: one structured line for each subscriber accepted, rejected or torn down (H31), joining IKE
-//! identity, PPP user, outer address, inner addresses and octets (H23), and for each thing that the operator does through
+//! identity, PPP user, outer address, inner addresses and octets (H23), for each IKE peer that is up by weak means, and for each thing that the operator does through
 //! the API. Target `audit`, so that an operator can send it where the law wants it.
 
 use dataplane_api::IpPrefix;
@@ -15,6 +15,8 @@ pub enum Verb {
     Reject,
     /// A softwire ended.
     Teardown,
+    /// An IKE peer is up by means that are weak: old algorithms, a shared secret (H46).
+    Weak,
     /// The operator has done something.
     Operate,
 }
@@ -67,6 +69,7 @@ impl Record {
             Verb::Accept => "accept",
             Verb::Reject => "reject",
             Verb::Teardown => "teardown",
+            Verb::Weak => "weak",
             Verb::Operate => "operate",
         };
         let inner = self.inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

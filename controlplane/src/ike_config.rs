@@ -1,7 +1,7 @@
 //! From the configuration file to IKE's own: identities, credentials from their files, proposals, lifetimes.
 
 use crate::config::mesh::Mode;
-use crate::config::{Config, Peer, PeerAuth};
+use crate::config::{Config, Listener, Peer, PeerAuth};
 use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth, Trust};
 use ike::config::{TsAddress, TsPattern};
 use ike::{ChildPolicy, EspProposal, IkeProposal, PadEntry};
@@ -56,11 +56,43 @@ pub fn build(config: &Config) -> Result<ike::Config, Error> {
     for (i, peer) in k.peers.iter().enumerate() {
         pad.push(Arc::new(entry(&format!("ike.peers[{i}]"), config, peer, own.as_ref(), &proposals, &esp)?));
     }
-    let mut result = ike::Config { pad, ..ike::Config::default() };
+    let v1 = config.listeners.iter().enumerate().filter_map(|(i, l)| v1_listener(config, i, l).transpose());
+    let mut result = ike::Config { pad, v1: v1.collect::<Result<_, _>>()?, ..ike::Config::default() };
     result.limits.cookie_threshold = k.cookie_threshold;
     result.timers.tries = tries(result.timers.retransmit, k.dead_after);
     result.validate().map_err(|e| error("ike.peers", e))?;
     Ok(result)
+}
+
+/// IKEv1 on a listener, where it is on.
+fn v1_listener(config: &Config, index: usize, l: &Listener) -> Result<Option<ike::v1::Listener>, Error> {
+    let Some(v1) = &l.ikev1 else { return Ok(None) };
+    let wrong = |(key, message): (String, String)| error(format!("listeners[{index}].ikev1.{key}"), message);
+    let (proposals, esp) = (v1.phase1().map_err(wrong)?, v1.esp().map_err(wrong)?);
+    let k = &config.ike;
+    let legacy = v1.shared_secret.as_ref().map(|shared| {
+        Arc::new(PadEntry {
+            name: l.shared_secret_entry(),
+            remote: IdMatch::Any,
+            remote_auth: RemoteAuth::psk(shared.secret.bytes()),
+            // Such clients know the gateway by its address.
+            local_id: Identity::Address(l.address),
+            local_auth: LocalAuth::psk(shared.secret.bytes()),
+            ike_proposals: Vec::new(),
+            child: ChildPolicy {
+                esp_proposals: esp.clone(),
+                rekey_after: Some(k.child_rekey),
+                ..ChildPolicy::l2tp(true)
+            },
+            ike_rekey_after: Some(k.rekey),
+            dpd_delay: Some(k.dpd),
+            mlkem: false,
+            force_encap: false,
+            mobike: false,
+            return_routability: true,
+        })
+    });
+    Ok(Some(ike::v1::Listener { local: l.address, proposals, esp, sha256_96: v1.sha256_96, legacy }))
 }
 
 // Transmissions that take about `total` when the interval grows by 1.8 each time.
@@ -203,6 +235,26 @@ mod tests {
     fn bad_proposals_name_their_path() {
         let e = yaml("proposals: [aes128gcm16-prfsha256-x25519, des-md5-modp768],").unwrap_err();
         assert!(e.to_string().starts_with("ike.proposals[1]: \"des-md5-modp768\""), "{e}");
+    }
+
+    #[test]
+    fn ikev1_is_off_unless_a_listener_has_it() {
+        assert!(yaml("").unwrap().v1.is_empty());
+        let text = "ports: [{ name: a, device: d, zone: public, addresses: [192.0.2.1/24, 192.0.2.2/24] }]\n\
+                    listeners:\n- { name: l, address: 192.0.2.1 }\n\
+                    - { name: m, address: 192.0.2.2, ikev1: { weak: [sha1], sha256_96: true, shared_secret: { secret: k } } }\n\
+                    ike: { identity: gw.example.net, child_rekey: 10m, \
+                    peers: [{ name: p, id: p@example.net, auth: psk, psk: o }] }\n";
+        let c = build(&Config::from_yaml("t", text).unwrap_or_else(|e| panic!("{e}"))).unwrap();
+        let [v1] = &c.v1[..] else { panic!("{:?}", c.v1) };
+        assert_eq!((v1.local.to_string().as_str(), v1.sha256_96), ("192.0.2.2", true));
+        let shared = v1.legacy.as_ref().unwrap();
+        assert_eq!((shared.name.as_str(), shared.local_id.to_string().as_str()), ("m/shared-secret", "192.0.2.2"));
+        assert_eq!(shared.child.rekey_after, Some(Duration::from_secs(600)));
+        assert_eq!(shared.child.local_ts[0].ports, (1701, 1701));
+        // IKEv2 never sees it.
+        assert!(c.pad.iter().all(|entry| entry.remote != IdMatch::Any));
+        assert!(!format!("{c:?}").contains("\"k\""));
     }
 
     #[test]

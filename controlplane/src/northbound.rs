@@ -118,8 +118,14 @@ pub struct IkeSaInfo {
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
+    /// Version of IKE, 1 or 2.
+    pub version: u8,
     /// Algorithms.
     pub algorithms: String,
+    /// Those of them that are weak, `sha1`, `modp1024`, `3des`.
+    pub weak: Vec<&'static str>,
+    /// The peer proved itself by the shared secret of a listener, so that its identity is a claim (H46).
+    pub shared_secret: bool,
     /// UDP encapsulation in use.
     pub natt: bool,
     /// Seconds since it was established.
@@ -139,6 +145,8 @@ pub struct ChildSaInfo {
     pub mode: &'static str,
     /// Algorithms.
     pub algorithms: String,
+    /// Those of them that are weak, `sha1`, `3des`; `modp1024` where a key exchange of its own was.
+    pub weak: Vec<&'static str>,
     /// Extended sequence numbers.
     pub esn: bool,
     /// UDP encapsulation.
@@ -475,6 +483,19 @@ pub struct ListenerInfo {
     /// Admits without authentication (H33); such access has no integrity, replay or confidentiality protection
     /// when `protection` is `none` (H34).
     pub anonymous: bool,
+    /// IKEv1, where it is spoken.
+    pub ikev1: Option<Ikev1Info>,
+}
+
+/// IKEv1 on a listener.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ikev1Info {
+    /// Old algorithms that are allowed.
+    pub weak: Vec<String>,
+    /// HMAC-SHA2-256 of ESP is truncated to 96 bits.
+    pub sha256_96: bool,
+    /// One key for whoever comes is accepted, a legacy override of H46.
+    pub shared_secret: bool,
 }
 
 /// Counters: by worker, and the control plane's own.

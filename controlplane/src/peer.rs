@@ -34,6 +34,8 @@ pub struct Child {
     pub encap: bool,
     /// The peer takes TFC padding.
     pub tfc: bool,
+    /// What of the algorithms is weak.
+    pub weak: Vec<&'static str>,
     /// What it carries.
     pub selector: Selector,
     /// Since when.
@@ -54,8 +56,12 @@ pub struct Admitted {
 pub struct Peer {
     /// PAD entry.
     pub pad: String,
+    /// Version of IKE, 1 or 2.
+    pub version: u8,
     /// Identity it proved.
     pub remote_id: String,
+    /// It proved it by the shared secret of a listener: the identity is no more than a claim (H46).
+    pub shared_secret: bool,
     /// The user, if EAP authenticated one.
     pub admitted: Option<Admitted>,
     /// Our address.
@@ -184,6 +190,7 @@ impl Peer {
             mode,
             encap: child.encap,
             tfc: child.tfc,
+            weak: child.suite.weak(),
             selector,
             since: now,
         };
@@ -237,5 +244,14 @@ mod tests {
         assert_eq!(ppp_mtu(1500, false, false, None), 1460);
         let cbc = EspSuite::new(Cipher::AesCbc128, Integrity::HmacSha1_96);
         assert_eq!(ppp_mtu(1500, false, false, cbc), 1418);
+        // What clients of IKEv1 may have. An IV of 8 octets and blocks of 8 leave more room than AES-CBC's of 16.
+        let android = EspSuite::new(Cipher::AesCbc256, Integrity::HmacSha256_96);
+        assert_eq!(ppp_mtu(1500, false, false, android), 1418);
+        assert_eq!(ppp_mtu(1500, false, true, android), 1402);
+        let sha256 = EspSuite::new(Cipher::AesCbc256, Integrity::HmacSha256_128);
+        assert_eq!(ppp_mtu(1500, false, true, sha256), 1402);
+        let old = EspSuite::new(Cipher::TripleDesCbc, Integrity::HmacSha1_96);
+        assert_eq!(ppp_mtu(1500, false, false, old), 1426);
+        assert_eq!(ppp_mtu(1500, false, true, old), 1418);
     }
 }

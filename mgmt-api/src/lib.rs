@@ -242,6 +242,7 @@ pub(crate) mod tests {
                     })),
                     Query::Subscribers(to) => drop(to.send(vec![])),
                     Query::Disconnect(who, to) => drop(to.send(who == "alice")),
+                    Query::IkeSas(to) => drop(to.send(vec![ike_sa()])),
                     Query::Rtr(to) => drop(to.send(vec![cache()])),
                     Query::Radius(to) => drop(to.send(radius::tests::info())),
                     Query::Bfd(to) => drop(to.send(vec![session()])),
@@ -259,6 +260,35 @@ pub(crate) mod tests {
             }
         });
         router(northbound)
+    }
+
+    fn ike_sa() -> IkeSaInfo {
+        IkeSaInfo {
+            peer: 7,
+            pad: Some("secure/shared-secret".to_owned()),
+            spi_i: "1".to_owned(),
+            spi_r: "2".to_owned(),
+            state: "established".to_owned(),
+            local_id: None,
+            remote_id: Some("192.168.1.2".to_owned()),
+            local: "192.0.2.1:4500".parse().unwrap(),
+            remote: "198.51.100.7:61000".parse().unwrap(),
+            version: 1,
+            algorithms: "aes256-sha1-modp1024".to_owned(),
+            weak: vec!["sha1", "modp1024"],
+            shared_secret: true,
+            natt: true,
+            seconds: 9,
+        }
+    }
+
+    #[tokio::test]
+    async fn weak_ike_sas_are_shown_as_such() {
+        let (status, _, body) = call("GET", "/api/v1/ike-sas").await;
+        let sas: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!((&sas[0]["version"], &sas[0]["shared_secret"]), (&1.into(), &true.into()));
+        assert_eq!(sas[0]["weak"], serde_json::json!(["sha1", "modp1024"]));
     }
 
     fn session() -> BfdInfo {

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 const YAML: &str = r#"
 ports:
   - { name: core, device: "net_null0", zone: public, addresses: ["2001:db8:f1::1/64"] }
+listeners: [{ name: old, address: "2001:db8:f1::1", ikev1: { weak: [sha1], shared_secret: { secret: also-hidden } } }]
 routes: [{ to: "::/0", via: ["2001:db8:f1::ff"], port: core }]
 mesh:
   local: ["2001:db8:f1::1"]
@@ -151,4 +152,17 @@ async fn actions_leave_audit_lines_and_those_that_fail_none() {
             "Operate: BGP neighbour 2001:db8:f2::1 enabled",
         ]
     );
+}
+
+#[tokio::test]
+async fn what_a_listener_allows_with_ikev1_is_in_the_status_and_what_it_refuses_in_the_metrics() {
+    let api = Api::new();
+    let status = api.get("/api/v1/status").await;
+    let expected = serde_json::json!({ "weak": ["sha1"], "sha256_96": false, "shared_secret": true });
+    assert_eq!(status["listeners"][0]["ikev1"], expected);
+    let (_, body) = api.call("GET", "/metrics", "").await;
+    for reason in ["off", "aggressive", "proposal"] {
+        let line = format!("softwire_control_total{{event=\"ike.v1_{reason}\"}} 0");
+        assert!(body.lines().any(|l| l == line), "{line}\n{body}");
+    }
 }

@@ -221,6 +221,8 @@ impl Default for Limits {
 pub struct Config {
     /// The PAD.
     pub pad: Vec<Arc<PadEntry>>,
+    /// Where IKEv1 is spoken; nowhere where empty.
+    pub v1: Vec<crate::v1::Listener>,
     /// Timers.
     pub timers: Timers,
     /// Limits.

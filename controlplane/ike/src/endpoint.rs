@@ -143,6 +143,8 @@ impl Endpoint {
                 mobike: false,
                 since: sa.base.created,
                 children: Vec::new(),
+                version: 2,
+                weak: Vec::new(),
             };
             if let State::Established(s) = &sa.state {
                 info.pad = Some(s.pad.name.clone());

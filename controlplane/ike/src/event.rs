@@ -143,6 +143,10 @@ pub enum Event {
         initiator: bool,
         /// IKE algorithms in the notation of [`crate::proposal`].
         suite: String,
+        /// Version of IKE, 1 or 2.
+        version: u8,
+        /// What of the algorithms is weak, in the same notation.
+        weak: Vec<&'static str>,
     },
     /// A child SA is there. Its inbound half is to be installed now.
     ChildUp {

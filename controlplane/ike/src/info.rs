@@ -24,6 +24,8 @@ pub struct Stats {
     pub half_open_dropped: u64,
     /// IKE_SA_INIT requests answered with an error.
     pub init_refused: u64,
+    /// What was refused of IKEv1.
+    pub v1_refused: crate::v1::Refused,
 }
 
 /// An IKE SA as the API shows it.
@@ -59,4 +61,8 @@ pub struct IkeSaInfo {
     pub since: Instant,
     /// Inbound SPIs of its child SAs.
     pub children: Vec<u32>,
+    /// Version of IKE, 1 or 2.
+    pub version: u8,
+    /// What of the algorithms is weak, in their notation.
+    pub weak: Vec<&'static str>,
 }

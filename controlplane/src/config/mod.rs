@@ -24,6 +24,7 @@ pub mod bfd;
 pub mod bgp;
 pub mod filter;
 pub mod ike;
+pub mod ikev1;
 pub mod key_chain;
 mod locate;
 pub mod mesh;
@@ -40,6 +41,7 @@ pub use bfd::Bfd;
 pub use bgp::Bgp;
 pub use filter::Filter;
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
+pub use ikev1::Ikev1;
 pub use mesh::Mesh;
 pub use secret::Secret;
 pub use service::{Api, AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
@@ -211,6 +213,9 @@ pub struct Listener {
     /// Sessions without PPP authentication are admitted (H33).
     #[serde(default)]
     pub anonymous: bool,
+    /// IKEv1 is spoken there, too.
+    #[serde(default)]
+    pub ikev1: Option<Ikev1>,
 }
 
 /// Protection of L2TP on a listener.

@@ -42,6 +42,10 @@ impl Problems {
     pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { file: String::new(), line: None, path: path.into(), message: message.into() });
     }
+
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|problem| problem.path == path)
+    }
 }
 
 pub(super) fn check(c: &Config) -> Vec<Problem> {
@@ -50,6 +54,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     ports(c, &mut p);
     listeners(c, &mut p);
     ike(c, &mut p);
+    super::ikev1::check(c, &mut p);
     mesh::mesh(c, &mut p);
     bgp(c, &mut p);
     super::bfd::check(c, &mut p);
@@ -148,7 +153,8 @@ fn listeners(c: &Config, p: &mut Problems) {
                 ),
             );
         }
-        if l.protection == Protection::Ipsec && c.ike.peers.is_empty() {
+        let shared = l.ikev1.as_ref().is_some_and(|v1| v1.shared_secret.is_some());
+        if l.protection == Protection::Ipsec && c.ike.peers.is_empty() && !shared {
             p.add("ike.peers", format!("listener \"{}\" demands IPsec, but there is no IKE peer", l.name));
         }
     }

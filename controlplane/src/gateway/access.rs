@@ -6,7 +6,7 @@ use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::config::ike::PppPolicy;
 use crate::peer::Admitted;
-use crate::subscriber::{Leases, State, Unassigned};
+use crate::subscriber::{Leases, State, Subscriber, Unassigned};
 use dataplane_api::filter::FilterId;
 use dataplane_api::session::MAX_INNER;
 use dataplane_api::{PeerId, Rates, SessionId, TableOp};
@@ -172,6 +172,7 @@ impl Gateway {
         }
         s.user.clone_from(&user);
         let filter = self.filter_of(&profile.limits).map_err(|e| e.to_string())?;
+        self.left_behind(id, &user).into_iter().for_each(|old| self.preempt(now, old));
         self.make_room(now, id, &user, profile.port_limit.or(self.config.aaa.sessions_per_user))?;
         let leases = self.assign(now, id, &user, accept)?;
         if leases.prefixes().count() > MAX_INNER {
@@ -206,6 +207,26 @@ impl Gateway {
         let found = self.config.filters.iter().position(|f| f.name == *name);
         let found = found.ok_or_else(|| Unhonoured::new(FILTER_ID, format!("no filter is named \"{name}\"")))?;
         Ok(Some(FilterId(found as u16)))
+    }
+
+    /// What a client of IKEv1 has left behind that has lost its state. It may say so by nothing but a new SA, and is known
+    /// by its user, its IKE identity and its outer address. IKEv2 has INITIAL_CONTACT (RFC 7296, section 2.4): a second
+    /// IKE SA without is meant to be one.
+    fn left_behind(&self, id: SessionId, user: &str) -> Vec<SessionId> {
+        let Some(s) = self.subscribers.get(&id).filter(|_| !user.is_empty()) else { return Vec::new() };
+        let v1 = |peer: Option<PeerId>| peer.and_then(|p| self.peers.get(&p)).is_some_and(|p| p.version == 1);
+        if !v1(s.session.peer) {
+            return Vec::new();
+        }
+        let same = |o: &&Subscriber| {
+            o.user == user
+                && o.session.peer != s.session.peer
+                && v1(o.session.peer)
+                && o.context.ike_id == s.context.ike_id
+                && o.session.outer.remote.ip() == s.session.outer.remote.ip()
+                && o.state != State::Closing
+        };
+        self.subscribers.values().filter(same).map(|o| o.id).collect()
     }
 
     /// A user has so many sessions at a time. A session of the same device is taken for one it has left behind, and goes.

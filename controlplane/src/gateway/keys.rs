@@ -12,12 +12,38 @@ impl Gateway {
     pub(super) fn ike_event(&mut self, now: Instant, event: ike::Event) {
         use ike::Event::*;
         match event {
-            PeerUp { peer, pad, remote_id, local, remote, natt, suite, .. } => {
-                tracing::info!(peer = peer.0.get(), pad, id = %remote_id, %remote, natt, suite, "IKE SA established");
+            PeerUp { peer, pad, remote_id, local, remote, natt, suite, version, weak, .. } => {
+                tracing::info!(
+                    peer = peer.0.get(),
+                    pad,
+                    id = %remote_id,
+                    %remote,
+                    natt,
+                    version,
+                    suite,
+                    "IKE SA established"
+                );
                 let worker = self.program.allocation().worker(peer.0.get());
-                let remote_id = remote_id.to_string();
+                let listener = self.config.listener(local.ip());
+                let shared_secret = listener.is_some_and(|l| l.ikev1.is_some() && l.shared_secret_entry() == pad);
+                // Whoever has a shared secret may claim to be anybody, so it is not shown as that one.
+                let remote_id = if shared_secret { format!("{pad}: {remote_id}") } else { remote_id.to_string() };
                 let (children, admitted) = (HashMap::new(), self.admitted(PeerId(peer.0)));
-                let record = Peer { pad, remote_id, admitted, local, remote, natt, worker, children, selected: None };
+                let record = Peer {
+                    pad,
+                    version,
+                    remote_id,
+                    shared_secret,
+                    admitted,
+                    local,
+                    remote,
+                    natt,
+                    worker,
+                    children,
+                    selected: None,
+                };
+                let means = weak.into_iter().chain(shared_secret.then_some("shared_secret"));
+                self.audit.extend(weak_means("IKE SA", PeerId(peer.0), &record, means.collect()));
                 self.peers.insert(PeerId(peer.0), record);
             }
             ChildUp { peer, child, select } => {
@@ -32,7 +58,12 @@ impl Gateway {
                             rekeyed = child.replaces.is_some(),
                             "child SA installed"
                         );
-                        if select {
+                        if child.replaces.is_none() {
+                            self.audit.extend(weak_means("child SA", id, p, child.suite.weak()));
+                        }
+                        // Where there is no other, whoever uses it first is answered by it: a client may send L2TP
+                        // before, or right behind, the last message of IKEv1's quick mode.
+                        if select || p.selected.is_none() {
                             p.select(id, child.spi_in, &mut self.program);
                             self.mesh_selected(id);
                         }
@@ -126,6 +157,18 @@ impl Gateway {
     }
 }
 
+/// Says which means of a peer are weak, in the log and by a record for the audit log (H46).
+fn weak_means(what: &str, id: PeerId, p: &Peer, means: Vec<&'static str>) -> Option<Record> {
+    if means.is_empty() {
+        return None;
+    }
+    let weak = means.join(",");
+    tracing::warn!(peer = id.0.get(), pad = p.pad, id = p.remote_id, remote = %p.remote, weak, "weak {what}");
+    let mut r = Record::new(Verb::Weak, format!("{what}: {weak}"));
+    (r.ike_id, r.outer) = (Some(p.remote_id.clone()), Some(p.remote));
+    Some(r)
+}
+
 fn cause(reason: &ike::DownReason) -> Cause {
     use ike::DownReason::*;
     match reason {
@@ -169,6 +212,8 @@ mod tests {
             initiator: false,
             suite: String::new(),
             eap_identity: None,
+            version: 2,
+            weak: Vec::new(),
         };
         g.ike_event(Instant::now(), up);
         (g, peer)
@@ -200,6 +245,55 @@ mod tests {
 
     fn down(peer: ike::PeerHandle, spi_in: u32, reason: ike::ChildDownReason) -> ike::Event {
         ike::Event::ChildDown { peer, spi_in, reason }
+    }
+
+    #[test]
+    fn weak_means_are_told_once_for_each_sa() {
+        let text = "ports: [{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }]\n\
+                    listeners: [{ name: l, address: 192.0.2.1, ikev1: { weak: [sha1, modp1024], shared_secret: { secret: k } } }]\n";
+        let config = Arc::new(Config::from_yaml("t", text).unwrap_or_else(|e| panic!("{e}")));
+        let counters = vec![Arc::new(Counters::new(4, 4))];
+        let now = Instant::now();
+        let mut g = Gateway::new(config, now, &[MacAddr([2; 6])], counters, [7; 32]).unwrap();
+        let peer = ike::PeerHandle(std::num::NonZeroU32::MIN);
+        let up = ike::Event::PeerUp {
+            peer,
+            pad: "l/shared-secret".into(),
+            local_id: "192.0.2.1".parse().unwrap(),
+            remote_id: "alice@example.net".parse().unwrap(),
+            local: "192.0.2.1:4500".parse().unwrap(),
+            remote: "198.51.100.7:4500".parse().unwrap(),
+            natt: true,
+            initiator: false,
+            suite: "aes256-sha1-modp1024".into(),
+            eap_identity: None,
+            version: 1,
+            weak: vec!["sha1", "modp1024"],
+        };
+        g.ike_event(now, up);
+        let told = |g: &mut Gateway| {
+            let all = std::iter::from_fn(|| g.poll_audit());
+            all.map(|r| format!("{:?} {} {}", r.verb, r.reason, r.ike_id.unwrap_or_default())).collect::<Vec<_>>()
+        };
+        // A shared secret proves nothing about whose identity is claimed.
+        let who = "l/shared-secret: alice@example.net";
+        assert_eq!(told(&mut g), [format!("Weak IKE SA: sha1,modp1024,shared_secret {who}")]);
+        let mut old = child(draw(&g).unwrap(), 16);
+        old.suite = ike::EspSuite { encr: (12, 128), integ: 2, esn: false, ke: None, addke1: None };
+        for key in [&mut old.inbound, &mut old.outbound] {
+            key.integ = vec![0; 20].into();
+        }
+        let mut new = old.clone();
+        (new.spi_in, new.replaces) = (draw(&g).unwrap(), Some(old.spi_in));
+        g.ike_event(now, ike::Event::ChildUp { peer, child: old, select: true });
+        assert_eq!(told(&mut g), [format!("Weak child SA: sha1 {who}")]);
+        g.ike_event(now, ike::Event::ChildUp { peer, child: new, select: true });
+        assert!(told(&mut g).is_empty(), "a rekey is no news");
+        let (to, answer) = tokio::sync::oneshot::channel();
+        g.handle_query(now, crate::northbound::Query::ChildSas(to));
+        let children = answer.blocking_recv().unwrap();
+        assert_eq!((children.len(), &children[0].weak[..]), (2, &["sha1"][..]));
+        assert_eq!(g.control.child_refused, 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::accounting::Cause;
 use crate::config::{Bgp, Protection};
 use crate::northbound::{
-    BgpPage, ChildSaInfo, CountersInfo, IkeSaInfo, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo,
+    BgpPage, ChildSaInfo, CountersInfo, IkeSaInfo, Ikev1Info, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo,
     TrafficInfo,
 };
 use crate::routing::Routing;
@@ -90,6 +90,11 @@ impl Gateway {
             address: l.address.to_string(),
             protection: if l.protection == Protection::Ipsec { "ipsec" } else { "none" },
             anonymous: l.anonymous,
+            ikev1: l.ikev1.as_ref().map(|v1| Ikev1Info {
+                weak: v1.weak.clone(),
+                sha256_96: v1.sha256_96,
+                shared_secret: v1.shared_secret.is_some(),
+            }),
         };
         StatusInfo {
             version: env!("CARGO_PKG_VERSION"),
@@ -155,10 +160,10 @@ impl Gateway {
 
     fn ike_sas(&self, now: Instant) -> Vec<IkeSaInfo> {
         let row = |i: ike::IkeSaInfo| {
-            let pad = self.peers.get(&PeerId(i.peer.0)).map(|p| p.pad.clone());
+            let peer = self.peers.get(&PeerId(i.peer.0));
             IkeSaInfo {
                 peer: i.peer.0.get(),
-                pad,
+                pad: peer.map(|p| p.pad.clone()),
                 spi_i: format!("{:016x}", i.spi_i),
                 spi_r: format!("{:016x}", i.spi_r),
                 state: i.state.to_string(),
@@ -166,7 +171,10 @@ impl Gateway {
                 remote_id: i.remote_id.map(|x| x.to_string()),
                 local: i.local,
                 remote: i.remote,
+                version: i.version,
                 algorithms: i.suite.unwrap_or_default(),
+                weak: i.weak,
+                shared_secret: peer.is_some_and(|p| p.shared_secret),
                 natt: i.natt,
                 seconds: now.saturating_duration_since(i.since).as_secs(),
             }
@@ -187,6 +195,7 @@ impl Gateway {
                     spi_out: format!("{:08x}", c.spi_out),
                     mode: if c.mode == Mode::Transport { "transport" } else { "tunnel" },
                     algorithms: c.suite.to_string(),
+                    weak: c.weak.clone(),
                     esn: c.esn,
                     encap: c.encap,
                     local_ts: side(c.selector.local, c.selector.local_port, c.selector.protocol),
@@ -246,6 +255,8 @@ impl Gateway {
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v))
         .collect();
+        let v1 = self.ike.stats().v1_refused.named();
+        control.extend(v1.map(|(reason, n)| (format!("ike.v1_{reason}"), n)));
         let stats = self.l2tp.stats();
         let refused = l2tp::Refused::ALL.iter().map(|&r| (format!("l2tp.{}", r.name()), stats.refused(r)));
         control.extend(refused);

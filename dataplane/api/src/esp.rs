@@ -1,4 +1,5 @@
-//! ESP algorithms and their keys (RFC 4303, 4106, 4543, 7634, 3602, 4868, 2404; RFC 8221's set).
+//! ESP algorithms and their keys (RFC 4303, 4106, 4543, 7634, 3602, 4868, 2404; RFC 8221's set, and two that only clients
+//! of IKEv1 may be given).
 
 use zeroize::Zeroize;
 
@@ -21,6 +22,8 @@ pub enum Cipher {
     AesGmac128,
     /// AES-GMAC with a 256-bit key.
     AesGmac256,
+    /// 3DES-CBC with a 192-bit key (RFC 2451).
+    TripleDesCbc,
 }
 
 /// Integrity algorithm of an ESP SA whose cipher gives none.
@@ -32,6 +35,8 @@ pub enum Integrity {
     HmacSha1_96,
     /// HMAC-SHA2-256-128 (RFC 4868).
     HmacSha256_128,
+    /// HMAC-SHA2-256 truncated to 96 bits, as a draft of RFC 4868 had it and Android has.
+    HmacSha256_96,
 }
 
 /// A cipher and an integrity algorithm that may go together: a combined-mode cipher alone, or
@@ -45,22 +50,19 @@ pub struct EspSuite {
 impl EspSuite {
     /// `None` for a pair that is not allowed.
     pub const fn new(cipher: Cipher, integrity: Integrity) -> Option<Self> {
-        match (cipher.is_aead(), integrity) {
-            (true, Integrity::None) | (false, Integrity::HmacSha1_96 | Integrity::HmacSha256_128) => {
-                Some(Self { cipher, integrity })
-            }
-            (true, _) | (false, Integrity::None) => None,
-        }
+        if cipher.is_aead() == matches!(integrity, Integrity::None) { Some(Self { cipher, integrity }) } else { None }
     }
 
     /// From the transform ids that IKE negotiated: (encryption algorithm, key bits) and integrity algorithm, 0 for
-    /// none (IANA, IKEv2 transform types 1 and 3). `None` for what the data plane does not have.
+    /// none (IANA, IKEv2 transform types 1 and 3; 0xf096, a number for private use, is HMAC-SHA2-256 truncated to 96 bits).
+    /// `None` for what the data plane does not have.
     pub const fn from_transforms(encryption: (u16, u16), integrity: u16) -> Option<Self> {
         let cipher = match encryption {
             (20, 128) => Cipher::AesGcm128,
             (20, 256) => Cipher::AesGcm256,
             (12, 128) => Cipher::AesCbc128,
             (12, 256) => Cipher::AesCbc256,
+            (3, _) => Cipher::TripleDesCbc,
             (28, _) => Cipher::ChaCha20Poly1305,
             (11, _) => Cipher::Null,
             (21, 128) => Cipher::AesGmac128,
@@ -71,6 +73,7 @@ impl EspSuite {
             0 => Integrity::None,
             2 => Integrity::HmacSha1_96,
             12 => Integrity::HmacSha256_128,
+            0xf096 => Integrity::HmacSha256_96,
             _ => return None,
         };
         Self::new(cipher, integrity)
@@ -95,7 +98,7 @@ impl EspSuite {
     pub const fn icv_len(self) -> usize {
         match self.integrity {
             Integrity::None => 16,
-            Integrity::HmacSha1_96 => 12,
+            Integrity::HmacSha1_96 | Integrity::HmacSha256_96 => 12,
             Integrity::HmacSha256_128 => 16,
         }
     }
@@ -104,13 +107,14 @@ impl EspSuite {
 impl Cipher {
     /// Combined-mode (gives integrity by itself).
     pub const fn is_aead(self) -> bool {
-        !matches!(self, Self::AesCbc128 | Self::AesCbc256 | Self::Null)
+        !matches!(self, Self::AesCbc128 | Self::AesCbc256 | Self::TripleDesCbc | Self::Null)
     }
 
     /// Octets of the key, salt not counted.
     pub const fn key_len(self) -> usize {
         match self {
             Self::AesGcm128 | Self::AesCbc128 | Self::AesGmac128 => 16,
+            Self::TripleDesCbc => 24,
             Self::AesGcm256 | Self::AesCbc256 | Self::AesGmac256 | Self::ChaCha20Poly1305 => 32,
             Self::Null => 0,
         }
@@ -134,6 +138,7 @@ impl Cipher {
     pub const fn block_len(self) -> usize {
         match self {
             Self::AesCbc128 | Self::AesCbc256 => 16,
+            Self::TripleDesCbc => 8,
             _ => 4,
         }
     }
@@ -145,7 +150,7 @@ impl Integrity {
         match self {
             Self::None => 0,
             Self::HmacSha1_96 => 20,
-            Self::HmacSha256_128 => 32,
+            Self::HmacSha256_128 | Self::HmacSha256_96 => 32,
         }
     }
 }
@@ -203,11 +208,13 @@ impl std::fmt::Display for EspSuite {
             Cipher::Null => "NULL",
             Cipher::AesGmac128 => "AES-GMAC-128",
             Cipher::AesGmac256 => "AES-GMAC-256",
+            Cipher::TripleDesCbc => "3DES-CBC",
         })?;
         f.write_str(match self.integrity {
             Integrity::None => "",
             Integrity::HmacSha1_96 => "/HMAC-SHA1-96",
             Integrity::HmacSha256_128 => "/HMAC-SHA2-256-128",
+            Integrity::HmacSha256_96 => "/HMAC-SHA2-256-96",
         })
     }
 }
@@ -223,7 +230,11 @@ mod tests {
         assert_eq!(name((12, 256), 12).as_deref(), Some("AES-CBC-256/HMAC-SHA2-256-128"));
         assert_eq!(name((11, 0), 12).as_deref(), Some("NULL/HMAC-SHA2-256-128"));
         assert_eq!(name((11, 0), 0), None, "NULL without integrity");
-        assert_eq!(name((3, 0), 2), None, "3DES");
+        assert_eq!(name((3, 0), 2).as_deref(), Some("3DES-CBC/HMAC-SHA1-96"));
+        assert_eq!(name((12, 128), 0xf096).as_deref(), Some("AES-CBC-128/HMAC-SHA2-256-96"));
+        assert_eq!(name((3, 0), 0), None, "3DES without integrity");
+        assert_eq!(name((20, 128), 0xf096), None, "an AEAD");
+        assert_eq!(name((1, 0), 2), None, "an algorithm that nobody has");
         assert_eq!(name((20, 128), 12), None, "two integrity algorithms");
     }
 }

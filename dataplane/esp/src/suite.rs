@@ -14,10 +14,16 @@ pub const fn algorithm(suite: EspSuite) -> Algorithm {
         (Cipher::AesCbc128, Integrity::HmacSha1_96) => Algorithm::AesCbc128Sha1,
         (Cipher::AesCbc256, Integrity::HmacSha1_96) => Algorithm::AesCbc256Sha1,
         (Cipher::Null, Integrity::HmacSha1_96) => Algorithm::NullSha1,
+        (Cipher::AesCbc128, Integrity::HmacSha256_96) => Algorithm::AesCbc128Sha256T96,
+        (Cipher::AesCbc256, Integrity::HmacSha256_96) => Algorithm::AesCbc256Sha256T96,
+        (Cipher::Null, Integrity::HmacSha256_96) => Algorithm::NullSha256T96,
+        (Cipher::TripleDesCbc, Integrity::HmacSha1_96) => Algorithm::TripleDesSha1,
+        (Cipher::TripleDesCbc, Integrity::HmacSha256_96) => Algorithm::TripleDesSha256T96,
         // `EspSuite` allows these ciphers with an HMAC only.
         (Cipher::AesCbc128, _) => Algorithm::AesCbc128Sha256,
         (Cipher::AesCbc256, _) => Algorithm::AesCbc256Sha256,
         (Cipher::Null, _) => Algorithm::NullSha256,
+        (Cipher::TripleDesCbc, _) => Algorithm::TripleDesSha256,
     }
 }
 
@@ -25,9 +31,9 @@ pub const fn algorithm(suite: EspSuite) -> Algorithm {
 pub(crate) fn all() -> Vec<EspSuite> {
     use Cipher::*;
     let ciphers =
-        [AesGcm128, AesGcm256, AesCbc128, AesCbc256, ChaCha20Poly1305, Null, AesGmac128, AesGmac256].into_iter();
-    let integrity = [Integrity::None, Integrity::HmacSha1_96, Integrity::HmacSha256_128];
-    ciphers.flat_map(|c| integrity.into_iter().filter_map(move |i| EspSuite::new(c, i))).collect()
+        [AesGcm128, AesGcm256, AesCbc128, AesCbc256, ChaCha20Poly1305, Null, AesGmac128, AesGmac256, TripleDesCbc];
+    let integrity = [Integrity::None, Integrity::HmacSha1_96, Integrity::HmacSha256_128, Integrity::HmacSha256_96];
+    ciphers.into_iter().flat_map(|c| integrity.into_iter().filter_map(move |i| EspSuite::new(c, i))).collect()
 }
 
 #[cfg(test)]
@@ -47,6 +53,6 @@ mod tests {
             seen.push(a as u8);
         }
         seen.sort_unstable();
-        assert_eq!(seen, (1..=11).collect::<Vec<_>>());
+        assert_eq!(seen, (1..=17).collect::<Vec<_>>());
     }
 }

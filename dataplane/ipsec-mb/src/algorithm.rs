@@ -26,13 +26,25 @@ pub enum Algorithm {
     NullSha1,
     /// No encryption with HMAC-SHA2-256-128.
     NullSha256,
+    /// AES-CBC 128 with HMAC-SHA2-256 truncated to 96 bits, as a draft of RFC 4868 had it.
+    AesCbc128Sha256T96,
+    /// AES-CBC 256 with the same.
+    AesCbc256Sha256T96,
+    /// No encryption with the same.
+    NullSha256T96,
+    /// 3DES-CBC (RFC 2451) with HMAC-SHA1-96.
+    TripleDesSha1,
+    /// 3DES-CBC with HMAC-SHA2-256-128.
+    TripleDesSha256,
+    /// 3DES-CBC with HMAC-SHA2-256 truncated to 96 bits.
+    TripleDesSha256T96,
 }
 
 use Algorithm::*;
 
 impl Algorithm {
     /// Every algorithm, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         AesGcm128,
         AesGcm256,
         AesGmac128,
@@ -44,6 +56,12 @@ impl Algorithm {
         AesCbc256Sha256,
         NullSha1,
         NullSha256,
+        AesCbc128Sha256T96,
+        AesCbc256Sha256T96,
+        NullSha256T96,
+        TripleDesSha1,
+        TripleDesSha256,
+        TripleDesSha256T96,
     ];
 
     /// The inverse of `self as u8`.
@@ -55,18 +73,20 @@ impl Algorithm {
     /// Octets of the cipher key.
     pub const fn cipher_key_len(self) -> usize {
         match self {
-            AesGcm128 | AesGmac128 | AesCbc128Sha1 | AesCbc128Sha256 => 16,
-            AesGcm256 | AesGmac256 | ChaCha20Poly1305 | AesCbc256Sha1 | AesCbc256Sha256 => 32,
-            NullSha1 | NullSha256 => 0,
+            AesGcm128 | AesGmac128 | AesCbc128Sha1 | AesCbc128Sha256 | AesCbc128Sha256T96 => 16,
+            AesGcm256 | AesGmac256 | ChaCha20Poly1305 | AesCbc256Sha1 | AesCbc256Sha256 | AesCbc256Sha256T96 => 32,
+            TripleDesSha1 | TripleDesSha256 | TripleDesSha256T96 => 24,
+            NullSha1 | NullSha256 | NullSha256T96 => 0,
         }
     }
 
     /// Octets of the integrity key.
     pub const fn auth_key_len(self) -> usize {
         match self {
-            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 => 20,
-            AesCbc128Sha256 | AesCbc256Sha256 | NullSha256 => 32,
-            _ => 0,
+            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 | TripleDesSha1 => 20,
+            AesCbc128Sha256 | AesCbc256Sha256 | NullSha256 | TripleDesSha256 => 32,
+            AesCbc128Sha256T96 | AesCbc256Sha256T96 | NullSha256T96 | TripleDesSha256T96 => 32,
+            AesGcm128 | AesGcm256 | AesGmac128 | AesGmac256 | ChaCha20Poly1305 => 0,
         }
     }
 
@@ -75,7 +95,8 @@ impl Algorithm {
     pub const fn iv_len(self) -> usize {
         match self {
             AesCbc128Sha1 | AesCbc256Sha1 | AesCbc128Sha256 | AesCbc256Sha256 => 16,
-            NullSha1 | NullSha256 => 0,
+            AesCbc128Sha256T96 | AesCbc256Sha256T96 => 16,
+            NullSha1 | NullSha256 | NullSha256T96 => 0,
             _ => 8,
         }
     }
@@ -84,7 +105,8 @@ impl Algorithm {
     #[inline]
     pub const fn icv_len(self) -> usize {
         match self {
-            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 => 12,
+            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 | TripleDesSha1 => 12,
+            AesCbc128Sha256T96 | AesCbc256Sha256T96 | NullSha256T96 | TripleDesSha256T96 => 12,
             _ => 16,
         }
     }
@@ -94,6 +116,8 @@ impl Algorithm {
     pub const fn block_len(self) -> usize {
         match self {
             AesCbc128Sha1 | AesCbc256Sha1 | AesCbc128Sha256 | AesCbc256Sha256 => 16,
+            AesCbc128Sha256T96 | AesCbc256Sha256T96 => 16,
+            TripleDesSha1 | TripleDesSha256 | TripleDesSha256T96 => 8,
             _ => 4,
         }
     }
@@ -115,6 +139,6 @@ mod tests {
             assert_eq!(Algorithm::from_number(a as u8), Some(a));
         }
         assert_eq!(Algorithm::from_number(0), None);
-        assert_eq!(Algorithm::from_number(12), None);
+        assert_eq!(Algorithm::from_number(18), None);
     }
 }

@@ -86,6 +86,7 @@ impl<'a> Batch<'a> {
             aad: [0; 16],
             tag: [0; 32],
             received: [0; 16],
+            schedules: [std::ptr::null(); 3],
         });
         self.len += 1;
         Some(self.len - 1)
@@ -138,6 +139,7 @@ pub(crate) struct Pending<'a> {
     aad: [u8; 16],
     pub(crate) tag: [u8; 32],
     received: [u8; 16],
+    schedules: [*const u8; 3],
 }
 
 impl Pending<'_> {
@@ -224,7 +226,9 @@ impl Pending<'_> {
         };
         job.__bindgen_anon_1.src = packet;
         job.auth_tag_output = self.tag.as_mut_ptr();
-        job.auth_tag_output_len_in_bytes = self.algorithm.icv_len() as u64;
+        // The library truncates HMAC-SHA2-256 to 128 bits only; `finish` takes as many as there are on the wire.
+        job.auth_tag_output_len_in_bytes =
+            if self.algorithm.auth_key_len() == 32 { 16 } else { self.algorithm.icv_len() as u64 };
         job.key_len_in_bytes = self.algorithm.cipher_key_len() as u64;
         job.enc_keys = self.key.encrypt().cast();
         if self.algorithm == Algorithm::ChaCha20Poly1305 {
@@ -258,8 +262,15 @@ impl Pending<'_> {
             job.__bindgen_anon_2.dst = packet;
             return;
         }
-        job.cipher_mode = IMB_CIPHER_CBC;
-        job.dec_keys = self.key.decrypt().cast();
+        if self.algorithm.block_len() == 8 {
+            job.cipher_mode = IMB_CIPHER_DES3;
+            self.schedules = self.key.des_schedules();
+            job.enc_keys = self.schedules.as_ptr().cast();
+            job.dec_keys = job.enc_keys;
+        } else {
+            job.cipher_mode = IMB_CIPHER_CBC;
+            job.dec_keys = self.key.decrypt().cast();
+        }
         // Sealing starts at the IV field, with `nonce` (all zero) as the IV of that block: the field becomes the
         // encryption of what it held, and is the IV of what follows.
         let from = if self.seals() { 8 } else { start };

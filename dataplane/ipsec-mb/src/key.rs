@@ -6,6 +6,7 @@
 //! ```text
 //!   GCM, GMAC   the library's gcm_key_data: round keys (15 x 16), then powers of the hash key
 //!   CBC + HMAC  encryption round keys (240) | decryption round keys (240) | inner hash (32) | outer hash (32)
+//!   3DES + HMAC key schedules (3 x 128)                             | inner hash (32) | outer hash (32)
 //!   ChaCha20    the key itself (32)
 //! ```
 
@@ -16,6 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 const BODY: usize = 1008;
 const DECRYPT: usize = 240;
+const DES_SCHEDULE: usize = 128;
 const INNER: usize = 480;
 const OUTER: usize = 512;
 const HMAC_BLOCK: usize = 64;
@@ -59,9 +61,16 @@ impl Key {
                 self.body[..cipher.len()].copy_from_slice(cipher);
                 true
             }
-            AesCbc128Sha1 | AesCbc128Sha256 => self.expand_aes(mgr.keyexp_128, cipher) && self.hash(mgr, auth),
-            AesCbc256Sha1 | AesCbc256Sha256 => self.expand_aes(mgr.keyexp_256, cipher) && self.hash(mgr, auth),
-            NullSha1 | NullSha256 => self.hash(mgr, auth),
+            AesCbc128Sha1 | AesCbc128Sha256 | AesCbc128Sha256T96 => {
+                self.expand_aes(mgr.keyexp_128, cipher) && self.hash(mgr, auth)
+            }
+            AesCbc256Sha1 | AesCbc256Sha256 | AesCbc256Sha256T96 => {
+                self.expand_aes(mgr.keyexp_256, cipher) && self.hash(mgr, auth)
+            }
+            TripleDesSha1 | TripleDesSha256 | TripleDesSha256T96 => {
+                self.expand_des(mgr.des_key_sched, cipher) && self.hash(mgr, auth)
+            }
+            NullSha1 | NullSha256 | NullSha256T96 => self.hash(mgr, auth),
         };
         if done {
             self.algorithm = algorithm as u8;
@@ -101,6 +110,18 @@ impl Key {
         true
     }
 
+    fn expand_des(&mut self, expand: ipsec_mb_sys::des_keysched_t, cipher: &[u8]) -> bool {
+        let Some(expand) = expand else { return false };
+        for (schedule, key) in self.body.chunks_exact_mut(DES_SCHEDULE).zip(cipher.chunks_exact(8)) {
+            // SAFETY: reads 8 octets and writes 16 words of 8; the schedule is as long, and is 8-octet aligned, because
+            // `Key` is and 128 is a multiple of 8.
+            if unsafe { expand(schedule.as_mut_ptr().cast(), key.as_ptr().cast()) } != 0 {
+                return false;
+            }
+        }
+        true
+    }
+
     // RFC 2104: the hash states after the block (key xor ipad) and (key xor opad).
     fn hash(&mut self, mgr: &IMB_MGR, auth: &[u8]) -> bool {
         let one_block = if auth.len() == 20 { mgr.sha1_one_block } else { mgr.sha256_one_block };
@@ -132,6 +153,10 @@ impl Key {
 
     pub(crate) fn decrypt(&self) -> *const u8 {
         self.body[DECRYPT..].as_ptr()
+    }
+
+    pub(crate) fn des_schedules(&self) -> [*const u8; 3] {
+        [0, 1, 2].map(|i| self.body[i * DES_SCHEDULE..].as_ptr())
     }
 
     pub(crate) fn inner(&self) -> *const u8 {

@@ -5,6 +5,7 @@ One line per packet: algorithm, high half of the sequence number or "-", cipher 
 packet before sealing (ICV zero), packet after."""
 import hashlib, hmac, struct
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 SUITES = [  # name, cipher, key octets, hash, hash key octets, IV, ICV, block
@@ -14,6 +15,10 @@ SUITES = [  # name, cipher, key octets, hash, hash key octets, IV, ICV, block
     ("AesCbc128Sha1", "cbc", 16, hashlib.sha1, 20, 16, 12, 16), ("AesCbc256Sha1", "cbc", 32, hashlib.sha1, 20, 16, 12, 16),
     ("AesCbc128Sha256", "cbc", 16, hashlib.sha256, 32, 16, 16, 16), ("AesCbc256Sha256", "cbc", 32, hashlib.sha256, 32, 16, 16, 16),
     ("NullSha1", "null", 0, hashlib.sha1, 20, 0, 12, 4), ("NullSha256", "null", 0, hashlib.sha256, 32, 0, 16, 4),
+    ("AesCbc128Sha256T96", "cbc", 16, hashlib.sha256, 32, 16, 12, 16), ("AesCbc256Sha256T96", "cbc", 32, hashlib.sha256, 32, 16, 12, 16),
+    ("NullSha256T96", "null", 0, hashlib.sha256, 32, 0, 12, 4),
+    ("TripleDesSha1", "3des", 24, hashlib.sha1, 20, 8, 12, 8), ("TripleDesSha256", "3des", 24, hashlib.sha256, 32, 8, 16, 8),
+    ("TripleDesSha256T96", "3des", 24, hashlib.sha256, 32, 8, 12, 8),
 ]
 
 def octets(label, n):
@@ -29,9 +34,9 @@ def seal(cipher, hash_, key, auth, salt, head, iv, text, high, icv_len):
         if cipher == "gmac":
             return head + iv + text + aead.encrypt(salt + iv, b"", spi_seq + iv + text)
         return head + iv + aead.encrypt(salt + iv, text, spi_seq)
-    if cipher == "cbc":
+    if cipher in ("cbc", "3des"):
         def enc(mode, data):
-            e = Cipher(algorithms.AES(key), mode).encryptor()
+            e = Cipher((TripleDES if cipher == "3des" else algorithms.AES)(key), mode).encryptor()
             return e.update(data) + e.finalize()
         iv = enc(modes.ECB(), iv)  # SP 800-38A, appendix C
         text = enc(modes.CBC(iv), text)

@@ -219,6 +219,8 @@ fn both_directions_in_every_form() {
         suite(Cipher::ChaCha20Poly1305, Integrity::None),
         suite(Cipher::Null, Integrity::HmacSha256_128),
         suite(Cipher::AesGmac128, Integrity::None),
+        suite(Cipher::AesCbc256, Integrity::HmacSha256_96),
+        suite(Cipher::TripleDesCbc, Integrity::HmacSha1_96),
     ];
     for (n, suite) in suites.into_iter().enumerate() {
         // Every pair of the two switches with the first suite, one of them with the others.

@@ -14,6 +14,7 @@ mod garbage;
 mod l2tp;
 mod limits;
 mod mesh;
+mod nat;
 mod packets;
 mod protected;
 mod punt;

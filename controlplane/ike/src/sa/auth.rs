@@ -311,6 +311,8 @@ fn up(
         natt: channel.nat.any(),
         initiator: base.initiator,
         suite: channel.suite.to_string(),
+        version: 2,
+        weak: Vec::new(),
     });
     ctx.effects.push(Effect::Authenticated { peer, remote: remote.clone(), initial_contact });
 }

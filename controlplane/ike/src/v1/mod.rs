@@ -15,6 +15,7 @@
 //! | [`crypto`] | key schedule and message protection |
 //! | [`vendor`], [`fragment`] | what a peer says it can do; messages too large for a datagram |
 
+pub(crate) mod config;
 pub mod crypto;
 pub mod fragment;
 pub mod message;
@@ -22,6 +23,8 @@ pub mod payload;
 pub mod proposal;
 pub mod sa_payload;
 pub mod vendor;
+
+pub use config::{Listener, Refused};
 
 #[cfg(test)]
 mod captures;

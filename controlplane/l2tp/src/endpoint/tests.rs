@@ -1,3 +1,5 @@
+mod clients;
+
 use super::*;
 use proptest::prelude::*;
 use rand::rngs::StdRng;

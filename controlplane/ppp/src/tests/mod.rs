@@ -1,6 +1,7 @@
 //! Both ends of a link over a lossy, duplicating, reordering wire, on a virtual clock; and single ends against
 //! packets as pppd sends them.
 
+mod clients;
 mod methods;
 mod scripted;
 

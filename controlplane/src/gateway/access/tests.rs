@@ -205,3 +205,146 @@ fn a_link_negotiated_anew_has_its_new_limits() {
     let left = lab.gateway.subscribers[&lab.id].meter.as_ref().unwrap().left(lab.now).unwrap();
     assert!(left > SECOND * 3500 && left <= SECOND * 3600, "{left:?}");
 }
+
+/// A gateway for clients of IKEv1 with one shared secret.
+fn v1_gateway(now: Instant) -> Gateway {
+    let text = "ports: [{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }]\n\
+                listeners: [{ name: l, address: 192.0.2.1, ikev1: { shared_secret: { secret: k } } }]\n\
+                ppp: { local_ipv4: 10.9.0.1 }\npools: { ipv4: [10.9.0.0/24] }\n\
+                subscribers: [{ user: alice, secret: wonderland }, { user: bob, secret: builder }]\n";
+    let config = Arc::new(Config::from_yaml("t", text).unwrap_or_else(|e| panic!("{e}")));
+    Gateway::new(config, now, &[MacAddr([2; 6])], vec![Arc::new(Counters::new(16, 16))], [7; 32]).unwrap()
+}
+
+/// A client comes up, and its user is admitted.
+fn comes(g: &mut Gateway, now: Instant, n: u32, (version, id, outer, user): (u8, &str, &str, &str)) -> SessionId {
+    let peer = ike::PeerHandle(std::num::NonZeroU32::new(n).unwrap());
+    g.ike_event(
+        now,
+        ike::Event::PeerUp {
+            peer,
+            pad: "l/shared-secret".into(),
+            local_id: "192.0.2.1".parse().unwrap(),
+            remote_id: id.parse().unwrap(),
+            local: "192.0.2.1:4500".parse().unwrap(),
+            remote: outer.parse().unwrap(),
+            natt: true,
+            initiator: false,
+            suite: String::new(),
+            eap_identity: None,
+            version,
+            weak: Vec::new(),
+        },
+    );
+    let session = g.program.allocation().session(WorkerId(0)).unwrap();
+    let mut remote: SocketAddr = outer.parse().unwrap();
+    remote.set_port(1701);
+    let up = l2tp::SessionUp {
+        id: session.0,
+        peer_tunnel: 1,
+        peer_session: 1,
+        peer_host_name: "peer".into(),
+        sequencing: false,
+        local: "192.0.2.1:1701".parse().unwrap(),
+        remote,
+        binding: Some(peer.0),
+    };
+    g.l2tp_event(now, l2tp::Event::SessionOffered(up.clone()));
+    g.l2tp_event(now, l2tp::Event::SessionUp(up));
+    g.subscribers.get_mut(&session).unwrap().claimed = user.into();
+    g.admit(now, session, &Accept::default()).unwrap();
+    session
+}
+
+#[test]
+fn a_client_of_ikev1_that_comes_back_replaces_what_it_left_behind() {
+    let first = (1, "192.168.1.2", "198.51.100.7:61000", "alice");
+    for (second, replaced) in [
+        ((1, "192.168.1.2", "198.51.100.7:61000", "alice"), true),
+        ((1, "192.168.1.2", "198.51.100.7:61001", "alice"), true),
+        ((1, "192.168.1.2", "198.51.100.7:61001", "bob"), false),
+        ((1, "192.168.1.3", "198.51.100.7:61001", "alice"), false),
+        ((1, "192.168.1.2", "198.51.100.8:61000", "alice"), false),
+        ((2, "192.168.1.2", "198.51.100.7:61000", "alice"), false),
+    ] {
+        let now = Instant::now();
+        let mut g = v1_gateway(now);
+        let old = comes(&mut g, now, 1, first);
+        assert_eq!(g.subscribers[&old].user, "alice");
+        let new = comes(&mut g, now, 2, second);
+        let gone = g.subscribers.get(&old).is_none_or(|s| s.state == State::Closing);
+        assert_eq!(gone, replaced, "{second:?}");
+        assert_eq!(g.subscribers[&new].user, second.3);
+        // Its addresses are free at once.
+        assert_eq!(g.subscribers.get(&old).is_none_or(|s| s.leases.ipv4.is_none()), replaced, "{second:?}");
+    }
+}
+
+/// Windows sends its SCCRQ right behind the last message of quick mode; when the two change places, the SA on which it
+/// comes is not selected yet.
+#[test]
+fn l2tp_that_comes_before_its_sa_is_selected_is_answered_by_that_sa() {
+    let now = Instant::now();
+    let mut g = v1_gateway(now);
+    let peer = std::num::NonZeroU32::MIN;
+    let outer: SocketAddr = "198.51.100.7:61000".parse().unwrap();
+    let local: SocketAddr = "192.0.2.1:4500".parse().unwrap();
+    g.ike_event(
+        now,
+        ike::Event::PeerUp {
+            peer: ike::PeerHandle(peer),
+            pad: "l/shared-secret".into(),
+            local_id: "192.0.2.1".parse().unwrap(),
+            remote_id: "192.168.1.2".parse().unwrap(),
+            local,
+            remote: outer,
+            natt: true,
+            initiator: false,
+            suite: String::new(),
+            eap_identity: None,
+            version: 1,
+            weak: Vec::new(),
+        },
+    );
+    let key = || ike::ChildKey { encr: vec![1; 16].into(), integ: vec![2; 32].into() };
+    let spi = g.program.allocation().spi(WorkerId(0)).unwrap();
+    let child = ike::Child {
+        spi_in: spi.0,
+        spi_out: 0x1234,
+        suite: ike::EspSuite { encr: (12, 128), integ: 0xf096, esn: false, ke: None, addke1: None },
+        mode: ike::Mode::Transport,
+        tfc: false,
+        inbound: key(),
+        outbound: key(),
+        local_ts: Vec::new(),
+        remote_ts: Vec::new(),
+        encap: true,
+        local,
+        remote: outer,
+        replaces: None,
+    };
+    g.ike_event(now, ike::Event::ChildUp { peer: ike::PeerHandle(peer), child: Box::new(child), select: false });
+    let client_ids = Box::new(|_| Some(0x0001_0001));
+    let rng: rand::rngs::StdRng = rand::SeedableRng::from_seed([5; 32]);
+    let mut client = l2tp::Endpoint::new(Arc::new(l2tp::Config::default()), Box::new(rng), client_ids);
+    let (from, to) = ("198.51.100.7:1701".parse().unwrap(), "192.0.2.1:1701".parse().unwrap());
+    client.connect(now, from, to, None, None).unwrap();
+    let sccrq = client.poll_transmit().unwrap().data;
+    let meta = PuntMeta {
+        class: PuntClass::L2tpControl,
+        port: PortId(0),
+        spi: Some(spi),
+        src: from,
+        dst: to,
+        peer: Some(PeerId(peer)),
+        session: None,
+        ttl: 64,
+    };
+    g.handle_punt(now, &meta, &sccrq);
+    let outputs: Vec<_> = std::iter::from_fn(|| g.poll_output()).collect();
+    let at = |wanted: &dyn Fn(&Output) -> bool| outputs.iter().position(wanted).unwrap();
+    let selected = at(&|o| matches!(o, Output::Op(_, _, TableOp::PeerSelect { sa: Some(_), .. })));
+    let sccrp =
+        at(&|o| matches!(o, Output::Inject(_, m) if matches!(m.how, Inject::Udp { peer: Some(p), .. } if p.0 == peer)));
+    assert!(selected < sccrp);
+}
