@@ -33,6 +33,8 @@ pub(crate) struct Channel {
     pub fragmentation: bool,
     /// NATs between the ends.
     pub nat: Nat,
+    /// The peer found us, so that a NAT in front of us, if there is one, is static.
+    pub found: bool,
     /// MOBIKE is agreed on.
     pub mobike: Option<Role>,
     collector: Option<Box<Collector>>,
@@ -81,6 +83,7 @@ impl Channel {
             initiator,
             fragmentation,
             nat,
+            found: !initiator,
             mobike: None,
             collector: None,
             counter: 0,

@@ -380,7 +380,7 @@ impl Established {
         let keys = self.channel.keys.rekey(draft.old, *algorithms, &seed.secrets(additional), nonces, *spis);
         let (fragmentation, nat) = (self.channel.fragmentation, self.channel.nat);
         let mut channel = Channel::new(*suite, algorithms.1, keys, initiator, fragmentation, nat);
-        channel.mobike = self.channel.mobike;
+        (channel.found, channel.mobike) = (self.channel.found, self.channel.mobike);
         let (spi, peer_spi) = if initiator { *spis } else { (spis.1, spis.0) };
         let base = Base {
             spi,

@@ -108,10 +108,11 @@ impl Established {
         }
     }
 
-    /// A NAT in front of the peer has given it another binding. A peer that is at our end of a NAT is not followed.
+    /// A NAT in front of the peer has given it another binding. Behind a NAT ourselves we follow only who has found us:
+    /// the peer's address may be all that keeps ours open (RFC 7296, section 2.23; RFC 3947, section 6).
     pub fn rebound(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, path: Meta) {
         let nat = self.channel.nat;
-        if nat.remote && !nat.local && path.remote != base.remote && self.check.is_none() {
+        if nat.remote && (!nat.local || self.channel.found) && path.remote != base.remote && self.check.is_none() {
             let from = base.path();
             (base.local, base.remote) = (path.local, path.remote);
             self.relocate(base, ctx, from, nat);

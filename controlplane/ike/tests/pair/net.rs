@@ -149,6 +149,8 @@ pub struct Net {
     /// Delay is 10 ms and up to this more.
     pub jitter: Duration,
     pub nat: Option<Nat>,
+    /// A static NAT in front of B: its address to the others.
+    pub front: Option<IpAddr>,
     /// The only address that A has, and under which anything reaches it.
     pub at: Option<IpAddr>,
     /// Somebody on the way changes the source address of what A sends.
@@ -232,6 +234,7 @@ impl Net {
             duplicate: 0,
             jitter: Duration::ZERO,
             nat: None,
+            front: None,
             at: None,
             forge: None,
             cut: false,
@@ -283,7 +286,7 @@ impl Net {
     }
 
     pub fn connect_to(&mut self, pad: &str) -> PeerHandle {
-        let (local, remote) = (SocketAddr::new(addr(A), 500), SocketAddr::new(addr(B), 500));
+        let (local, remote) = (SocketAddr::new(addr(A), 500), SocketAddr::new(self.front.unwrap_or(addr(B)), 500));
         let peer = self.ends[A].initiate(self.now, pad, local, remote).unwrap();
         self.flush();
         peer
@@ -447,6 +450,13 @@ impl Net {
         }
         let copies = 1 + u32::from(self.rng.random_range(0..100) < self.duplicate);
         let (mut src, mut dst) = (t.local, t.remote);
+        if let Some(front) = self.front {
+            match side {
+                A if dst.ip() == front => dst.set_ip(addr(B)),
+                A => return,
+                _ => src.set_ip(front),
+            }
+        }
         if let Some(nat) = self.nat {
             if side == A {
                 src = SocketAddr::new(nat.public, src.port() + nat.shift);

@@ -153,6 +153,25 @@ fn behind_a_nat() {
 }
 
 #[test]
+fn behind_nats_at_both_ends() {
+    let (front, public) = ([198, 51, 100, 99].into(), [203, 0, 113, 7].into());
+    let mut net = Net::plain(6);
+    (net.front, net.nat) = (Some(front), Some(Nat { public, shift: 10_000 }));
+    let mut net = net.up();
+    assert_eq!(net.sides[A].child().remote, (front, 4500).into());
+    // It is followed, whoever has rekeyed the IKE SA: it has found us.
+    for (side, shift) in [(A, 20_000), (B, 30_000)] {
+        rekey_ike(&mut net, side);
+        net.run(20);
+        net.nat = Some(Nat { public, shift });
+        rekey_child(&mut net, A);
+        net.run(20);
+        net.settled();
+        assert_eq!(net.sides[B].moves().last(), Some(&((public, 4500 + shift).into(), true)));
+    }
+}
+
+#[test]
 fn forced_encapsulation() {
     let net = ends(|side, e| e.force_encap = side == A).up();
     assert!(net.sides[A].child().encap && net.sides[B].child().encap);
