@@ -281,6 +281,8 @@ pub(crate) struct Policy {
     pub proposals: Vec<IkeProposal>,
     /// Body of the CERTREQ payload, when some entry takes certificates.
     pub authorities: Option<Vec<u8>>,
+    /// Names of the trust anchors, which IKEv1 asks for.
+    pub authority_names: Vec<Vec<u8>>,
 }
 
 impl Policy {
@@ -291,11 +293,19 @@ impl Policy {
             patterns: Vec::new(),
             proposals: Vec::new(),
             authorities: crate::sa::initial::authorities(&config.pad),
+            authority_names: Vec::new(),
             config: Arc::clone(&config),
         };
         let mut seen = std::collections::HashSet::new();
         for (index, entry) in config.pad.iter().enumerate() {
             policy.by_name.insert(entry.name.clone(), index);
+            if let RemoteAuth::Certificate(trust) = &entry.remote_auth {
+                for name in trust.authority_names() {
+                    if !policy.authority_names.contains(&name) {
+                        policy.authority_names.push(name);
+                    }
+                }
+            }
             match &entry.remote {
                 IdMatch::Exact(id) => policy.exact.entry(id.clone()).or_default().push(index),
                 _ => policy.patterns.push(index),
@@ -311,6 +321,11 @@ impl Policy {
 
     pub fn named(&self, name: &str) -> Option<&Arc<PadEntry>> {
         self.config.pad.get(*self.by_name.get(name)?)
+    }
+
+    /// IKEv1 at an address of ours, where it is spoken.
+    pub fn v1(&self, local: IpAddr) -> Option<&crate::v1::Listener> {
+        self.config.v1.iter().find(|listener| listener.local == local)
     }
 
     /// The entries for a peer that claims `remote` and, when it says so, expects us to be `local`: exact identities

@@ -22,6 +22,7 @@ use crate::sa::established::{Remote, Task, Who};
 use crate::sa::initial::{self, Refusal};
 use crate::sa::{Ctx, Effect, Handles, Sa, SpiSource, State};
 use crate::stateless::{self, RateLimit};
+use crate::v1;
 use rand_core::CryptoRng;
 use rustls_pki_types::UnixTime;
 use std::collections::{HashMap, VecDeque};
@@ -60,6 +61,7 @@ pub struct Endpoint {
     cookies: Cookies,
     invalid_spi: RateLimit,
     timers: Timers<u64>,
+    v1: v1::Table,
     events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
     stats: Stats,
@@ -94,6 +96,7 @@ impl Endpoint {
             cookies: Cookies::default(),
             invalid_spi: RateLimit::default(),
             timers: Timers::default(),
+            v1: v1::Table::default(),
             events: VecDeque::new(),
             transmits: VecDeque::new(),
             stats: Stats::default(),
@@ -119,12 +122,12 @@ impl Endpoint {
 
     /// IKE SAs that are not authenticated yet, where we respond.
     pub fn half_open(&self) -> usize {
-        self.half_open
+        self.half_open + self.v1.half_open()
     }
 
     /// The current IKE SA of each peer.
     pub fn sas(&self) -> impl Iterator<Item = IkeSaInfo> + '_ {
-        self.peers.iter().filter_map(|(&peer, record)| {
+        let v2 = self.peers.iter().filter_map(|(&peer, record)| {
             let sa = self.sas.get(&record.spi)?;
             let (spi_i, spi_r) = sa.base.spis();
             let mut info = IkeSaInfo {
@@ -157,7 +160,8 @@ impl Endpoint {
                 info.children = s.children.iter().map(|c| c.spi_in).collect();
             }
             Some(info)
-        })
+        });
+        v2.chain(self.v1.sas())
     }
 
     /// The next event.
@@ -172,7 +176,7 @@ impl Endpoint {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.v1.next_timeout()).min()
     }
 
     /// Handles what is due.
@@ -182,6 +186,7 @@ impl Endpoint {
         for spi in due {
             self.step(now, spi, |sa, ctx| sa.timeout(ctx));
         }
+        self.with_v1(now, |v1, ctx| v1.handle_timeout(ctx));
     }
 
     // --- calls of the owner ---
@@ -190,6 +195,7 @@ impl Endpoint {
     /// of the PAD entry of the same name. `PeerDown` with [`DownReason::Revoked`] follows for whom a list names (H24).
     /// To be called after [`Self::set_config`] with new lists; costs a path validation per peer.
     pub fn recheck(&mut self, now: Instant) {
+        self.with_v1(now, |v1, ctx| v1.recheck(ctx));
         let current: Vec<u64> = self.peers.values().map(|record| record.spi).collect();
         for spi in current {
             self.step(now, spi, |sa, ctx| {
@@ -225,21 +231,42 @@ impl Endpoint {
         }
     }
 
+    /// As [`Self::initiate`], by IKEv1.
+    pub fn initiate_v1(
+        &mut self,
+        now: Instant,
+        pad: &str,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<PeerHandle, CallError> {
+        self.with_v1(now, |v1, ctx| v1.initiate(ctx, pad, Meta { local, remote }))
+    }
+
     /// Rekeys a child SA. `ChildUp`, with `replaces`, follows.
     pub fn rekey_child(&mut self, now: Instant, spi_in: u32) -> Result<(), CallError> {
+        if self.v1.owner(spi_in).is_some() {
+            return self.with_v1(now, |v1, ctx| v1.rekey_child(ctx, spi_in));
+        }
         let owner = *self.children.get(&spi_in).ok_or(CallError::UnknownChild)?;
         self.established(now, owner, CallError::UnknownChild, |s| s.queue_rekey(spi_in))
     }
 
     /// Rekeys the IKE SA of a peer.
     pub fn rekey_ike(&mut self, now: Instant, peer: PeerHandle) -> Result<(), CallError> {
+        if self.v1.has(peer) {
+            return self.with_v1(now, |v1, ctx| v1.rekey_ike(ctx, peer));
+        }
         let spi = self.peers.get(&peer).ok_or(CallError::UnknownPeer)?.spi;
         self.established(now, spi, CallError::UnknownPeer, |s| s.queue(Task::RekeyIke))
     }
 
     /// Closes a peer: DELETE, and `PeerDown` when it is answered or given up. A peer that is still connecting is down at
-    /// once.
+    /// once, and so is one of IKEv1, where nobody answers.
     pub fn close(&mut self, now: Instant, peer: PeerHandle) -> Result<(), CallError> {
+        if self.v1.has(peer) {
+            self.with_v1(now, |v1, ctx| v1.down(ctx, peer, DownReason::Closed));
+            return Ok(());
+        }
         let spi = self.peers.get(&peer).ok_or(CallError::UnknownPeer)?.spi;
         self.step(now, spi, |sa, ctx| match &mut sa.state {
             State::Established(s) => {
@@ -258,6 +285,9 @@ impl Endpoint {
 
     /// A packet came in on a child SA: its peer lives.
     pub fn child_used(&mut self, now: Instant, spi_in: u32) {
+        if self.v1.owner(spi_in).is_some() {
+            return self.with_v1(now, |v1, ctx| v1.child_used(ctx, spi_in));
+        }
         let owner = self.children.get(&spi_in).and_then(|spi| self.sas.get_mut(spi));
         if let Some(State::Established(s)) = owner.map(|sa| &mut sa.state) {
             s.last_heard = now;
@@ -267,6 +297,9 @@ impl Endpoint {
     /// An authentic ESP packet of the peer came from another address or port: its NAT has a new binding (RFC 7296,
     /// section 2.23). Ignored for peers that are not behind a NAT.
     pub fn peer_moved(&mut self, now: Instant, peer: PeerHandle, remote: SocketAddr) {
+        if self.v1.has(peer) {
+            return self.with_v1(now, |v1, ctx| v1.peer_moved(ctx, peer, remote));
+        }
         let Some(spi) = self.peers.get(&peer).map(|p| p.spi) else { return };
         self.step(now, spi, |sa, ctx| {
             if let State::Established(s) = &mut sa.state {
@@ -326,6 +359,13 @@ impl Endpoint {
 
     /// Handles a datagram; on port 4500 the non-ESP marker is stripped already.
     pub fn handle_input(&mut self, now: Instant, meta: Meta, message: &[u8]) {
+        // The version is where both have it.
+        if message.get(17).is_some_and(|version| version >> 4 == 1) {
+            let mut refused = self.stats.v1_refused;
+            self.with_v1(now, |v1, ctx| v1.handle_input(ctx, &mut refused, meta, message));
+            self.stats.v1_refused = refused;
+            return;
+        }
         let header = match Header::parse(message) {
             Ok(header) => header,
             Err(error) => {
@@ -477,6 +517,13 @@ impl Endpoint {
         };
         let result = act(&mut ctx);
         (result, effects)
+    }
+
+    fn with_v1<T>(&mut self, now: Instant, act: impl FnOnce(&mut v1::Table, &mut Ctx<'_>) -> T) -> T {
+        let mut v1 = std::mem::take(&mut self.v1);
+        let (result, _) = self.context(now, |ctx| act(&mut v1, ctx));
+        self.v1 = v1;
+        result
     }
 
     fn step(&mut self, now: Instant, spi: u64, act: impl FnOnce(&mut Sa, &mut Ctx<'_>)) {

@@ -72,6 +72,11 @@ impl Credential {
         &self.chain
     }
 
+    /// Whether [`Self::sign_raw`] can be had.
+    pub fn signs_raw(&self) -> bool {
+        matches!(&self.key, Key::Rsa { raw: Some(_), .. })
+    }
+
     /// IKEv1's signature of a hash (RFC 2409, section 5.1), for which the key must be RSA.
     pub fn sign_raw(&self, hash: &[u8]) -> Result<Vec<u8>, AuthError> {
         match &self.key {
@@ -207,7 +212,7 @@ impl Trust {
     }
 
     /// Validates a chain for `id`; gives the peer's own certificate.
-    pub(super) fn validate<'a>(
+    pub(crate) fn validate<'a>(
         &self,
         certs: &'a [Vec<u8>],
         id: &Identity,
@@ -249,6 +254,15 @@ impl Trust {
                 other => AuthError::Untrusted(other.to_string()),
             })?;
         Ok(own)
+    }
+
+    /// The name of each anchor, for certificate requests of IKEv1 (RFC 2408, section 3.10).
+    pub(crate) fn authority_names(&self) -> Vec<Vec<u8>> {
+        let name = |der: &CertificateDer<'_>| {
+            let (_, c) = X509Certificate::from_der(der).ok()?;
+            Some(c.subject().as_raw().to_vec())
+        };
+        self.roots.iter().filter_map(name).collect()
     }
 
     /// SHA-1 of each anchor's SubjectPublicKeyInfo, for CERTREQ (RFC 7296, section 3.7).

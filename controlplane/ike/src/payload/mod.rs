@@ -189,6 +189,19 @@ impl Builder {
         })
     }
 
+    /// Appends a chain.
+    pub fn append(&mut self, other: &Self) -> &mut Self {
+        let Some(first) = other.first else { return self };
+        if self.first.is_none() {
+            self.first = Some(first);
+        } else if let Some(next) = self.bytes.get_mut(self.last) {
+            *next = first.0;
+        }
+        self.last = self.bytes.len() + other.last;
+        self.bytes.extend_from_slice(&other.bytes);
+        self
+    }
+
     /// Type of the first payload.
     pub fn first(&self) -> PayloadType {
         self.first.unwrap_or(PayloadType::NONE)

@@ -470,7 +470,7 @@ impl Sa {
 
     /// When [`Self::timeout`] is due next.
     pub fn next_deadline(&self, policy: &Policy) -> Option<Instant> {
-        let retransmission = self.base.window.pending.as_ref().map(|p| p.next);
+        let retransmission = self.base.window.pending.as_ref().map(|p| p.sent.next);
         let own = match &self.state {
             State::InitSent(_) | State::IntermediateSent(_) | State::AuthSent(_) | State::Gone => None,
             State::EapInitiator(s) => s.until(),

@@ -9,14 +9,51 @@ use crate::event::Meta;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A request that waits for its answer.
+/// What is sent again until it is answered.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    pub id: u32,
+pub(crate) struct Unanswered {
     datagrams: Vec<Vec<u8>>,
     sent: u32,
     interval: Duration,
     pub next: Instant,
+}
+
+impl Unanswered {
+    /// Sends it for the first time.
+    pub fn send(ctx: &mut Ctx<'_>, path: Meta, datagrams: Vec<Vec<u8>>) -> Self {
+        for data in &datagrams {
+            ctx.send(path.local, path.remote, data.clone());
+        }
+        let interval = ctx.policy.config.timers.retransmit;
+        Self { datagrams, sent: 1, interval, next: ctx.now + jitter(ctx, interval) }
+    }
+
+    /// Sends it again if it is time to, to the peer and to where it may be as well. False: the peer is given up.
+    pub fn again(&mut self, ctx: &mut Ctx<'_>, path: Meta, elsewhere: Option<Meta>) -> bool {
+        let Timers { tries, .. } = ctx.policy.config.timers;
+        if self.next > ctx.now {
+            return true;
+        }
+        if self.sent >= tries {
+            return false;
+        }
+        for Meta { local, remote } in std::iter::once(path).chain(elsewhere) {
+            for data in &self.datagrams {
+                ctx.send(local, remote, data.clone());
+            }
+        }
+        self.sent += 1;
+        self.interval = self.interval.mul_f64(BACKOFF);
+        self.next = ctx.now + jitter(ctx, self.interval);
+        true
+    }
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub id: u32,
+    pub sent: Unanswered,
 }
 
 /// What to do with a request by its message id.
@@ -47,13 +84,8 @@ impl Window {
 
     /// Sends a request; its id was [`Self::next_out`].
     pub fn request(&mut self, ctx: &mut Ctx<'_>, local: SocketAddr, remote: SocketAddr, datagrams: Vec<Vec<u8>>) {
-        let timers = ctx.policy.config.timers;
-        for data in &datagrams {
-            ctx.send(local, remote, data.clone());
-        }
-        let interval = timers.retransmit;
-        let next = ctx.now + jitter(ctx, interval);
-        self.pending = Some(Pending { id: self.next_out, datagrams, sent: 1, interval, next });
+        let sent = Unanswered::send(ctx, Meta { local, remote }, datagrams);
+        self.pending = Some(Pending { id: self.next_out, sent });
         self.next_out = self.next_out.wrapping_add(1);
     }
 
@@ -71,28 +103,13 @@ impl Window {
 
     /// Retransmits what is due, to the peer and to where it may be as well. False: the peer is given up.
     pub fn retransmit(&mut self, ctx: &mut Ctx<'_>, path: Meta, elsewhere: Option<Meta>) -> bool {
-        let Timers { tries, .. } = ctx.policy.config.timers;
-        let Some(pending) = self.pending.as_mut().filter(|p| p.next <= ctx.now) else { return true };
-        if pending.sent >= tries {
-            return false;
-        }
-        for Meta { local, remote } in std::iter::once(path).chain(elsewhere) {
-            for data in &pending.datagrams {
-                ctx.send(local, remote, data.clone());
-            }
-        }
-        pending.sent += 1;
-        pending.interval = pending.interval.mul_f64(BACKOFF);
-        pending.next = ctx.now + jitter(ctx, pending.interval);
-        true
+        self.pending.as_mut().is_none_or(|p| p.sent.again(ctx, path, elsewhere))
     }
 
     /// There is another way to the peer: the request under way takes it at once, and has as many tries as a new one.
     pub fn hurry(&mut self, now: Instant, retransmit: Duration) {
-        if let Some(pending) = &mut self.pending {
-            pending.sent = 0;
-            pending.interval = retransmit;
-            pending.next = now;
+        if let Some(Pending { sent, .. }) = &mut self.pending {
+            (sent.sent, sent.interval, sent.next) = (0, retransmit, now);
         }
     }
 

@@ -6,10 +6,13 @@
 //!   informational            {HASH(1), N | D} ─►
 //! ```
 //!
-//! What is in braces is encrypted ([`crypto`]), and all messages of an exchange in one chain of CBC.
+//! It is off unless a [`Listener`] names an address of ours. Aggressive mode and XAUTH do not exist here, and the secret of
+//! a group only as the named override [`Listener::legacy`] (H46). What is in braces is encrypted ([`crypto`]), and all messages of an exchange in one chain of CBC.
 //!
 //! | module | concept |
 //! |---|---|
+//! | `table`, `peer` | whose a datagram is; what outlives an ISAKMP SA |
+//! | `isakmp`, `main_mode`, `quick_mode` | an ISAKMP SA and its exchanges |
 //! | [`message`], [`payload`], [`sa_payload`] | the wire format |
 //! | [`proposal`] | algorithms: policy and choice |
 //! | [`crypto`] | key schedule and message protection |
@@ -18,13 +21,20 @@
 pub(crate) mod config;
 pub mod crypto;
 pub mod fragment;
+mod isakmp;
+mod main_mode;
 pub mod message;
+mod nat;
 pub mod payload;
+mod peer;
 pub mod proposal;
+mod quick_mode;
 pub mod sa_payload;
+mod table;
 pub mod vendor;
 
 pub use config::{Listener, Refused};
+pub(crate) use table::Table;
 
 #[cfg(test)]
 mod captures;

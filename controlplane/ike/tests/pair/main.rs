@@ -11,6 +11,8 @@ mod net;
 mod revocation;
 mod setup;
 mod spis;
+mod v1;
+mod v1_nat;
 
 use net::{A, B, Net};
 

@@ -1,0 +1,533 @@
+//! Main mode (RFC 2409, section 5.1 and 5.4; NAT traversal by RFC 3947).
+//!
+//! ```text
+//!   1  HDR, SA, VIDs                          ─►
+//!                                             ◄─  HDR, SA, VIDs                                2
+//!   3  HDR, KE, Ni, NAT-D, NAT-D              ─►
+//!                                             ◄─  HDR, KE, Nr, CERTREQs, NAT-D, NAT-D          4
+//!   5  HDR*, IDii, HASH_I | CERTs, SIG_I      ─►
+//!                                             ◄─  HDR*, IDir, HASH_R | CERTs, SIG_R            6
+//! ```
+//!
+//! With a pre-shared key, the key that opens message 5 depends on the secret, and who the peer is stands inside: the
+//! responder tries the secrets of the PAD until one opens it with the right HASH_I. So a secret of its own for each peer
+//! works whatever address it comes from (H46), and what is proved is the identity that this secret belongs to (H22).
+
+use super::config::Listener;
+use super::crypto::Hash;
+use super::crypto::{Keys, Shared};
+use super::isakmp::{Agreed, Authenticated, IdSent, Isakmp, KeReplied, KeSent, SaReplied, SaSent, State, Up};
+use super::message::{Exchange, Header};
+use super::payload::{self, Body, kind};
+use super::proposal::{Method, Phase1, choose_phase1, offer_phase1};
+use super::{nat, sa_payload, vendor};
+use crate::auth::{AuthError, Identity, LocalAuth, RemoteAuth, verify_raw};
+use crate::config::PadEntry;
+use crate::crypto::{KeMethod, KeyExchange, respond};
+use crate::error::{CallError, Failure, Malformed};
+use crate::event::{Event, Meta};
+use crate::message::HEADER_LEN;
+use crate::payload::{Builder, CERT_X509};
+use crate::sa::Ctx;
+use crate::sa::nat::Nat;
+use std::sync::Arc;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+
+/// Messages that open with no credential, until the SA is given up.
+const ATTEMPTS: u32 = 3;
+/// The lifetime that we offer.
+const LIFETIME: Duration = Duration::from_secs(8 * 3600);
+
+/// Why the first message is refused.
+pub(super) enum Refusal {
+    Malformed,
+    NoProposal,
+}
+
+impl From<Malformed> for Refusal {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Method by which a PAD entry authenticates both ends; none with EAP, or where each end has another.
+fn method(pad: &PadEntry) -> Option<Method> {
+    match (&pad.remote_auth, &pad.local_auth) {
+        (RemoteAuth::Psk(_), LocalAuth::Psk(_)) => Some(Method::Psk),
+        (RemoteAuth::Certificate(_), LocalAuth::Certificate(own)) if own.signs_raw() => Some(Method::RsaSig),
+        _ => None,
+    }
+}
+
+/// The entries whose secret may be the peer's: one that is for its address first.
+fn with_secret<'a>(ctx: &'a Ctx<'_>, listener: &'a Listener, path: Meta) -> impl Iterator<Item = &'a Arc<PadEntry>> {
+    let psk = |pad: &&Arc<PadEntry>| method(pad) == Some(Method::Psk);
+    let address = Identity::Address(path.remote.ip());
+    let pad = ctx.policy.config.pad.iter().filter(psk);
+    let near = pad.clone().filter({
+        let address = address.clone();
+        move |pad| pad.remote.matches(&address)
+    });
+    near.chain(pad.filter(move |pad| !pad.remote.matches(&address))).chain(&listener.legacy)
+}
+
+fn body<'a>(header: &Header, message: &'a [u8]) -> Result<Body<'a>, Malformed> {
+    Body::parse(header.next, message.get(HEADER_LEN..).unwrap_or_default(), false)
+}
+
+/// Our vendor ids to a peer: of NAT traversal the newest that it knows, or all to one that has said nothing yet.
+fn vendors(chain: &mut Builder, to: Option<&vendor::Features>) {
+    for id in vendor::ours() {
+        let natt = vendor::Features::of(&[&id]).natt;
+        if to.is_none_or(|peer| natt.is_none() || natt == peer.natt) {
+            chain.raw(kind::VENDOR, &id);
+        }
+    }
+}
+
+/// Message 1 at the responder.
+pub(super) fn respond_first(
+    ctx: &mut Ctx<'_>,
+    listener: &Listener,
+    path: Meta,
+    header: &Header,
+    message: &[u8],
+) -> Result<Isakmp, Refusal> {
+    let body = body(header, message)?;
+    let sa_i = body.sa.ok_or(Refusal::Malformed)?;
+    let offered = sa_payload::parse(sa_i)?;
+    let pads = || ctx.policy.config.pad.iter().chain(&listener.legacy);
+    let methods: Vec<Method> = [Method::RsaSig, Method::Psk]
+        .into_iter()
+        .filter(|wanted| pads().any(|pad| method(pad) == Some(*wanted)))
+        .collect();
+    let choice = choose_phase1(&listener.proposals, &offered, &methods).ok_or(Refusal::NoProposal)?;
+    let features = vendor::Features::of(&body.vendors);
+    let agreed = Agreed { suite: choice.suite, method: choice.method, lifetime: choice.lifetime };
+    let state = State::SaReplied(Box::new(SaReplied { agreed, sa_i: sa_i.to_vec() }));
+    let mut sa = Isakmp::new(ctx, header.cookie_i, false, path, features, state);
+    sa.origin = Some((header.cookie_i, path.remote));
+    let mut chain = Builder::new();
+    chain.push(kind::SA, |out| sa_payload::emit(std::slice::from_ref(&choice.reply), out));
+    vendors(&mut chain, Some(&features));
+    let reply = sa.header(Exchange::MAIN, 0).message(&chain);
+    sa.answer(ctx, path, message, reply);
+    Ok(sa)
+}
+
+/// Message 1 at the initiator.
+pub(super) fn initiate(
+    ctx: &mut Ctx<'_>,
+    proposals: &[Phase1],
+    pad: Arc<PadEntry>,
+    path: Meta,
+) -> Result<Isakmp, CallError> {
+    let method = method(&pad).ok_or(CallError::UnknownPad)?;
+    let offer = offer_phase1(proposals, method, LIFETIME);
+    let mut sa_i = Vec::new();
+    sa_payload::emit(std::slice::from_ref(&offer), &mut sa_i);
+    let mut chain = Builder::new();
+    chain.raw(kind::SA, &sa_i);
+    vendors(&mut chain, None);
+    let state = State::SaSent(Box::new(SaSent { pad, method, sa_i }));
+    let mut sa = Isakmp::new(ctx, 0, true, path, vendor::Features::default(), state);
+    let message = sa.header(Exchange::MAIN, 0).message(&chain);
+    sa.ask(ctx, message);
+    Ok(sa)
+}
+
+/// What a message of main mode has come to.
+pub(super) enum Outcome {
+    /// Nothing yet; the message was taken.
+    Taken,
+    /// It was not for this state, or not authentic.
+    Refused,
+    /// Phase 1 is over.
+    Up(Box<Authenticated>),
+    /// It has failed.
+    Failed(Option<Identity>, Failure),
+}
+
+impl From<Malformed> for Outcome {
+    fn from(_: Malformed) -> Self {
+        Self::Refused
+    }
+}
+
+impl Isakmp {
+    /// Takes a message of main mode, other than the first.
+    pub(super) fn main_mode(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        listener: &Listener,
+        meta: Meta,
+        header: &Header,
+        message: &[u8],
+    ) -> Outcome {
+        if header.message_id != 0 {
+            return Outcome::Refused;
+        }
+        if self.repeats(ctx, meta, message) {
+            return Outcome::Taken;
+        }
+        let encrypted = matches!(self.state, State::KeReplied(_) | State::IdSent(_));
+        if header.encrypted != encrypted {
+            return Outcome::Refused;
+        }
+        let result = match std::mem::replace(&mut self.state, State::Gone) {
+            State::SaSent(s) => self.second(ctx, listener, *s, header, message),
+            State::SaReplied(s) => self.third(ctx, meta, *s, header, message),
+            State::KeSent(s) => self.fourth(ctx, meta, *s, header, message),
+            State::KeReplied(s) => self.fifth(ctx, listener, meta, *s, header, message),
+            State::IdSent(s) => self.sixth(ctx, meta, *s, header, message),
+            other @ (State::Up(_) | State::Gone) => {
+                self.state = other;
+                Ok(Outcome::Refused)
+            }
+        };
+        result.unwrap_or_else(|outcome| outcome)
+    }
+
+    /// The algorithms at the initiator.
+    fn second(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        listener: &Listener,
+        s: SaSent,
+        header: &Header,
+        message: &[u8],
+    ) -> Result<Outcome, Outcome> {
+        let read = || {
+            let body = body(header, message).ok()?;
+            let chosen = choose_phase1(&listener.proposals, &sa_payload::parse(body.sa?).ok()?, &[s.method])?;
+            Some((vendor::Features::of(&body.vendors), chosen))
+        };
+        let Some((features, choice)) = read() else {
+            self.state = State::SaSent(Box::new(s));
+            return Err(Outcome::Refused);
+        };
+        let made = KeMethod::from_id(choice.suite.group).and_then(|m| KeyExchange::initiate(m).ok());
+        let (exchange, g_xi) = made.ok_or(Outcome::Failed(None, Failure::Crypto("key exchange")))?;
+        (self.peer_cookie, self.features) = (header.cookie_r, features);
+        let ni = ctx.nonce();
+        let mut chain = Builder::new();
+        chain.raw(kind::KE, &g_xi).raw(kind::NONCE, &ni);
+        self.announce(&mut chain, choice.suite.hash, self.path, s.pad.force_encap);
+        let agreed = Agreed { suite: choice.suite, method: choice.method, lifetime: choice.lifetime };
+        let message = self.header(Exchange::MAIN, 0).message(&chain);
+        self.state = State::KeSent(Box::new(KeSent { pad: s.pad, agreed, sa_i: s.sa_i, exchange, g_xi, ni }));
+        self.ask(ctx, message);
+        Ok(Outcome::Taken)
+    }
+
+    fn announce(&self, chain: &mut Builder, hash: Hash, path: Meta, pretend: bool) {
+        if let Some(natt) = self.features.natt {
+            nat::announce(chain, natt, hash, self.cookies(), path, pretend);
+        }
+    }
+
+    /// The NATs in between; where we `pretend`, one in front of us.
+    fn detect(&self, body: &Body<'_>, hash: Hash, path: Meta, pretend: bool) -> Nat {
+        match self.features.natt {
+            Some(_) => {
+                let nat = nat::detect(body, hash, self.cookies(), path);
+                Nat { local: nat.local || pretend, ..nat }
+            }
+            None => Nat::default(),
+        }
+    }
+
+    /// Key exchange at the responder.
+    fn third(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        meta: Meta,
+        s: SaReplied,
+        header: &Header,
+        message: &[u8],
+    ) -> Result<Outcome, Outcome> {
+        let group = KeMethod::from_id(s.agreed.suite.group);
+        let read = || {
+            let body = body(header, message).ok()?;
+            let (ke, nonce) = (body.ke?, body.nonce?);
+            // One that is not of the group is dropped like one that does not parse.
+            let (g_xr, g_xy) = respond(group?, ke).ok()?;
+            Some((ke.to_vec(), nonce.to_vec(), g_xr, g_xy, body))
+        };
+        let Some((g_xi, ni, g_xr, g_xy, body)) = read() else {
+            self.state = State::SaReplied(Box::new(s));
+            return Err(Outcome::Refused);
+        };
+        let (hash, (cookie_i, cookie_r)) = (s.agreed.suite.hash, self.cookies());
+        // The entry, which may want UDP in any case, is not known yet.
+        let pretend = ctx.policy.config.pad.iter().any(|pad| pad.force_encap);
+        let nat = self.detect(&body, hash, meta, pretend);
+        let nr = ctx.nonce();
+        let mut chain = Builder::new();
+        chain.raw(kind::KE, &g_xr).raw(kind::NONCE, &nr);
+        if s.agreed.method == Method::RsaSig {
+            for name in &ctx.policy.authority_names {
+                chain.cert(kind::CR, CERT_X509, name);
+            }
+        }
+        self.announce(&mut chain, hash, meta, pretend);
+        let shared = Shared { g_xi, g_xr, g_xy, ni, nr, cookie_i, cookie_r };
+        let reply = self.header(Exchange::MAIN, 0).message(&chain);
+        self.state = State::KeReplied(Box::new(KeReplied { agreed: s.agreed, sa_i: s.sa_i, shared, nat, failed: 0 }));
+        self.path = meta;
+        self.answer(ctx, meta, message, reply);
+        Ok(Outcome::Taken)
+    }
+
+    /// Key exchange at the initiator.
+    fn fourth(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        meta: Meta,
+        s: KeSent,
+        header: &Header,
+        message: &[u8],
+    ) -> Result<Outcome, Outcome> {
+        let Some((body, ke, nonce)) =
+            body(header, message).ok().and_then(|b| Some((b.ke?, b.nonce?, b))).map(|(k, n, b)| (b, k, n))
+        else {
+            self.state = State::KeSent(Box::new(s));
+            return Err(Outcome::Refused);
+        };
+        let KeSent { pad, agreed, sa_i, exchange, g_xi, ni } = s;
+        let crypto = |what| Outcome::Failed(None, Failure::Crypto(what));
+        let g_xy = exchange.finish(ke).map_err(|_| crypto("key exchange"))?;
+        let (cookie_i, cookie_r) = self.cookies();
+        let nat = self.detect(&body, agreed.suite.hash, meta, pad.force_encap);
+        let shared = Shared { g_xi, g_xr: ke.to_vec(), g_xy, ni, nr: nonce.to_vec(), cookie_i, cookie_r };
+        let keys = match &pad.remote_auth {
+            RemoteAuth::Psk(secret) => Keys::psk(agreed.suite, &shared, secret),
+            _ => Keys::signature(agreed.suite, &shared),
+        };
+        let keys = keys.map_err(|_| crypto("keys"))?;
+        if nat.any() {
+            // RFC 3947, section 4.
+            self.path = Meta { local: at_4500(self.path.local), remote: at_4500(self.path.remote) };
+        }
+        let mut chain = Builder::new();
+        let proof = |id: &[u8]| keys.proof(&shared, true, &sa_i, id);
+        prove(&mut chain, &pad, proof).map_err(|e| Outcome::Failed(None, Failure::Authentication(e.to_string())))?;
+        if !self.joins {
+            let (i, r) = (cookie_i.to_be_bytes(), cookie_r.to_be_bytes());
+            let notify = payload::Notify {
+                doi: payload::DOI,
+                protocol: payload::PROTO_ISAKMP,
+                kind: payload::notify::INITIAL_CONTACT,
+                spi: &[i, r].concat(),
+                data: &[],
+            };
+            chain.push(kind::NOTIFY, |out| notify.emit(out));
+        }
+        let mut iv = keys.first_iv(&shared);
+        let header = self.header(Exchange::MAIN, 0);
+        let message = keys.seal(header, &chain, &mut iv).map_err(|_| crypto("encryption"))?;
+        self.state = State::IdSent(Box::new(IdSent { pad, agreed, sa_i, shared, keys, iv, nat }));
+        self.ask(ctx, message);
+        Ok(Outcome::Taken)
+    }
+
+    /// Identity and proof at the responder.
+    fn fifth(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        listener: &Listener,
+        meta: Meta,
+        mut s: KeReplied,
+        header: &Header,
+        message: &[u8],
+    ) -> Result<Outcome, Outcome> {
+        let found = match s.agreed.method {
+            Method::Psk => by_secret(ctx, listener, meta, &s, header, message),
+            Method::RsaSig => by_certificate(ctx, &s, header, message),
+        };
+        let (authenticated, keys, mut iv) = match found {
+            Ok(found) => found,
+            Err((id, failure)) => {
+                s.failed += 1;
+                if s.failed >= ATTEMPTS || id.is_some() {
+                    return Err(Outcome::Failed(id, failure));
+                }
+                if s.failed == 1 {
+                    ctx.events.push_back(Event::AuthFailed { remote: meta.remote, id: None, reason: failure });
+                }
+                self.state = State::KeReplied(Box::new(s));
+                return Err(Outcome::Refused);
+            }
+        };
+        let mut chain = Builder::new();
+        let proof = |id: &[u8]| keys.proof(&s.shared, false, &s.sa_i, id);
+        let id = || Some(authenticated.id.clone());
+        prove(&mut chain, &authenticated.pad, proof)
+            .map_err(|e| Outcome::Failed(id(), Failure::Authentication(e.to_string())))?;
+        let reply = keys
+            .seal(self.header(Exchange::MAIN, 0), &chain, &mut iv)
+            .map_err(|_| Outcome::Failed(id(), Failure::Crypto("encryption")))?;
+        self.path = meta;
+        self.answer(ctx, meta, message, reply);
+        self.rise(ctx, &authenticated.pad, &s.agreed, keys, iv);
+        Ok(Outcome::Up(Box::new(authenticated)))
+    }
+
+    /// Identity and proof at the initiator.
+    fn sixth(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        meta: Meta,
+        s: IdSent,
+        header: &Header,
+        message: &[u8],
+    ) -> Result<Outcome, Outcome> {
+        let mut iv = s.iv.clone();
+        let plain = s.keys.open(message, &mut iv);
+        let opened = plain.as_deref().and_then(|plain| Opened::read(header, plain));
+        let proof = |id: &[u8]| s.keys.proof(&s.shared, false, &s.sa_i, id);
+        let checked = opened.as_ref().map(|opened| opened.check(ctx, &s.pad, proof));
+        match (opened, checked) {
+            (Some(opened), Some(Ok(()))) => {
+                let (id, chain) = (opened.id.clone(), opened.certs());
+                self.unanswered = None;
+                // The responder repeats this answer when ours comes again; it has nothing more to draw.
+                self.last = Some((super::isakmp::digest(message), Vec::new()));
+                self.path.remote = meta.remote;
+                self.rise(ctx, &s.pad, &s.agreed, s.keys.clone(), iv);
+                let authenticated = Authenticated { pad: s.pad, id, chain, nat: s.nat, initial_contact: false };
+                Ok(Outcome::Up(Box::new(authenticated)))
+            }
+            (Some(opened), Some(Err(failure))) => Err(Outcome::Failed(Some(opened.id.clone()), failure)),
+            _ => {
+                self.state = State::IdSent(Box::new(s));
+                Err(Outcome::Refused)
+            }
+        }
+    }
+
+    /// Phase 1 is over; `last_block` is what its messages ended with.
+    fn rise(&mut self, ctx: &mut Ctx<'_>, pad: &PadEntry, agreed: &Agreed, keys: Keys, last_block: Vec<u8>) {
+        let rekey_at = pad.ike_rekey_after.map(|after| ctx.now + crate::sa::child::shorten(ctx, after));
+        let expires_at = agreed.lifetime.map(|lifetime| ctx.now + lifetime);
+        self.unanswered = None;
+        self.state = State::Up(Box::new(Up { keys, last_block, rekey_at, leaves_at: None, expires_at }));
+    }
+}
+
+fn at_4500(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    let port = if address.port() == 500 { 4500 } else { address.port() };
+    std::net::SocketAddr::new(address.ip(), port)
+}
+
+/// Writes our identity and proof.
+fn prove(chain: &mut Builder, pad: &PadEntry, proof: impl Fn(&[u8]) -> crate::crypto::Secret) -> Result<(), AuthError> {
+    let id = pad.local_id.body();
+    chain.raw(kind::ID, &id);
+    let hash = proof(&id);
+    match &pad.local_auth {
+        LocalAuth::Certificate(own) => {
+            for certificate in own.chain() {
+                chain.cert(kind::CERT, CERT_X509, certificate);
+            }
+            chain.raw(kind::SIG, &own.sign_raw(&hash)?);
+        }
+        LocalAuth::Psk(_) | LocalAuth::Eap => {
+            chain.raw(kind::HASH, &hash);
+        }
+    }
+    Ok(())
+}
+
+/// A message with identity and proof, opened and not yet believed.
+struct Opened<'a> {
+    body: Body<'a>,
+    id_body: &'a [u8],
+    id: Identity,
+}
+
+impl<'a> Opened<'a> {
+    /// `None`: it does not parse, as when the key is wrong.
+    fn read(header: &Header, plain: &'a [u8]) -> Option<Self> {
+        let body = Body::parse(header.next, plain, true).ok()?;
+        let id_body: &[u8] = body.ids.first()?;
+        Some(Self { id: payload::parse_phase1_id(id_body).ok()?, id_body, body })
+    }
+
+    fn certs(&self) -> Vec<Vec<u8>> {
+        self.body.certs.iter().filter(|c| c.encoding == CERT_X509).map(|c| c.data.to_vec()).collect()
+    }
+
+    /// Whether the proof is that of the identity, and the identity that of the entry.
+    fn check(
+        &self,
+        ctx: &Ctx<'_>,
+        pad: &PadEntry,
+        proof: impl Fn(&[u8]) -> crate::crypto::Secret,
+    ) -> Result<(), Failure> {
+        let hash = proof(self.id_body);
+        let failed = |e: AuthError| Failure::Authentication(e.to_string());
+        match &pad.remote_auth {
+            RemoteAuth::Psk(_) => {
+                let right = self.body.hash.is_some_and(|found| bool::from(hash.ct_eq(found)));
+                right.then_some(()).ok_or_else(|| failed(AuthError::SharedKey))?;
+            }
+            RemoteAuth::Certificate(trust) => {
+                let signature = self.body.sig.ok_or_else(|| failed(AuthError::Signature))?;
+                let certs = self.certs();
+                let now = ctx.unix.ok_or(Failure::Resources("the time is not known"))?;
+                let own = trust.validate(&certs, &self.id, now).map_err(failed)?;
+                verify_raw(own, &hash, signature).map_err(failed)?;
+            }
+            RemoteAuth::Eap => return Err(Failure::UnknownIdentity),
+        }
+        if pad.remote.matches(&self.id) { Ok(()) } else { Err(Failure::UnknownIdentity) }
+    }
+}
+
+type Found = Result<(Authenticated, Keys, Vec<u8>), (Option<Identity>, Failure)>;
+
+/// Finds the secret that opens message 5. An identity in the error is one that has proved a secret, of another entry.
+fn by_secret(ctx: &Ctx<'_>, listener: &Listener, meta: Meta, s: &KeReplied, header: &Header, message: &[u8]) -> Found {
+    let mut failure = (None, Failure::Authentication("no pre-shared key fits".into()));
+    for pad in with_secret(ctx, listener, meta) {
+        let RemoteAuth::Psk(secret) = &pad.remote_auth else { continue };
+        let Ok(keys) = Keys::psk(s.agreed.suite, &s.shared, secret) else { continue };
+        let mut iv = keys.first_iv(&s.shared);
+        let Some(plain) = keys.open(message, &mut iv) else { continue };
+        let Some(opened) = Opened::read(header, &plain) else { continue };
+        match opened.check(ctx, pad, |id| keys.proof(&s.shared, true, &s.sa_i, id)) {
+            Ok(()) => {
+                let initial_contact = opened.body.notify(payload::notify::INITIAL_CONTACT).is_some();
+                let (pad, id) = (Arc::clone(pad), opened.id);
+                let found = Authenticated { pad, id, chain: Vec::new(), nat: s.nat, initial_contact };
+                return Ok((found, keys, iv));
+            }
+            Err(Failure::UnknownIdentity) => failure = (Some(opened.id), Failure::UnknownIdentity),
+            Err(_) => {}
+        }
+    }
+    Err(failure)
+}
+
+fn by_certificate(ctx: &Ctx<'_>, s: &KeReplied, header: &Header, message: &[u8]) -> Found {
+    let unreadable = || (None, Failure::Protocol("message 5 does not open"));
+    let keys = Keys::signature(s.agreed.suite, &s.shared).map_err(|_| unreadable())?;
+    let mut iv = keys.first_iv(&s.shared);
+    let plain = keys.open(message, &mut iv).ok_or_else(unreadable)?;
+    let opened = Opened::read(header, &plain).ok_or_else(unreadable)?;
+    let mut failure = Failure::UnknownIdentity;
+    let pads = ctx.policy.lookup(&opened.id, None).filter(|pad| method(pad) == Some(Method::RsaSig));
+    for pad in pads {
+        match opened.check(ctx, pad, |id| keys.proof(&s.shared, true, &s.sa_i, id)) {
+            Ok(()) => {
+                let initial_contact = opened.body.notify(payload::notify::INITIAL_CONTACT).is_some();
+                let (pad, id, chain) = (Arc::clone(pad), opened.id.clone(), opened.certs());
+                return Ok((Authenticated { pad, id, chain, nat: s.nat, initial_contact }, keys, iv));
+            }
+            Err(why) => failure = why,
+        }
+    }
+    Err((Some(opened.id), failure))
+}

@@ -1,0 +1,432 @@
+//! The ISAKMP SAs and peers of an endpoint: to whom a datagram belongs, and what is due.
+//!
+//! A message finds its SA by the cookie that we chose. The first one has none, passes the limits (IKEv1 has no cookies
+//! without state: from the threshold on which IKEv2 would demand them it is dropped) and makes an SA. Until it is
+//! authentic nothing changes.
+
+mod calls;
+mod clock;
+
+use super::config::{Listener, Refused};
+use super::isakmp::{Authenticated, Isakmp, State};
+use super::main_mode::{self, Outcome, Refusal};
+use super::message::{Exchange, Header};
+use super::payload::{Body, Delete, Notify, PROTO_ISAKMP, kind, notify};
+use super::peer::Peer;
+use crate::auth::Identity;
+use crate::error::Failure;
+use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle};
+use crate::message::HEADER_LEN;
+use crate::payload::Builder;
+use crate::sa::Ctx;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+use timers::Timers;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Sa(u64),
+    Peer(PeerHandle),
+}
+
+/// All of IKEv1.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    sas: HashMap<u64, Box<Isakmp>>,
+    /// By (initiator's cookie, address): responders' SAs, to recognise repeated first messages.
+    origins: HashMap<(u64, SocketAddr), u64>,
+    half_open: usize,
+    peers: BTreeMap<PeerHandle, Box<Peer>>,
+    children: HashMap<u32, PeerHandle>,
+    timers: Timers<Key>,
+}
+
+impl Table {
+    pub fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub fn has(&self, peer: PeerHandle) -> bool {
+        self.peers.contains_key(&peer)
+    }
+
+    /// Whose inbound SPI this is.
+    pub fn owner(&self, spi_in: u32) -> Option<PeerHandle> {
+        self.children.get(&spi_in).copied()
+    }
+
+    // --- input ---
+
+    /// Takes a datagram of version 1.
+    pub fn handle_input(&mut self, ctx: &mut Ctx<'_>, refused: &mut Refused, meta: Meta, message: &[u8]) {
+        let Some(listener) = ctx.policy.v1(meta.local.ip()) else {
+            refused.off += 1;
+            return;
+        };
+        let Ok(header) = Header::parse(message) else {
+            refused.invalid += 1;
+            return;
+        };
+        if header.cookie_r == 0 {
+            return self.first(ctx, refused, listener, meta, &header, message);
+        }
+        let ours = |cookie, peer_cookie, initiator| {
+            let sa = self.sas.get(&cookie).filter(|sa| sa.initiator == initiator)?;
+            let starts = matches!(sa.state, State::SaSent(_)) && sa.path.remote == meta.remote;
+            (sa.peer_cookie == peer_cookie || starts).then_some(cookie)
+        };
+        let found = ours(header.cookie_r, header.cookie_i, false).or(ours(header.cookie_i, header.cookie_r, true));
+        let Some(mut sa) = found.and_then(|cookie| self.take(cookie)) else {
+            refused.unknown_cookie += 1;
+            return;
+        };
+        let taken = if header.next == kind::FRAGMENT {
+            match sa.fragments.add(message.get(HEADER_LEN..).unwrap_or_default()) {
+                Ok(None) => true,
+                Ok(Some(whole)) => match Header::parse(&whole) {
+                    Ok(inner) if inner.next != kind::FRAGMENT && inner.cookie_i == header.cookie_i => {
+                        self.dispatch(ctx, listener, &mut sa, meta, &inner, &whole)
+                    }
+                    _ => false,
+                },
+                Err(_) => false,
+            }
+        } else {
+            self.dispatch(ctx, listener, &mut sa, meta, &header, message)
+        };
+        if !taken {
+            refused.invalid += 1;
+        }
+        self.put(ctx, sa);
+    }
+
+    fn first(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        refused: &mut Refused,
+        listener: &Listener,
+        meta: Meta,
+        header: &Header,
+        message: &[u8],
+    ) {
+        if header.exchange != Exchange::MAIN {
+            // Aggressive mode shows what a secret can be guessed from to whoever asks (H46).
+            match header.exchange {
+                Exchange::AGGRESSIVE => refused.aggressive += 1,
+                _ => refused.exchange += 1,
+            }
+            return;
+        }
+        if header.cookie_i == 0 || header.message_id != 0 || header.encrypted {
+            refused.invalid += 1;
+            return;
+        }
+        let origin = (header.cookie_i, meta.remote);
+        if let Some(sa) = self.origins.get(&origin).and_then(|cookie| self.sas.get(cookie)) {
+            sa.repeats(ctx, meta, message);
+            return;
+        }
+        let limits = ctx.policy.config.limits;
+        if self.half_open >= limits.cookie_threshold.min(limits.max_half_open) {
+            refused.half_open += 1;
+            return;
+        }
+        match main_mode::respond_first(ctx, listener, meta, header, message) {
+            Ok(sa) => {
+                self.origins.insert(origin, sa.cookie);
+                self.put(ctx, Box::new(sa));
+            }
+            Err(Refusal::Malformed) => refused.invalid += 1,
+            Err(Refusal::NoProposal) => {
+                refused.proposal += 1;
+                let mut chain = Builder::new();
+                let refusal = Notify {
+                    doi: super::payload::DOI,
+                    protocol: PROTO_ISAKMP,
+                    kind: notify::NO_PROPOSAL_CHOSEN,
+                    spi: &[],
+                    data: &[],
+                };
+                chain.push(kind::NOTIFY, |out| refusal.emit(out));
+                let answer = Header { exchange: Exchange::INFORMATIONAL, cookie_r: 0, ..*header }.message(&chain);
+                ctx.send(meta.local, meta.remote, answer);
+            }
+        }
+    }
+
+    /// False: it was not authentic, or not for the state of the SA.
+    fn dispatch(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        listener: &Listener,
+        sa: &mut Isakmp,
+        meta: Meta,
+        header: &Header,
+        message: &[u8],
+    ) -> bool {
+        match header.exchange {
+            Exchange::MAIN => match sa.main_mode(ctx, listener, meta, header, message) {
+                Outcome::Taken => true,
+                Outcome::Refused => false,
+                Outcome::Up(authenticated) => {
+                    self.authenticated(ctx, listener, sa, *authenticated);
+                    true
+                }
+                Outcome::Failed(id, failure) => {
+                    self.failed(ctx, sa, meta, id, failure);
+                    true
+                }
+            },
+            Exchange::QUICK => self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
+                sa.quick_mode(ctx, listener, (handle, peer), meta, header, message)
+            }),
+            Exchange::INFORMATIONAL => self.informational(ctx, sa, meta, header, message),
+            _ => false,
+        }
+    }
+
+    /// Does something with the peer of an SA; false, if it has none.
+    fn of_peer(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        sa: &mut Isakmp,
+        act: impl FnOnce(&mut Ctx<'_>, &mut Isakmp, PeerHandle, &mut Peer) -> bool,
+    ) -> bool {
+        let Some((handle, mut peer)) = sa.peer.and_then(|h| self.peers.remove(&h).map(|p| (h, p))) else {
+            return false;
+        };
+        let before: Vec<u32> = peer.children.iter().map(|c| c.spi_in).collect();
+        let result = act(ctx, sa, handle, &mut peer);
+        for spi in before.iter().filter(|spi| !peer.children.iter().any(|c| c.spi_in == **spi)) {
+            self.children.remove(spi);
+        }
+        for child in &peer.children {
+            self.children.insert(child.spi_in, handle);
+        }
+        let dpd = sa.features.dpd && sa.up().is_some();
+        let at = peer.next_deadline(dpd);
+        self.timers.set(Key::Peer(handle), &mut peer.deadline, at);
+        self.peers.insert(handle, peer);
+        result
+    }
+
+    /// A peer has proved who it is.
+    fn authenticated(&mut self, ctx: &mut Ctx<'_>, listener: &Listener, sa: &mut Isakmp, found: Authenticated) {
+        let Authenticated { pad, id, chain, nat, initial_contact } = found;
+        let legacy = listener.legacy.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, &pad));
+        // Who has a secret that others have too replaces only itself.
+        let same = |peer: &Peer| {
+            let it = peer.id.as_ref() == Some(&id) && peer.pad.name == pad.name;
+            it && (!legacy || peer.path.remote == sa.path.remote)
+        };
+        let older: Vec<PeerHandle> =
+            self.peers.iter().filter(|(h, p)| sa.peer != Some(**h) && same(p)).map(|(h, _)| *h).collect();
+        let there = older.iter().find(|h| self.peers.get(h).is_some_and(|p| p.path == sa.path));
+        match (sa.peer, there) {
+            (None, Some(known)) if !initial_contact => {
+                sa.peer = Some(*known);
+                self.joined(ctx, sa);
+                return;
+            }
+            (Some(_), _) if sa.joins => {
+                self.joined(ctx, sa);
+                return;
+            }
+            _ => {}
+        }
+        let Some(handle) = sa.peer.or_else(|| ctx.handles.take()) else {
+            sa.state = State::Gone;
+            return;
+        };
+        sa.peer = Some(handle);
+        let mut peer = Peer::new(ctx.now, Arc::clone(&pad), sa.path, sa.cookie);
+        (peer.found, peer.legacy, peer.id, peer.chain) = (!sa.initiator, legacy, Some(id.clone()), chain);
+        peer.behind(ctx, nat);
+        if let Some(mut connecting) = self.peers.remove(&handle) {
+            self.timers.set(Key::Peer(handle), &mut connecting.deadline, None);
+        }
+        self.peers.insert(handle, Box::new(peer));
+        let suite = sa.up().map(|up| up.keys.suite());
+        let mut weak: Vec<&'static str> =
+            suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
+        if legacy {
+            weak.push(SHARED_SECRET);
+        }
+        ctx.events.push_back(Event::PeerUp {
+            peer: handle,
+            pad: pad.name.clone(),
+            local_id: pad.local_id.clone(),
+            remote_id: id,
+            eap_identity: None,
+            local: sa.path.local,
+            remote: sa.path.remote,
+            natt: nat.any(),
+            initiator: sa.initiator,
+            suite: suite.map(|s| s.to_string()).unwrap_or_default(),
+            version: 1,
+            weak,
+        });
+        if initial_contact {
+            for old in older {
+                self.down(ctx, old, DownReason::Replaced(handle));
+            }
+        }
+        self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
+            if sa.initiator {
+                sa.offer_child(ctx, listener, (handle, peer), None);
+            }
+            true
+        });
+    }
+
+    /// A new SA of a peer that is up.
+    fn joined(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp) {
+        self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
+            if !peer.sas.contains(&sa.cookie) {
+                peer.sas.push(sa.cookie);
+            }
+            peer.heard(ctx.now);
+            peer.moves(ctx, handle, sa.path);
+            true
+        });
+        // Whoever has made it ends the others.
+        let peer = sa.peer.filter(|_| sa.initiator).and_then(|handle| self.peers.get(&handle));
+        for cookie in peer.map(|peer| peer.sas.clone()).unwrap_or_default() {
+            let Some(mut old) = self.take(cookie) else { continue };
+            if let State::Up(up) = &mut old.state {
+                (up.rekey_at, up.leaves_at) = (None, Some(ctx.now + GRACE));
+            }
+            self.put(ctx, old);
+        }
+    }
+
+    fn failed(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp, meta: Meta, id: Option<Identity>, failure: Failure) {
+        sa.state = State::Gone;
+        if let Some(peer) = sa.peer.and_then(|handle| self.peers.get_mut(&handle)) {
+            peer.sas.retain(|cookie| *cookie != sa.cookie);
+        }
+        match sa.peer {
+            Some(peer) if !sa.joins => self.forget(ctx, peer, DownReason::Failed(failure)),
+            Some(peer) if !self.has_up(peer) => self.forget(ctx, peer, DownReason::Dead),
+            Some(_) => {}
+            None => ctx.events.push_back(Event::AuthFailed { remote: meta.remote, id, reason: failure }),
+        }
+    }
+
+    fn informational(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        sa: &mut Isakmp,
+        meta: Meta,
+        header: &Header,
+        message: &[u8],
+    ) -> bool {
+        // What is not encrypted anybody may have sent.
+        let Some(up) = sa.up().filter(|_| header.encrypted) else { return false };
+        let mut iv = up.keys.later_iv(&up.last_block, header.message_id);
+        let Some(plain) = up.keys.open(message, &mut iv) else { return false };
+        let Some(body) = Body::parse(header.next, &plain, true).ok().filter(|b| b.hash_first) else { return false };
+        let hash = up.keys.hash1(header.message_id, body.after_hash);
+        if !body.hash.is_some_and(|found| bool::from(hash[..].ct_eq(found))) || !sa.remember(header.message_id) {
+            return false;
+        }
+        let cookies = sa.cookies();
+        let mut gone = Vec::new();
+        self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
+            peer.heard(ctx.now);
+            peer.moves(ctx, handle, meta);
+            for notice in &body.notifies {
+                if notice.kind == notify::R_U_THERE {
+                    sa.notify(ctx, meta, notify::R_U_THERE_ACK, notice.data);
+                }
+            }
+            for delete in &body.deletes {
+                match delete {
+                    Delete::Esp(spis) => peer.children.retain(|child| {
+                        let named = spis.contains(&child.spi_out);
+                        if named {
+                            let (spi_in, reason) = (child.spi_in, ChildDownReason::Deleted);
+                            ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+                        }
+                        !named
+                    }),
+                    Delete::Isakmp(named) => gone.extend(named.iter().copied()),
+                    Delete::Other(_) => {}
+                }
+            }
+            true
+        });
+        if gone.contains(&cookies) {
+            self.ended(ctx, sa, DownReason::Deleted);
+        }
+        true
+    }
+
+    /// An ISAKMP SA is over. Its peer is, too, when it has no other and no child SAs.
+    fn ended(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp, reason: DownReason) {
+        for spi_in in sa.quick.iter().filter_map(|q| q.drawn()) {
+            if let Some(peer) = sa.peer {
+                ctx.events.push_back(Event::ChildDown { peer, spi_in, reason: ChildDownReason::Unused });
+            }
+        }
+        sa.quick.clear();
+        sa.state = State::Gone;
+        let Some((handle, peer)) = sa.peer.and_then(|h| self.peers.get_mut(&h).map(|p| (h, p))) else { return };
+        peer.sas.retain(|cookie| *cookie != sa.cookie);
+        peer.probe = None;
+        if peer.sas.is_empty() && peer.children.is_empty() {
+            self.forget(ctx, handle, reason);
+        }
+    }
+
+    // --- the table ---
+
+    /// Whether a peer has an ISAKMP SA in the table that is up.
+    fn has_up(&self, handle: PeerHandle) -> bool {
+        let sas = self.peers.get(&handle).map_or(&[][..], |peer| &peer.sas);
+        sas.iter().any(|cookie| self.sas.get(cookie).is_some_and(|sa| sa.up().is_some()))
+    }
+
+    /// The newest ISAKMP SA of a peer, taken out.
+    fn current(&mut self, handle: PeerHandle) -> Option<Box<Isakmp>> {
+        let cookies = &self.peers.get(&handle)?.sas;
+        let up = |cookie: &&u64| self.sas.get(cookie).is_some_and(|sa| sa.up().is_some());
+        let cookie = *cookies.iter().rev().find(up)?;
+        self.take(cookie)
+    }
+
+    fn take(&mut self, cookie: u64) -> Option<Box<Isakmp>> {
+        let sa = self.sas.remove(&cookie)?;
+        self.half_open -= usize::from(sa.half_open());
+        Some(sa)
+    }
+
+    fn put(&mut self, ctx: &Ctx<'_>, mut sa: Box<Isakmp>) {
+        if matches!(sa.state, State::Gone) {
+            self.timers.set(Key::Sa(sa.cookie), &mut sa.deadline, None);
+            if let Some(origin) = sa.origin {
+                self.origins.remove(&origin);
+            }
+            return;
+        }
+        let half_open = sa.half_open().then(|| sa.created + ctx.policy.config.timers.half_open);
+        let up = sa.up().map(|up| [up.rekey_at, up.leaves_at, up.expires_at]).into_iter().flatten().flatten();
+        let quick = sa.quick.iter().map(|q| q.next_deadline());
+        let at = up.chain(quick).chain(half_open).chain(sa.unanswered.as_ref().map(|u| u.next)).min();
+        self.timers.set(Key::Sa(sa.cookie), &mut sa.deadline, at);
+        self.half_open += usize::from(sa.half_open());
+        self.sas.insert(sa.cookie, sa);
+    }
+}
+
+/// What is said of a peer that has proved nothing but the listener's shared secret (H46).
+const SHARED_SECRET: &str = "shared-secret";
+/// How much longer an ISAKMP SA lives that is to be replaced.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(300);

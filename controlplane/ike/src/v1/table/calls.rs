@@ -1,0 +1,166 @@
+//! Calls of the owner, and what the API shows.
+
+use super::{Key, SHARED_SECRET, Table};
+use crate::auth::RemoteAuth;
+use crate::error::CallError;
+use crate::event::{DownReason, Event, Meta, PeerHandle};
+use crate::info::IkeSaInfo;
+use crate::sa::Ctx;
+use crate::v1::main_mode;
+use crate::v1::payload::Delete;
+use crate::v1::peer::Peer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl Table {
+    /// Starts to connect.
+    pub fn initiate(&mut self, ctx: &mut Ctx<'_>, pad: &str, path: Meta) -> Result<PeerHandle, CallError> {
+        let pad = Arc::clone(ctx.policy.named(pad).ok_or(CallError::UnknownPad)?);
+        let listener = ctx.policy.v1(path.local.ip()).ok_or(CallError::UnknownPad)?;
+        let peer = ctx.handles.take().ok_or(CallError::Resources)?;
+        match main_mode::initiate(ctx, &listener.proposals, Arc::clone(&pad), path) {
+            Ok(mut sa) => {
+                sa.peer = Some(peer);
+                self.peers.insert(peer, Box::new(Peer::new(ctx.now, pad, path, sa.cookie)));
+                self.put(ctx, Box::new(sa));
+                Ok(peer)
+            }
+            Err(error) => {
+                ctx.handles.release(peer);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a new ISAKMP SA for a peer, unless one is being made.
+    pub fn rekey_ike(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle) -> Result<(), CallError> {
+        let peer = self.peers.get_mut(&handle).filter(|p| p.id.is_some()).ok_or(CallError::UnknownPeer)?;
+        let listener = ctx.policy.v1(peer.path.local.ip()).ok_or(CallError::UnknownPad)?;
+        if peer.sas.iter().any(|cookie| self.sas.get(cookie).is_some_and(|sa| sa.up().is_none())) {
+            return Ok(());
+        }
+        let mut sa = main_mode::initiate(ctx, &listener.proposals, Arc::clone(&peer.pad), peer.path)?;
+        (sa.peer, sa.joins) = (Some(handle), true);
+        peer.sas.push(sa.cookie);
+        self.put(ctx, Box::new(sa));
+        Ok(())
+    }
+
+    /// Makes a new pair in the place of this one; under a new ISAKMP SA, where there is none any more.
+    pub fn rekey_child(&mut self, ctx: &mut Ctx<'_>, spi_in: u32) -> Result<(), CallError> {
+        let handle = self.owner(spi_in).ok_or(CallError::UnknownChild)?;
+        if !self.has_up(handle) {
+            self.rekey_ike(ctx, handle)?;
+        }
+        if let Some(child) = self.peers.get_mut(&handle).and_then(|peer| peer.child_mut(spi_in)) {
+            child.rekey_at = Some(ctx.now);
+        }
+        self.peer_timeout(ctx, handle);
+        Ok(())
+    }
+
+    /// A packet came in on a child SA: the peer lives, and has the other half.
+    pub fn child_used(&mut self, ctx: &mut Ctx<'_>, spi_in: u32) {
+        let Some((handle, peer)) = self.owner(spi_in).and_then(|h| self.peers.get_mut(&h).map(|p| (h, p))) else {
+            return;
+        };
+        peer.heard(ctx.now);
+        if peer.children.iter().any(|c| c.spi_in == spi_in && c.unconfirmed) {
+            peer.select(ctx, handle, spi_in);
+        }
+    }
+
+    /// An authentic ESP packet came from another address or port.
+    pub fn peer_moved(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, remote: SocketAddr) {
+        if let Some(peer) = self.peers.get_mut(&handle) {
+            let path = Meta { local: peer.path.local, remote };
+            peer.moves(ctx, handle, path);
+        }
+    }
+
+    /// Judges the peers' certificates anew (H24).
+    pub fn recheck(&mut self, ctx: &mut Ctx<'_>) {
+        let revoked = |peer: &Peer| {
+            let pad = ctx.policy.named(&peer.pad.name).unwrap_or(&peer.pad);
+            let (RemoteAuth::Certificate(trust), Some(now)) = (&pad.remote_auth, ctx.unix) else { return false };
+            !peer.chain.is_empty() && trust.revokes(&peer.chain, now)
+        };
+        let gone: Vec<PeerHandle> = self.peers.iter().filter(|(_, p)| revoked(p)).map(|(h, _)| *h).collect();
+        for handle in gone {
+            self.down(ctx, handle, DownReason::Revoked);
+        }
+    }
+
+    /// Ends a peer: deletes all that it has, which nobody answers, and reports it.
+    pub fn down(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, reason: DownReason) {
+        let Some(peer) = self.peers.get(&handle) else { return };
+        let (path, cookies) = (peer.path, peer.sas.clone());
+        let mut spis: Vec<u32> = peer.children.iter().map(|c| c.spi_in).collect();
+        for cookie in cookies.into_iter().rev() {
+            let Some(mut sa) = self.take(cookie) else { continue };
+            if sa.up().is_some() && !spis.is_empty() {
+                sa.delete(ctx, path, &Delete::Esp(std::mem::take(&mut spis)));
+            }
+            let cookies = sa.cookies();
+            sa.delete(ctx, path, &Delete::Isakmp(vec![cookies]));
+            self.put(ctx, sa);
+        }
+        self.forget(ctx, handle, reason);
+    }
+
+    /// Forgets a peer and its SAs, and reports it.
+    pub(super) fn forget(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, reason: DownReason) {
+        let Some(mut peer) = self.peers.remove(&handle) else { return };
+        let others: Vec<u64> = self.sas.values().filter(|sa| sa.peer == Some(handle)).map(|sa| sa.cookie).collect();
+        for cookie in others {
+            if let Some(mut sa) = self.take(cookie) {
+                self.ended(ctx, &mut sa, DownReason::Closed);
+                self.put(ctx, sa);
+            }
+        }
+        for child in &peer.children {
+            self.children.remove(&child.spi_in);
+        }
+        self.timers.set(Key::Peer(handle), &mut peer.deadline, None);
+        ctx.handles.release(handle);
+        ctx.events.push_back(Event::PeerDown { peer: handle, reason, remote_id: peer.id });
+    }
+
+    /// What the API shows.
+    pub fn sas(&self) -> impl Iterator<Item = IkeSaInfo> + '_ {
+        self.peers.iter().map(|(&handle, peer)| {
+            let sa = peer.sas.last().and_then(|cookie| self.sas.get(cookie));
+            let suite = sa.and_then(|sa| sa.up()).map(|up| up.keys.suite());
+            let mut weak: Vec<&'static str> =
+                suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
+            if peer.legacy {
+                weak.push(SHARED_SECRET);
+            }
+            let (spi_i, spi_r) = sa.map_or((0, 0), |sa| sa.cookies());
+            let state = match (peer.id.is_some(), sa) {
+                (false, _) => "main-mode",
+                (true, Some(_)) => "established",
+                (true, None) => "children-only",
+            };
+            IkeSaInfo {
+                peer: handle,
+                version: 1,
+                weak,
+                pad: peer.id.is_some().then(|| peer.pad.name.clone()),
+                spi_i,
+                spi_r,
+                state,
+                local_id: peer.id.is_some().then(|| peer.pad.local_id.clone()),
+                remote_id: peer.id.clone(),
+                eap_identity: None,
+                local: peer.path.local,
+                remote: peer.path.remote,
+                suite: suite.map(|s| s.to_string()),
+                natt: peer.nat.any(),
+                mobike: false,
+                since: sa.map_or(peer.since, |sa| sa.created),
+                children: peer.children.iter().map(|c| c.spi_in).collect(),
+            }
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! What is due: retransmissions, lifetimes, keepalives, R-U-THERE.
+
+use super::{GRACE, Key, Table};
+use crate::error::Failure;
+use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle, Transmit};
+use crate::sa::Ctx;
+use crate::v1::isakmp::{Isakmp, State};
+use crate::v1::payload::{Delete, notify};
+use crate::v1::peer::Child;
+use std::time::Instant;
+
+impl Table {
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        let due: Vec<Key> = self.timers.due(ctx.now).collect();
+        for key in due {
+            match key {
+                Key::Sa(cookie) => {
+                    let Some(mut sa) = self.take(cookie) else { continue };
+                    self.sa_timeout(ctx, &mut sa);
+                    self.put(ctx, sa);
+                }
+                Key::Peer(peer) => self.peer_timeout(ctx, peer),
+            }
+        }
+    }
+
+    fn sa_timeout(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp) {
+        let path = sa.path;
+        if !sa.unanswered.as_mut().is_none_or(|u| u.again(ctx, path, None)) {
+            return self.failed(ctx, sa, path, None, Failure::Timeout);
+        }
+        if sa.half_open() && ctx.now >= sa.created + ctx.policy.config.timers.half_open {
+            sa.state = State::Gone;
+            return;
+        }
+        let lost: Vec<(u32, bool)> = sa.quick.iter_mut().filter_map(|q| q.timeout(ctx, path)).collect();
+        sa.quick.retain(|q| !q.is_over(ctx.now));
+        let unheard = lost.iter().any(|(_, ours)| *ours);
+        for (spi_in, _) in lost {
+            self.of_peer(ctx, sa, |ctx, _, handle, peer| {
+                let made = peer.children.iter().position(|c| c.spi_in == spi_in);
+                let reason = if made.is_some() { ChildDownReason::Lost } else { ChildDownReason::Unused };
+                made.map(|at| peer.children.remove(at));
+                ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+                true
+            });
+        }
+        if unheard {
+            // The peer may have lost this SA, and then takes a new one.
+            self.ended(ctx, sa, DownReason::Dead);
+            if let Some(handle) = sa.peer.filter(|handle| !self.has_up(*handle))
+                && self.rekey_ike(ctx, handle).is_err()
+            {
+                self.forget(ctx, handle, DownReason::Dead);
+            }
+            return;
+        }
+        let Some(up) = sa.up() else { return };
+        let newest = sa.peer.and_then(|h| self.peers.get(&h)).and_then(|p| p.sas.last()) == Some(&sa.cookie);
+        let due = |at: Option<Instant>| at.is_some_and(|at| ctx.now >= at);
+        let (rekey, leaves, expired) = (due(up.rekey_at), due(up.leaves_at), due(up.expires_at));
+        // Both ends may have replaced what the other one made: the last one stays.
+        let last = !sa.peer.is_some_and(|handle| self.has_up(handle));
+        if expired || leaves && !last {
+            let (i, r) = sa.cookies();
+            sa.delete(ctx, path, &Delete::Isakmp(vec![(i, r)]));
+            self.ended(ctx, sa, DownReason::Expired);
+        } else if leaves {
+            if let State::Up(up) = &mut sa.state {
+                up.leaves_at = None;
+            }
+        } else if rekey {
+            if let State::Up(up) = &mut sa.state {
+                up.rekey_at = None;
+                up.expires_at.get_or_insert(ctx.now + GRACE);
+            }
+            if let Some(peer) = sa.peer.filter(|_| newest) {
+                // Without the resources, or a listener any more, it expires.
+                let _ = self.rekey_ike(ctx, peer);
+            }
+        }
+    }
+
+    pub(super) fn peer_timeout(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle) {
+        let listener = self.peers.get(&handle).and_then(|p| ctx.policy.v1(p.path.local.ip()));
+        let Some(mut sa) = self.current(handle) else {
+            // Only child SAs are left.
+            let Some(peer) = self.peers.get_mut(&handle) else { return };
+            for child in peer.children.extract_if(.., |c| c.expires_at.is_none_or(|at| at <= ctx.now)) {
+                self.children.remove(&child.spi_in);
+                let (spi_in, reason) = (child.spi_in, ChildDownReason::Lost);
+                ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+            }
+            // They wait for an ISAKMP SA.
+            let due = |child: &&mut Child| child.rekey_at.is_some_and(|at| at <= ctx.now);
+            let later = ctx.now + ctx.policy.config.timers.retry;
+            let waiting = peer.children.iter_mut().filter(due).map(|child| child.rekey_at = Some(later)).count();
+            peer.keepalive_at = None;
+            let at = peer.next_deadline(false);
+            self.timers.set(Key::Peer(handle), &mut peer.deadline, at);
+            if peer.children.is_empty() {
+                self.forget(ctx, handle, DownReason::Expired);
+            } else if waiting > 0 && self.rekey_ike(ctx, handle).is_err() {
+                self.forget(ctx, handle, DownReason::Dead);
+            }
+            return;
+        };
+        let mut dead = false;
+        self.of_peer(ctx, &mut sa, |ctx, sa, handle, peer| {
+            let now = ctx.now;
+            if peer.keepalive_at.is_some_and(|at| now >= at) {
+                peer.keepalive_at = Some(now + ctx.policy.config.timers.keepalive);
+                let Meta { local, remote } = peer.path;
+                let data = vec![0xff];
+                ctx.transmits.push_back(Transmit { local, remote, data, keepalive: true });
+            }
+            if peer.probe_at(sa.features.dpd).is_some_and(|at| now >= at) {
+                match peer.ask(ctx) {
+                    Some(sequence) => sa.notify(ctx, peer.path, notify::R_U_THERE, &sequence.to_be_bytes()),
+                    None => dead = true,
+                }
+            }
+            let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+            let over: Vec<_> = peer.children.iter().filter(|c| due(c.expires_at)).collect();
+            let over: Vec<_> = over.iter().map(|c| (c.spi_in, peer.current(&c.local_ts, &c.remote_ts))).collect();
+            for (spi_in, current) in over {
+                let replaced = current.is_some_and(|current| current != spi_in);
+                let reason = if replaced { ChildDownReason::Rekeyed } else { ChildDownReason::Closed };
+                sa.remove_child(ctx, (handle, &mut *peer), spi_in, reason);
+            }
+            let old: Vec<u32> = peer.children.iter().filter(|c| due(c.rekey_at)).map(|c| c.spi_in).collect();
+            for spi_in in old {
+                let Some(child) = peer.child_mut(spi_in) else { continue };
+                child.rekey_at = None;
+                let (local, remote) = (child.local_ts, child.remote_ts);
+                // One that has been replaced is left to expire.
+                if let Some(listener) = listener.filter(|_| peer.current(&local, &remote) == Some(spi_in)) {
+                    sa.offer_child(ctx, listener, (handle, &mut *peer), Some(spi_in));
+                }
+            }
+            true
+        });
+        self.put(ctx, sa);
+        if dead {
+            self.down(ctx, handle, DownReason::Dead);
+        }
+    }
+}
