@@ -86,9 +86,12 @@ impl Gateway {
             ChildDown { spi_in, reason: ike::ChildDownReason::Unused, .. } => {
                 self.program.allocation().free_spi(Spi(spi_in));
             }
-            ChildDown { peer, spi_in, .. } => {
+            ChildDown { peer, spi_in, reason } => {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
+                if let ike::ChildDownReason::Refused(why) = reason {
+                    tracing::warn!(peer = peer.0.get(), id = p.remote_id, %why, "no child SA");
+                }
                 let worker = p.worker;
                 if let Some(spi) = p.child_down(id, spi_in, &mut self.program) {
                     self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi));

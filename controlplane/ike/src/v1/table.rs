@@ -19,6 +19,7 @@ use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle};
 use crate::message::HEADER_LEN;
 use crate::payload::Builder;
 use crate::sa::Ctx;
+use crate::sa::nat::Nat;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -232,11 +233,11 @@ impl Table {
         match (sa.peer, there) {
             (None, Some(known)) if !initial_contact => {
                 sa.peer = Some(*known);
-                self.joined(ctx, sa);
+                self.joined(ctx, sa, nat, chain);
                 return;
             }
             (Some(_), _) if sa.joins => {
-                self.joined(ctx, sa);
+                self.joined(ctx, sa, nat, chain);
                 return;
             }
             _ => {}
@@ -287,8 +288,10 @@ impl Table {
     }
 
     /// A new SA of a peer that is up.
-    fn joined(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp) {
+    fn joined(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp, nat: Nat, chain: Vec<Vec<u8>>) {
         self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
+            peer.chain = chain;
+            peer.behind(ctx, nat);
             if !peer.sas.contains(&sa.cookie) {
                 peer.sas.push(sa.cookie);
             }
