@@ -317,6 +317,6 @@ proptest! {
         let keys = Keys::signature(DES_SHA1, &shared()).unwrap();
         let mut iv = keys.first_iv(&shared());
         let opened = keys.open(&message, &mut iv).is_some();
-        prop_assert_eq!(opened, message.len() > HEADER_LEN && (message.len() - HEADER_LEN) % 8 == 0);
+        prop_assert_eq!(opened, message.len() > HEADER_LEN && (message.len() - HEADER_LEN).is_multiple_of(8));
     }
 }

@@ -161,7 +161,7 @@ fn our_offers_are_chosen_by_ourselves() {
         for method in BOTH {
             let offer = offer_phase1(&ours, method, HOUR * 8);
             let mut octets = Vec::new();
-            sa_payload::emit(&[offer.clone()], &mut octets);
+            sa_payload::emit(std::slice::from_ref(&offer), &mut octets);
             let parsed = sa_payload::parse(&octets).unwrap();
             let choice = choose_phase1(&ours, &parsed, &BOTH).unwrap();
             assert_eq!((choice.suite.to_string(), choice.method), ("aes256-sha256-ecp256".to_owned(), method));
