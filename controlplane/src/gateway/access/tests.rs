@@ -271,12 +271,14 @@ fn a_client_of_ikev1_that_comes_back_replaces_what_it_left_behind() {
         let mut g = v1_gateway(now);
         let old = comes(&mut g, now, 1, first);
         assert_eq!(g.subscribers[&old].user, "alice");
+        let address = g.subscribers[&old].leases.ipv4.unwrap();
         let new = comes(&mut g, now, 2, second);
         let gone = g.subscribers.get(&old).is_none_or(|s| s.state == State::Closing);
         assert_eq!(gone, replaced, "{second:?}");
         assert_eq!(g.subscribers[&new].user, second.3);
         // Its addresses are free at once.
-        assert_eq!(g.subscribers.get(&old).is_none_or(|s| s.leases.ipv4.is_none()), replaced, "{second:?}");
+        let held = g.pools.claim(address, 77) == Err(crate::pool::Refused::Held(old.0));
+        assert_eq!(!held, replaced, "{second:?}");
     }
 }
 
