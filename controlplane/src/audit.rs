@@ -1,6 +1,6 @@
 //! The audit log: one structured line for each subscriber accepted, rejected or torn down (H31), joining IKE
-//! identity, PPP user, outer address, inner addresses and octets (H23), for each IKE peer that is up by weak means, and for each thing that the operator does through
-//! the API. Target `audit`, so that an operator can send it where the law wants it.
+//! identity, PPP user, outer address, inner addresses and octets (H23), for each IKE peer that is up by weak means, and
+//! for each thing that the operator does through the API. Target `audit`, so that an operator can send it where the law wants it.
 
 use dataplane_api::IpPrefix;
 use std::net::SocketAddr;

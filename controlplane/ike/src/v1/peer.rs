@@ -40,8 +40,6 @@ pub(super) struct Peer {
     pub pad: Arc<PadEntry>,
     /// It has found us, so that a NAT in front of us is static.
     pub found: bool,
-    /// Of the listener's shared secret (H46).
-    pub legacy: bool,
     /// `None`: it is not authenticated yet.
     pub id: Option<Identity>,
     /// The certificates that proved it.
@@ -65,7 +63,6 @@ impl Peer {
         Self {
             pad,
             found: false,
-            legacy: false,
             id: None,
             chain: Vec::new(),
             path,

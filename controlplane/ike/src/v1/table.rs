@@ -248,18 +248,14 @@ impl Table {
         };
         sa.peer = Some(handle);
         let mut peer = Peer::new(ctx.now, Arc::clone(&pad), sa.path, sa.cookie);
-        (peer.found, peer.legacy, peer.id, peer.chain) = (!sa.initiator, legacy, Some(id.clone()), chain);
+        (peer.found, peer.id, peer.chain) = (!sa.initiator, Some(id.clone()), chain);
         peer.behind(ctx, nat);
         if let Some(mut connecting) = self.peers.remove(&handle) {
             self.timers.set(Key::Peer(handle), &mut connecting.deadline, None);
         }
         self.peers.insert(handle, Box::new(peer));
         let suite = sa.up().map(|up| up.keys.suite());
-        let mut weak: Vec<&'static str> =
-            suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
-        if legacy {
-            weak.push(SHARED_SECRET);
-        }
+        let weak: Vec<&'static str> = suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
         ctx.events.push_back(Event::PeerUp {
             peer: handle,
             pad: pad.name.clone(),
@@ -429,7 +425,5 @@ impl Table {
     }
 }
 
-/// What is said of a peer that has proved nothing but the listener's shared secret (H46).
-const SHARED_SECRET: &str = "shared-secret";
 /// How much longer an ISAKMP SA lives that is to be replaced.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(300);

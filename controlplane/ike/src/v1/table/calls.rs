@@ -1,6 +1,6 @@
 //! Calls of the owner, and what the API shows.
 
-use super::{Key, SHARED_SECRET, Table};
+use super::{Key, Table};
 use crate::auth::RemoteAuth;
 use crate::error::CallError;
 use crate::event::{DownReason, Event, Meta, PeerHandle};
@@ -131,11 +131,8 @@ impl Table {
         self.peers.iter().map(|(&handle, peer)| {
             let sa = peer.sas.last().and_then(|cookie| self.sas.get(cookie));
             let suite = sa.and_then(|sa| sa.up()).map(|up| up.keys.suite());
-            let mut weak: Vec<&'static str> =
+            let weak: Vec<&'static str> =
                 suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
-            if peer.legacy {
-                weak.push(SHARED_SECRET);
-            }
             let (spi_i, spi_r) = sa.map_or((0, 0), |sa| sa.cookies());
             let state = match (peer.id.is_some(), sa) {
                 (false, _) => "main-mode",
