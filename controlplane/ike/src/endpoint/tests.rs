@@ -2,6 +2,7 @@
 
 mod eap;
 mod mobike;
+mod v1;
 
 use super::*;
 use crate::auth::{IdMatch, LocalAuth, RemoteAuth};

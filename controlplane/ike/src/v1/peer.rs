@@ -19,6 +19,7 @@ pub(super) struct Child {
     pub spi_out: u32,
     pub local_ts: TrafficSelector,
     pub remote_ts: TrafficSelector,
+    pub since: Instant,
     /// The owner sends on it.
     pub selected: bool,
     /// The quick mode that makes it is not over.

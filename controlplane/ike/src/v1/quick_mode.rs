@@ -453,6 +453,7 @@ impl Isakmp {
             spi_out: choice.spi_out,
             local_ts,
             remote_ts,
+            since: ctx.now,
             selected: initiator,
             unconfirmed: !initiator,
             rekey_at,

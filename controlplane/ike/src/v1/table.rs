@@ -222,13 +222,7 @@ impl Table {
     fn authenticated(&mut self, ctx: &mut Ctx<'_>, listener: &Listener, sa: &mut Isakmp, found: Authenticated) {
         let Authenticated { pad, id, chain, nat, initial_contact } = found;
         let legacy = listener.legacy.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, &pad));
-        // Who has a secret that others have too replaces only itself.
-        let same = |peer: &Peer| {
-            let it = peer.id.as_ref() == Some(&id) && peer.pad.name == pad.name;
-            it && (!legacy || peer.path.remote == sa.path.remote)
-        };
-        let older: Vec<PeerHandle> =
-            self.peers.iter().filter(|(h, p)| sa.peer != Some(**h) && same(p)).map(|(h, _)| *h).collect();
+        let older = self.others(&id, &pad.name, sa, legacy);
         let there = older.iter().find(|h| self.peers.get(h).is_some_and(|p| p.path == sa.path));
         match (sa.peer, there) {
             (None, Some(known)) if !initial_contact => {
@@ -278,6 +272,40 @@ impl Table {
         self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
             if sa.initiator {
                 sa.offer_child(ctx, listener, (handle, peer), None);
+            }
+            true
+        });
+    }
+
+    /// Peers with this identity, other than that of `sa`. Who has a secret that others have too is at the same place only.
+    fn others(&self, id: &Identity, pad: &str, sa: &Isakmp, legacy: bool) -> Vec<PeerHandle> {
+        let same = |peer: &Peer| {
+            let it = peer.id.as_ref() == Some(id) && peer.pad.name == pad;
+            it && (!legacy || peer.path.remote == sa.path.remote)
+        };
+        self.peers.iter().filter(|(h, p)| sa.peer != Some(**h) && same(p)).map(|(h, _)| *h).collect()
+    }
+
+    /// INITIAL-CONTACT after main mode, as Apple's clients send it: the peer has nothing with us but this SA. What it was
+    /// taken to go on with is of its life before.
+    fn initial_contact(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp) {
+        let Some((handle, peer)) = sa.peer.and_then(|h| self.peers.get(&h).map(|p| (h, p))) else { return };
+        let legacy = ctx.policy.v1(sa.path.local.ip()).and_then(|l| l.legacy.as_ref());
+        let legacy = legacy.is_some_and(|shared| Arc::ptr_eq(shared, &peer.pad));
+        let older = peer.id.as_ref().map(|id| self.others(id, &peer.pad.name, sa, legacy)).unwrap_or_default();
+        for cookie in peer.sas.clone() {
+            if let Some(mut old) = self.take(cookie) {
+                self.ended(ctx, &mut old, DownReason::Deleted);
+                self.put(ctx, old);
+            }
+        }
+        for old in older {
+            self.down(ctx, old, DownReason::Replaced(handle));
+        }
+        self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
+            for child in peer.children.extract_if(.., |child| child.since < sa.created) {
+                let (spi_in, reason) = (child.spi_in, ChildDownReason::Deleted);
+                ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
             }
             true
         });
@@ -362,6 +390,9 @@ impl Table {
             }
             true
         });
+        if body.notify(notify::INITIAL_CONTACT).is_some() {
+            self.initial_contact(ctx, sa);
+        }
         if gone.contains(&cookies) {
             self.ended(ctx, sa, DownReason::Deleted);
         }

@@ -126,6 +126,15 @@ impl Table {
         ctx.events.push_back(Event::PeerDown { peer: handle, reason, remote_id: peer.id });
     }
 
+    /// Says something to a peer.
+    #[cfg(test)]
+    pub fn say(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, kind: u16) {
+        let mut sa = self.current(handle).unwrap();
+        let path = sa.path;
+        sa.notify(ctx, path, kind, &[]);
+        self.put(ctx, sa);
+    }
+
     /// What the API shows.
     pub fn sas(&self) -> impl Iterator<Item = IkeSaInfo> + '_ {
         self.peers.iter().map(|(&handle, peer)| {
