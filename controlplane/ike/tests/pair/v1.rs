@@ -42,7 +42,7 @@ fn up(mut net: Net) -> Net {
 fn connects_and_agrees() {
     let net = up(plain(1));
     assert_eq!(net.log.len(), 9);
-    assert_eq!(net.sides[B].peer_up().0, false);
+    assert!(!net.sides[B].peer_up().0);
     assert_eq!(net.sides[A].peer_up().1, net.sides[B].peer_up().1);
     let child = net.sides[B].child();
     assert_eq!((child.mode, child.encap), (Mode::Transport, false));
