@@ -73,7 +73,7 @@ reference() {
   boot $PEERVM "$GW" "brg0:$GW4/24,$GW6/64" "brg1:198.51.100.1/24,2001:db8:c::1/64"; ready $PEERVM
   local vars="AUTH=psk PSK=$PSK_ALICE"; [ "$CASE" != 11-guest-certificate ] || vars="AUTH=pubkey PKI=/t/pki CERT=gw"
   local lts='dynamic[udp/1701]'
-  must "reference peer" g $PEERVM "/t/ike.sh start && $vars IKE=0 LID=gw.example.net LTS='$lts' RTS='dynamic[udp]' /t/ike.sh add l2tp && USERN=\* PASSW=wonderland /t/l2tp.sh lns ${REFERENCE_LNS:-$GW4} && ${REFERENCE_MORE:-true}"
+  must "reference peer" g $PEERVM "/t/ike.sh start && $vars IKE=0 P2=aes128gcm16,aes128-sha256,aes128-sha1 LID=gw.example.net LTS='$lts' RTS='dynamic[udp]' /t/ike.sh add l2tp && USERN=\* PASSW=wonderland /t/l2tp.sh lns ${REFERENCE_LNS:-$GW4} && ${REFERENCE_MORE:-true}"
 }
 
 # initiator NAME NAMESPACE GATEWAY IDENTITY PSK USER SECRET: the project's own softwire initiator, with a TUN called NAME

@@ -148,6 +148,9 @@ pki() { "$INTEROP/pki.sh" "$STATE/share/pki"; }
 
 . "$INTEROP/gateway.sh"
 
+# all DESCRIPTION COMMAND: in guest "many", by customers $ALL at once (guest/ns.sh)
+all() { check "$1" g many -t 90 "/t/ns.sh each '$ALL' '$2'"; }
+
 # ---- steps that several cases share ----------------------------------------------------------------------------
 # ike_up GUEST LOCAL REMOTE: PSK of alice unless AUTH=pubkey CERT=name LID=id are given in VARS
 ike_up() {

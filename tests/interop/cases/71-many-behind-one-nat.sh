@@ -21,7 +21,6 @@ SUBSCRIBERS="
   - { user: dan, secret: danish }
   - { user: dora, secret: explorer }" LISTENER=", ikev1: { shared_secret: { secret: $SHARED } }" gateway
 bystander; ready many
-all() { check "$1" g many -t 90 "/t/ns.sh each '${EACH:-$ALL}' '$2'"; }
 must "five customers" g many 'for c in "c1 eth0 10.1.0.1" "c2 eth1 10.1.0.1" "c3 eth2 10.1.0.1" "c4 eth3 192.168.1.1" "c5 eth4 192.168.1.1"; do /t/ns.sh add $c || exit 1; done'
 
 all "IKE SAs and child SAs, five at once" '/t/ike.sh start && /t/ike.sh add gw && /t/ike.sh up gw' || finish
@@ -42,16 +41,16 @@ for pair in "c1 dan c4" "c4 dora c5" "c5 alice c1"; do set -- $pair
   check "$1 to $2" g many "/t/ns.sh $1 ping -c3 -i0.2 -W3 $(api value "user('$2')['ipv4']") && /t/ns.sh $1 ping -c3 -i0.2 -W3 $(v6_of "$3")"; done
 
 say "both phases are rekeyed by all of them, under ping"
-keys() { api value 'sorted(s["spi_in"] for s in child), sorted(s["spi_i"] for s in ike if s["version"] == 1)'; }
+keys() { api value 'sorted(s["spi_in"] for s in child if s["encap"]), sorted(s["spi_i"] for s in ike if s["version"] == 1)'; }
 before=$(keys)
 all "nothing is lost" "ping -i0.1 -W3 -w12 $WEB6 >/tmp/ping.out & sleep 1; /t/ike.sh rekey-child gw && sleep 1 && /t/ike.sh rekey-ike gw; s=\$?; wait; tail -n 2 /tmp/ping.out; [ \$s = 0 ] && grep -q \" 0% packet loss\" /tmp/ping.out"
 check "all keys are others" eval '[ -z "$(comm -12 <(grep -oE "[0-9a-fx]+" <<<"$before" | sort -u) <(keys | grep -oE "[0-9a-fx]+" | sort -u))" ]'
 check "and the sessions are the same five" api check "$users"' and all(s["seconds"] > 20 for s in subs)'
 
 say "one of the two at 192.168.1.5 leaves"
-EACH=c4 all "it hangs up and deletes its SAs" '/t/l2tp.sh hangup; /t/l2tp.sh down && /t/ike.sh down gw'
+ALL=c4 all "it hangs up and deletes its SAs" '/t/l2tp.sh hangup; /t/l2tp.sh down && /t/ike.sh down gw'
 check "the gateway has released it" api wait 'not user("dan") and len([s for s in ike if s["version"] == 1]) == 4'
-EACH="c1 c2 c3 c5" all "the others lose nothing" "ping -c10 -i0.1 -W3 $WEB6 | grep \" 0% packet loss\" && ping -c10 -i0.1 -W3 $WEB4 | grep \" 0% packet loss\""
+ALL="c1 c2 c3 c5" all "the others lose nothing" "ping -c10 -i0.1 -W3 $WEB6 | grep \" 0% packet loss\" && ping -c10 -i0.1 -W3 $WEB4 | grep \" 0% packet loss\""
 undisturbed
 gateway_stop
 finish

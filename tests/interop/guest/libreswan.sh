@@ -8,8 +8,8 @@ S=/tmp/lsw; mkdir -p $S /run/pluto; C=/run/pluto/pluto.ctl
 case $1 in
 start)
   modprobe -a xfrm_user esp4 esp6 2>/dev/null || true
-  printf '%s\n' "config setup" "  logfile=$S/pluto.log" "  logtime=no" "  virtual-private=%v4:10.0.0.0/8,%v4:192.168.0.0/16" >/etc/ipsec.conf
-  mkdir -p /etc/ipsec.d /var/lib/ipsec/nss; : >/etc/ipsec.secrets; chmod 600 /etc/ipsec.secrets
+  printf '%s\n' "config setup" "  logfile=$S/pluto.log" "  logtime=no" "  ikev1-policy=accept" "  virtual-private=%v4:10.0.0.0/8,%v4:192.168.0.0/16" >/etc/ipsec.conf
+  mkdir -p /etc/ipsec.d /var/lib/ipsec/nss; : >/etc/ipsec.secrets; touch /etc/resolv.conf; chmod 600 /etc/ipsec.secrets
   [ -e /var/lib/ipsec/nss/cert9.db ] || ipsec initnss >$S/nss.log 2>&1
   setsid /usr/libexec/ipsec/pluto --config /etc/ipsec.conf --nofork </dev/null >$S/out.log 2>&1 & echo $! >$S/pid
   for _ in $(seq 300); do [ ! -S $C ] || ! ipsec whack --status >/dev/null 2>&1 || { ipsec whack --listen >/dev/null; exit 0; }; kill -0 "$(cat $S/pid)" || { cat $S/*.log; exit 1; }; sleep 0.1; done; exit 1;;
@@ -36,7 +36,7 @@ conn $2
   ${MORE:-}
 X
   sed -i '/^ *$/d' $S/$2.conf
-  ipsec auto --rereadsecrets; ipsec auto --config $S/$2.conf --verbose --add "$2";;
+  ipsec auto --rereadsecrets; ipsec auto --config $S/$2.conf --add "$2";;
 up) timeout "${T:-30}" ipsec auto --up "$2";;
 rekey) timeout "${T:-30}" ipsec whack --rekey-ipsec --name "$2";;
 down) ipsec auto --down "$2"; ipsec auto --delete "$2";;
