@@ -6,7 +6,7 @@ OFF=192.0.2.9
 layout; pki
 boot alice "$ACC" "br0:192.0.2.2/24,2001:db8:a::2/64"
 # over IPv4 old algorithms are named, over IPv6 not, and the third listener has no IKEv1
-ADDRESSES=", $OFF/24" LISTENERS="- { name: off, address: $OFF }" LISTENER6=", ikev1: {}" \
+ADDRESSES=", $OFF/24" LISTENERS="- { name: modern, address: $OFF }" LISTENER6=", ikev1: {}" \
   LISTENER=", ikev1: { weak: [sha1, modp1024, 3des] }" DPD=${DPD:-4s} DEAD=${DEAD:-12s} gateway
 bystander; ready alice
 must "charon" g alice 'FRAGMENT=576 /t/ike.sh start'

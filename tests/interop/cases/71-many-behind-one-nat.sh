@@ -10,8 +10,8 @@ cascade() { # NAME BRIDGE ADDRESS
 cascade ra bra 10.1.0.11; cascade rb brb 10.1.0.12
 boot many "$NAT" brc:10.1.0.2/24 brc:10.1.0.3/24 brc:10.1.0.4/24 bra:192.168.1.5/24 brb:192.168.1.5/24
 ALL="c1 c2 c3 c4 c5" SHARED=a-secret-for-all-0123
-who() { # NAME ADDRESS USER PASSWORD SECRET [IDENTITY]   without, the client's identity is its address, as with Windows
-  printf '%s\n' "IKE=1 L=$2 R=$GW4 RID=gw.example.net USERN=$3 PASSW=$4 PSK=$5 LID=${6:-}" >"$STATE/share/$1.env"; }
+who() { # NAME ADDRESS USER PASSWORD SECRET [IDENTITY]   without, its identity is its address, as with Windows, and with the shared secret so is the gateway's
+  printf '%s\n' "IKE=1 L=$2 R=$GW4 RID=$([ "$5" = $SHARED ] && echo $GW4 || echo gw.example.net) USERN=$3 PASSW=$4 PSK=$5 LID=${6:-}" >"$STATE/share/$1.env"; }
 who c1 10.1.0.2 alice wonderland "$PSK_ALICE" alice@example.net
 who c2 10.1.0.3 eve eavesdrop "$PSK_EVE" eve@example.net
 who c3 10.1.0.4 carol carolsecret $SHARED
