@@ -31,10 +31,16 @@ traffic alice
 check "REST shows it" api check 'user("alice")["ike_id"] == "alice@example.net" and [(s["version"], s["weak"]) for s in ike if s["remote_id"] == "alice@example.net"] == [(1, [])]'
 check "the bystander is IKEv2, on the same listener" api check '[s["version"] for s in ike if s["remote_id"] == "bob@example.net"] == [2] and {user("alice")["listener"], user("bob")["listener"]} == {"secure"}'
 check "full-size packets in both families" g alice "ping -c2 -W3 -M do -s 1352 $WEB6 && ping -c2 -W3 -M do -s 1372 $WEB4"
-keys() { api value '[s["spi_in"] for s in child if s["peer"] in [i["peer"] for i in ike if i["version"] == 1]], [s["spi_i"] for s in ike if s["version"] == 1]'; }
-before=$(keys); id=$(api value 'user("alice")["id"]')
-check "client rekeys both phases, and no ping is lost" g alice "ping -i0.1 -W2 -w8 $WEB6 >/tmp/ping.out & sleep 1; /t/ike.sh rekey-child gw && sleep 1 && /t/ike.sh rekey-ike gw; s=\$?; wait; tail -n 3 /tmp/ping.out; [ \$s = 0 ] && grep -q ' 0% packet loss' /tmp/ping.out"
-check "all keys are others, the session is the same" waits 15 eval '[ -z "$(comm -12 <(grep -oE "[0-9a-fx]+" <<<"$before" | sort -u) <(keys | grep -oE "[0-9a-fx]+" | sort -u))" ] && [ "$(api value "user(\"alice\")[\"id\"]")" = "$id" ]'
+keys() { api value '[s["spi_in"] for s in child if s["peer"] in [i["peer"] for i in ike if i["version"] == 1] and s["selected"]], [s["spi_i"] for s in ike if s["version"] == 1]'; }
+of_v1() { api value "[s['$2'] for s in $1 if s['peer'] in [i['peer'] for i in ike if i['version'] == 1]][0]"; }
+others() { [ -z "$(comm -12 <(grep -oE "[0-9a-fx]+" <<<"$before" | sort -u) <(keys | grep -oE "[0-9a-fx]+" | sort -u))" ] && [ "$(api value 'user("alice")["id"]')" = "$id" ]; }
+id=$(api value 'user("alice")["id"]')
+rekeys() { # DESCRIPTION COMMAND: under ping
+  before=$(keys); g alice "setsid ping -i0.1 -W2 -w9 $WEB6 >/tmp/ping.out 2>&1 </dev/null & sleep 0.5"
+  check "$1" eval "$2"; check "   all keys are others, the session is the same" waits 15 others
+  check "   no ping is lost" g alice 'for i in $(seq 120); do grep -q transmitted /tmp/ping.out && break; sleep 0.1; done; tail -n 2 /tmp/ping.out; grep -q " 0% packet loss" /tmp/ping.out'; }
+rekeys "client rekeys both phases" 'g alice "/t/ike.sh rekey-child gw && sleep 1 && /t/ike.sh rekey-ike gw"'
+rekeys "gateway rekeys both phases" 'api rekey-child "$(of_v1 child spi_in)" && sleep 1 && api rekey-ike "$(of_v1 ike peer)"'
 check "client closes PPP and L2TP and deletes its SAs" g alice '/t/l2tp.sh hangup; /t/l2tp.sh down && /t/ike.sh down gw'
 check "gateway has released them" api wait 'not user("alice") and not any(s["version"] == 1 for s in ike) and len(child) == 1'
 g alice /t/l2tp.sh stop
