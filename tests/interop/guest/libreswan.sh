@@ -2,7 +2,7 @@
 # libreswan.sh (in a guest) - libreswan's pluto as IKEv1 client, configured as NetworkManager-l2tp does it: a file for the connection alone,
 # the secret in another, then "ipsec auto --add" and "--up".
 # usage: libreswan.sh start | add NAME | up NAME | rekey NAME | down NAME | stop
-# "add" reads: L R addresses, PSK, LID (none: our address) RID, P1 P2 proposals, ENCAP=yes, TRUNC=yes (SHA2-256 cut to 96 bits), MORE lines
+# "add" reads: L R addresses, PSK, LID (none: our address; @NAME is of type FQDN, as NetworkManager-l2tp writes them all) RID, P1 P2 proposals, ENCAP=yes, TRUNC=yes (SHA2-256 cut to 96 bits), MORE lines
 set -eu
 S=/tmp/lsw; mkdir -p $S /run/pluto; C=/run/pluto/pluto.ctl
 case $1 in
@@ -14,7 +14,7 @@ start)
   setsid /usr/libexec/ipsec/pluto --config /etc/ipsec.conf --nofork </dev/null >$S/out.log 2>&1 & echo $! >$S/pid
   for _ in $(seq 300); do [ ! -S $C ] || ! ipsec whack --status >/dev/null 2>&1 || { ipsec whack --listen >/dev/null; exit 0; }; kill -0 "$(cat $S/pid)" || { cat $S/*.log; exit 1; }; sleep 0.1; done; exit 1;;
 add)
-  printf '%s : PSK "%s"\n' "${LID:+@$LID %any}" "$PSK" >/etc/ipsec.secrets
+  printf '%s : PSK "%s"\n' "${LID:+$LID %any}" "$PSK" >/etc/ipsec.secrets
   cat >$S/$2.conf <<X
 conn $2
   auto=add
@@ -22,7 +22,7 @@ conn $2
   authby=secret
   keyingtries=%forever
   left=${L:-%defaultroute}
-  ${LID:+leftid=@$LID}
+  ${LID:+leftid=$LID}
   leftprotoport=udp/l2tp
   right=$R
   rightid=${RID:+@}${RID:-%any}
