@@ -1,7 +1,7 @@
 #!/bin/bash
 # libreswan.sh (in a guest) - libreswan's pluto as IKEv1 client, configured as NetworkManager-l2tp does it: a file for the connection alone,
 # the secret in another, then "ipsec auto --add" and "--up".
-# usage: libreswan.sh start | add NAME | up NAME | rekey NAME | down NAME | stop
+# usage: libreswan.sh start | add NAME | up NAME | down NAME | stop
 # "add" reads: L R addresses, PSK, LID (none: our address; @NAME is of type FQDN, as NetworkManager-l2tp writes them all) RID, P1 P2 proposals, ENCAP=yes, TRUNC=yes (SHA2-256 cut to 96 bits), MORE lines
 set -eu
 S=/tmp/lsw; mkdir -p $S /run/pluto; C=/run/pluto/pluto.ctl
@@ -38,7 +38,6 @@ X
   sed -i '/^ *$/d' $S/$2.conf
   ipsec auto --rereadsecrets; ipsec auto --config $S/$2.conf --add "$2";;
 up) timeout "${T:-30}" ipsec auto --up "$2";;
-rekey) timeout "${T:-30}" ipsec whack --rekey-ipsec --name "$2";;
 down) ipsec auto --down "$2"; ipsec auto --delete "$2";;
 stop) ipsec whack --shutdown; for _ in $(seq 50); do kill -0 "$(cat $S/pid)" 2>/dev/null || exit 0; sleep 0.1; done; exit 1;;
 *) sed -n 2,6p "$0"; exit 2;;
