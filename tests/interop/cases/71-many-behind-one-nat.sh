@@ -8,7 +8,7 @@ cascade() { # NAME BRIDGE ADDRESS
   local ns=$PFX-$1; bridge "$NAT" "$2"; netns "$ns"; veth "$ns" wan "$NAT" "w$1"; port "$NAT" brc "w$1"; veth "$ns" lan "$NAT" "l$1"; port "$NAT" "$2" "l$1"
   address "$ns" wan "$3/24"; address "$ns" lan 192.168.1.1/24; ip -n "$ns" route add default via 10.1.0.1; masquerade "$ns"; }
 cascade ra bra 10.1.0.11; cascade rb brb 10.1.0.12
-boot many "$NAT" brc:10.1.0.2/24 brc:10.1.0.3/24 brc:10.1.0.4/24 bra:192.168.1.5/24 brb:192.168.1.5/24
+SMP=2 CPU_VM=0-$CPU_GW boot many "$NAT" brc:10.1.0.2/24 brc:10.1.0.3/24 brc:10.1.0.4/24 bra:192.168.1.5/24 brb:192.168.1.5/24
 ALL="c1 c2 c3 c4 c5" SHARED=a-secret-for-all-0123
 who() { # NAME ADDRESS USER PASSWORD SECRET [IDENTITY]   without, its identity is its address, as with Windows, and with the shared secret so is the gateway's
   printf '%s\n' "IKE=1 L=$2 R=$GW4 RID=$([ "$5" = $SHARED ] && echo $GW4 || echo gw.example.net) USERN=$3 PASSW=$4 PSK=$5 LID=${6:-}" >"$STATE/share/$1.env"; }

@@ -11,7 +11,7 @@ netns "$SITE"; veth "$SITE" wan "$ACC" site0; port "$ACC" br0 site0; veth "$SITE
 address "$SITE" wan $PUBLIC/24; address "$SITE" lan 10.2.0.254/24; masquerade "$SITE"
 in_ns "$SITE" nft "table ip d { chain p { type nat hook prerouting priority -100; iifname wan udp dport { 500, 4500 } dnat to $GW4; }; }"
 bridge "$NAT" bra; veth "$NAT" a0 "$ACC" a1; port "$NAT" bra a0; port "$ACC" br0 a1
-boot many "$NAT" bra:192.0.2.2/24 brc:10.1.0.2/24 brc:10.1.0.3/24
+SMP=2 CPU_VM=0-$CPU_GW boot many "$NAT" bra:192.0.2.2/24 brc:10.1.0.2/24 brc:10.1.0.3/24
 env() { printf '%s\n' "L=$2 R=$PUBLIC RID=gw.example.net KEEPALIVE=2s $3" >"$STATE/share/$1.env"; }
 env c1 192.0.2.2 "IKE=1 PSK=$PSK_ALICE LID=alice@example.net USERN=alice PASSW=wonderland"
 env c2 10.1.0.2 "IKE=1 PSK=$PSK_EVE LID=eve@example.net USERN=eve PASSW=eavesdrop"
