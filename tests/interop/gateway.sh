@@ -11,11 +11,12 @@ dataplane:
   poll: idle
   eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)]
 ports:
-  - { name: access, device: "${DRIVER:-net_af_packet}0,iface=g0${DEVARGS:-}", zone: ${ACCESS_ZONE:-public}, addresses: [$GW4/24, "$GW6/64"] }
+  - { name: access, device: "${DRIVER:-net_af_packet}0,iface=g0${DEVARGS:-}", zone: ${ACCESS_ZONE:-public}, addresses: [$GW4/24, "$GW6/64"${ADDRESSES:-}] }
   - { name: core, device: "${DRIVER:-net_af_packet}1,iface=g1${DEVARGS:-}", zone: trusted, addresses: [198.51.100.1/24, "2001:db8:c::1/64"] }
 listeners:
   - { name: secure, address: $GW4${LISTENER:-} }
-  - { name: secure6, address: "$GW6"${LISTENER:-} }
+  - { name: secure6, address: "$GW6"${LISTENER6-${LISTENER:-}} }
+  ${LISTENERS:-}
 ike:
   identity: gw.example.net
   certificate: { chain: $STATE/share/pki/gw.pem, key: $STATE/share/pki/gw.key }
@@ -37,6 +38,7 @@ subscribers:
   - { user: bob, secret: builder, ipv4: 10.100.1.2, ipv6_prefix: "2001:db8:100:b0b::/64" }
   - { user: eve, secret: eavesdrop }
   - { user: carol, secret: carolsecret }
+  ${SUBSCRIBERS:-}
 api: { listen: 127.0.0.1:8080 }
 ${MORE:-}
 Y
@@ -71,7 +73,7 @@ reference() {
   boot $PEERVM "$GW" "brg0:$GW4/24,$GW6/64" "brg1:198.51.100.1/24,2001:db8:c::1/64"; ready $PEERVM
   local vars="AUTH=psk PSK=$PSK_ALICE"; [ "$CASE" != 11-guest-certificate ] || vars="AUTH=pubkey PKI=/t/pki CERT=gw"
   local lts='dynamic[udp/1701]'
-  must "reference peer" g $PEERVM "/t/ike.sh start && $vars LID=gw.example.net LTS='$lts' RTS='dynamic[udp]' /t/ike.sh add l2tp && USERN=\* PASSW=wonderland /t/l2tp.sh lns ${REFERENCE_LNS:-$GW4} && ${REFERENCE_MORE:-true}"
+  must "reference peer" g $PEERVM "/t/ike.sh start && $vars IKE=0 P2=aes128gcm16,aes128-sha256,aes128-sha1 LID=gw.example.net LTS='$lts' RTS='dynamic[udp]' /t/ike.sh add l2tp && USERN=\* PASSW=wonderland /t/l2tp.sh lns ${REFERENCE_LNS:-$GW4} && ${REFERENCE_MORE:-true}"
 }
 
 # initiator NAME NAMESPACE GATEWAY IDENTITY PSK USER SECRET: the project's own softwire initiator, with a TUN called NAME

@@ -64,8 +64,10 @@ trap 'exit 143' TERM INT HUP
 # ---- network ---------------------------------------------------------------------------------------------------
 in_ns() { local ns=$1; shift; ip netns exec "$ns" "$@"; }
 # netns NAMESPACE [BRIDGE...]
-netns() {
-  local ns=$1 b; shift; ip netns add "$ns"; ip -n "$ns" link set lo up
+netns() { ip netns add "$1"; ip -n "$1" link set lo up; bridge "$@"; }
+# bridge NAMESPACE BRIDGE...
+bridge() {
+  local ns=$1 b; shift
   for b in "$@"; do
     ip -n "$ns" link add "$b" type bridge forward_delay 0 mcast_snooping 0
     in_ns "$ns" sysctl -qw "net.ipv6.conf.$b.disable_ipv6=1"; ip -n "$ns" link set "$b" up
@@ -103,11 +105,11 @@ web() {
 # a router that masquerades; short conntrack times, so that a silent client comes back from another port
 layout_nat() {
   netns "$NAT" brc; veth "$NAT" wan "$ACC" nat0; port "$ACC" br0 nat0
-  address "$NAT" wan 192.0.2.254/24; ip -n "$NAT" addr add 10.1.0.1/24 dev brc
-  in_ns "$NAT" sysctl -qw net.ipv4.ip_forward=1
-  in_ns "$NAT" nft 'table ip n { chain p { type nat hook postrouting priority 100; oifname "wan" masquerade random; }; }'
+  address "$NAT" wan 192.0.2.254/24; ip -n "$NAT" addr add 10.1.0.1/24 dev brc; masquerade "$NAT"
   in_ns "$NAT" sysctl -qw "net.netfilter.nf_conntrack_udp_timeout=${NAT_SECONDS:-5}" "net.netfilter.nf_conntrack_udp_timeout_stream=${NAT_SECONDS:-5}"
 }
+# masquerade NAMESPACE: it routes, and hides what is behind it from its interface "wan"
+masquerade() { in_ns "$1" sysctl -qw net.ipv4.ip_forward=1; in_ns "$1" nft 'table ip n { chain p { type nat hook postrouting priority 100; oifname "wan" masquerade random; }; }'; }
 # customer [IPv4/LEN,IPv6/LEN]: a namespace on the access network for the project's own initiator
 customer() {
   netns "$CUST"; veth "$CUST" e0 "$ACC" cust0; port "$ACC" br0 cust0
@@ -118,8 +120,8 @@ customer() {
 vm() { /usr/bin/python3 "$INTEROP/vmctl.py" "$@"; }
 # g NAME [-t SECONDS] COMMAND: in a guest
 g() { local n=$1 t=60; shift; if [ "$1" = -t ]; then t=$2; shift 2; fi; vm exec -t "$t" "$n" "$*"; }
-guest_logs() { timeout 10 /usr/bin/python3 "$INTEROP/vmctl.py" exec -t 8 "$1" 'tail -n 400 /tmp/sw/charon.log /tmp/l2/*.log /tmp/dhcp6c.log' >"$LOGS/guest-$1.log" 2>/dev/null; }
-# boot NAME NAMESPACE BRIDGE:ADDRESS/LEN[,...][/GATEWAY]...: in the background; `ready NAME...` waits. DEFGW= default routers.
+guest_logs() { timeout 10 /usr/bin/python3 "$INTEROP/vmctl.py" exec -t 8 "$1" 'tail -n 400 /tmp/sw/charon.log /tmp/*/sw/charon.log /tmp/lsw/*.log /tmp/l2/*.log /tmp/*/l2/*.log /tmp/dhcp6c.log' >"$LOGS/guest-$1.log" 2>/dev/null; }
+# boot NAME NAMESPACE BRIDGE:ADDRESS/LEN[,...][/GATEWAY]...: in the background; `ready NAME...` waits. DEFGW= default routers, SMP= processors.
 boot() {
   local name=$1 ns=$2 i=0 n tap mac nics=() net= d=$STATE/$1 khz; shift 2; mkdir -p "$d"
   for n in "$@"; do
@@ -131,7 +133,7 @@ boot() {
   done
   # the guest reads the host's TSC; its own calibration may be wrong tenfold on a busy core, so it is told the frequency
   khz=$(awk '/^bogomips/{printf "%d",$3*500; exit}' /proc/cpuinfo)
-  in_ns "$ns" taskset -c "$CPU_VM" qemu-system-x86_64 -name "$name" -accel tcg,thread=multi,tb-size=128 -cpu max -M pc -m 256 -smp 1 \
+  in_ns "$ns" taskset -c "$CPU_VM" qemu-system-x86_64 -name "$name" -accel tcg,thread=multi,tb-size=128 -cpu max -M pc -m 256 -smp "${SMP:-1}" \
     -nodefaults -display none -vga none -no-reboot -daemonize -pidfile "$d/pid" -serial "file:$d/console.log" \
     -kernel "$OUT/vmlinux" -initrd "$OUT/initrd.cpio" \
     -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable tsc_early_khz=$khz random.trust_cpu=on net.ifnames=0 t.host=$name t.net=$net t.gw=${DEFGW:-}" \
@@ -145,6 +147,9 @@ mkdir -p "$STATE/share"; cp "$INTEROP"/guest/*.sh "$STATE/share/"
 pki() { "$INTEROP/pki.sh" "$STATE/share/pki"; }
 
 . "$INTEROP/gateway.sh"
+
+# all DESCRIPTION COMMAND: in guest "many", by customers $ALL at once (guest/ns.sh)
+all() { check "$1" g many -t 90 "/t/ns.sh each '$ALL' '$2'"; }
 
 # ---- steps that several cases share ----------------------------------------------------------------------------
 # ike_up GUEST LOCAL REMOTE: PSK of alice unless AUTH=pubkey CERT=name LID=id are given in VARS

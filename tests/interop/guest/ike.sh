@@ -1,7 +1,8 @@
 #!/bin/bash
 # ike.sh (in a guest) - strongSwan by charon-systemd and swanctl.
-# usage: ike.sh start | add NAME | up NAME | down NAME | rekey-child NAME | rekey-ike NAME | list | stop
+# usage: ike.sh start | add NAME | up NAME | phase1 NAME | down NAME | rekey-child NAME | rekey-ike NAME | list | stop
 # "add" reads the environment:
+#   IKE        version: 2, 1 or 0 (either)   AGGRESSIVE=yes   (with "start": FRAGMENT  largest IKE message)
 #   L R        local and remote address (R may be %any)      LID RID  identities
 #   AUTH       psk | pubkey | eap-METHOD   PSK  the key      PKI CERT folder and name of the client's certificate
 #   EAPID EAPPW AAAID  with EAP: who we are, our password, who the AAA server has to be;   CA  trusted instead of PKI's
@@ -21,6 +22,7 @@ charon {
   retransmit_timeout = ${RETRANS:-2}
   retransmit_tries = 5
   keep_alive = ${KEEPALIVE:-20s}
+  fragment_size = ${FRAGMENT:-1280}
   filelog { f { path = $S/charon.log
     default = 1
     ike = 2
@@ -38,7 +40,7 @@ X
   rm -f $S/vici; setsid charon-systemd </dev/null >$S/out 2>&1 & echo $! >$S/pid
   for _ in $(seq 300); do [ ! -S $S/vici ] || exit 0; kill -0 "$(cat $S/pid)" || exit 1; sleep 0.1; done; exit 1;;
 add)
-  N=$2; CERTS= SECRETS=; [ -z "${PSK:-}" ] || SECRETS="secrets { ike-$N { secret = \"$PSK\" } }"
+  N=$2; CERTS= SECRETS= AEAD=aes128gcm16-prfsha256-ecp256,; [ "${IKE:=2}" != 1 ] || AEAD=; [ -z "${PSK:-}" ] || SECRETS="secrets { ike-$N { secret = \"$PSK\" } }"
   : "${AUTH:=psk}"; RAUTH=$AUTH
   case $AUTH in psk) ;; *) cp "${CA:-$PKI/ca.pem}" $S/x509ca/ca.pem;; esac
   case $AUTH in eap*) RAUTH=pubkey EAP="${EAPID:+eap_id = $EAPID
@@ -47,10 +49,11 @@ add)
   [ -z "${CERT:-}" ] || { cp "$PKI/$CERT.pem" $S/x509/; cp "$PKI/$CERT.key" $S/private/; CERTS="certs = $CERT.pem"; }
   cat >$S/conf.d/$N.conf <<X
 connections { $N {
-  version = 2
+  version = $IKE
+  aggressive = ${AGGRESSIVE:-no}
   local_addrs = ${L:-%any}
   remote_addrs = ${R:-%any}
-  proposals = ${P1:-aes128gcm16-prfsha256-ecp256,aes256-sha256-modp2048}
+  proposals = ${P1:-${AEAD}aes256-sha256-modp2048}
   encap = ${ENCAP:-no}
   mobike = ${MOBIKE:-no}
   rekey_time = ${IKE_REKEY:-4h}
@@ -73,10 +76,11 @@ $SECRETS
 X
   sw --load-all --noprompt >$S/load.log 2>&1 || { cat $S/load.log; exit 1; }; ! grep -iE 'fail|error' $S/load.log;;
 up) sw --initiate --ike "$2" --child "$2" --timeout "${T:-30}";;
+phase1) sw --initiate --ike "$2" --timeout "${T:-30}";;
 down) sw --terminate --ike "$2" --timeout 20;;
 rekey-child) sw --rekey --child "$2";;
 rekey-ike) sw --rekey --ike "$2";;
 list) sw --list-sas; ip -s xfrm state | grep -E '^src|proto|encap' || true;;
 stop) kill "$(cat $S/pid)";;
-*) sed -n 2,9p "$0"; exit 2;;
+*) sed -n 2,10p "$0"; exit 2;;
 esac

@@ -1,6 +1,6 @@
 #!/bin/bash
 # build.sh - builds the guest of the interop tests: a Debian kernel and a small root file system with strongSwan,
-# xl2tpd, pppd, radvd, BIRD and FRR's bgpd. Nothing is installed on the host and debootstrap is not needed: apt resolves and downloads
+# libreswan, xl2tpd, pppd, radvd, BIRD and FRR's bgpd. Nothing is installed on the host and debootstrap is not needed: apt resolves and downloads
 # against an EMPTY dpkg status, dpkg-deb unpacks, mke2fs -d makes the image.
 # Result in ../out: vmlinux, initrd.cpio, root.img (read-only, shared by all guests: each has a tmpfs overlay).
 # Built again when this folder changes.
@@ -14,17 +14,18 @@ T0=$(date +%s); echo "building the guest image (once; 20 s to a few minutes, as 
 PACKAGES="linux-image-amd64 busybox-static bash iproute2 iputils-ping tcpdump
  xl2tpd ppp strongswan-swanctl charon-systemd libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins libcharon-extauth-plugins
  kmod qemu-guest-agent procps socat radvd wide-dhcpv6-client bird2 frr"
+BESIDE="libreswan"   # to dpkg a conflict with strongSwan, so it is resolved alone; on disk they do not meet
 
 # 1. download; $CACHE/archives stays between builds
 : >"$CACHE/status"
 APT="apt-get -q -y --no-install-recommends -o Dir::State::status=$CACHE/status -o Debug::NoLocking=1 -o APT::Sandbox::User=root"
-get() { $APT --download-only -o Dir::Cache::archives="$CACHE/archives" install $PACKAGES >"$CACHE/apt.log" 2>&1; }
+get() { local set; for set in "$PACKAGES" "$BESIDE"; do $APT --download-only -o Dir::Cache::archives="$CACHE/archives" install $set || return; done >"$CACHE/apt.log" 2>&1; }
 get || { apt-get -o DPkg::Lock::Timeout=300 update -qq; get; } || { tail "$CACHE/apt.log"; exit 1; }
 
 # 2. unpack the packages of this closure on a merged /usr
 R=$CACHE/root; rm -rf "$R"; mkdir -p "$R"/usr/{bin,sbin,lib,lib64}
 for d in bin sbin lib lib64; do ln -s "usr/$d" "$R/$d"; done
-$APT --print-uris -o Dir::Cache::archives="$CACHE/none" install $PACKAGES 2>/dev/null | awk '/^\x27/{print $2}' >"$CACHE/list"
+for set in "$PACKAGES" "$BESIDE"; do $APT --print-uris -o Dir::Cache::archives="$CACHE/none" install $set 2>/dev/null; done | awk '/^\x27/{print $2}' | sort -u >"$CACHE/list"
 while read -r deb; do dpkg-deb --fsys-tarfile "$CACHE/archives/$deb" | tar -x --keep-directory-symlink -p -C "$R"; done <"$CACHE/list"
 KV=$(basename "$(ls -d "$R"/lib/modules/*-amd64)")
 # QEMU enters an ELF kernel directly, so that TCG need not emulate the decompressor (8 s to ready become 4 s);
