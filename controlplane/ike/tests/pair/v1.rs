@@ -205,6 +205,25 @@ fn a_nat_rebinds() {
     assert_eq!(net.sides[B].moves().len(), 2);
 }
 
+/// A client that changes its port between the phases (RFC 3947, section 4: as late as that).
+#[test]
+fn a_client_that_floats_late() {
+    let mut net = plain(15);
+    net.nat = Some(Nat { public: [203, 0, 113, 9].into(), shift: 20_000 });
+    net.lose = |side, data| side == A && data[18] == 32;
+    connect(&mut net);
+    net.run(1);
+    assert!(net.sides[B].children.is_empty());
+    let (_, first) = net.log.iter().find(|(side, data)| *side == A && data[18] == 32).unwrap().clone();
+    let elsewhere = SocketAddr::from(([203, 0, 113, 9], 24_999));
+    net.check = false;
+    net.inject(B, Meta { local: (addr(B), 4500).into(), remote: elsewhere }, &first);
+    let child = net.sides[B].child();
+    assert_eq!((child.remote, child.encap), (elsewhere, true));
+    assert_eq!(net.sides[B].moves(), [(elsewhere, true)]);
+    assert_eq!(net.sides[B].downs().len(), 0);
+}
+
 #[test]
 fn nats_at_both_ends() {
     let mut net = plain(7);
