@@ -5,7 +5,7 @@
 
 use crate::auth::Identity;
 use crate::config::{BACKOFF, PadEntry};
-use crate::event::{Event, Meta, PeerHandle};
+use crate::event::{ChildDownReason, Event, Meta, PeerHandle};
 use crate::payload::ts::TrafficSelector;
 use crate::sa::Ctx;
 use crate::sa::nat::Nat;
@@ -41,6 +41,8 @@ pub(super) struct Peer {
     pub pad: Arc<PadEntry>,
     /// It has found us, so that a NAT in front of us is static.
     pub found: bool,
+    /// It has the shared secret of a listener, and so may others (H46).
+    pub legacy: bool,
     /// `None`: it is not authenticated yet.
     pub id: Option<Identity>,
     /// The certificates that proved it.
@@ -64,6 +66,7 @@ impl Peer {
         Self {
             pad,
             found: false,
+            legacy: false,
             id: None,
             chain: Vec::new(),
             path,
@@ -94,9 +97,12 @@ impl Peer {
     /// It speaks from `path` now: a client has floated to port 4500, or a NAT in front of it has a new binding. Behind a
     /// NAT ourselves we follow only who has found us.
     pub fn moves(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, path: Meta) {
-        let floats = self.nat.any() && path.local.port() != self.path.local.port();
-        let rebound = self.nat.remote && (!self.nat.local || self.found) && path.remote != self.path.remote;
-        if !floats && !rebound {
+        if path == self.path {
+            return;
+        }
+        let rebound = self.nat.remote && (!self.nat.local || self.found);
+        let floats = self.nat.any() && self.path.local.port() != 4500 && path.local.port() == 4500;
+        if !rebound && !(floats && path.remote.ip() == self.path.remote.ip()) {
             return;
         }
         self.path = path;
@@ -126,6 +132,17 @@ impl Peer {
         let (local, remote) = (child.local_ts, child.remote_ts);
         if self.current(&local, &remote) == Some(spi_in) {
             ctx.events.push_back(Event::ChildSelect { peer: handle, spi_in });
+        }
+    }
+
+    /// Ends a pair. Where the owner sent on it, it sends on the newest of the others.
+    pub fn end(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, spi_in: u32, reason: ChildDownReason) {
+        let Some(at) = self.children.iter().position(|child| child.spi_in == spi_in) else { return };
+        let gone = self.children.remove(at);
+        ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+        let newer = self.children.iter().skip(at).any(|child| child.selected);
+        if let Some(next) = self.current(&gone.local_ts, &gone.remote_ts).filter(|_| gone.selected && !newer) {
+            ctx.events.push_back(Event::ChildSelect { peer: handle, spi_in: next });
         }
     }
 

@@ -98,6 +98,13 @@ impl Quick {
         }
     }
 
+    /// The pair of this exchange is confirmed, or gone: message 2 has nothing more to draw.
+    pub fn settle(&mut self, spi: u32) {
+        if matches!(self.stage, Stage::Replied { spi_in, .. } if spi_in == spi) {
+            (self.stage, self.unanswered) = (Stage::Over, None);
+        }
+    }
+
     pub fn is_over(&self, now: Instant) -> bool {
         matches!(self.stage, Stage::Over) && now >= self.until
     }
@@ -209,6 +216,8 @@ impl Isakmp {
                         }
                     }
                     None => {
+                        // The peer has it already.
+                        self.delete(ctx, peer.path, &Delete::Esp(vec![spi_in]));
                         let reason = ChildDownReason::Unused;
                         ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
                     }
@@ -474,10 +483,8 @@ impl Isakmp {
         spi_in: u32,
         reason: ChildDownReason,
     ) {
-        let Some(at) = peer.children.iter().position(|c| c.spi_in == spi_in) else { return };
-        peer.children.remove(at);
         self.delete(ctx, peer.path, &Delete::Esp(vec![spi_in]));
-        ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+        peer.end(ctx, handle, spi_in, reason);
     }
 }
 

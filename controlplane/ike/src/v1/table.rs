@@ -84,7 +84,9 @@ impl Table {
             (sa.peer_cookie == peer_cookie || starts).then_some(cookie)
         };
         let found = ours(header.cookie_r, header.cookie_i, false).or(ours(header.cookie_i, header.cookie_r, true));
-        let Some(mut sa) = found.and_then(|cookie| self.take(cookie)) else {
+        // What was agreed on at one address of ours is not good for another.
+        let here = |cookie: &u64| self.sas.get(cookie).is_some_and(|sa| sa.path.local.ip() == meta.local.ip());
+        let Some(mut sa) = found.filter(here).and_then(|cookie| self.take(cookie)) else {
             refused.unknown_cookie += 1;
             return;
         };
@@ -207,6 +209,12 @@ impl Table {
         let result = act(ctx, sa, handle, &mut peer);
         for spi in before.iter().filter(|spi| !peer.children.iter().any(|c| c.spi_in == **spi)) {
             self.children.remove(spi);
+            sa.quick.iter_mut().for_each(|q| q.settle(*spi));
+            for other in &peer.sas {
+                if let Some(other) = self.sas.get_mut(other) {
+                    other.quick.iter_mut().for_each(|q| q.settle(*spi));
+                }
+            }
         }
         for child in &peer.children {
             self.children.insert(child.spi_in, handle);
@@ -230,7 +238,11 @@ impl Table {
                 self.joined(ctx, sa, nat, chain);
                 return;
             }
-            (Some(_), _) if sa.joins => {
+            (Some(peer), _) if sa.joins => {
+                // Whoever answers at a peer's address need not be the peer.
+                if self.peers.get(&peer).is_none_or(|p| p.id.as_ref() != Some(&id)) {
+                    return self.failed(ctx, sa, Meta { ..sa.path }, Some(id), Failure::UnknownIdentity);
+                }
                 self.joined(ctx, sa, nat, chain);
                 return;
             }
@@ -242,7 +254,7 @@ impl Table {
         };
         sa.peer = Some(handle);
         let mut peer = Peer::new(ctx.now, Arc::clone(&pad), sa.path, sa.cookie);
-        (peer.found, peer.id, peer.chain) = (!sa.initiator, Some(id.clone()), chain);
+        (peer.found, peer.legacy, peer.id, peer.chain) = (!sa.initiator, legacy, Some(id.clone()), chain);
         peer.behind(ctx, nat);
         if let Some(mut connecting) = self.peers.remove(&handle) {
             self.timers.set(Key::Peer(handle), &mut connecting.deadline, None);
@@ -290,9 +302,7 @@ impl Table {
     /// taken to go on with is of its life before.
     fn initial_contact(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp) {
         let Some((handle, peer)) = sa.peer.and_then(|h| self.peers.get(&h).map(|p| (h, p))) else { return };
-        let legacy = ctx.policy.v1(sa.path.local.ip()).and_then(|l| l.legacy.as_ref());
-        let legacy = legacy.is_some_and(|shared| Arc::ptr_eq(shared, &peer.pad));
-        let older = peer.id.as_ref().map(|id| self.others(id, &peer.pad.name, sa, legacy)).unwrap_or_default();
+        let older = peer.id.as_ref().map(|id| self.others(id, &peer.pad.name, sa, peer.legacy)).unwrap_or_default();
         for cookie in peer.sas.clone() {
             if let Some(mut old) = self.take(cookie) {
                 self.ended(ctx, &mut old, DownReason::Deleted);
@@ -369,21 +379,18 @@ impl Table {
         self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
             peer.heard(ctx.now);
             peer.moves(ctx, handle, meta);
-            for notice in &body.notifies {
-                if notice.kind == notify::R_U_THERE {
-                    sa.notify(ctx, meta, notify::R_U_THERE_ACK, notice.data);
-                }
+            if let Some(asked) = body.notify(notify::R_U_THERE).filter(|asked| asked.data.len() == 4) {
+                sa.notify(ctx, meta, notify::R_U_THERE_ACK, asked.data);
             }
             for delete in &body.deletes {
                 match delete {
-                    Delete::Esp(spis) => peer.children.retain(|child| {
-                        let named = spis.contains(&child.spi_out);
-                        if named {
-                            let (spi_in, reason) = (child.spi_in, ChildDownReason::Deleted);
-                            ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+                    Delete::Esp(spis) => {
+                        let named: Vec<u32> =
+                            peer.children.iter().filter(|c| spis.contains(&c.spi_out)).map(|c| c.spi_in).collect();
+                        for spi_in in named {
+                            peer.end(ctx, handle, spi_in, ChildDownReason::Deleted);
                         }
-                        !named
-                    }),
+                    }
                     Delete::Isakmp(named) => gone.extend(named.iter().copied()),
                     Delete::Other(_) => {}
                 }

@@ -376,6 +376,44 @@ fn a_packet_does_for_the_last_message_of_quick_mode() {
     net.ends[B].child_used(net.now, spi_in);
     net.flush();
     assert_eq!(net.sides[B].selected.values().collect::<Vec<_>>(), [&spi_in]);
+    // It is in use, whatever becomes of that message.
+    net.run(200);
+    assert_eq!(net.sides[B].child().spi_in, spi_in);
+}
+
+/// The pair that an exchange was to make has been deleted when the exchange is given up.
+#[test]
+fn a_pair_deleted_under_its_exchange_gives_its_spi_back_once() {
+    let mut net = plain(16);
+    net.check = false;
+    // Quick mode's third message, which is the only one of that length.
+    net.lose = |side, data| side == A && data[18] == 32 && data.len() < 100;
+    connect(&mut net);
+    net.run(5);
+    let (a, b) = (net.sides[A].child(), net.sides[B].child());
+    assert_eq!((a.spi_in, a.spi_out), (b.spi_out, b.spi_in));
+    let peer = net.sides[A].peer();
+    net.ends[A].close(net.now, peer).unwrap();
+    net.run(300);
+    assert!(net.sides[B].spis.lock().unwrap().out.is_empty());
+    assert_eq!(net.ends[B].poll_timeout(), None);
+}
+
+/// Who answers at a peer's address when the gateway makes a new ISAKMP SA is not the peer for that.
+#[test]
+fn a_stranger_at_the_peers_address_is_not_the_peer() {
+    let shared = PadEntry { remote: IdMatch::Any, ..entry(B) };
+    let mut b = Config { v1: vec![listener(B, &[])], ..config(entry(B)) };
+    (b.v1[0].legacy, b.pad) = (Some(Arc::new(shared)), Vec::new());
+    let mut net = up(Net::new(v1(A, entry(A)), b, 17));
+    let stranger = PadEntry { local_id: "stranger.example.net".parse().unwrap(), ..entry(A) };
+    net.check = false;
+    net.restart(A, v1(A, stranger), 99);
+    let (peer, before) = (net.sides[B].peer(), net.ends[B].sas().next().unwrap().spi_i);
+    net.ends[B].rekey_ike(net.now, peer).unwrap();
+    net.run(20);
+    let info = net.ends[B].sas().find(|info| info.peer == peer).unwrap();
+    assert_eq!((info.spi_i, info.remote_id), (before, Some(id(A))));
 }
 
 #[test]

@@ -67,6 +67,12 @@ impl Table {
         peer.heard(ctx.now);
         if peer.children.iter().any(|c| c.spi_in == spi_in && c.unconfirmed) {
             peer.select(ctx, handle, spi_in);
+            for cookie in peer.sas.clone() {
+                if let Some(mut sa) = self.take(cookie) {
+                    sa.quick.iter_mut().for_each(|q| q.settle(spi_in));
+                    self.put(ctx, sa);
+                }
+            }
         }
     }
 

@@ -26,7 +26,9 @@ impl Table {
     }
 
     fn sa_timeout(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp) {
-        let path = sa.path;
+        // An SA of a peer that is up is where the peer is.
+        let up = sa.peer.filter(|_| sa.up().is_some()).and_then(|handle| self.peers.get(&handle));
+        let path = up.map_or(sa.path, |peer| peer.path);
         if !sa.unanswered.as_mut().is_none_or(|u| u.again(ctx, path, None)) {
             return self.failed(ctx, sa, path, None, Failure::Timeout);
         }
@@ -38,11 +40,13 @@ impl Table {
         sa.quick.retain(|q| !q.is_over(ctx.now));
         let unheard = lost.iter().any(|(_, ours)| *ours);
         for (spi_in, _) in lost {
-            self.of_peer(ctx, sa, |ctx, _, handle, peer| {
-                let made = peer.children.iter().position(|c| c.spi_in == spi_in);
-                let reason = if made.is_some() { ChildDownReason::Lost } else { ChildDownReason::Unused };
-                made.map(|at| peer.children.remove(at));
-                ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+            self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
+                if peer.child_mut(spi_in).is_some() {
+                    sa.remove_child(ctx, (handle, peer), spi_in, ChildDownReason::Lost);
+                } else {
+                    let reason = ChildDownReason::Unused;
+                    ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+                }
                 true
             });
         }
@@ -73,7 +77,8 @@ impl Table {
         } else if rekey {
             if let State::Up(up) = &mut sa.state {
                 up.rekey_at = None;
-                up.expires_at.get_or_insert(ctx.now + GRACE);
+                let over = ctx.now + GRACE;
+                up.expires_at = Some(up.expires_at.map_or(over, |at| at.min(over)));
             }
             if let Some(peer) = sa.peer.filter(|_| newest) {
                 // Without the resources, or a listener any more, it expires.
