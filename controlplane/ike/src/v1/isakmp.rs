@@ -23,13 +23,13 @@ use crate::sa::Ctx;
 use crate::sa::nat::Nat;
 use crate::sa::window::Unanswered;
 use aws_lc_rs::digest;
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Message ids that are remembered, so that what comes again does nothing.
-const REMEMBERED: usize = 64;
+/// Exchanges of an ISAKMP SA. All their message ids are remembered, so that what is replayed does nothing.
+const MAX_EXCHANGES: usize = 16_384;
 
 /// What phase 1 has agreed on.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ pub(super) struct Isakmp {
     pub fragments: Reassembler,
     fragment_id: u16,
     pub quick: Vec<Quick>,
-    pub heard: VecDeque<u32>,
+    pub heard: HashSet<u32>,
 }
 
 /// The hash by which a message is known when it comes again.
@@ -177,7 +177,7 @@ impl Isakmp {
             fragments: Reassembler::default(),
             fragment_id: 0,
             quick: Vec::new(),
-            heard: VecDeque::new(),
+            heard: HashSet::new(),
         }
     }
 
@@ -237,21 +237,14 @@ impl Isakmp {
 
     /// Whether a message id is new. It is known from now on.
     pub fn remember(&mut self, message_id: u32) -> bool {
-        let new = message_id != 0 && !self.heard.contains(&message_id);
-        if new {
-            self.heard.push_back(message_id);
-            if self.heard.len() > REMEMBERED {
-                self.heard.pop_front();
-            }
-        }
-        new
+        message_id != 0 && self.heard.len() < MAX_EXCHANGES && self.heard.insert(message_id)
     }
 
     /// A message id for an exchange of ours.
     pub fn message_id(&mut self, ctx: &mut Ctx<'_>) -> u32 {
         loop {
             let id = ctx.rng.next_u32();
-            if self.remember(id) {
+            if id != 0 && self.heard.insert(id) {
                 return id;
             }
         }

@@ -1,8 +1,7 @@
 //! The ISAKMP SAs and peers of an endpoint: to whom a datagram belongs, and what is due.
 //!
 //! A message finds its SA by the cookie that we chose. The first one has none, passes the limits (IKEv1 has no cookies
-//! without state: from the threshold on which IKEv2 would demand them it is dropped) and makes an SA. Until it is
-//! authentic nothing changes.
+//! without state) and makes an SA. Nothing that is not authentic changes an SA that is up.
 
 mod calls;
 mod clock;
@@ -136,8 +135,7 @@ impl Table {
             sa.repeats(ctx, meta, message);
             return;
         }
-        let limits = ctx.policy.config.limits;
-        if self.half_open >= limits.cookie_threshold.min(limits.max_half_open) {
+        if self.half_open >= ctx.policy.config.limits.max_half_open.min(MAX_HALF_OPEN) || message.len() > MAX_FIRST {
             refused.half_open += 1;
             return;
         }
@@ -333,6 +331,17 @@ impl Table {
             peer.moves(ctx, handle, sa.path);
             true
         });
+        let surplus = sa
+            .peer
+            .and_then(|handle| self.peers.get(&handle))
+            .map(|peer| peer.sas.iter().copied().take(peer.sas.len().saturating_sub(MAX_SAS)).collect::<Vec<u64>>());
+        for cookie in surplus.unwrap_or_default() {
+            let Some(mut old) = self.take(cookie) else { continue };
+            let (path, cookies) = (old.path, old.cookies());
+            old.delete(ctx, path, &Delete::Isakmp(vec![cookies]));
+            self.ended(ctx, &mut old, DownReason::Closed);
+            self.put(ctx, old);
+        }
         // Whoever has made it ends the others.
         let peer = sa.peer.filter(|_| sa.initiator).and_then(|handle| self.peers.get(&handle));
         for cookie in peer.map(|peer| peer.sas.clone()).unwrap_or_default() {
@@ -463,5 +472,12 @@ impl Table {
     }
 }
 
+/// SAs that are not authenticated yet. From strangers there may be more than IKEv2 would take without cookies, since there
+/// are none here.
+const MAX_HALF_OPEN: usize = 8192;
+/// Octets of a first message: Windows sends 408.
+const MAX_FIRST: usize = 4096;
+/// ISAKMP SAs of one peer; the oldest gives way.
+const MAX_SAS: usize = 4;
 /// How much longer an ISAKMP SA lives that is to be replaced.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(300);

@@ -399,6 +399,31 @@ fn a_pair_deleted_under_its_exchange_gives_its_spi_back_once() {
     assert_eq!(net.ends[B].poll_timeout(), None);
 }
 
+#[test]
+fn a_peer_has_so_many_isakmp_sas() {
+    let mut net = up(plain(18));
+    for _ in 0..10 {
+        rekey_ike(&mut net, A);
+        net.run(2);
+    }
+    let peers: Vec<_> = net.ends.iter().map(|end| end.sas().count()).collect();
+    assert_eq!(peers, [1, 1]);
+    let deleted = net.log.iter().filter(|(side, data)| *side == B && data[18] == 5).count();
+    assert_eq!(deleted, 7, "eleven, less four");
+    rekey_child(&mut net, A);
+    net.run(200);
+    net.settled();
+}
+
+/// The limit at which IKEv2 demands cookies is not IKEv1's, which has none.
+#[test]
+fn it_is_not_shut_by_the_cookie_threshold() {
+    let mut b = v1(B, entry(B));
+    b.limits.cookie_threshold = 0;
+    let net = up(Net::new(v1(A, entry(A)), b, 19));
+    assert_eq!(net.ends[B].half_open(), 0);
+}
+
 /// Who answers at a peer's address when the gateway makes a new ISAKMP SA is not the peer for that.
 #[test]
 fn a_stranger_at_the_peers_address_is_not_the_peer() {

@@ -50,3 +50,22 @@ fn initial_contact_after_main_mode() {
     pair.deliver();
     assert_eq!(pair.ends[1].sas().next().unwrap().children.len(), 1);
 }
+
+/// However long ago a message was, it is known when it comes again.
+#[test]
+fn what_is_replayed_does_nothing() {
+    let mut pair = pair();
+    pair.deliver();
+    let (now, peer) = (pair.now, pair.peer);
+    pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::INITIAL_CONTACT));
+    let old = pair.ends[0].poll_transmit().unwrap();
+    let meta = Meta { local: old.remote, remote: old.local };
+    pair.ends[1].handle_input(now, meta, &old.data);
+    for _ in 0..500 {
+        pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::R_U_THERE_ACK));
+    }
+    pair.deliver();
+    let refused = pair.ends[1].stats().v1_refused.invalid;
+    pair.ends[1].handle_input(now, meta, &old.data);
+    assert_eq!(pair.ends[1].stats().v1_refused.invalid, refused + 1);
+}
