@@ -102,7 +102,8 @@ impl Peer {
         }
         let rebound = self.nat.remote && (!self.nat.local || self.found);
         let floats = self.nat.any() && self.path.local.port() != 4500 && path.local.port() == 4500;
-        if !rebound && !(floats && path.remote.ip() == self.path.remote.ip()) {
+        let follow = rebound || floats && path.remote.ip() == self.path.remote.ip();
+        if !follow {
             return;
         }
         self.path = path;
