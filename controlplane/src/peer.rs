@@ -97,12 +97,6 @@ pub fn payload_mtu(link: u16, v6: bool, natt: bool, esp: Option<EspSuite>) -> u1
     u16::try_from(room).unwrap_or(u16::MAX)
 }
 
-/// Keying material as the data plane takes it: cipher key with its salt, then the integrity key.
-pub fn esp_key(suite: EspSuite, key: &ike::ChildKey) -> Option<EspKey> {
-    let material = zeroize::Zeroizing::new([&key.encr[..], &key.integ[..]].concat());
-    EspKey::new(suite, &material)
-}
-
 /// The data plane's selector of a child SA. In transport mode the addresses are the outer ones, whatever a NAT made of
 /// them (RFC 7296, section 2.23.1); a tunnel's are checked by the session or softwire it carries.
 fn selector(child: &ike::Child) -> Selector {
@@ -132,8 +126,9 @@ impl Peer {
         let esn = child.suite.esn;
         let suite =
             EspSuite::from_transforms(child.suite.encr, child.suite.integ).ok_or("child SA with unknown algorithms")?;
-        let key_in = esp_key(suite, &child.inbound).ok_or("inbound key of the wrong length")?;
-        let key_out = esp_key(suite, &child.outbound).ok_or("outbound key of the wrong length")?;
+        let key = |key: &ike::ChildKey| EspKey::of(suite, &key.encr, &key.integ);
+        let key_in = key(&child.inbound).ok_or("inbound key of the wrong length")?;
+        let key_out = key(&child.outbound).ok_or("outbound key of the wrong length")?;
         let out = program.allocation().sa_out(self.worker).ok_or("table of outbound SAs is full")?;
         let encap = child.encap.then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
         let mode = match child.mode {

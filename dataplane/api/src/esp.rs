@@ -168,12 +168,18 @@ impl EspKey {
 
     /// `None` unless `material` is exactly as long as `suite` needs.
     pub fn new(suite: EspSuite, material: &[u8]) -> Option<Self> {
-        if material.len() != suite.key_len() || material.len() > Self::MAX {
-            return None;
-        }
-        let mut bytes = [0; Self::MAX];
-        bytes[..material.len()].copy_from_slice(material);
-        Some(Self { bytes, len: material.len() as u8 })
+        Self::of(suite, material, &[])
+    }
+
+    /// Of a cipher key with its salt, and an integrity key, as IKE has them.
+    pub fn of(suite: EspSuite, encryption: &[u8], integrity: &[u8]) -> Option<Self> {
+        let len = encryption.len() + integrity.len();
+        let mut key = Self { bytes: [0; Self::MAX], len: 0 };
+        let (first, rest) = key.bytes.split_at_mut_checked(encryption.len())?;
+        first.copy_from_slice(encryption);
+        rest.get_mut(..integrity.len())?.copy_from_slice(integrity);
+        key.len = len as u8;
+        (len == suite.key_len()).then_some(key)
     }
 
     /// Splits into (cipher key, salt, integrity key) as `suite` lays them out.
@@ -222,6 +228,17 @@ impl std::fmt::Display for EspSuite {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_joined_and_have_one_length() {
+        let suite = EspSuite::from_transforms((12, 128), 2).unwrap();
+        let key = EspKey::of(suite, &[1; 16], &[2; 20]).unwrap();
+        assert_eq!(key.split(suite), (&[1; 16][..], &[][..], &[2; 20][..]));
+        assert_eq!(EspKey::new(suite, &[&[1; 16][..], &[2; 20]].concat()), Some(key));
+        for (encryption, integrity) in [(16, 0), (16, 19), (16, 21), (0, 0), (65, 0), (36, 64), (0, 65)] {
+            assert_eq!(EspKey::of(suite, &vec![0; encryption], &vec![0; integrity]), None, "{encryption} {integrity}");
+        }
+    }
 
     #[test]
     fn suites_of_transforms() {

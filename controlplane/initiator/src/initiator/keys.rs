@@ -72,7 +72,7 @@ impl Initiator {
 
     fn install(&mut self, peer: ike::PeerHandle, child: &ike::Child) -> Option<String> {
         let suite = EspSuite::from_transforms(child.suite.encr, child.suite.integ)?;
-        let key = |k: &ike::ChildKey| EspKey::new(suite, &[&k.encr[..], &k.integ[..]].concat());
+        let key = |k: &ike::ChildKey| EspKey::of(suite, &k.encr, &k.integ);
         let encap = child.encap.then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
         let (local, remote) = (child.local.ip(), child.remote.ip());
         let inbound = dataplane_api::SaIn {
