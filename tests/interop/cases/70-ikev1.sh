@@ -53,10 +53,16 @@ weak() { # PHASE1 PHASE2 WEAK
 weak 3des-sha1-modp1024 aes256-sha1 "3des modp1024 sha1"
 weak aes256-sha1-modp2048 aes128-sha1 sha1
 weak aes256-sha1-ecp384 aes256-sha1 sha1
+check "ESP by 3DES" v1 "$GW4" "$ALICE P2=3des-sha1" || finish
+ppp_up alice || finish
+check "   carries packets" g alice "/t/v6.sh slaac && ping -c3 -i0.2 -W3 $WEB6"
+check "   and REST says what it is" api check '[s["weak"] for s in child if s["in_packets"] > 3 and s["weak"]] in ([["3des", "sha1"]], [["sha1", "3des"]])'
+g alice '/t/l2tp.sh hangup; /t/l2tp.sh down; /t/l2tp.sh stop'; down
 
 say "certificate, in fragments"
 check "main mode by RSA signatures" v1 "$GW4" "AUTH=pubkey CERT=carol LID=carol@cert.example.net" || finish
 check "its third message came in fragments" says 'splitting IKE message|sending.*fragment'
+check "   and the answer to it, too" says 'received fragment'
 USERVARS="USERN=carol PASSW=carolsecret" ppp_up alice || finish
 check "REST shows the certificate's identity" api check 'user("carol")["ike_id"] == "carol@cert.example.net"'
 check "ping" g alice "/t/v6.sh slaac && ping -c3 -i0.2 -W3 $WEB6"

@@ -4,7 +4,7 @@
 //! same identity, address and port) is the same peer's. It is down when it has neither any more.
 
 use crate::auth::Identity;
-use crate::config::{BACKOFF, PadEntry};
+use crate::config::{BACKOFF, Mode, PadEntry};
 use crate::event::{ChildDownReason, Event, Meta, PeerHandle};
 use crate::payload::ts::TrafficSelector;
 use crate::sa::Ctx;
@@ -107,7 +107,8 @@ impl Peer {
             return;
         }
         self.path = path;
-        for child in &mut self.children {
+        let transport = self.pad.child.mode == Mode::Transport;
+        for child in self.children.iter_mut().filter(|_| transport) {
             child.local_ts.addresses = (path.local.ip(), path.local.ip());
             child.remote_ts.addresses = (path.remote.ip(), path.remote.ip());
         }
