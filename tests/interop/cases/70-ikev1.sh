@@ -32,7 +32,7 @@ check "REST shows it" api check 'user("alice")["ike_id"] == "alice@example.net" 
 check "the bystander is IKEv2, on the same listener" api check '[s["version"] for s in ike if s["remote_id"] == "bob@example.net"] == [2] and {user("alice")["listener"], user("bob")["listener"]} == {"secure"}'
 check "full-size packets in both families" g alice "ping -c2 -W3 -M do -s 1352 $WEB6 && ping -c2 -W3 -M do -s 1372 $WEB4"
 keys() { api value '[s["spi_in"] for s in child if s["peer"] in [i["peer"] for i in ike if i["version"] == 1] and s["selected"]], [s["spi_i"] for s in ike if s["version"] == 1]'; }
-of_v1() { api value "[s['$2'] for s in $1 if s['peer'] in [i['peer'] for i in ike if i['version'] == 1]][0]"; }
+of_v1() { api value "[s['$2'] for s in $1 if s['peer'] in [i['peer'] for i in ike if i['version'] == 1] and s.get('selected', True)][0]"; }
 others() { [ -z "$(comm -12 <(grep -oE "[0-9a-fx]+" <<<"$before" | sort -u) <(keys | grep -oE "[0-9a-fx]+" | sort -u))" ] && [ "$(api value 'user("alice")["id"]')" = "$id" ]; }
 id=$(api value 'user("alice")["id"]')
 rekeys() { # DESCRIPTION COMMAND: under ping
