@@ -10,7 +10,8 @@
 //! policy allows. In transport mode through a NAT they name addresses that the other end does not see; what the messages
 //! show takes their place (RFC 3947, section 5.2), and the inner checksums are of no account, since the ICV covers them.
 //! The inbound half is in place before message 2 leaves; we send once message 3, or a packet, shows that the peer has
-//! the other.
+//! the other. The initiator does not hear when the responder has taken message 3: a pair that takes the place of another
+//! is sent on when a packet has come on it, or some time has gone by.
 
 use super::config::Listener;
 use super::crypto::Keys;
@@ -43,6 +44,8 @@ const MAX_EXCHANGES: usize = 16;
 const MAX_CHILDREN: usize = 16;
 /// How much longer than its lifetime a pair lasts.
 const GRACE: Duration = Duration::from_secs(60);
+/// How long after message 3 we send on the old pair, when no packet comes on the new one.
+const SETTLE: Duration = Duration::from_secs(5);
 /// The lifetime that we offer where the policy names none.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -488,7 +491,10 @@ impl Isakmp {
             remote,
             replaces,
         };
-        ctx.events.push_back(Event::ChildUp { peer: handle, child: Box::new(child), select: initiator });
+        let waits = initiator && replaces.is_some_and(|old| peer.child_mut(old).is_some());
+        let select = initiator && !waits;
+        ctx.events.push_back(Event::ChildUp { peer: handle, child: Box::new(child), select });
+        let settle = SETTLE.min(ctx.policy.config.timers.patience() / 2);
         let rekey_at = after.map(|after| ctx.now + shorten(ctx, after));
         peer.children.push(Kept {
             spi_in,
@@ -496,8 +502,9 @@ impl Isakmp {
             local_ts,
             remote_ts,
             since: ctx.now,
-            selected: initiator,
-            unconfirmed: !initiator,
+            selected: select,
+            unconfirmed: !select,
+            select_at: waits.then(|| ctx.now + settle),
             rekey_at,
             expires_at: after.map(|after| ctx.now + after + GRACE),
         });

@@ -56,6 +56,29 @@ fn a_lost_offer_is_made_again_where_the_peer_lives() {
     net.sides.iter().for_each(Side::no_spi_is_lost);
 }
 
+/// strongSwan installs the pair when it has read message 3: what is sent on it before is lost.
+#[test]
+fn the_old_pair_is_sent_on_until_the_peer_has_the_new_one() {
+    for packet in [false, true] {
+        let mut net = up(plain(10));
+        let (old, peer) = (net.sides[A].child().spi_in, net.sides[A].peer());
+        rekey_child(&mut net, A);
+        net.run_ms(500);
+        let new = *net.sides[A].children.keys().find(|spi| **spi != old).unwrap();
+        assert_eq!((net.sides[A].children.len(), net.sides[A].selected[&peer]), (2, old));
+        if packet {
+            net.ends[A].child_used(net.now, new);
+            net.flush();
+        } else {
+            net.run(5);
+        }
+        assert_eq!(net.sides[A].selected[&peer], new);
+        net.check = false;
+        net.run(300);
+        assert_eq!(net.sides[A].child().spi_in, new);
+    }
+}
+
 #[test]
 fn a_pair_is_replaced_once() {
     let mut net = up(plain(2));

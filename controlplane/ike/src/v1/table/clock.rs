@@ -111,6 +111,7 @@ impl Table {
                 let (spi_in, reason) = (child.spi_in, ChildDownReason::Lost);
                 ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
             }
+            peer.settle(ctx, handle);
             // They wait for an ISAKMP SA.
             let due = |child: &&mut Child| child.rekey_at.is_some_and(|at| at <= ctx.now);
             let later = ctx.now + ctx.policy.config.timers.retry;
@@ -141,6 +142,7 @@ impl Table {
                 }
             }
             let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+            peer.settle(ctx, handle);
             let over: Vec<_> = peer.children.iter().filter(|c| due(c.expires_at)).collect();
             let over: Vec<_> = over.iter().map(|c| (c.spi_in, peer.current(&c.local_ts, &c.remote_ts))).collect();
             for (spi_in, current) in over {
