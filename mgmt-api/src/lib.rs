@@ -27,7 +27,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod access;
 mod bgp;
+pub mod config;
 mod metrics;
 mod problem;
 mod radius;

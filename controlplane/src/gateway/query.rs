@@ -70,6 +70,8 @@ impl Gateway {
             Query::Radius(to) => drop(to.send(self.radius_info())),
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Counters(to) => drop(to.send(self.counters_info())),
+            Query::Config(to) => drop(to.send(std::sync::Arc::clone(&self.config))),
+            Query::Configure(_, _, to) => drop(to),
         }
         self.pump(now);
     }
