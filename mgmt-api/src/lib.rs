@@ -30,10 +30,13 @@
 mod access;
 mod bgp;
 pub mod config;
+mod extract;
 mod metrics;
 mod problem;
 mod radius;
 mod rtr;
+
+pub use problem::{Fault, Problem};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -43,7 +46,6 @@ use controlplane::northbound::{
     BfdInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, NotDone, ProfileInfo, Query, SoftwireInfo, SpdInfo,
     StatusInfo, SubscriberInfo,
 };
-use problem::Problem;
 use serde::Serialize;
 use std::net::SocketAddr;
 use tokio::sync::oneshot;

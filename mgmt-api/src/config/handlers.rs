@@ -4,9 +4,9 @@ use super::place::{Act, Place};
 use super::store::{Options, Wish};
 use super::{Commit, Outcome, Refused, Store};
 use crate::access::Caller;
+use crate::extract::{Body, Params, Segments};
 use crate::problem::Problem;
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, FromRef, FromRequestParts, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRef, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -14,9 +14,10 @@ use axum::routing::get;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
-use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -42,6 +43,15 @@ where
         .routes(routes!(commit))
         .layer(DefaultBodyLimit::max(LARGEST))
 }
+
+/// A place in the configuration.
+#[derive(IntoParams)]
+#[into_params(names("path"), parameter_in = Path)]
+#[allow(dead_code)]
+struct Below(
+    /// Settings and names, with slashes between them: `subscribers/alice/ipv4`. Names are percent-encoded.
+    String,
+);
 
 /// How the configuration is shown.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -83,7 +93,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Order {
         let caller = Extension::<Caller>::from_request_parts(parts, state).await;
         let Extension(caller) =
             caller.map_err(|_| Problem::new(StatusCode::UNAUTHORIZED, "nobody has said who asks"))?;
-        let Query(how) = Query::<How>::try_from_uri(&parts.uri).map_err(|e| malformed(e.body_text()))?;
+        let Params(how) = Params::<How>::from_request_parts(parts, state).await?;
         if how.confirm.is_some_and(|seconds| !(1..=LONGEST).contains(&seconds)) {
             return Err(malformed(format!("confirm is between 1 and {LONGEST} seconds")));
         }
@@ -107,13 +117,8 @@ impl Order {
 }
 
 type Answer = Result<Response, Problem>;
-type Body = Result<Json<Value>, JsonRejection>;
 
-fn value(body: Body) -> Result<Value, Problem> {
-    body.map(|Json(value)| value).map_err(|e| Problem::new(e.status(), e.body_text()))
-}
-
-fn malformed(why: impl Into<String>) -> Problem {
+fn malformed(why: impl Display) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, why)
 }
 
@@ -126,62 +131,18 @@ fn changed((outcome, created): (Outcome, bool)) -> Answer {
     Ok((status, [(header::ETAG, outcome.etag.clone())], Json(outcome)).into_response())
 }
 
-/// Why the configuration is not shown.
-#[derive(IntoResponses)]
-#[allow(dead_code)]
-enum NotShown {
-    /// The request makes no sense.
-    #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(Value),
-    /// There is nothing.
-    #[response(status = 404, content_type = "application/problem+json")]
-    Unknown(Value),
-    /// There are several of the name.
-    #[response(status = 409, content_type = "application/problem+json")]
-    Several(Value),
-}
-
-/// Why the configuration is not changed.
-#[derive(IntoResponses)]
-#[allow(dead_code)]
-enum NotChanged {
-    /// The request makes no sense.
-    #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(Value),
-    /// There is no such place, or commit.
-    #[response(status = 404, content_type = "application/problem+json")]
-    Unknown(Value),
-    /// A commit awaits confirmation, or somebody has edited the file.
-    #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(Value),
-    /// The document is not the one of If-Match.
-    #[response(status = 412, content_type = "application/problem+json")]
-    Changed(Value),
-    /// The body is too long.
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLong(Value),
-    /// The body is not JSON.
-    #[response(status = 415, content_type = "application/problem+json")]
-    NotJson(Value),
-    /// The configuration would be wrong: `errors` says where.
-    #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(Value),
-}
-
 /// The configuration, or a part of it.
 ///
 /// What is written in the file; secrets are `***`. A path goes down the document, items of lists by their names:
 /// `subscribers/alice/ipv4`. A part that is not written is shown as it is by default.
 #[utoipa::path(get, path = "/config", tag = "configuration", params(Show), responses(
     (status = 200, description = "The document", body = Value, headers(("ETag" = String, description = "Commit and hash"))),
-    NotShown,
 ))]
-async fn whole(State(store): State<Arc<Store>>, uri: Uri) -> Answer {
-    let Query(Show { defaults }) = Query::try_from_uri(&uri).map_err(|e| malformed(e.body_text()))?;
+async fn whole(State(store): State<Arc<Store>>, uri: Uri, Params(show): Params<Show>) -> Answer {
     let place = Place::of(uri.path())?;
     let (document, etag) = store.read().await;
     let written = document.masked();
-    let found = if defaults { None } else { place.get(&written)?.cloned() };
+    let found = if show.defaults { None } else { place.get(&written)?.cloned() };
     let found = match found {
         Some(value) => Some(value),
         None => {
@@ -195,53 +156,64 @@ async fn whole(State(store): State<Arc<Store>>, uri: Uri) -> Answer {
 
 /// Replaces the configuration.
 #[utoipa::path(put, path = "/config", tag = "configuration", params(How), request_body = Value, responses(
-    (status = 200, description = "Done, or what would be done", body = Outcome), NotChanged,
+    (status = 200, description = "Done, or what would be done", body = Outcome),
+    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
+    (status = 412, description = "The document is not the one of If-Match"),
 ))]
-async fn put_whole(State(store): State<Arc<Store>>, order: Order, body: Body) -> Answer {
-    order.act(&store, Act::Put(value(body)?)).await
+async fn put_whole(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
+    order.act(&store, Act::Put(body)).await
 }
 
 /// Changes the configuration by a merge patch (RFC 7396).
 #[utoipa::path(patch, path = "/config", tag = "configuration", params(How),
-    request_body(content((Value = "application/merge-patch+json"), (Value = "application/json"))), responses(
-    (status = 200, description = "Done, or what would be done", body = Outcome), NotChanged,
+    request_body(content = Value, content_type = "application/merge-patch+json"), responses(
+    (status = 200, description = "Done, or what would be done", body = Outcome),
+    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
+    (status = 412, description = "The document is not the one of If-Match"),
 ))]
-async fn patch_whole(State(store): State<Arc<Store>>, order: Order, body: Body) -> Answer {
-    order.act(&store, Act::Patch(value(body)?)).await
+async fn patch_whole(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
+    order.act(&store, Act::Patch(body)).await
 }
 
 /// A part of the configuration.
-#[utoipa::path(get, path = "/config/{path}", tag = "configuration", params(("path" = String, Path), Show), responses(
+#[utoipa::path(get, path = "/config/{path}", tag = "configuration", params(Below, Show), responses(
     (status = 200, description = "What is there", body = Value, headers(("ETag" = String, description = "Commit and hash"))),
-    NotShown,
+    (status = 409, description = "There are several of the name"),
 ))]
-async fn part(store: State<Arc<Store>>, uri: Uri) -> Answer {
-    whole(store, uri).await
+async fn part(store: State<Arc<Store>>, uri: Uri, show: Params<Show>) -> Answer {
+    whole(store, uri, show).await
 }
 
 /// Replaces a part of the configuration, or adds it.
-#[utoipa::path(put, path = "/config/{path}", tag = "configuration", params(("path" = String, Path), How),
+#[utoipa::path(put, path = "/config/{path}", tag = "configuration", params(Below, How),
     request_body = Value, responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
-    (status = 201, description = "Added", body = Outcome), NotChanged,
+    (status = 201, description = "Added", body = Outcome),
+    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
+    (status = 412, description = "The document is not the one of If-Match"),
 ))]
-async fn put_part(State(store): State<Arc<Store>>, order: Order, body: Body) -> Answer {
-    order.act(&store, Act::Put(value(body)?)).await
+async fn put_part(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
+    order.act(&store, Act::Put(body)).await
 }
 
 /// Changes a part of the configuration by a merge patch (RFC 7396).
-#[utoipa::path(patch, path = "/config/{path}", tag = "configuration", params(("path" = String, Path), How),
-    request_body(content((Value = "application/merge-patch+json"), (Value = "application/json"))), responses(
+#[utoipa::path(patch, path = "/config/{path}", tag = "configuration", params(Below, How),
+    request_body(content = Value, content_type = "application/merge-patch+json"), responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
-    (status = 201, description = "Added", body = Outcome), NotChanged,
+    (status = 201, description = "Added", body = Outcome),
+    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
+    (status = 412, description = "The document is not the one of If-Match"),
 ))]
-async fn patch_part(State(store): State<Arc<Store>>, order: Order, body: Body) -> Answer {
-    order.act(&store, Act::Patch(value(body)?)).await
+async fn patch_part(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
+    order.act(&store, Act::Patch(body)).await
 }
 
 /// Deletes a part of the configuration: the default holds again, where there is one.
-#[utoipa::path(delete, path = "/config/{path}", tag = "configuration", params(("path" = String, Path), How), responses(
-    (status = 200, description = "Done, or what would be done", body = Outcome), NotChanged,
+#[utoipa::path(delete, path = "/config/{path}", tag = "configuration", params(Below, How), responses(
+    (status = 200, description = "Done, or what would be done", body = Outcome),
+    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
+    (status = 412, description = "The document is not the one of If-Match"),
+    (status = 422, description = "The configuration would be wrong"),
 ))]
 async fn delete_part(State(store): State<Arc<Store>>, order: Order) -> Answer {
     order.act(&store, Act::Delete).await
@@ -249,7 +221,8 @@ async fn delete_part(State(store): State<Arc<Store>>, order: Order) -> Answer {
 
 /// Confirms the commit that awaits it.
 #[utoipa::path(post, path = "/config/confirm", tag = "configuration", responses(
-    (status = 200, description = "It is confirmed", body = Commit), NotChanged,
+    (status = 200, description = "It is confirmed", body = Commit),
+    (status = 409, description = "None awaits it, or somebody has edited the file"),
 ))]
 async fn confirm(State(store): State<Arc<Store>>) -> Result<Json<Commit>, Problem> {
     Ok(Json(store.confirm().await?))
@@ -270,10 +243,11 @@ struct Back {
 ///
 /// The commit before a pending one puts that one back; any other is made anew, and has a number of its own.
 #[utoipa::path(post, path = "/config/rollback", tag = "configuration", params(How), request_body = Back, responses(
-    (status = 200, description = "Done, or what would be done", body = Outcome), NotChanged,
+    (status = 200, description = "Done, or what would be done", body = Outcome),
+    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
+    (status = 412, description = "The document is not the one of If-Match"),
 ))]
-async fn rollback(State(store): State<Arc<Store>>, order: Order, body: Body) -> Answer {
-    let back: Back = serde_json::from_value(value(body)?).map_err(|e| malformed(e.to_string()))?;
+async fn rollback(State(store): State<Arc<Store>>, order: Order, Body(back): Body<Back>) -> Answer {
     let given = back.comment.map(comment).transpose()?.or(order.options.comment);
     let comment = Some(given.unwrap_or_else(|| format!("roll-back to {}", back.to)));
     let options = Options { comment, ..order.options };
@@ -303,15 +277,14 @@ struct Commits {
 
 /// The history.
 #[utoipa::path(get, path = "/config/commits", tag = "configuration", params(Which), responses(
-    (status = 200, description = "Commits, the newest first", body = Commits), NotShown,
+    (status = 200, description = "Commits, the newest first", body = Commits),
 ))]
-async fn commits(State(store): State<Arc<Store>>, uri: Uri) -> Result<Json<Commits>, Problem> {
-    let Query(Which { limit, after }) = Query::try_from_uri(&uri).map_err(|e| malformed(e.body_text()))?;
-    let limit = limit.unwrap_or(50);
+async fn commits(State(store): State<Arc<Store>>, Params(which): Params<Which>) -> Result<Json<Commits>, Problem> {
+    let limit = which.limit.unwrap_or(50);
     if !(1..=1000).contains(&limit) {
         return Err(malformed("limit is between 1 and 1000"));
     }
-    let (commits, next) = store.commits(after, limit).await?;
+    let (commits, next) = store.commits(which.after, limit).await?;
     Ok(Json(Commits { commits, next }))
 }
 
@@ -326,13 +299,9 @@ struct CommitDocument {
 
 /// A commit and its document.
 #[utoipa::path(get, path = "/config/commits/{id}", tag = "configuration", params(("id" = u64, Path)), responses(
-    (status = 200, description = "The commit", body = CommitDocument), NotShown,
+    (status = 200, description = "The commit", body = CommitDocument),
 ))]
-async fn commit(
-    State(store): State<Arc<Store>>,
-    id: Result<Path<u64>, PathRejection>,
-) -> Result<Json<CommitDocument>, Problem> {
-    let Path(id) = id.map_err(|e| malformed(e.body_text()))?;
+async fn commit(State(store): State<Arc<Store>>, Segments(id): Segments<u64>) -> Result<Json<CommitDocument>, Problem> {
     let (commit, document) = store.commit_of(id).await?;
     Ok(Json(CommitDocument { commit, document: document.masked() }))
 }

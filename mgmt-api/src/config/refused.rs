@@ -1,8 +1,7 @@
 //! Why a change is not made.
 
-use crate::problem::{At, Problem};
+use crate::problem::{Fault, Problem};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use controlplane::config::{self, ConfigError};
 use controlplane::northbound::Gone;
 use serde_json::Value;
@@ -68,17 +67,11 @@ impl From<Refused> for Problem {
         };
         match refused {
             Refused::Invalid(errors) => {
-                let errors = errors.into_iter().map(|(path, detail)| At { path, detail }).collect();
-                Problem::new(status, "the configuration would be wrong").with_errors(errors)
+                let faults = errors.into_iter().map(|(path, detail)| Fault { path, detail }).collect();
+                Problem::new(status, "the configuration would be wrong").of_kind("/problems/invalid").with(faults)
             }
             other => Problem::new(status, other.to_string()),
         }
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        Problem::from(self).into_response()
     }
 }
 
