@@ -12,11 +12,11 @@
 //! in the tree, and no function but `to_yaml` lets one out. In a body, `***` stands for the secret that is there already:
 //! [`Document::with_secrets_of`] puts it in.
 
+use super::locate::{Node, Tree};
 use super::secret::{MARK, marked};
 use super::validate::Problems;
 use super::{Config, ConfigError, keys, validate, yaml};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 use std::collections::HashMap;
@@ -29,15 +29,6 @@ pub(super) const STARS: &str = "***";
 /// A configuration as it is written. Equal when it says the same.
 #[derive(Clone, PartialEq)]
 pub struct Document(Value);
-
-/// Which settings are written.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Shape {
-    Map(HashMap<String, Shape>),
-    List(Vec<Shape>),
-    Leaf(IgnoredAny),
-}
 
 impl Document {
     /// Reads a file, not what it includes.
@@ -59,14 +50,13 @@ impl Document {
             problems.add(written(e.path()), e.inner().to_string());
             ConfigError::Invalid(problems.into())
         })?;
-        let shape = Shape::deserialize(body).map_err(|e| ConfigError::Syntax("body".to_owned(), e.to_string()))?;
-        Self::new(&config, &shape)
+        Self::new(&config, &body.into())
     }
 
-    fn new(config: &Config, shape: &Shape) -> Result<Self, ConfigError> {
+    fn new(config: &Config, written: &Node) -> Result<Self, ConfigError> {
         let whole = marked(|| serde_json::to_value(config));
         let whole = whole.map_err(|e| ConfigError::Syntax("configuration".to_owned(), e.to_string()))?;
-        Ok(Self(cut(whole, shape)))
+        Ok(Self(cut(whole, written)))
     }
 
     /// The configuration that it means, checked; `path` is the file's, whose neighbour a file of subscribers is.
@@ -158,14 +148,14 @@ fn written(path: &serde_path_to_error::Path) -> String {
 }
 
 /// The settings of `whole` that are written.
-fn cut(whole: Value, shape: &Shape) -> Value {
-    match (whole, shape) {
-        (Value::Object(map), Shape::Map(keys)) => {
-            let setting = |(key, value)| keys.get(&key).map(|below| (key, cut(value, below)));
+fn cut(whole: Value, written: &Node) -> Value {
+    match (whole, &written.tree) {
+        (Value::Object(map), Tree::Map(settings)) => {
+            let setting = |(key, value)| settings.get(&key).map(|below| (key, cut(value, below)));
             Value::Object(map.into_iter().filter_map(setting).collect())
         }
-        (Value::Array(items), Shape::List(shapes)) if items.len() == shapes.len() => {
-            items.into_iter().zip(shapes).map(|(item, shape)| cut(item, shape)).collect()
+        (Value::Array(items), Tree::List(nodes)) if items.len() == nodes.len() => {
+            items.into_iter().zip(nodes).map(|(item, node)| cut(item, node)).collect()
         }
         (value, _) => value,
     }

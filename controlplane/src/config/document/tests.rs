@@ -13,6 +13,7 @@ ike:
   peers: [{ name: alice, id: alice@example.net, auth: psk, psk: 0123 }]
 pools: { ipv6: ["2001:db8:100::/48"] }
 filters: [{ name: web, rules: [{ action: permit, protocol: 6, ports: 80 }, { action: deny, protocol: 41 }] }]
+bgp: { asn: 1, router_id: 1.1.1.1, prefix_lists: { 10: [10.0.0.0/8 le 24] }, policies: { a.b: { rules: [{ set: { med: 7 }, then: next }] } } }
 subscribers: [{ user: 4711, secret: "null" }, { user: bob, secret: '***', ipv6_prefix: 2001:db8:200::/64 }]
 "#;
 
@@ -37,6 +38,11 @@ fn it_says_what_is_written_and_nothing_else() {
                 { "action": "permit", "protocol": "tcp", "ports": "80" },
                 { "action": "deny", "protocol": 41 },
             ] }],
+            "bgp": {
+                "asn": 1, "router_id": "1.1.1.1",
+                "prefix_lists": { "10": ["10.0.0.0/8 le 24"] },
+                "policies": { "a.b": { "rules": [{ "set": { "med": "7" }, "then": "next" }] } },
+            },
             "subscribers": [
                 { "user": "4711", "secret": "***" },
                 { "user": "bob", "secret": "***", "ipv6_prefix": "2001:db8:200::/64" },
