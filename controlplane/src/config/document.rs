@@ -47,7 +47,7 @@ impl Document {
     pub fn from_json(body: &Value) -> Result<Self, ConfigError> {
         let config: Config = serde_path_to_error::deserialize(body).map_err(|e| {
             let mut problems = Problems::default();
-            problems.add(written(e.path()), e.inner().to_string());
+            problems.add(dotted(e.path()), e.inner().to_string());
             ConfigError::Invalid(problems.into())
         })?;
         Self::new(&config, &body.into())
@@ -134,7 +134,7 @@ fn wipe(value: &mut Value) {
 }
 
 /// As messages write paths: `ike.peers[1].psk`.
-fn written(path: &serde_path_to_error::Path) -> String {
+fn dotted(path: &serde_path_to_error::Path) -> String {
     let mut out = String::new();
     for segment in path {
         match segment {

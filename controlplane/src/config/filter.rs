@@ -64,19 +64,25 @@ pub enum Direction {
     Both,
 }
 
-/// A number or a name; YAML does not tell them apart, JSON does.
+/// A number or a text; YAML does not tell them apart, JSON does.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Word {
+pub(super) enum Word {
     Number(u64),
     Text(String),
 }
 
+impl From<Word> for String {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Number(n) => n.to_string(),
+            Word::Text(text) => text,
+        }
+    }
+}
+
 fn word<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::deserialize(d)?.map(|word| match word {
-        Word::Number(n) => n.to_string(),
-        Word::Text(text) => text,
-    }))
+    Ok(Option::<Word>::deserialize(d)?.map(String::from))
 }
 
 /// IP protocols.

@@ -49,6 +49,10 @@ fn it_says_what_is_written_and_nothing_else() {
             ],
         })
     );
+    let mut numbers = d.masked();
+    numbers["bgp"]["policies"]["a.b"]["rules"][0]["set"]["med"] = 7.into();
+    numbers["filters"][0]["rules"][0]["ports"] = 80.into();
+    assert_eq!(Document::from_json(&numbers).unwrap().masked(), d.masked());
     assert_eq!(d.complete().unwrap()["ike"]["dpd"], "30s");
     let text = d.to_yaml().unwrap();
     assert!(!text.contains("dpd") && text.find("name: alice") < text.find("id: alice@"), "{}", *text);
