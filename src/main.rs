@@ -160,7 +160,7 @@ async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyho
     let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
 
     let mut api_stop = stop;
-    let api = tokio::spawn(mgmt_api::serve(config.api.listen, northbound, async move {
+    let api = tokio::spawn(mgmt_api::serve(config.api.clone(), northbound, async move {
         let _ = api_stop.changed().await;
     }));
     tokio::spawn(async move {

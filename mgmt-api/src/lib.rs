@@ -21,22 +21,27 @@
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
 //!
-//! Errors are problem documents (RFC 9457). There is no authentication yet, so it listens on loopback unless the
-//! operator writes otherwise.
+//! | `GET /api/v1/whoami` | who I am to the gateway |
+//! | `GET /api/v1/tokens`, `POST /api/v1/tokens`, `DELETE /api/v1/tokens/ID` | who else may use the API |
+//!
+//! Errors are problem documents (RFC 9457). Who may do what is said in `access`.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod access;
 mod bgp;
 mod metrics;
 mod problem;
 mod radius;
 mod rtr;
 
+use access::{Access, Listening};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use controlplane::config::Api;
 use controlplane::northbound::{
     BfdInfo, ChildSaInfo, CountersInfo, IkeSaInfo, Northbound, NotDone, ProfileInfo, Query, SoftwireInfo, SpdInfo,
     StatusInfo, SubscriberInfo,
@@ -44,7 +49,9 @@ use controlplane::northbound::{
 use problem::Problem;
 use serde::Serialize;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::sync::oneshot;
+use utoipa_axum::router::OpenApiRouter;
 
 /// The routes.
 pub fn router(northbound: Northbound) -> Router {
@@ -76,16 +83,21 @@ pub fn router(northbound: Northbound) -> Router {
 }
 
 /// Serves until `stop` resolves.
-pub async fn serve(
-    listen: SocketAddr,
-    northbound: Northbound,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .map_err(|e| anyhow::anyhow!("cannot listen on {listen} for the API: {e}"))?;
-    tracing::info!(%listen, "API is up");
-    Ok(axum::serve(listener, router(northbound)).with_graceful_shutdown(stop).await?)
+///
+/// # Errors
+/// If the API cannot listen, or its certificate or its tokens cannot be read.
+pub async fn serve(api: Api, northbound: Northbound, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let access = Arc::new(Access::open(&api)?);
+    let listening = Listening::open(&api).await?;
+    tracing::info!(listen = %listening.address()?, socket = api.socket, "API is up");
+    listening.serve(guarded(northbound, access), stop).await;
+    Ok(())
+}
+
+/// All of it, behind the guard.
+fn guarded(northbound: Northbound, access: Arc<Access>) -> Router {
+    let (tokens, _) = OpenApiRouter::new().nest("/api/v1", access::tokens::routes()).split_for_parts();
+    access.guard(router(northbound).merge(tokens.with_state(Arc::clone(&access))))
 }
 
 type Answer<T> = Result<Json<T>, Problem>;

@@ -20,6 +20,7 @@
 //! ([`validate`]). Every message names the path and the line.
 
 pub mod aaa;
+mod api;
 pub mod bfd;
 pub mod bgp;
 pub mod filter;
@@ -37,6 +38,7 @@ mod service;
 mod validate;
 
 pub use aaa::Aaa;
+pub use api::{Api, ApiClient, Role};
 pub use bfd::Bfd;
 pub use bgp::Bgp;
 pub use filter::Filter;
@@ -44,7 +46,7 @@ pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use ikev1::Ikev1;
 pub use mesh::Mesh;
 pub use secret::Secret;
-pub use service::{Api, AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
+pub use service::{AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
 pub use validate::Problem;
 
 use dataplane_api::Zone;
