@@ -173,7 +173,7 @@ async fn connection(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = told.wait_for(|stop| *stop) => {
+        () = async { drop(told.wait_for(|stop| *stop).await) } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
