@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use utoipa::ToSchema;
 
 /// Octets of a unix socket's path, without the one that ends it.
 const SOCKET_PATH: usize = 107;
@@ -65,7 +66,7 @@ pub struct ApiClient {
 }
 
 /// What somebody may do; each role may do what the one before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Look.

@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use store::Tokens;
 
-/// Who asks; in the extensions of every request that is not open to anybody.
+/// Who asks; in the extensions of every request that is not open to anybody, and so is [`Access`].
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// `local:USER`, `token:NAME` or `certificate:NAME`.
@@ -187,6 +187,7 @@ async fn guard(State(access): State<Arc<Access>>, mut request: Request, next: Ne
     } else {
         request.headers_mut().remove(header::AUTHORIZATION);
         request.extensions_mut().insert(caller.clone());
+        request.extensions_mut().insert(access);
         next.run(request).await
     };
     if audited {

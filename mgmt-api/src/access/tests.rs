@@ -3,7 +3,7 @@
 use super::*;
 use axum::body::Body;
 use controlplane::config::ApiClient;
-use controlplane::northbound::{Northbound, Query};
+use controlplane::northbound::{Northbound, Page, Query};
 use http_body_util::BodyExt;
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
@@ -77,13 +77,17 @@ fn northbound() -> Northbound {
     tokio::spawn(async move {
         while let Some(query) = queries.recv().await {
             match query {
-                Query::Subscribers(to) => drop(to.send(Vec::new())),
+                Query::Subscribers(select, to) => drop(to.send(Page::of(0, select.limit, std::iter::empty()))),
                 Query::Disconnect(_, to) => drop(to.send(true)),
                 _ => {}
             }
         }
     });
     northbound
+}
+
+fn guarded(access: &Arc<Access>) -> Router {
+    access.guard(crate::router(crate::AppState { northbound: northbound() }).0)
 }
 
 async fn running(change: impl FnOnce(&mut Api, &Path)) -> Running {
@@ -104,8 +108,7 @@ async fn start(api: Api, dir: Scratch) -> Running {
     let listening = Listening::open(&api).await.unwrap();
     let address = listening.address().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let app = crate::guarded(northbound(), Arc::clone(&access));
-    let ended = tokio::spawn(listening.serve(app, async move { drop(stopped.await) }));
+    let ended = tokio::spawn(listening.serve(guarded(&access), async move { drop(stopped.await) }));
     Running { api, address, access, stop, ended, dir }
 }
 

@@ -2,9 +2,8 @@
 
 use super::store::{Token, rfc3339};
 use super::{Access, Caller, audit};
+use crate::extract::{Body, Segments};
 use crate::problem::Problem;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRef, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -23,11 +22,7 @@ const NAME: usize = 64;
 /// Longest life of a token that ends, in seconds: a hundred years.
 const LONGEST: u64 = 3_155_760_000;
 
-pub(crate) fn routes<S>() -> OpenApiRouter<S>
-where
-    Arc<Access>: FromRef<S>,
-    S: Clone + Send + Sync + 'static,
-{
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(delete)).routes(routes!(whoami))
 }
 
@@ -38,7 +33,6 @@ pub(crate) struct TokenInfo {
     id: String,
     /// Names it in the audit log.
     name: String,
-    #[schema(value_type = String, pattern = "^(read|operate|admin)$")]
     role: Role,
     /// When it was made.
     #[serde(with = "rfc3339")]
@@ -46,7 +40,7 @@ pub(crate) struct TokenInfo {
     created: SystemTime,
     /// When it ends; absent if it does not.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     expires: Option<SystemTime>,
 }
 
@@ -69,10 +63,9 @@ pub(crate) struct NewToken {
     /// Who will use it; 1 to 64 octets, no other token has it.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
-    #[schema(value_type = String, pattern = "^(read|operate|admin)$")]
     role: Role,
     /// Seconds until it ends; it does not where absent.
-    #[schema(minimum = 1, maximum = 3_155_760_000_u64)]
+    #[schema(minimum = 1, maximum = 3_155_760_000_u64, nullable = false)]
     expires_in: Option<u64>,
 }
 
@@ -90,7 +83,6 @@ pub(crate) struct MadeToken {
 pub(crate) struct Identity {
     /// `local:USER`, `token:NAME` or `certificate:NAME`.
     name: String,
-    #[schema(value_type = String, pattern = "^(read|operate|admin)$")]
     role: Role,
 }
 
@@ -102,7 +94,7 @@ async fn whoami(Extension(caller): Extension<Caller>) -> Json<Identity> {
 
 /// All tokens, without what makes them usable.
 #[utoipa::path(get, path = "/tokens", tag = "access", responses((status = 200, body = TokenList)))]
-async fn list(State(access): State<Arc<Access>>) -> Json<TokenList> {
+async fn list(Extension(access): Extension<Arc<Access>>) -> Json<TokenList> {
     Json(TokenList { tokens: access.tokens.list().into_iter().map(TokenInfo::from).collect() })
 }
 
@@ -110,20 +102,20 @@ async fn list(State(access): State<Arc<Access>>) -> Json<TokenList> {
 #[utoipa::path(post, path = "/tokens", tag = "access", request_body = NewToken, responses(
     (status = 201, description = "The only answer that has the token", body = MadeToken),
     (status = 409, description = "There is a token of this name, or there are too many"),
-    (status = 422, description = "The request is wrong"),
 ))]
 async fn create(
-    State(access): State<Arc<Access>>,
+    Extension(access): Extension<Arc<Access>>,
     Extension(caller): Extension<Caller>,
-    body: Result<Json<NewToken>, JsonRejection>,
+    Body(new): Body<NewToken>,
 ) -> Result<Response, Problem> {
-    let Json(new) = body.map_err(|e| Problem::new(e.status(), e.body_text()))?;
-    let wrong = |detail: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    let wrong = |at: &str, why: &str| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why).of_kind("/problems/invalid").at(at)
+    };
     if new.name.trim().is_empty() || new.name.len() > NAME || new.name.contains(char::is_control) {
-        return Err(wrong("name: 1 to 64 octets without control characters"));
+        return Err(wrong("/name", "1 to 64 octets without control characters"));
     }
     if new.expires_in.is_some_and(|s| !(1..=LONGEST).contains(&s)) {
-        return Err(wrong("expires_in: between 1 second and a hundred years"));
+        return Err(wrong("/expires_in", "between 1 second and a hundred years"));
     }
     if access.tokens.list().len() >= TOKENS {
         return Err(Problem::new(StatusCode::CONFLICT, "there are 1000 tokens: delete some that are not used"));
@@ -143,12 +135,11 @@ async fn create(
 /// Takes a token back, at once.
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "access", params(("id" = String, Path, description = "Id of the token")), responses(
     (status = 204, description = "It is good no more"),
-    (status = 404, description = "There is no such token"),
 ))]
 async fn delete(
-    State(access): State<Arc<Access>>,
+    Extension(access): Extension<Arc<Access>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
 ) -> Result<StatusCode, Problem> {
     let gone = access.tokens.delete(&id).await.map_err(failed)?;
     let gone = gone.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no token {id:?}")))?;

@@ -39,7 +39,7 @@ pub(super) async fn asked(access: &Arc<Access>, method: &str, path: &str, peer: 
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    crate::guarded(northbound(), Arc::clone(access)).oneshot(request).await.unwrap().status().as_u16()
+    guarded(access).oneshot(request).await.unwrap().status().as_u16()
 }
 
 /// Whoever has a certificate of this name, or none.
@@ -57,7 +57,7 @@ fn access(dir: &Scratch) -> Arc<Access> {
 
 /// The paths of all routes. Axum tells them only to those who debug; that these are all is asserted below.
 fn paths(access: &Arc<Access>) -> Vec<String> {
-    let shown = format!("{:?}", crate::guarded(northbound(), Arc::clone(access)));
+    let shown = format!("{:?}", guarded(access));
     let quoted = shown.split('"').skip(1).step_by(2);
     let of_routes = |text: &&str| text.starts_with('/') && !text.contains("__private__");
     let mut paths: Vec<_> = quoted.filter(of_routes).map(str::to_owned).collect();
@@ -128,7 +128,7 @@ async fn another_site_cannot_use_the_browsers_certificate() {
         }
         let mut request = request.body(Body::empty()).unwrap();
         request.extensions_mut().insert(remote(Some("operate")).unwrap());
-        let answer = crate::guarded(northbound(), Arc::clone(&access)).oneshot(request).await.unwrap();
+        let answer = guarded(&access).oneshot(request).await.unwrap();
         assert_eq!(answer.status() == StatusCode::FORBIDDEN, refused, "{method} {origin:?}");
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         assert!(!refused || body.windows(12).any(|w| w == b"another site"));
