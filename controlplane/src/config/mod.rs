@@ -20,6 +20,7 @@
 //! ([`validate`]). Every message names the path and the line.
 
 pub mod aaa;
+mod api;
 pub mod bfd;
 pub mod bgp;
 mod changes;
@@ -40,6 +41,7 @@ mod service;
 mod validate;
 
 pub use aaa::Aaa;
+pub use api::{Api, ApiClient, Role};
 pub use bfd::Bfd;
 pub use bgp::Bgp;
 pub use changes::{Change, Op};
@@ -50,7 +52,7 @@ pub use ikev1::Ikev1;
 pub use keys::{key, name_of};
 pub use mesh::Mesh;
 pub use secret::Secret;
-pub use service::{Api, AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
+pub use service::{AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
 pub use validate::Problem;
 
 use dataplane_api::Zone;

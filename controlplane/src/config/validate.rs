@@ -78,6 +78,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     super::aaa::check(c, &mut p);
     super::filter::check(c, &mut p);
     subscribers(c, &mut p);
+    super::api::check(c, &mut p);
     p.0
 }
 

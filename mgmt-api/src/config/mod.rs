@@ -23,7 +23,7 @@ mod place;
 mod refused;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use handlers::routes;
 pub use refused::Refused;

@@ -4,7 +4,7 @@ use super::history::{History, put, stage, write};
 use super::place::{Act, Place};
 use super::{Commit, CommitState, Outcome, Refused};
 use controlplane::config::{Change, Config, ConfigError, Document};
-use controlplane::northbound::{Applied, Northbound, Query};
+use controlplane::northbound::{Applied, ConfigEvent, Event, Northbound, Query};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,6 +123,7 @@ impl Store {
                 })
                 .await?;
             running.pending = None;
+            store.tell(Event::ConfigConfirm, &commit);
             tracing::info!(commit = commit.id, "the configuration is confirmed");
             Ok(commit)
         }))
@@ -210,6 +211,7 @@ impl Store {
             changes = commit.changes.len(),
             "another configuration runs"
         );
+        self.tell(Event::ConfigCommit, &commit);
         let needed = [commit.id, before.0];
         match confirm_by {
             Some((_, deadline)) => {
@@ -244,6 +246,7 @@ impl Store {
         let changes = document.changes(&running.document);
         **running = Running::new(document, id, running.last);
         tracing::warn!(commit = commit.id, by = author, "the configuration is put back: it was not confirmed");
+        self.tell(Event::ConfigRevert, &commit);
         self.blocking(move |disk| {
             disk.note(&commit);
             Ok(())
@@ -263,6 +266,11 @@ impl Store {
                 let _ = store.revert(&mut running, "timer").await;
             }
         });
+    }
+
+    fn tell(&self, event: fn(ConfigEvent) -> Event, commit: &Commit) {
+        let (author, comment) = (commit.author.clone(), commit.comment.clone());
+        self.northbound.publish(SystemTime::now(), event(ConfigEvent { commit: commit.id, author, comment }));
     }
 
     async fn configure(&self, config: Config, dry_run: bool, document: &Document) -> Result<Applied, Refused> {

@@ -5,11 +5,12 @@ mod crashes;
 mod documents;
 
 use super::{Store, routes};
+use crate::AppState;
 use crate::access::Caller;
 use axum::body::Body;
 use axum::http::Request;
 use axum::{Extension, Router};
-use controlplane::config::{Config, Problem};
+use controlplane::config::{Config, Problem, Role};
 use controlplane::northbound::{Applied, Northbound, Query};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -42,6 +43,23 @@ enum Mood {
     Loses,
 }
 
+/// What the other routes' tests begin with: a configuration of which nothing is left on the disk.
+pub(crate) fn state(northbound: Northbound) -> AppState {
+    let dir = scratch();
+    let store = Store::open(&dir.join("softwired.yaml"), &dir, 50, northbound.clone()).unwrap();
+    std::fs::remove_dir_all(dir).unwrap();
+    AppState { northbound, store }
+}
+
+fn scratch() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("configuration-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+    let dir = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("softwired.yaml"), YAML).unwrap();
+    dir
+}
+
 struct Bench {
     dir: PathBuf,
     store: Arc<Store>,
@@ -52,12 +70,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("configuration-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-        let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("softwired.yaml"), YAML).unwrap();
-        Self::start(dir, 50)
+        Self::start(scratch(), 50)
     }
 
     fn start(dir: PathBuf, keep: usize) -> Self {
@@ -109,7 +122,7 @@ impl Bench {
 
     fn app(&self) -> Router {
         let (router, _) = routes::<Arc<Store>>().split_for_parts();
-        let caller = Caller { name: "token:carol".to_owned() };
+        let caller = Caller { name: "token:carol".to_owned(), role: Role::Admin, from: "192.0.2.9:1".to_owned() };
         Router::new().nest("/api/v1", router).layer(Extension(caller)).with_state(Arc::clone(&self.store))
     }
 
