@@ -11,13 +11,14 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::{Extension, Router};
 use controlplane::config::{Config, Problem, Role};
-use controlplane::northbound::{Applied, Northbound, Query};
+use controlplane::northbound::{Applied, Northbound, Notice, Query};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use tokio::sync::broadcast;
 use tower::ServiceExt;
 
 const YAML: &str = r#"
@@ -66,6 +67,7 @@ struct Bench {
     /// What the control plane was given: whether just to look at, and the users in it.
     given: Arc<Mutex<Vec<(bool, Vec<String>)>>>,
     mood: Arc<Mutex<Mood>>,
+    events: Mutex<broadcast::Receiver<Arc<Notice>>>,
 }
 
 impl Bench {
@@ -75,6 +77,7 @@ impl Bench {
 
     fn start(dir: PathBuf, keep: usize) -> Self {
         let (northbound, mut queries) = Northbound::channel();
+        let events = Mutex::new(northbound.events());
         let given = Arc::new(Mutex::new(Vec::new()));
         let mood = Arc::new(Mutex::new(Mood::Takes));
         let (seen, felt, staged) = (Arc::clone(&given), Arc::clone(&mood), dir.join(".softwired.yaml.new"));
@@ -95,7 +98,7 @@ impl Bench {
             }
         });
         let store = Store::open(&dir.join("softwired.yaml"), &dir, keep, northbound).unwrap_or_else(|e| panic!("{e}"));
-        Self { dir, store, given, mood }
+        Self { dir, store, given, mood, events }
     }
 
     /// As after a crash: nothing of the process is left but its files.
@@ -114,6 +117,12 @@ impl Bench {
 
     fn given(&self) -> Vec<(bool, Vec<String>)> {
         std::mem::take(&mut self.given.lock().unwrap())
+    }
+
+    /// Events so far.
+    fn told(&self) -> Vec<String> {
+        let mut events = self.events.lock().unwrap();
+        std::iter::from_fn(|| events.try_recv().ok()).map(|notice| notice.event.kind().to_owned()).collect()
     }
 
     fn file(&self) -> String {

@@ -27,6 +27,7 @@ async fn what_is_not_confirmed_is_put_back() {
     assert_eq!((after.body, after.etag, b.file()), (before.body, before.etag, file));
     assert_eq!(b.history().await, ["2 token:carol reverted", "1 file confirmed"]);
     assert_eq!(b.call("POST", "/config/confirm", None).await.status, 409);
+    assert_eq!(b.told(), ["config.commit", "config.revert"]);
     // Its number is not given again.
     assert_eq!(b.put("/config/subscribers/dave", dave()).await.commit(), Some(3));
 }
@@ -46,6 +47,7 @@ async fn what_is_confirmed_stays() {
     assert_eq!((b.users().await.len(), b.get("/config").await.etag), (3, pending.etag));
     assert_eq!(b.history().await, ["2 token:carol confirmed", "1 file confirmed"]);
     assert_eq!(b.given().len(), 1);
+    assert_eq!(b.told(), ["config.commit", "config.confirm"]);
     // An old timer does not end a new wait.
     b.put("/config/subscribers/eve?confirm=600", json!({ "secret": "vorpal" })).await;
     tokio::time::sleep(MINUTE * 2).await;
