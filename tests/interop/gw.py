@@ -10,34 +10,59 @@ usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py show                          a report for people
 In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), bfd (sessions), rtr (caches), profiles (lists), radius,
 rib (what BGP has learned and is forwarded by), loc (the Loc-RIB), rib_in(ADDRESS), rib_out(ADDRESS), c (all workers' and the control plane's counters summed by
-name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}), server(NAME, PURPOSE) (RADIUS; authentication where absent).   API=http://host:port
+name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}), server(NAME, PURPOSE) (RADIUS; authentication where absent).
+API=SOCKET, or the URL of something that speaks for the gateway.
 """
 import collections
+import http.client
 import json
 import os
 import re
+import socket
 import sys
 import time
-import urllib.error
-import urllib.request
+import urllib.parse
 
-BASE = os.environ.get("API", "http://127.0.0.1:8080")
+API = os.environ.get("API", "/run/softwire-gateway/api.sock")
 V1 = "/api/v1"
 
 
+class Socket(http.client.HTTPConnection):
+    """HTTP over the unix socket API."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(API)
+
+
+def connection():
+    url = urllib.parse.urlsplit(API)
+    if not url.scheme:
+        return Socket("localhost", timeout=5)
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    return kind(url.netloc, timeout=5)
+
+
 def request(path, method="GET", body=None):
-    headers = {"content-type": "application/json"} if body else {}
-    asked = urllib.request.Request(BASE + path, method=method, data=body and body.encode(), headers=headers)
-    with urllib.request.urlopen(asked, timeout=5) as answer:
-        return answer.read().decode()
+    asked = connection()
+    try:
+        asked.request(method, path, body and body.encode(), {"content-type": "application/json"} if body else {})
+        answer = asked.getresponse()
+        text = answer.read().decode()
+        if answer.status >= 400:
+            raise OSError(f"{method} {path}: {answer.status} {text}")
+        return text
+    finally:
+        asked.close()
 
 
 def pages(path):
-    """All rows of a table that comes in pages."""
+    """All rows of what comes in pages."""
     rows, after = [], ""
     while True:
         page = json.loads(request(f"{V1}{path}?limit=1000{after}"))
-        rows += page["routes"]
+        rows += page["routes" if "routes" in page else "items"]
         if not page["next"]:
             return rows
         after = "&after=" + page["next"]
@@ -46,15 +71,16 @@ def pages(path):
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "bfd": "/bfd", "rtr": "/bgp/rtr", "profiles": "/mesh/profiles", "radius": "/radius"}
+    LISTS = {"subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "sw": "/softwires", "loc": "/bgp/routes"}
+    PATHS = {"st": "/status", "spd": "/spd", "bgp": "/bgp/neighbours", "bfd": "/bfd", "rtr": "/bgp/rtr", "profiles": "/mesh/profiles", "radius": "/radius"}
     TABLES = {"in": "/bgp/neighbours/{}/routes/in", "out": "/bgp/neighbours/{}/routes/out"}
-    NAMES = (*PATHS, "rib", "loc", "rib_in", "rib_out", "c", "metrics", "user", "server")
+    NAMES = (*PATHS, *LISTS, "rib", "rib_in", "rib_out", "c", "metrics", "user", "server")
 
     def __missing__(self, name):
         if name in self.PATHS:
             self[name] = json.loads(request(V1 + self.PATHS[name]))
-        elif name == "loc":
-            self[name] = pages("/bgp/routes")
+        elif name in self.LISTS:
+            self[name] = pages(self.LISTS[name])
         elif name == "rib":
             self[name] = [r for r in self["loc"] if r["next_hop"]]
         elif name in ("rib_in", "rib_out"):
@@ -110,7 +136,7 @@ def main(argv):
         while True:
             try:
                 result = evaluate(argv[1])
-            except (OSError, urllib.error.URLError, LookupError, ValueError) as problem:
+            except (OSError, http.client.HTTPException, LookupError, ValueError) as problem:
                 result, error = None, problem
             else:
                 error = None

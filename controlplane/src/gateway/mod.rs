@@ -13,7 +13,9 @@
 //! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
 //! | `mesh` | softwires to other AFBRs and their SAs |
 //! | `liveness` | BFD for softwires and neighbours |
-//! | `query` | answers for the management plane |
+//! | `query`, `lists` | answers for the management plane |
+//! | `news` | events for it |
+//! | `drain` | nobody new is let in |
 //! | `measure` | what metrics and profiles of the mesh are made of |
 //! | `operate` | what the operator does |
 //!
@@ -21,12 +23,15 @@
 //! [`Gateway::poll_timeout`].
 
 mod access;
+mod drain;
 mod dynamic;
 mod inner;
 mod keys;
+mod lists;
 mod liveness;
 mod measure;
 mod mesh;
+mod news;
 mod operate;
 mod query;
 mod records;
@@ -39,6 +44,7 @@ use crate::audit::Record;
 use crate::config::{Config, Protection};
 use crate::liveness::Liveness;
 use crate::mesh::Mesh;
+use crate::northbound::Event;
 use crate::peer::Peer;
 use crate::pool::Allocator;
 use crate::program::{Output, Program};
@@ -47,7 +53,7 @@ use crate::subscriber::Subscriber;
 use crate::{ike_config, spd};
 use dataplane_api::{
     Counters, FibCounters, FilterId, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass,
-    PuntMeta, SessionId, SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
+    PuntMeta, SessionId, SnapshotOp, SoftwireId, Spi, TableOp, WorkerEvent, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -83,6 +89,10 @@ pub struct ControlCounters {
     pub aaa_rejected: u64,
     /// Packets to our end of a link that nobody handles, or malformed.
     pub inner_ignored: u64,
+    /// IKE SAs that a drain has turned away.
+    pub drain_ike: u64,
+    /// Sessions in tunnels that were there, likewise.
+    pub drain_session: u64,
 }
 
 // A change that waits for its time.
@@ -113,8 +123,10 @@ pub struct Gateway {
     mesh: Mesh,
     routing: Option<Routing>,
     liveness: Liveness,
-    peers: HashMap<PeerId, Peer>,
-    subscribers: HashMap<SessionId, Subscriber>,
+    peers: BTreeMap<PeerId, Peer>,
+    // Child SAs of all peers.
+    children: usize,
+    subscribers: BTreeMap<SessionId, Subscriber>,
     wakes: BTreeSet<(Instant, SessionId)>,
     later: BTreeMap<(Instant, u64), Later>,
     later_key: u64,
@@ -123,6 +135,9 @@ pub struct Gateway {
     unresolved: VecDeque<(PortId, IpAddr)>,
     relayed: VecDeque<Vec<u8>>,
     audit: VecDeque<Record>,
+    events: VecDeque<Event>,
+    softwires_up: BTreeMap<SoftwireId, IpAddr>,
+    drain: Option<drain::Drain>,
     control: ControlCounters,
     fib: Option<Arc<FibCounters>>,
     rng: StdRng,
@@ -177,8 +192,9 @@ impl Gateway {
             ike,
             l2tp,
             program,
-            peers: HashMap::new(),
-            subscribers: HashMap::new(),
+            peers: BTreeMap::new(),
+            children: 0,
+            subscribers: BTreeMap::new(),
             wakes: BTreeSet::new(),
             later: BTreeMap::new(),
             later_key: 0,
@@ -186,6 +202,9 @@ impl Gateway {
             unresolved: VecDeque::new(),
             relayed: VecDeque::new(),
             audit: VecDeque::new(),
+            events: VecDeque::new(),
+            softwires_up: BTreeMap::new(),
+            drain: None,
             control: ControlCounters::default(),
             fib: None,
             rng,
@@ -255,6 +274,7 @@ impl Gateway {
     /// A punted packet of one of the protocol classes. Frames for the host go to the host stack, not here.
     pub fn handle_punt(&mut self, now: Instant, meta: &PuntMeta, data: &[u8]) {
         match meta.class {
+            PuntClass::Ike if self.drain_refuses(meta, data) => {}
             PuntClass::Ike => {
                 self.ike.handle_input(now, ike::Meta { local: meta.dst, remote: meta.src }, data);
             }
@@ -334,6 +354,7 @@ impl Gateway {
             self.mesh_timeout(now);
         }
         self.servers_timeout(now);
+        self.drain_timeout(now);
         if self.look.is_some_and(|t| t <= now) {
             self.finish(now);
         }
@@ -368,12 +389,16 @@ impl Gateway {
         let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         let bfd = self.liveness.poll_timeout();
         let own = [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later, self.look];
-        own.into_iter().chain([bgp, bfd, self.servers_due()]).flatten().min()
+        own.into_iter().chain([bgp, bfd, self.servers_due(), self.drain_due()]).flatten().min()
     }
 
     /// The next table change or packet for the data plane.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.program.poll()
+        let output = self.program.poll()?;
+        if let Output::Snapshot(op) = &output {
+            self.softwire_news(op);
+        }
+        Some(output)
     }
 
     /// Puts back an output that a full ring refused.
@@ -452,6 +477,7 @@ impl Gateway {
             let at = self.unix(now);
             self.accounting.stop(now, at);
         }
+        self.drain_settle();
         self.pump_routes(now);
         while let Some(t) = self.ike.poll_transmit() {
             let how = Inject::Udp { peer: None, src: t.local, dst: t.remote, raw: t.keepalive, ttl: TTL };
