@@ -15,9 +15,7 @@ pub use bgp::{
     BgpAction, BgpAttributesInfo, BgpFamily, BgpFamilyInfo, BgpMatch, BgpMessagesInfo, BgpNegotiatedInfo, BgpPage,
     BgpPathInfo, BgpReceivedInfo, BgpRestartInfo, BgpRouteInfo, BgpSelect, BgpSentInfo, BgpTotalsInfo, BgpTunnelInfo,
 };
-pub use event::{
-    BgpEvent, ChildEvent, ConfigEvent, DrainEvent, Event, IkeEvent, Notice, SessionEvent, SoftwireEvent,
-};
+pub use event::{BgpEvent, ChildEvent, ConfigEvent, DrainEvent, Event, IkeEvent, Notice, SessionEvent, SoftwireEvent};
 pub use mesh::{BfdInfo, MeshMetrics, ProfileInfo, ProfilePeerInfo, SoftwireInfo, SoftwireMetrics};
 pub use neighbour::{BgpNeighbourInfo, BgpProtectionInfo, RtrCacheInfo};
 pub use page::{Cursor, Page, Select};
