@@ -157,12 +157,7 @@ async fn beside(stream: UnixStream, app: Router, told: watch::Receiver<bool>) {
     }
 }
 
-async fn connection(
-    io: impl AsyncRead + AsyncWrite + Unpin,
-    peer: Peer,
-    app: Router,
-    mut told: watch::Receiver<bool>,
-) {
+async fn connection(io: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, app: Router, mut told: watch::Receiver<bool>) {
     let app = TowerToHyperService::new(app);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());

@@ -129,7 +129,8 @@ impl Access {
     /// One try of a token is taken from the source's allowance, and given back when the token is right.
     async fn log_in(&self, address: SocketAddr, credentials: &HeaderValue) -> Result<Caller, Refusal> {
         let token = bearer(credentials).unwrap_or_default();
-        let is = |(name, role): (String, Role)| Caller { name: format!("token:{name}"), role, from: address.to_string() };
+        let is =
+            |(name, role): (String, Role)| Caller { name: format!("token:{name}"), role, from: address.to_string() };
         if let Some(found) = self.tokens.seen(token, SystemTime::now()) {
             return Ok(is(found));
         }

@@ -108,9 +108,8 @@ async fn create(
     Extension(caller): Extension<Caller>,
     Body(new): Body<NewToken>,
 ) -> Result<Response, Problem> {
-    let wrong = |at: &str, why: &str| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why).of_kind("/problems/invalid").at(at)
-    };
+    let wrong =
+        |at: &str, why: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why).of_kind("/problems/invalid").at(at);
     if new.name.trim().is_empty() || new.name.len() > NAME || new.name.contains(char::is_control) {
         return Err(wrong("/name", "1 to 64 octets without control characters"));
     }

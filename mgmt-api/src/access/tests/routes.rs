@@ -5,13 +5,8 @@ use super::*;
 use controlplane::config::Role::{self, Admin, Operate, Read};
 
 /// Open to anybody.
-const OPEN: &[&str] = &[
-    "GET /",
-    "GET /view/{name}",
-    "GET /api/v1/health",
-    "GET /api/v1/ready",
-    "GET /api/v1/openapi.json",
-];
+const OPEN: &[&str] =
+    &["GET /", "GET /view/{name}", "GET /api/v1/health", "GET /api/v1/ready", "GET /api/v1/openapi.json"];
 
 /// Seen by administrators only.
 const HIDDEN: &[&str] = &["GET /api/v1/tokens", "GET /api/v1/traces/{id}/pcapng"];
@@ -82,7 +77,8 @@ async fn every_route_with_every_role() {
     let dir = Scratch::new();
     let access = access(&dir);
     let paths = paths(&access);
-    for known in ["/metrics", "/api/v1/status", "/api/v1/subscribers/{id}", "/api/v1/bgp/routes", "/api/v1/tokens/{id}"] {
+    for known in ["/metrics", "/api/v1/status", "/api/v1/subscribers/{id}", "/api/v1/bgp/routes", "/api/v1/tokens/{id}"]
+    {
         assert!(paths.iter().any(|path| path == known), "{known}: {paths:?}");
     }
     let mut routes = 0;
@@ -100,7 +96,12 @@ async fn every_route_with_every_role() {
             let may = expected(&route);
             for role in [Read, Operate] {
                 let status = asked(&access, method, &uri, remote(Some(role.name()))).await;
-                assert_eq!(status == 403, may.is_some_and(|least| role < least), "{route} as {}: {status}", role.name());
+                assert_eq!(
+                    status == 403,
+                    may.is_some_and(|least| role < least),
+                    "{route} as {}: {status}",
+                    role.name()
+                );
                 assert_ne!(status, 401, "{route}");
             }
             let anybody = asked(&access, method, &uri, remote(None)).await;
