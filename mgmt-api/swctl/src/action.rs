@@ -1,9 +1,10 @@
 //! What an operator may do to what runs: disconnect, rekey, clear, drain, tokens.
 
-use crate::cli::{Clear, Direction, Disable, Enable, Rekey, Role, Token};
+use crate::cli::{Clear, Direction, Disable, Enable, Rekey, Role, Show, Token};
 use crate::client::{Client, escape};
 use crate::error::Error;
 use crate::output::{json, say};
+use crate::show;
 use serde_json::{Value, json as object};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -47,17 +48,23 @@ fn bgp(client: &Client, address: &IpAddr, action: &str, body: Option<&Value>) ->
     client.post(&format!("/bgp/neighbours/{}/{action}", escape(&address.to_string())), body).map(drop)
 }
 
-pub fn drain(client: &Client, teardown: bool, within: Option<Duration>) -> Result<(), Error> {
+pub fn drain(client: &Client, teardown: bool, within: Option<Duration>, as_json: bool) -> Result<(), Error> {
     let mut body = object!({ "mode": if teardown { "teardown" } else { "refuse" } });
     if let Some(time) = within {
         body["within"] = time.as_secs().into();
     }
-    client.post("/drain", Some(&body)).map(drop)
+    client.post("/drain", Some(&body))?;
+    show::show(client, &Show::Drain, as_json)
+}
+
+pub fn undrain(client: &Client, as_json: bool) -> Result<(), Error> {
+    client.delete("/drain")?;
+    show::show(client, &Show::Drain, as_json)
 }
 
 pub fn token(client: &Client, what: &Token, as_json: bool) -> Result<(), Error> {
     match what {
-        Token::List => crate::show::show(client, &crate::cli::Show::Tokens, as_json),
+        Token::List => show::show(client, &Show::Tokens, as_json),
         Token::Delete { id } => client.delete(&format!("/tokens/{}", escape(id))),
         Token::Create { name, role, expires } => {
             let role = match role {

@@ -85,6 +85,9 @@ pub enum Command {
     Rollback {
         /// Its number, see show commits
         commit: u64,
+        /// Put back what was there unless confirmed within this time
+        #[arg(long, value_name = "TIME", value_parser = confirm)]
+        confirm: Option<Duration>,
         /// Why, for the history
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
@@ -171,10 +174,15 @@ pub enum Show {
     /// IKE SAs
     Ike {
         #[command(flatten)]
+        filter: IkeFilter,
+        #[command(flatten)]
         page: Page,
     },
     /// Child SAs
     Child {
+        /// Of this IKE peer, by its number
+        #[arg(long)]
+        peer: Option<u32>,
         #[command(flatten)]
         page: Page,
     },
@@ -211,6 +219,9 @@ pub enum Show {
         /// Part of it
         #[arg(value_name = "PATH")]
         path: Vec<String>,
+        /// With settings that are not written
+        #[arg(long)]
+        defaults: bool,
         /// As set commands
         #[arg(long)]
         commands: bool,
@@ -261,6 +272,26 @@ impl SubscriberFilter {
             ("state", self.state.clone()),
             ("address", self.address.map(|a| a.to_string())),
         ]
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct IkeFilter {
+    /// The peer's identity
+    #[arg(long)]
+    id: Option<String>,
+    /// The peer's address
+    #[arg(long)]
+    address: Option<IpAddr>,
+    /// Entry of the PAD
+    #[arg(long)]
+    pad: Option<String>,
+}
+
+impl IkeFilter {
+    /// Of the query.
+    pub fn parameters(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![("id", self.id.clone()), ("address", self.address.map(|a| a.to_string())), ("pad", self.pad.clone())]
     }
 }
 
@@ -392,9 +423,9 @@ pub struct Trace {
     /// To these addresses
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     pub destination: Option<IpNet>,
-    /// IP protocol: tcp, udp, icmp, icmpv6, or a number
-    #[arg(long, value_parser = protocol)]
-    pub protocol: Option<u8>,
+    /// IP protocol: tcp, udp, icmp, icmpv6, esp, ipip, ipv6, or a number
+    #[arg(long)]
+    pub protocol: Option<String>,
     /// TCP or UDP port, either side
     #[arg(long)]
     pub port: Option<u16>,
@@ -466,16 +497,6 @@ fn limit(text: &str) -> Result<usize, String> {
 fn prefix(text: &str) -> Result<IpNet, String> {
     let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     net.map_err(|_| "neither a prefix nor an address".to_owned())
-}
-
-fn protocol(text: &str) -> Result<u8, String> {
-    match text {
-        "tcp" => Ok(6),
-        "udp" => Ok(17),
-        "icmp" => Ok(1),
-        "icmpv6" => Ok(58),
-        number => number.parse().map_err(|_| "tcp, udp, icmp, icmpv6, or a number".to_owned()),
-    }
 }
 
 #[cfg(test)]

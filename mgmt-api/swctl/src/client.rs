@@ -240,7 +240,6 @@ pub fn pages(client: &Client, path: &str, filters: &[(&str, Option<String>)], li
         parameters.push(("after", after));
         let mut page = client.get(&format!("{path}{}", query(&parameters)))?;
         let next = page["next"].as_str().map(str::to_owned);
-        let got = rows(&page).len();
         if let Some(first) = &whole {
             let joined = [rows(first), rows(&page)].concat();
             if let Some(list) = page.as_object_mut().and_then(|p| p.values_mut().find(|v| v.is_array())) {
@@ -248,9 +247,9 @@ pub fn pages(client: &Client, path: &str, filters: &[(&str, Option<String>)], li
             }
         }
         whole = Some(page);
-        // A page without rows that names a next one would go on for ever.
+        // A page may be empty and not the last: what a filter leaves out is looked at so much at a time.
         match next {
-            Some(next) if got > 0 && had + got < limit => after = Some(next),
+            Some(next) if whole.as_ref().is_some_and(|w| rows(w).len() < limit) => after = Some(next),
             _ => return Ok(whole.unwrap_or_default()),
         }
     }

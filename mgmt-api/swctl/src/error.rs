@@ -27,9 +27,9 @@ pub enum Error {
     /// Nobody answers, or not in time, or not the one that was meant.
     #[error("{0}")]
     Unreachable(String),
-    /// The terminal, or whatever reads the output.
-    #[error("cannot write: {0}")]
-    Output(#[from] io::Error),
+    /// The terminal, whatever reads the output, or the system.
+    #[error("{0}")]
+    Io(#[from] io::Error),
 }
 
 impl Error {
@@ -41,8 +41,8 @@ impl Error {
     /// The exit status. A reader that has seen enough (`swctl show ... | head`) is no failure.
     pub fn status(&self) -> ExitCode {
         match self {
-            Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Output(_) | Self::Refused { .. } => ExitCode::from(1),
+            Self::Io(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Io(_) | Self::Refused { .. } => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::Unreachable(_) => ExitCode::from(3),
         }

@@ -58,14 +58,16 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Check => config::check(&client()?, json),
         Command::Commit { confirm, comment } => config::commit(&client()?, confirm, comment, json),
         Command::Confirm => config::confirm(&client()?),
-        Command::Rollback { commit, comment } => config::rollback(&client()?, commit, comment.as_deref(), json),
+        Command::Rollback { commit, confirm, comment } => {
+            config::rollback(&client()?, commit, confirm, comment.as_deref(), json)
+        }
         Command::Disconnect { id } => action::disconnect(&client()?, &id),
         Command::Rekey(what) => action::rekey(&client()?, &what),
         Command::Clear(what) => action::clear(&client()?, &what),
         Command::Disable(what) => action::disable(&client()?, &what),
         Command::Enable(what) => action::enable(&client()?, &what),
-        Command::Drain { teardown, within } => action::drain(&client()?, teardown, within),
-        Command::Undrain => client()?.delete("/drain"),
+        Command::Drain { teardown, within } => action::drain(&client()?, teardown, within, json),
+        Command::Undrain => action::undrain(&client()?, json),
         Command::Top { interval } => top::top(&client()?, interval),
         Command::Trace(what) => trace::trace(&client()?, &what, json),
         Command::Monitor { kinds } => monitor::monitor(&client()?, &kinds, json),

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::settings::Gateway;
-use aws_lc_rs::digest::{SHA256, digest};
+use ::aws_lc_rs::digest::{SHA256, digest};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::fmt::Write;

@@ -10,7 +10,7 @@
 use crate::cli;
 use crate::client::{Client, escape};
 use crate::error::Error;
-use crate::output::{json, say, text};
+use crate::output::{json, number, say, text};
 use serde_json::{Map, Value, json as object};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -37,7 +37,7 @@ fn request(what: &cli::Trace) -> Value {
     let filter = [
         ("source", what.source.map(|n| n.to_string().into())),
         ("destination", what.destination.map(|n| n.to_string().into())),
-        ("protocol", what.protocol.map(Value::from)),
+        ("protocol", what.protocol.clone().map(Value::from)),
         ("port", what.port.map(Value::from)),
         ("session", what.session.clone().map(Value::from)),
         ("port_name", what.interface.clone().map(Value::from)),
@@ -65,6 +65,12 @@ fn follow(client: &Client, path: &str, interrupt: &mut Signal, as_json: bool) ->
                 }
             });
         if done || interrupted {
+            let lost = number(&trace["lost"]);
+            if lost > 0 {
+                eprintln!(
+                    "{lost} packets that match were not followed: there was no buffer for them (--sample takes fewer)"
+                );
+            }
             return if as_json { json(&trace) } else { Ok(()) };
         }
     }

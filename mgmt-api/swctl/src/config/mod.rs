@@ -13,7 +13,7 @@ mod change;
 mod path;
 mod yaml;
 
-use crate::client::{Client, query, rows};
+use crate::client::{Client, escape, query, rows};
 use crate::error::Error;
 use crate::output::{json, say, table, text};
 use candidate::{Candidate, Edit};
@@ -119,12 +119,19 @@ pub fn confirm(client: &Client) -> Result<(), Error> {
 }
 
 /// `rollback N`.
-pub fn rollback(client: &Client, to: u64, comment: Option<&str>, as_json: bool) -> Result<(), Error> {
+pub fn rollback(
+    client: &Client,
+    to: u64,
+    confirm: Option<Duration>,
+    comment: Option<&str>,
+    as_json: bool,
+) -> Result<(), Error> {
     let mut body = object!({ "to": to });
     if let Some(comment) = comment {
         body["comment"] = comment.into();
     }
-    report(&client.post("/config/rollback", Some(&body))?, as_json)
+    let path = format!("/config/rollback{}", query(&[("confirm", confirm.map(|d| d.as_secs().to_string()))]));
+    report(&client.post(&path, Some(&body))?, as_json)
 }
 
 fn report(outcome: &Value, as_json: bool) -> Result<(), Error> {
@@ -156,11 +163,11 @@ fn open(client: &Client) -> Result<Candidate, Error> {
 }
 
 /// `show config [PATH...]`.
-pub fn show(client: &Client, words: &[String], commands: bool, as_json: bool) -> Result<(), Error> {
+pub fn show(client: &Client, words: &[String], defaults: bool, commands: bool, as_json: bool) -> Result<(), Error> {
     let path = path::from_words(words)?;
-    let document = client.get("/config")?;
-    let missing = || Error::Usage(format!("there is no {} in the configuration", path.join(" ")));
-    let value = path::get(&document, &path).ok_or_else(missing)?;
+    let below: String = path.iter().map(|step| format!("/{}", escape(step))).collect();
+    let defaults = query(&[("defaults", defaults.then(|| "true".to_owned()))]);
+    let value = &client.get(&format!("/config{below}{defaults}"))?;
     if as_json {
         return json(value);
     }
@@ -181,7 +188,7 @@ pub fn commits(client: &Client, one: Option<u64>, limit: usize, as_json: bool) -
             return json(&commit);
         }
         say(&format!(
-            "{}\n{}",
+            "{}\n\n{}",
             commit_table(std::slice::from_ref(&commit)),
             change::show(&change::from_api(&commit["changes"]))
         ))

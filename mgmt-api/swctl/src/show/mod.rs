@@ -5,8 +5,8 @@ mod bgp;
 mod mesh;
 mod system;
 
-use crate::cli::Show;
-use crate::client::{Client, rows};
+use crate::cli::{Page, Show};
+use crate::client::{Client, pages, rows};
 use crate::error::Error;
 use crate::output::{json, say, table, text};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use serde_json::Value;
 /// Runs one of the `show` commands.
 pub fn show(client: &Client, what: &Show, as_json: bool) -> Result<(), Error> {
     match what {
-        Show::Config { path, commands } => crate::config::show(client, path, *commands, as_json),
+        Show::Config { path, defaults, commands } => crate::config::show(client, path, *defaults, *commands, as_json),
         Show::Commits { commit, limit } => crate::config::commits(client, *commit, *limit, as_json),
         Show::Bgp { what } => bgp::show(client, what.as_ref(), as_json),
         Show::Subscribers { id: Some(id), .. } => {
@@ -22,15 +22,18 @@ pub fn show(client: &Client, what: &Show, as_json: bool) -> Result<(), Error> {
             print(&client.get(&path)?, as_json, access::subscriber)
         }
         Show::Subscribers { filter, page, .. } => {
-            let (parameters, limit) = (filter.parameters(), page.limit);
-            let answer = crate::client::pages(client, "/subscribers", &parameters, limit)?;
-            print(&answer, as_json, |a| listing(a, "subscriber", access::subscribers(rows(a))))
+            list(client, "/subscribers", &filter.parameters(), *page, as_json, "subscriber", access::subscribers)
         }
-        Show::Sessions { page } => list(client, "/sessions", page.limit, as_json, "session", access::sessions),
-        Show::Tunnels { page } => list(client, "/tunnels", page.limit, as_json, "tunnel", access::tunnels),
-        Show::Ike { page } => list(client, "/ike-sas", page.limit, as_json, "IKE SA", access::ike),
-        Show::Child { page } => list(client, "/child-sas", page.limit, as_json, "child SA", access::child),
-        Show::Softwires { page } => list(client, "/softwires", page.limit, as_json, "softwire", mesh::softwires),
+        Show::Sessions { page } => list(client, "/sessions", &[], *page, as_json, "session", access::sessions),
+        Show::Tunnels { page } => list(client, "/tunnels", &[], *page, as_json, "tunnel", access::tunnels),
+        Show::Ike { filter, page } => {
+            list(client, "/ike-sas", &filter.parameters(), *page, as_json, "IKE SA", access::ike)
+        }
+        Show::Child { peer, page } => {
+            let filter = [("peer", peer.map(|p| p.to_string()))];
+            list(client, "/child-sas", &filter, *page, as_json, "child SA", access::child)
+        }
+        Show::Softwires { page } => list(client, "/softwires", &[], *page, as_json, "softwire", mesh::softwires),
         Show::Profiles => print(&client.get("/mesh/profiles")?, as_json, |a| mesh::profiles(rows(a))),
         Show::Bfd => print(&client.get("/bfd")?, as_json, |a| mesh::bfd(rows(a))),
         Show::Rtr => print(&client.get("/bgp/rtr")?, as_json, |a| bgp::rtr(rows(a))),
@@ -50,23 +53,24 @@ fn print(answer: &Value, as_json: bool, show: impl FnOnce(&Value) -> String) -> 
 fn list(
     client: &Client,
     path: &str,
-    limit: usize,
+    filter: &[(&str, Option<String>)],
+    page: Page,
     as_json: bool,
     what: &str,
     show: fn(&[Value]) -> String,
 ) -> Result<(), Error> {
-    let answer = crate::client::pages(client, path, &[], limit)?;
-    print(&answer, as_json, |a| listing(a, what, show(rows(a))))
+    let answer = pages(client, path, filter, page.limit)?;
+    print(&answer, as_json, |a| listing(a, what, &show(rows(a))))
 }
 
 /// A table, and how much of all it shows.
-fn listing(answer: &Value, what: &str, table: String) -> String {
+fn listing(answer: &Value, what: &str, table: &str) -> String {
     let shown = rows(answer).len();
-    let total = answer["total"].as_u64().unwrap_or(shown as u64);
-    let plural = if total == 1 { "" } else { "s" };
+    let plural = if shown == 1 { "" } else { "s" };
     match answer["next"] {
-        Value::Null => format!("{table}\n\n{shown} {what}{}", if shown == 1 { "" } else { "s" }),
-        _ => format!("{table}\n\n{shown} of {total} {what}{plural}; --limit shows more"),
+        Value::Null => format!("{table}\n\n{shown} {what}{plural}"),
+        // A filter does not say how many it would let through.
+        _ => format!("{table}\n\nthe first {shown} {what}{plural}; --limit shows more"),
     }
 }
 

@@ -74,7 +74,7 @@ fn worker_line(workers: &[Value], name: &str, prefix: &str, all: bool) -> Option
     let values: Vec<u64> = workers.iter().map(|w| number(&w[name])).collect();
     let total: u64 = values.iter().sum();
     let each = values.iter().take(shown(workers)).map(u64::to_string);
-    let line = [name.trim_start_matches(prefix).to_owned(), total.to_string()].into_iter().chain(each);
+    let line = [name.strip_prefix(prefix).unwrap_or(name).to_owned(), total.to_string()].into_iter().chain(each);
     (all || total > 0).then(|| line.collect())
 }
 
@@ -119,7 +119,13 @@ pub fn spd(rows: &[Value]) -> String {
 }
 
 pub fn drain(d: &Value) -> String {
-    block(&[("State", text(&d["state"])), ("Mode", text(&d["mode"])), ("Sessions left", text(&d["sessions_left"]))])
+    block(&[
+        ("State", text(&d["state"])),
+        ("Mode", text(&d["mode"])),
+        ("Sessions left", text(&d["sessions_left"])),
+        ("Peers left", text(&d["peers_left"])),
+        ("Turned away", text(&d["refused"])),
+    ])
 }
 
 pub fn tokens(rows: &[Value]) -> String {

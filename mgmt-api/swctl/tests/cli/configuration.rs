@@ -7,21 +7,18 @@ use std::os::unix::fs::PermissionsExt;
 fn a_candidate_is_edited_shown_checked_and_committed() {
     let gateway = Gateway::start();
     for words in [
-        "set subscribers bob secret very-hidden",
-        "set subscribers/bob ipv4 10.0.0.2",
-        "set subscribers alice secret hidden-too",
-        "set listeners secure address 192.0.2.9",
-        "set bgp {asn:\u{a0}65000}",
-        "set bgp asn 65001",
-        "delete ike identity",
+        &["set", "subscribers", "bob", "secret", "very-hidden"][..],
+        &["set", "subscribers/bob", "ipv4", "10.0.0.2"],
+        &["set", "subscribers", "alice", "secret", "hidden-too"],
+        &["set", "listeners", "secure", "address", "192.0.2.9"],
+        &["set", "bgp", "{asn: 65000, router_id: 1.1.1.1}"],
+        &["set", "bgp", "asn", "65001"],
+        &["delete", "ike", "identity"],
     ] {
-        // A candidate is local: nothing is said, and only the first edit asks for the configuration.
-        if words.contains('\u{a0}') {
-            assert_eq!(gateway.run(&["set", "bgp", "{asn: 65000, router_id: 1.1.1.1}"]).status, 0);
-        } else {
-            assert_eq!(gateway.out(words), "", "{words}");
-        }
+        let ended = gateway.run(words);
+        assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (0, "", ""), "{words:?}");
     }
+    // A candidate is local: only the first edit asks for the configuration.
     assert_eq!(gateway.asked(), ["GET /api/v1/config"]);
     let diff = gateway.out("diff");
     let expected = r#"[edit]
@@ -160,8 +157,9 @@ Commit  Time                  Author         State      Changes  Comment
 "#;
     assert_eq!(gateway.out("show commits 11"), expected);
     gateway.asked();
-    assert_eq!(gateway.run(&["rollback", "11", "--comment", "as it was"]).out, "commit 13 complete, 2 changes\n");
-    assert_eq!(gateway.asked(), [r#"POST /api/v1/config/rollback {"comment":"as it was","to":11}"#]);
+    let rolled_back = gateway.run(&["rollback", "11", "--confirm", "90s", "--comment", "as it was"]);
+    assert_eq!(rolled_back.out, "commit 13 complete, 2 changes\n");
+    assert_eq!(gateway.asked(), [r#"POST /api/v1/config/rollback?confirm=90 {"comment":"as it was","to":11}"#]);
     let ended = gateway.swctl("confirm");
     assert_eq!((ended.status, ended.err.as_str()), (1, "swctl: there is no commit to confirm\n"));
 }
@@ -176,5 +174,8 @@ fn the_configuration_is_shown_as_yaml_and_as_commands() {
     assert_eq!(gateway.out("show config subscribers alice secret"), "\"***\"\n");
     assert_eq!(gateway.out("show config subscribers --commands"), "set subscribers alice secret '***'\n");
     assert_eq!(gateway.out("show config ike/rekey --json"), "\"4h\"\n");
-    assert_eq!(gateway.swctl("show config nothing").status, 2);
+    assert_eq!(gateway.swctl("show config nothing").status, 1);
+    gateway.asked();
+    gateway.swctl("show config routes 10.0.0.0/8 --defaults");
+    assert_eq!(gateway.asked(), ["GET /api/v1/config/routes/10.0.0.0%2F8?defaults=true"]);
 }

@@ -154,6 +154,16 @@ async fn answer(State(memory): State<Shared>, request: Request<Body>) -> Respons
             let commits = document("config-commits").unwrap();
             axum::Json(commits["commits"][1].clone()).into_response()
         }
+        (&Method::GET, part) if part.starts_with("/config/") && !part.contains("/commits") => {
+            let found = part.split('/').skip(2).try_fold(masked(&m.config), |at, step| match &at {
+                Value::Array(items) => items.iter().find(|i| i["name"] == step || i["user"] == step).cloned(),
+                _ => at.get(step).cloned(),
+            });
+            found.map_or_else(
+                || problem(StatusCode::NOT_FOUND, "there is no such part"),
+                |v| axum::Json(v).into_response(),
+            )
+        }
         (&Method::GET, "/subscribers") if target.contains("user=many") => many(&target),
         (&Method::GET, "/subscribers/4113.7") => {
             axum::Json(document("subscribers").unwrap()["items"][0].clone()).into_response()
@@ -232,10 +242,14 @@ fn many(target: &str) -> Response {
         rest.split('&').next()?.parse::<usize>().ok()
     };
     let (after, limit) = (parameter("after").unwrap_or(0), parameter("limit").unwrap());
-    let last = (after + limit).min(2500);
+    // Nothing is found among the first.
+    if after == 0 {
+        return axum::Json(json!({ "items": [], "next": "1", "total": 9000 })).into_response();
+    }
+    let (after, last) = (after - 1, (after - 1 + limit).min(2500));
     let items: Vec<Value> = (after..last).map(|n| json!({ "id": format!("1.{n}"), "user": "many" })).collect();
-    let next = (last < 2500).then(|| last.to_string());
-    axum::Json(json!({ "items": items, "next": next, "total": 2500 })).into_response()
+    let next = (last < 2500).then(|| (last + 1).to_string());
+    axum::Json(json!({ "items": items, "next": next, "total": 9000 })).into_response()
 }
 
 /// The second look finds more packets than the first, and the end.

@@ -20,13 +20,24 @@ fn actions() {
         ("clear bgp 10.0.0.9 --soft out", "POST /api/v1/bgp/neighbours/10.0.0.9/soft-out"),
         ("disable bgp 10.0.0.9 --message m", r#"POST /api/v1/bgp/neighbours/10.0.0.9/disable {"message":"m"}"#),
         ("enable bgp 10.0.0.9", "POST /api/v1/bgp/neighbours/10.0.0.9/enable"),
-        ("drain", r#"POST /api/v1/drain {"mode":"refuse"}"#),
-        ("drain --teardown --within 10m", r#"POST /api/v1/drain {"mode":"teardown","within":600}"#),
-        ("undrain", "DELETE /api/v1/drain"),
         ("token delete k3v9w2aq", "DELETE /api/v1/tokens/k3v9w2aq"),
     ] {
         assert_eq!(gateway.out(words), "", "{words}");
         assert_eq!(gateway.asked(), [asked], "{words}");
+    }
+}
+
+#[test]
+fn a_drain_is_shown_when_it_begins_and_when_it_ends() {
+    let gateway = Gateway::start();
+    for (words, asked) in [
+        ("drain", r#"POST /api/v1/drain {"mode":"refuse"}"#),
+        ("drain --teardown --within 10m", r#"POST /api/v1/drain {"mode":"teardown","within":600}"#),
+        ("undrain", "DELETE /api/v1/drain"),
+    ] {
+        let expected = "State          draining\nMode           teardown\nSessions left  17\nPeers left     18\nTurned away    3\n";
+        assert_eq!(gateway.out(words), expected, "{words}");
+        assert_eq!(gateway.asked(), [asked, "GET /api/v1/drain"], "{words}");
     }
 }
 
@@ -74,7 +85,7 @@ packet 2  10:00:00.000002  worker 0  port access  forwarded
 ";
     assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (0, expected, ""));
     assert_eq!(std::fs::read(&file).unwrap(), b"pcapng");
-    let filter = r#"{"destination":"192.0.2.1/32","dropped":true,"port":53,"port_name":"access","protocol":17,"session":"4113.7","source":"10.0.0.0/8"}"#;
+    let filter = r#"{"destination":"192.0.2.1/32","dropped":true,"port":53,"port_name":"access","protocol":"udp","session":"4113.7","source":"10.0.0.0/8"}"#;
     let expected = [
         &format!(r#"POST /api/v1/traces {{"filter":{filter},"packets":2,"sample":10}}"#),
         "GET /api/v1/traces/3",
