@@ -84,6 +84,11 @@ pub fn value(path: &[String], text: &str) -> Result<Value, Error> {
     if secret(name) {
         return Ok(Value::String(text.to_owned()));
     }
+    // Words in brackets are such words each: YAML would take `[fe80::]` for a list of maps.
+    let list = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    if let Some(words) = list.filter(|words| !words.contains(['[', '{', '"', '\''])) {
+        return Ok(words.split(',').map(str::trim).filter(|word| !word.is_empty()).map(scalar).collect());
+    }
     if text.starts_with(['[', '{', '"', '\'']) {
         let bad = |e: serde_saphyr::Error| Error::Usage(format!("{}: {}", path.join(" "), e.without_snippet()));
         return serde_saphyr::from_str(text).map_err(bad);

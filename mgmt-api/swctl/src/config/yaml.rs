@@ -97,7 +97,7 @@ fn plain(text: &str) -> String {
     let ends = !text.ends_with([':', ' ']) && !text.contains(": ");
     // Anything that could be a number, or a truth value of some reader.
     let word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    let number = text.parse::<f64>().is_ok() || text.starts_with("0x") || text.starts_with("0o");
+    let number = text.replace('_', "").parse::<f64>().is_ok() || ["0x", "0o", "0b"].iter().any(|p| text.starts_with(p));
     if begins && made_of && ends && !number && !word.contains(&text.to_ascii_lowercase().as_str()) {
         text.to_owned()
     } else {
@@ -182,6 +182,9 @@ set subscribers 'o'\''hara' secret '***'"#;
             "é",
             "a\nb",
             "0x1",
+            "1_000",
+            "12:30:45",
+            "2026-11-26",
             "2001:db8::/32",
             "x:",
             "",
