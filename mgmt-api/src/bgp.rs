@@ -52,20 +52,20 @@ struct Whose {
 #[into_params(parameter_in = Query)]
 struct Select {
     /// Of one family.
-    #[param(inline)]
+    #[param(value_type = BgpFamily, inline, required = false)]
     family: Option<BgpFamily>,
     /// Of a prefix, or of the one of an address alone.
-    #[param(value_type = Option<Prefix>)]
+    #[param(value_type = Prefix, inline, required = false)]
     prefix: Option<String>,
     /// What is meant by the prefix.
     #[serde(rename = "match")]
-    #[param(inline)]
+    #[param(value_type = BgpMatch, inline, required = false)]
     scope: Option<BgpMatch>,
     /// `next` of the page before.
-    #[param(value_type = Option<Prefix>)]
+    #[param(value_type = Prefix, inline, required = false)]
     after: Option<IpNet>,
     /// Most rows: 100 where absent, 1000 where more.
-    #[param(maximum = 4294967295_u32)]
+    #[param(value_type = u32, maximum = 4294967295_u32, required = false)]
     limit: Option<u32>,
 }
 

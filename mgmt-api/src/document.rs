@@ -37,7 +37,7 @@ const BODY: Wrong = &[
 /// Where the document begins; routes add to it.
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "Softwire gateway", description = "Configuration, state and actions. Errors are problem documents (RFC 9457)."),
+    info(title = "Softwire gateway", version = "1", description = "Configuration, state and actions. Errors are problem documents (RFC 9457)."),
     components(schemas(Problem)),
     security(("token" = [])),
     modifiers(&Token),
@@ -59,7 +59,6 @@ pub(crate) fn base() -> OpenApi {
 
 /// Puts in what all operations have in common.
 pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
-    document.info.version = "1".to_owned();
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         operations.into_iter().flatten().for_each(common);

@@ -57,7 +57,7 @@ async fn events(
         return Err(Problem::new(StatusCode::BAD_REQUEST, format!("kinds: {unknown:?} is none")));
     }
     let reader = Reader { listener: n.events(), control: n, kinds };
-    let stream = unfold(reader, |mut reader| async { reader.next().await.map(|event| (Ok(event), reader)) });
+    let stream = unfold(reader, |mut reader| async move { reader.next().await.map(|event| (Ok(event), reader)) });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 

@@ -119,7 +119,9 @@ fn a_tunnel_in_the_clear_is_told_to_try_another() {
 fn a_teardown_is_even_and_in_order() {
     const N: usize = 40;
     let mut f = Fabric::new(&yaml(N, ""), 0.0);
-    (0..N).for_each(|i| drop(f.add(client(i))));
+    for i in 0..N {
+        f.add(client(i));
+    }
     assert!(f.run(60 * SECOND, |f| (0..N).all(|i| complete(f, i))));
     f.events.clear();
     let info = order(&mut f, Some(DrainOrder::Teardown(20 * SECOND)));
@@ -154,9 +156,13 @@ fn a_teardown_is_even_and_in_order() {
 fn a_teardown_at_once_ends_who_is_on_the_way_in_as_well() {
     const N: usize = 20;
     let mut f = Fabric::new(&yaml(N, ""), 0.0);
-    (0..N / 2).for_each(|i| drop(f.add(client(i))));
+    for i in 0..N / 2 {
+        f.add(client(i));
+    }
     assert!(f.run(60 * SECOND, |f| (0..N / 2).all(|i| complete(f, i))));
-    (N / 2..N).for_each(|i| drop(f.add(client(i))));
+    for i in N / 2..N {
+        f.add(client(i));
+    }
     // In the middle of their exchanges.
     f.run(Duration::from_millis(15), |_| false);
     order(&mut f, Some(DrainOrder::Teardown(Duration::ZERO)));
@@ -170,7 +176,9 @@ fn a_teardown_at_once_ends_who_is_on_the_way_in_as_well() {
 fn a_drain_that_ends_leaves_the_rest_alone() {
     const N: usize = 20;
     let mut f = Fabric::new(&yaml(N, ""), 0.0);
-    (0..N).for_each(|i| drop(f.add(client(i))));
+    for i in 0..N {
+        f.add(client(i));
+    }
     assert!(f.run(60 * SECOND, |f| (0..N).all(|i| complete(f, i))));
     order(&mut f, Some(DrainOrder::Teardown(20 * SECOND)));
     f.run(10 * SECOND, |_| false);

@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 const TOKENS: usize = 1000;
 /// Octets of a name.
 const NAME: usize = 64;
-/// Longest life of a token that ends, in seconds: a hundred years.
-const LONGEST: u64 = 3_155_760_000;
+/// Longest life of a token that ends, in seconds: 63 years.
+const LONGEST: u64 = 2_000_000_000;
 
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(delete)).routes(routes!(whoami))
@@ -65,7 +65,7 @@ pub(crate) struct NewToken {
     name: String,
     role: Role,
     /// Seconds until it ends; it does not where absent.
-    #[schema(minimum = 1, maximum = 3_155_760_000_u64, nullable = false)]
+    #[schema(minimum = 1, maximum = 2000000000, nullable = false)]
     expires_in: Option<u64>,
 }
 
@@ -114,7 +114,7 @@ async fn create(
         return Err(wrong("/name", "1 to 64 octets without control characters"));
     }
     if new.expires_in.is_some_and(|s| !(1..=LONGEST).contains(&s)) {
-        return Err(wrong("/expires_in", "between 1 second and a hundred years"));
+        return Err(wrong("/expires_in", "between 1 and 2000000000 seconds"));
     }
     if access.tokens.list().len() >= TOKENS {
         return Err(Problem::new(StatusCode::CONFLICT, "there are 1000 tokens: delete some that are not used"));
