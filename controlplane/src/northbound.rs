@@ -11,9 +11,11 @@ pub use bgp::{
 
 pub use radius::{RadiusInfo, RadiusServerInfo};
 
+use crate::config::{Config, Problem};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// A subscriber with its softwire.
@@ -554,6 +556,17 @@ pub enum Query {
     Spd(oneshot::Sender<Vec<SpdInfo>>),
     /// Counters.
     Counters(oneshot::Sender<CountersInfo>),
+    /// The document that was taken last, with its secrets. What waits for a restart is in it, too.
+    Config(oneshot::Sender<Arc<Config>>),
+    /// Take another document, whole or not at all; `true`: only say what would come of it.
+    Configure(Box<Config>, bool, oneshot::Sender<Result<Applied, Vec<Problem>>>),
+}
+
+/// What has come of another document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Parts that take effect with the next start, as JSON pointers; until then they are what they were.
+    pub restart: Vec<String>,
 }
 
 /// Why an action is not done.

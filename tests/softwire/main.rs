@@ -5,6 +5,7 @@
 mod fabric;
 mod ports;
 mod radius;
+mod reconfigure;
 mod servers;
 
 use controlplane::audit::Verb;

@@ -28,11 +28,21 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
+        if !self.file.is_empty() {
+            write!(f, "{}", self.file)?;
+            self.line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+            f.write_str(": ")?;
         }
-        write!(f, ": {}: {}", self.path, self.message)
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Problem {
+    /// At a setting, of a document that is not a file.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { file: String::new(), line: None, path: path.into(), message: message.into() }
     }
 }
 
@@ -40,7 +50,7 @@ pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
     pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { file: String::new(), line: None, path: path.into(), message: message.into() });
+        self.0.push(Problem::new(path, message));
     }
 
     pub(super) fn has(&self, path: &str) -> bool {

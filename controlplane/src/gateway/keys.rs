@@ -44,7 +44,11 @@ impl Gateway {
                 };
                 let means = weak.into_iter().chain(shared_secret.then_some("shared_secret"));
                 self.audit.extend(weak_means("IKE SA", PeerId(peer.0), &record, means.collect()));
+                let admitted = self.admits(&record.pad, local.ip());
                 self.peers.insert(PeerId(peer.0), record);
+                if !admitted {
+                    self.close_peer(now, PeerId(peer.0));
+                }
             }
             ChildUp { peer, child, select } => {
                 let id = PeerId(peer.0);
