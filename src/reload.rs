@@ -33,3 +33,41 @@ async fn reload(path: &Path, northbound: &Northbound) {
         Err(gone) => tracing::warn!(%gone, "SIGHUP"),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use controlplane::northbound::Applied;
+
+    const GOOD: &str = "ports: [{ name: a, device: d, zone: trusted, addresses: [10.0.0.1/24] }]\n\
+                        listeners: [{ name: l, address: 10.0.0.1, protection: none }]\n";
+
+    #[tokio::test]
+    async fn a_hangup_hands_the_file_to_the_control_plane_if_it_is_one() {
+        let file = std::env::temp_dir().join(format!("reload-{}.yaml", std::process::id()));
+        std::fs::write(&file, format!("{GOOD}subscribers: [{{ user: alice, secret: wonderland }}]\n")).unwrap();
+        let (northbound, mut queries) = Northbound::channel();
+        let task = tokio::spawn(on_hangup(file.clone(), northbound));
+        // It has its handler then; without one this process would end.
+        tokio::task::yield_now().await;
+        let hang_up = || std::process::Command::new("kill").args(["-HUP", &std::process::id().to_string()]).status();
+        assert!(hang_up().unwrap().success());
+        let Some(Query::Configure(document, false, to)) = queries.recv().await else { panic!() };
+        assert_eq!(document.subscribers[0].user, "alice");
+        to.send(Ok(Applied { restart: vec!["/ports".into()] })).unwrap();
+        // What cannot be read is not asked about.
+        std::fs::write(&file, "ports: [").unwrap();
+        assert!(hang_up().unwrap().success());
+        for _ in 0..50 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert!(queries.try_recv().is_err());
+        std::fs::write(&file, GOOD).unwrap();
+        assert!(hang_up().unwrap().success());
+        let Some(Query::Configure(document, false, _)) = queries.recv().await else { panic!() };
+        assert!(document.subscribers.is_empty());
+        task.abort();
+        std::fs::remove_file(&file).unwrap();
+    }
+}

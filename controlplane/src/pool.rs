@@ -262,7 +262,7 @@ impl Allocator {
                 }
             }
         }
-        for pool in gone.into_iter().filter_map(|i| self.pools.get_mut(i)) {
+        for (_, pool) in self.pools.iter_mut().enumerate().filter(|(i, _)| gone.contains(i)) {
             pool.configure(Vec::new(), pool.block);
         }
         let fixed = |n: Option<Ipv6Net>| n.and_then(|n| IpPrefix::new(n.network().into(), n.prefix_len()));
@@ -396,7 +396,9 @@ mod tests {
             got.iter().for_each(|p| a.give_back(*p, "x", 1));
             got.into_iter().map(|p| p.address()).collect::<std::collections::BTreeSet<_>>()
         };
-        let but = |n: u8| (1..=6).filter(|i| *i != n).map(|i| IpAddr::from([10, 0, 0, i])).collect();
+        let but = |n: u8| -> std::collections::BTreeSet<IpAddr> {
+            (1..=6).filter(|i| *i != n).map(|i| IpAddr::from([10, 0, 0, i])).collect()
+        };
         assert_eq!(all(&mut a), but(1));
         a.configure(&pools, &fixed("10.0.0.4"), None);
         assert_eq!(all(&mut a), but(4));

@@ -50,8 +50,9 @@ pub(super) async fn change(
     let (before, after) = (ways(old, port), ways(new, port));
     // A route of another kind takes the place of the one before.
     for way in before.iter().filter(|w| !after.iter().any(|new| new.to == w.to)) {
-        let gone = netlink.route().del(message(way.to, way.via, way.mtu, at)).execute().await;
-        gone.with_context(|| format!("route to {} cannot be taken back", way.to))?;
+        if let Err(error) = netlink.route().del(message(way.to, way.via, way.mtu, at)).execute().await {
+            tracing::warn!(to = %way.to, %error, "route cannot be taken back");
+        }
     }
     for way in after.into_iter().filter(|w| !before.contains(w)) {
         add(way, at, netlink).await?;

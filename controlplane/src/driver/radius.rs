@@ -114,13 +114,13 @@ impl Servers {
         check(config)?;
         let mut dynamic = Vec::new();
         let wanted = config.aaa.dynamic.iter().flat_map(|d| &d.listen).enumerate();
-        for (i, at) in wanted.filter(|(_, at)| !self.dynamic.contains_key(at)) {
+        for (i, at) in wanted.filter(|(_, at)| !self.dynamic.contains_key(*at)) {
             let wrong = |e| Problem::new(format!("aaa.dynamic.listen[{i}]"), format!("{at}: {e}"));
             dynamic.push((*at, UdpSocket::bind(at).await.map_err(wrong)?));
         }
         let wrong = |e: anyhow::Error| Problem::new("aaa.servers", format!("{e:#}"));
         let remotes = |accounting| {
-            let all = of_purpose(config, accounting).map(|s| Ok((s.name.clone(), remote(s, accounting)?)));
+            let all = of_purpose(config, accounting).map(|s| remote(s, accounting).map(|r| (s.name.clone(), r)));
             all.collect::<anyhow::Result<_>>().map_err(wrong)
         };
         let opened = Opened { authentication: remotes(false)?, accounting: remotes(true)?, dynamic };

@@ -111,8 +111,8 @@ impl Caches {
 
 /// What can be found out before about the files that TLS needs.
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
-    let caches = config.bgp.iter().flat_map(|b| &b.rtr).enumerate();
-    caches.into_iter().try_for_each(|(i, cache)| match reach(cache) {
+    let mut caches = config.bgp.iter().flat_map(|b| &b.rtr).enumerate();
+    caches.try_for_each(|(i, cache)| match reach(cache) {
         Ok(_) => Ok(()),
         Err(e) => Err(Problem::new(format!("bgp.rtr[{i}].tls"), format!("{e:#}"))),
     })

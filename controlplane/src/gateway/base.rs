@@ -38,7 +38,7 @@ impl Gateway {
         }
         let of_subscribers: HashSet<IpPrefix> = self.subscribers.values().flat_map(|s| s.routes.clone()).collect();
         let of_bgp = |p: &IpPrefix| self.routing.as_ref().is_some_and(|r| r.routes(p)) || self.mesh.routed(p);
-        for prefix in changed.into_iter().filter(|p| !of_subscribers.contains(p) && !of_bgp(p)) {
+        for prefix in changed.into_iter().filter(|p| !of_subscribers.contains(*p) && !of_bgp(p)) {
             self.unresolved.extend(after.get(prefix).into_iter().flatten().filter_map(|hop| match hop {
                 NextHop::Via(port, address) => Some((*port, *address)),
                 _ => None,

@@ -3,7 +3,7 @@
 use super::{Gateway, Later};
 use crate::accounting::Cause;
 use crate::config::mesh::Mode;
-use crate::config::{Config, Listener, PeerAuth, Protection};
+use crate::config::{self, Config, Listener, PeerAuth, Protection};
 use crate::mesh;
 use crate::peer::Peer;
 use crate::subscriber::{State, Subscriber};
@@ -25,15 +25,20 @@ struct Entry<'a> {
     bgp: bool,
 }
 
+impl<'a> Entry<'a> {
+    fn new(config: &'a Config, p: &'a config::Peer) -> Self {
+        Self {
+            id: &p.id,
+            proof: [p.auth, p.proves_us()],
+            ends: p.address.map(|remote| (remote, mesh::end(config, p))),
+            softwire: p.softwire.as_deref().map(|name| (name, config.mesh.profile(name).map(|f| f.mode))),
+            bgp: p.bgp,
+        }
+    }
+}
+
 fn pad(config: &Config) -> HashMap<&str, Entry<'_>> {
-    let entry = |p: &'_ crate::config::Peer| Entry {
-        id: &p.id,
-        proof: [p.auth, p.proves_us()],
-        ends: p.address.map(|remote| (remote, mesh::end(config, p))),
-        softwire: p.softwire.as_deref().map(|name| (name, config.mesh.profile(name).map(|f| f.mode))),
-        bgp: p.bgp,
-    };
-    config.ike.peers.iter().map(|p| (p.name.as_str(), entry(p))).collect()
+    config.ike.peers.iter().map(|p| (p.name.as_str(), Entry::new(config, p))).collect()
 }
 
 impl Gateway {
@@ -111,7 +116,8 @@ impl Gateway {
     pub(super) fn leave(&mut self, now: Instant) {
         if !self.leaving.is_empty() {
             let sessions = self.subscribers.values().map(|s| s.session.outer.local.ip());
-            let tunnels = self.l2tp.tunnels().map(|t| t.local.ip());
+            let open = |t: &l2tp::TunnelInfo| t.state != l2tp::fsm::tunnel::State::Stopped;
+            let tunnels = self.l2tp.tunnels().filter(open).map(|t| t.local.ip());
             let busy: HashSet<IpAddr> =
                 self.peers.values().map(|p| p.local.ip()).chain(sessions).chain(tunnels).collect();
             self.leaving.retain(|l| busy.contains(&l.address));

@@ -77,7 +77,8 @@ impl Gateway {
         }
         let (config, mut restart) = in_force(&self.config, &document);
         let (mut ike, document) = (self.plan_ike(&document)?, Arc::new(document));
-        let mut config = if restart.is_empty() { Arc::clone(&document) } else { Arc::new(config) };
+        let whole = restart.is_empty() && config.bgp.is_some() == document.bgp.is_some();
+        let mut config = if whole { Arc::clone(&document) } else { Arc::new(config) };
         if !restart.is_empty() {
             match self.plan_ike(&config) {
                 Ok(now) if config.problems().is_empty() => ike = now,
@@ -96,7 +97,7 @@ impl Gateway {
         if same && old.listeners == config.listeners {
             return Ok(None);
         }
-        let ike = ike_config::build(config).map_err(|e| vec![e.into()])?;
+        let ike = ike_config::build(config).map_err(|e| vec![Problem::from(e)])?;
         Ok(Some((Arc::new(ike), files)))
     }
 

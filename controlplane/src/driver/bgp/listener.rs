@@ -60,7 +60,7 @@ impl Connections {
         let wanted = Expected::new(config).addresses(config);
         let new = wanted.into_iter().filter(|a| !self.listeners.iter().any(|l| l.address == *a));
         let wrong = |a, e| Problem::new("bgp.neighbours", format!("cannot listen for BGP on {a}: {e}"));
-        new.map(|a| Ok((a, bind(a).map_err(|e| wrong(a, e))?))).collect()
+        new.map(|a| bind(a).map(|socket| (a, socket)).map_err(|e| wrong(a, e))).collect()
     }
 
     /// Takes another configuration, which the gateway has already.
