@@ -5,12 +5,16 @@
 //! softwired -c FILE          run
 //! softwired check -c FILE    say what is wrong with a configuration; exit status 1 if anything is
 //! ```
+//!
+//! SIGHUP has it read the configuration again.
 
 #![forbid(unsafe_code)]
 
+mod reload;
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use controlplane::config::{Config, Poll};
+use controlplane::config::{Config, Listener, Poll};
 use controlplane::driver::Driver;
 use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
@@ -86,24 +90,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
 
 fn run(path: &Path) -> anyhow::Result<()> {
     let config = Arc::new(Config::load(path)?);
-    for l in config.listeners.iter().filter(|l| l.anonymous) {
-        tracing::warn!(
-            listener = l.name,
-            "anonymous access is admitted (H33); it is logged and filtered, not authenticated"
-        );
-    }
-    for (l, v1) in config.listeners.iter().filter_map(|l| Some((l, l.ikev1.as_ref()?))) {
-        if v1.shared_secret.is_some() {
-            tracing::warn!(
-                listener = l.name,
-                "one secret is shared by whoever comes with IKEv1 (a legacy override of H46): \
-                 whoever has it can pose as the gateway"
-            );
-        }
-        if !v1.weak.is_empty() {
-            tracing::warn!(listener = l.name, weak = v1.weak.join(","), "old algorithms are allowed with IKEv1");
-        }
-    }
+    config.listeners.iter().for_each(Listener::warn);
     // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut dataplane = dataplane::start(&dataplane::Config {
@@ -160,6 +147,7 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
     let workers = std::mem::take(&mut dataplane.workers);
     let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
 
+    tokio::spawn(reload::on_hangup(path.to_owned(), northbound.clone()));
     let mut api_stop = stop;
     let store = Store::open(path, Path::new(&config.api.state), config.api.history, northbound.clone())?;
     let state = mgmt_api::AppState { northbound, store };
