@@ -20,6 +20,7 @@
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
+//! | `GET /` | the live view, a page that reads all this |
 //!
 //! Errors are problem documents (RFC 9457). There is no authentication yet, so it listens on loopback unless the
 //! operator writes otherwise.
@@ -32,6 +33,7 @@ mod metrics;
 mod problem;
 mod radius;
 mod rtr;
+mod view;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -71,6 +73,7 @@ pub fn router(northbound: Northbound) -> Router {
     Router::new()
         .nest("/api/v1", v1)
         .route("/metrics", get(metrics::scrape))
+        .merge(view::routes())
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") })
         .with_state(northbound)
 }

@@ -120,7 +120,10 @@ mod tests {
             assert!(!policy.contains("unsafe"));
         }
         let (status, headers, _) = call("/view/..%2Fview.rs", None).await;
-        assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::NOT_FOUND, "application/problem+json"));
+        assert_eq!(
+            (status, headers["content-type"].to_str().unwrap()),
+            (StatusCode::NOT_FOUND, "application/problem+json")
+        );
     }
 
     #[tokio::test]
@@ -162,7 +165,8 @@ mod tests {
     fn no_other_host_no_markup_from_text_and_short_files() {
         for (name, _, text) in ASSETS.iter().chain(&[("index.html", HTML, PAGE)]) {
             let text = text.replace("http://www.w3.org/2000/svg", "");
-            for word in ["//fonts", "http:", "https:", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"] {
+            for word in ["//fonts", "http:", "https:", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"]
+            {
                 assert!(!text.contains(word), "{name}: {word}");
             }
             for word in ["eval(", "new Function", "onclick=\"", "<style", " style=\""] {

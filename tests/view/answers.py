@@ -3,6 +3,7 @@ import math
 
 ATTACK = '<img src=x onerror="window.attacked=1">'
 SUBSCRIBERS = 100_000
+LOOK = 20_000
 REASONS = {"esp_replay": 40, "inner_source": 310, "no_route": 95, "rate_down": 1250, "session_unknown": 22, "ttl_exceeded": 8, "filtered": 130, "consumed": 900}
 STATES = ["open"] * 96 + ["network", "authorizing", "lcp", "closing"]
 
@@ -32,10 +33,14 @@ def subscriber(s, now):
     return {**s, "counters": {name: int(each * pace * (400 + now + 3 * math.sin(now / 5))) for name, each in grown.items()}}
 
 
-def page(rows, asked, full=lambda row: row):
-    first, limit = int(asked.get("after", 0)), min(int(asked.get("limit", 100)), 1000)
-    more = first + limit < len(rows)
-    return {"items": [full(row) for row in rows[first:first + limit]], "next": str(first + limit) if more else None, "total": len(rows)}
+def page(rows, asked, full=lambda row: row, has=lambda row: True):
+    """As many rows as are asked for, of those that a filter leaves, and at most of the LOOK that are looked at."""
+    first, limit = int(asked["after"], 16) + 1 if "after" in asked else 0, min(int(asked.get("limit", 100)), 1000)
+    found, at = [], first
+    while at < len(rows) and len(found) < limit and at < first + LOOK:
+        found += [full(rows[at])] if has(rows[at]) else []
+        at += 1
+    return {"items": found, "next": f"{at - 1:016x}" if at < len(rows) else None, "total": len(rows)}
 
 
 def counters(world):
@@ -77,8 +82,7 @@ def ike_sas(world, asked):
                 "algorithms": "aes256-sha1-modp1024" if old else "aes256gcm16-prfsha384-ecp384", "weak": ["sha1", "modp1024"] if old else [],
                 "shared_secret": old, "natt": i % 3 == 0, "seconds": 60 + i * 13 % 90_000}
     rows = [row(i) for i in range(0 if world.empty else 3000)]
-    rows = [r for r in rows if asked.get("id", "") in r["remote_id"] and asked.get("address", "") in r["remote"]]
-    return page(rows, asked)
+    return page(rows, asked, has=lambda r: asked.get("id", r["remote_id"]) == r["remote_id"] and asked.get("address", "") in r["remote"])
 
 
 def child_sas(world, asked):
@@ -89,7 +93,7 @@ def child_sas(world, asked):
                 "in_packets": 91_000 + i, "in_octets": 71_000_000 + i * 1000, "out_packets": 130_000, "out_octets": 158_000_000 + i, "replayed": 3 if i % 19 == 4 else 0,
                 "integrity_failures": 1 if i % 19 == 4 else 0}
     rows = [row(i) for i in range(0 if world.empty else 3000)]
-    return page([r for r in rows if asked.get("peer", str(r["peer"])) == str(r["peer"])], asked)
+    return page(rows, asked, has=lambda r: asked.get("peer", str(r["peer"])) == str(r["peer"]))
 
 
 AFBRS = [("east", 1.4e9), ("south", 4.2e8), ("west-edge", 9e7), ("oslo", 2.2e8), ("lyon", 6e8), ("porto", 3.1e6), ("gdansk", 8.8e8), (None, 1.2e4)]
@@ -191,7 +195,7 @@ def commits(world, asked):
     rows = []
     for i in range(0 if world.empty else 47, 0, -1):
         state = "pending" if i == 47 and not world.calm else "reverted" if i == 45 else "confirmed"
-        rows.append({"id": i, "at": f"2026-11-{1 + i % 25:02}T09:{i:02}:11Z", "author": "local:root" if i % 3 else "ansible", "comment": ["", "new AFBR in Porto", ATTACK][i % 3], "state": state, "changes": change[: 1 + i % 3]})
+        rows.append({"id": i, "at": f"2026-11-{1 + i % 25:02}T09:{i:02}:11Z", "author": "local:root" if i % 3 else "ansible", "comment": [None, "new AFBR in Porto", ATTACK][i % 3], "state": state, "confirm_by": "2026-11-23T09:57:11Z" if state == "pending" else None, "changes": change[: 1 + i % 3]})
     after = int(asked.get("after", 48))
     rows = [r for r in rows if r["id"] < after]
     limit = int(asked.get("limit", 20))
@@ -213,5 +217,5 @@ def answer(world, parts, asked):
         case ["bgp", "neighbours", _, "routes", ("in" | "out") as way]: return of_neighbour(world, asked, way)
         case ["radius"]: return radius(world)
         case ["config", "commits"]: return commits(world, asked)
-        case ["drain"]: return {"state": "off" if world.calm else "draining", "mode": "refuse", "sessions_left": 0 if world.empty else len(world.subscribers)}
+        case ["drain"]: return {"state": "off" if world.calm else "draining", "mode": None if world.calm else "refuse", "sessions_left": 0 if world.empty else len(world.subscribers), "peers_left": 12, "refused": 3}
     return None

@@ -32,7 +32,7 @@ class World:
         self.calm = False
         self.refused = 0
         self.actions = []
-        self.log = []
+        self.told = 0
         self.subscribers = answers.subscribers()
         self.readers = []
 
@@ -41,8 +41,8 @@ class World:
 
     def emit(self, kind, **fields):
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event = (len(self.log) + 1, kind, {"at": at, "kind": kind, **fields} if kind != "lagged" else fields)
-        self.log.append(event)
+        self.told += kind != "lagged"
+        event = (None, kind, fields) if kind == "lagged" else (self.told, kind, {"at": at, "kind": kind, **fields})
         for reader in self.readers:
             reader.put(event)
 
@@ -109,7 +109,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if world.broken:
             raise Refused(world.broken, "the control plane is shutting down")
         if parts == ["ready"]:
-            return self.answer(200, {"checks": {"control": "ok", "workers": "ok", "drain": "ok"}})
+            return self.ready()
         role = self.role()
         if parts[0] in world.missing:
             raise Refused(404, "there is no such resource")
@@ -132,6 +132,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refused(404, "there is no such resource")
         self.answer(200, found)
 
+    def ready(self):
+        wrong = {} if self.world.calm else {"drain": "draining", "workers": "worker 7 does not poll"}
+        if not wrong:
+            return self.answer(200, {"checks": {"control": "ok", "workers": "ok", "drain": "ok"}})
+        errors = [{"path": f"/checks/{check}", "detail": detail} for check, detail in wrong.items()]
+        document = {"type": "/problems/not-ready", "title": "Service Unavailable", "status": 503, "detail": "; ".join(wrong.values()), "errors": errors}
+        self.answer(503, document, "application/problem+json")
+
     def subscribers(self, parts, asked):
         rows = [] if self.world.empty else self.world.subscribers
         if parts:
@@ -140,13 +148,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 raise Refused(404, f"there is no subscriber {parts[0]}")
             return answers.subscriber(found[0], self.world.now())
         has = {
-            "user": lambda s, v: v in (s["user"] or ""),
+            "user": lambda s, v: s["user"] == v,
             "listener": lambda s, v: s["listener"] == v,
             "state": lambda s, v: s["state"] == v,
             "address": lambda s, v: v in (s["ipv4"], s["outer"].rsplit(":", 1)[0].strip("[]"), s["ipv6_prefix"]),
         }
-        rows = [s for s in rows if all(test(s, asked[name]) for name, test in has.items() if name in asked)]
-        return answers.page(rows, asked, lambda s: answers.subscriber(s, self.world.now()))
+        tests = [(test, asked[name]) for name, test in has.items() if name in asked]
+        return answers.page(rows, asked, lambda s: answers.subscriber(s, self.world.now()), lambda s: all(test(s, value) for test, value in tests))
 
     def events(self):
         self.send_response(200)
@@ -155,15 +163,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         mine = queue.Queue()
-        seen = int(self.headers.get("last-event-id", len(self.world.log)))
-        for event in self.world.log[seen:]:
-            mine.put(event)
         self.world.readers.append(mine)
         try:
             while not self.world.broken:
                 try:
                     number, kind, data = mine.get(timeout=0.5)
-                    self.wfile.write(f"id: {number}\r\nevent: {kind}\r\ndata: {json.dumps(data)}\r\n\r\n".encode())
+                    name = "" if number is None else f"id: {number}\r\n"
+                    self.wfile.write(f"event: {kind}\r\n{name}data: {json.dumps(data)}\r\n\r\n".encode())
                 except queue.Empty:
                     self.wfile.write(b": still here\n\n")
                 self.wfile.flush()
@@ -186,4 +192,4 @@ if __name__ == "__main__":
     print(f"{address}  tokens: {', '.join(TOKENS)}", flush=True)
     while True:
         time.sleep(2)
-        made.emit("session.up", user=f"user{len(made.log):06}@example.net", listener="secure", id="513.1025")
+        made.emit("session.up", user=f"user{made.told:06}@example.net", listener="secure", id="513.1025")

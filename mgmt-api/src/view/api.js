@@ -41,14 +41,13 @@ export function logout() {
   Object.assign(session, { name: null, role: null, token: null });
 }
 
-async function request(method, path, { params, signal, body, after, accept = "application/json" } = {}) {
+async function request(method, path, { params, signal, body, accept = "application/json" } = {}) {
   const url = new URL(V1 + path, location.origin);
   for (const [name, value] of Object.entries(params ?? {})) {
     if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
   }
   const headers = { accept };
   if (session.token) headers.authorization = `Bearer ${session.token}`;
-  if (after !== undefined) headers["last-event-id"] = after;
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer;
   try {
@@ -86,12 +85,23 @@ export async function maybe(path, params, signal) {
 export const act = (method, path, body) =>
   request(method, path, { body, signal: AbortSignal.timeout(30_000) });
 
-/** Server-sent events, over fetch since EventSource carries no Authorization header. Yields { id, event, data }. */
-export async function* stream(path, { signal, params, after } = {}) {
-  const answer = await request("GET", path, { params, signal, after, accept: "text/event-stream" });
+/**
+ * Server-sent events, over fetch since EventSource carries no Authorization header. Yields { id, event, data }, the first
+ * being "open". The gateway says something every quarter of a minute; a connection that is silent for longer is dead.
+ */
+export async function* stream(path, signal) {
+  const dead = new AbortController();
+  let timer;
+  const alive = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => dead.abort(), 60_000);
+  };
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  const answer = await request("GET", path, { signal: AbortSignal.any([signal, dead.signal]), accept: "text/event-stream" });
   yield { event: "open" };
   let event = {};
   for await (const line of lines(answer.body)) {
+    alive();
     if (line === "") {
       if (event.data !== undefined) yield { event: "message", ...event };
       event = {};

@@ -70,10 +70,10 @@ function show(root, route, signal) {
   fill(root, h("div", { class: "split" }, h("div", { class: "list" }, panel("Neighbours", null, neighbours.node), routes.node, panel("RPKI caches", null, caches.node)), aside));
   repeat(signal, 5000, async () => {
     const [answer, others] = await Promise.all([get("/bgp/neighbours", null, signal), maybe("/bgp/rtr", null, signal)]);
-    known = answer.items ?? answer;
+    known = answer;
     neighbours.show(known);
     neighbours.select(chosen);
-    caches.show(others?.items ?? others ?? []);
+    caches.show(others ?? []);
     routes.refresh();
     details();
   }, (problem) => neighbours.fail(problem));

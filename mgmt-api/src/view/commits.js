@@ -49,6 +49,7 @@ function shown(commit, open) {
     h("summary", null,
       h("b", null, `#${commit.id}`), badge(MOOD[commit.state] ?? "idle", commit.state),
       h("span", { class: "comment" }, commit.comment || h("span", { class: "muted" }, "no comment")),
+      commit.confirm_by && h("span", { class: "muted" }, `taken back at ${clock(commit.confirm_by)} unless confirmed`),
       h("span", { class: "muted" }, `${commit.author}, ${clock(commit.at)}`),
       h("span", { class: "muted num" }, plural(commit.changes.length, "change"))),
     h("div", { class: "diff" }, commit.changes.slice(0, MOST).map(change),

@@ -17,10 +17,10 @@ function mood(kind) {
 }
 
 function told(event) {
-  if (event.kind === "lagged") return `${plural(event.data.lost ?? event.data.missed ?? 0, "event")} missed: this page was too slow`;
-  const rest = Object.entries(event.data).filter(([name, value]) => !["at", "kind"].includes(name) && value !== null && value !== "");
+  if (event.kind === "lagged") return `${plural(event.data.lost, "event")} missed: they came too fast, or the connection was down`;
+  const rest = Object.entries(event.data).filter(([name, value]) => !["at", "kind"].includes(name) && value !== null && value !== "" && value !== 0);
   return rest.map(([name, value]) => h("span", { class: "pair" },
-    h("span", { class: "muted" }, words(name)), " ", h("b", null, typeof value === "object" ? JSON.stringify(value) : String(value))));
+    h("span", { class: "muted" }, words(name)), " ", h("b", null, Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : String(value))));
 }
 
 /** An event as a line. */

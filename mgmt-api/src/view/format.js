@@ -45,5 +45,8 @@ export function clock(at) {
 /** "sa_missing" -> "sa missing" */
 export const words = (name) => name.replaceAll("_", " ");
 
+/** Whether the text is an address, whole and alone. */
+export const isAddress = (text) => (text.includes(":") ? URL.canParse(`http://[${text}]/`) : /^(\d{1,3}\.){3}\d{1,3}$/.test(text));
+
 /** A number and what it counts. */
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;

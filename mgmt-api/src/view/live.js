@@ -118,17 +118,18 @@ function sample(before, now, status) {
   };
 }
 
-// Reconnects for as long as we are logged in, after what was seen last.
+// Reconnects for as long as we are logged in. The gateway does not repeat what was missed, but its numbers tell how much.
 async function listen(signal) {
-  let after;
+  let last = null;
   while (!signal.aborted) {
     try {
-      for await (const { event, id, data } of stream("/events", { signal, after })) {
+      for await (const { event, id, data } of stream("/events", signal)) {
         if (event === "open") {
           live.stream = "live";
         } else {
-          after = id ?? after;
+          if (last !== null && Number(id) > last + 1 && live.events[0]?.kind !== "lagged") remember("lagged", JSON.stringify({ lost: id - last - 1 }));
           remember(event, data);
+          last = id === undefined ? last : Number(id);
         }
         tellEvent();
       }

@@ -71,7 +71,7 @@ function show(root, route, signal) {
     for (const s of answer) s.rate = rate(before.get(s.id), now.get(s.id));
     before = now;
     afbrs = grouped(answer);
-    sessions = others?.items ?? others ?? [];
+    sessions = others ?? [];
     draw();
     bfd.show(sessions);
   }, (problem) => {
@@ -86,7 +86,7 @@ async function all(path, signal) {
   let after = null;
   do {
     const page = await get(path, { after, limit: 1000 }, signal);
-    rows.push(...(page.items ?? page));
+    rows.push(...page.items);
     after = page.next;
   } while (after);
   return rows;

@@ -87,12 +87,17 @@ function show(root, route, signal) {
   on("sample", signal, draw);
   on("event", signal, () => put(latest, live.events.slice(0, 8).map(brief),
     live.events.length === 0 && note(live.stream === "live" ? "Nothing has happened since this page was opened." : live.stream)));
-  const ask = { drain: "/drain", neighbours: "/bgp/neighbours", softwires: "/softwires", radius: "/radius", caches: "/bgp/rtr", commits: "/config/commits" };
+  const learn = (name, path, params) => maybe(path, params, signal).then((answer) => { slow[name] = answer; });
   repeat(signal, 10_000, async () => {
-    const rows = (answer) => answer?.items ?? answer;
     await Promise.all([
-      ...Object.entries(ask).map(async ([name, path]) => { slow[name] = rows(await maybe(path, name === "commits" ? { limit: 5 } : null, signal)); }),
-      maybe("/ready", null, signal).then((ready) => { slow.ready = ready; }, (problem) => { slow.ready = problem.document ?? null; }),
+      learn("drain", "/drain"),
+      learn("neighbours", "/bgp/neighbours"),
+      learn("softwires", "/softwires", { limit: 1000 }),
+      learn("radius", "/radius"),
+      learn("caches", "/bgp/rtr"),
+      learn("commits", "/config/commits", { limit: 5 }),
+      // A gateway that is not ready says why in a problem document.
+      learn("ready", "/ready").catch((problem) => { slow.ready = problem.document; }),
     ]);
     if (live.status) alarm();
   }, () => {});

@@ -5,7 +5,8 @@
 import { h, put } from "./dom.js";
 import { clock } from "./format.js";
 
-const PAD = { left: 76, right: 12, top: 10, bottom: 24 };
+/** Room around the plot for its scales, in the size of their type. */
+const frame = (type) => ({ left: 6.4 * type, right: type, top: 0.9 * type, bottom: 2.1 * type });
 /** Samples further apart than this are not joined, milliseconds. */
 const GAP = 10_000;
 
@@ -19,6 +20,7 @@ export function plot({ title, format, stacked = false, signal }) {
   const node = h("figure", { class: "plot" }, legend, h("div", { class: "canvas" }, canvas));
   let shown = { samples: [], series: [], seconds: 120 };
   let chosen = null;
+  let pad = frame(12);
 
   const draw = () => {
     const box = canvas.parentElement.getBoundingClientRect();
@@ -28,7 +30,9 @@ export function plot({ title, format, stacked = false, signal }) {
     canvas.height = Math.round(box.height * ratio);
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
-    paint(pen, box, shown, chosen, { format, stacked, style: getComputedStyle(canvas) });
+    const style = getComputedStyle(canvas);
+    pad = frame(parseFloat(style.fontSize));
+    paint(pen, box, pad, shown, chosen, { format, stacked, style });
     label(legend, canvas, shown, chosen, { title, format, stacked });
   };
 
@@ -40,7 +44,7 @@ export function plot({ title, format, stacked = false, signal }) {
   };
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
-    const share = (event.clientX - box.left - PAD.left) / (box.width - PAD.left - PAD.right);
+    const share = (event.clientX - box.left - pad.left) / (box.width - pad.left - pad.right);
     choose(end(shown) - (1 - share) * shown.seconds * 1000);
   });
   canvas.addEventListener("pointerleave", () => choose(null));
@@ -76,15 +80,15 @@ function ceiling(value) {
   return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= value) ?? 10 * power;
 }
 
-function paint(pen, box, { samples, series, seconds }, chosen, { format, stacked, style }) {
+function paint(pen, box, pad, { samples, series, seconds }, chosen, { format, stacked, style }) {
   const color = (name) => style.getPropertyValue(name).trim();
-  const [width, height] = [box.width - PAD.left - PAD.right, box.height - PAD.top - PAD.bottom];
+  const [width, height] = [box.width - pad.left - pad.right, box.height - pad.top - pad.bottom];
   const last = end({ samples });
   const totals = samples.map((sample) => series.map((one) => one.value(sample)));
   const highest = Math.max(1, ...totals.map((row) => (stacked ? row.reduce((a, b) => a + b, 0) : Math.max(0, ...row))));
   const top = ceiling(highest);
-  const x = (at) => PAD.left + width * (1 - (last - at) / (seconds * 1000));
-  const y = (value) => PAD.top + height * (1 - value / top);
+  const x = (at) => pad.left + width * (1 - (last - at) / (seconds * 1000));
+  const y = (value) => pad.top + height * (1 - value / top);
 
   pen.font = `${Math.round(parseFloat(style.fontSize))}px ${style.fontFamily}`;
   pen.lineWidth = 1;
@@ -93,18 +97,18 @@ function paint(pen, box, { samples, series, seconds }, chosen, { format, stacked
     const at = Math.round(y((top * i) / 4)) + 0.5;
     pen.strokeStyle = color("--line");
     pen.beginPath();
-    pen.moveTo(PAD.left, at);
-    pen.lineTo(PAD.left + width, at);
+    pen.moveTo(pad.left, at);
+    pen.lineTo(pad.left + width, at);
     pen.stroke();
     pen.fillStyle = color("--muted");
     pen.textAlign = "right";
-    if (i % 2 === 0) pen.fillText(format((top * i) / 4), PAD.left - 8, at);
+    if (i % 2 === 0) pen.fillText(format((top * i) / 4), pad.left - 8, at);
   }
   const steps = width > 420 ? 4 : 2;
   for (let i = 0; i <= steps; i += 1) {
     const at = last - seconds * 1000 * (1 - i / steps);
     pen.textAlign = i === 0 ? "left" : i === steps ? "right" : "center";
-    pen.fillText(clock(at).slice(-8), x(at), PAD.top + height + 15);
+    pen.fillText(clock(at).slice(-8), x(at), pad.top + height + 0.6 * pad.bottom);
   }
   if (samples.length === 0) return;
 
@@ -132,8 +136,8 @@ function paint(pen, box, { samples, series, seconds }, chosen, { format, stacked
   pen.strokeStyle = color("--muted");
   pen.lineWidth = 1;
   pen.beginPath();
-  pen.moveTo(Math.round(x(at.at)) + 0.5, PAD.top);
-  pen.lineTo(Math.round(x(at.at)) + 0.5, PAD.top + height);
+  pen.moveTo(Math.round(x(at.at)) + 0.5, pad.top);
+  pen.lineTo(Math.round(x(at.at)) + 0.5, pad.top + height);
   pen.stroke();
 }
 

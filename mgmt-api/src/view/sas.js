@@ -2,7 +2,7 @@
 
 import { act, session } from "./api.js";
 import { badge, confirmed, facts, fill, h, toast } from "./dom.js";
-import { count, duration, octets } from "./format.js";
+import { count, duration, isAddress, octets } from "./format.js";
 import { pages, table } from "./table.js";
 
 export const view = { title: "IPsec SAs", show };
@@ -14,8 +14,8 @@ const IKE = {
   path: "/ike-sas",
   hint: "Identity or address",
   key: (sa) => `${sa.peer}-${sa.spi_i}`,
-  empty: "No IKE SA matches.",
-  filters: (text) => (address(text) ? { address: text } : { id: text }),
+  empty: "No IKE SA matches. Peers are found by their whole identity.",
+  filters: (text) => (isAddress(text) ? { address: text } : { id: text }),
   columns: [
     { title: "Peer's identity", class: "main", cell: (sa) => sa.remote_id ?? h("span", { class: "muted" }, "unknown") },
     { title: "State", cell: (sa) => badge(sa.state === "established" ? "ok" : "warn", sa.state) },
@@ -61,8 +61,6 @@ const CHILD = {
   ],
   rekey: (sa) => `/child-sas/${sa.spi_in}/rekey`,
 };
-
-const address = (text) => /^[0-9a-f]*:[0-9a-f:.]*$/i.test(text) || /^[0-9]+(\.[0-9]+){3}$/.test(text);
 
 function show(root, route, signal) {
   const kind = route.parts[0] === "child" ? CHILD : IKE;

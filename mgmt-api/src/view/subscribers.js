@@ -1,7 +1,7 @@
 // Subscribers: searched and paged by the gateway, however many there are; one of them in detail beside the list.
 
 import { badge, fill, h } from "./dom.js";
-import { duration, octets } from "./format.js";
+import { duration, isAddress, octets } from "./format.js";
 import { live } from "./live.js";
 import { details } from "./subscriber.js";
 import { pages, table } from "./table.js";
@@ -15,7 +15,9 @@ export const mood = (state) => (state === "open" ? "ok" : state === "closing" ? 
 /** What is typed into one box, as the parameter that the API has for it. */
 function parameter(text) {
   if (/^[0-9]+\.[0-9]+$/.test(text)) return { id: text };
-  if (/^[0-9a-f]*:[0-9a-f:.]*(\/[0-9]+)?$/i.test(text) || /^[0-9]+(\.[0-9]+){3}(\/[0-9]+)?$/.test(text)) return { address: text };
+  // An address stands for its prefix, and the length of a prefix for nothing.
+  const address = text.replace(/\/\d+$/, "");
+  if (isAddress(address)) return { address };
   return text ? { user: text } : {};
 }
 
@@ -30,7 +32,7 @@ function show(root, route, signal) {
     return `#/subscribers${id ? `/${encodeURIComponent(id)}` : ""}${params.size > 0 ? `?${params}` : ""}`;
   };
   const list = table({
-    label: "Subscribers", empty: "No subscriber matches.", key: (row) => row.id,
+    label: "Subscribers", empty: "No subscriber matches. Users are found by their whole name.", key: (row) => row.id,
     open: (row) => { location.hash = address(row.id); },
     columns: [
       { title: "User", class: "main", cell: (s) => s.user ?? s.ike_id ?? h("span", { class: "muted" }, "anonymous") },
@@ -67,7 +69,7 @@ function show(root, route, signal) {
 
   fill(root,
     h("div", { class: "tools" },
-      h("input", { type: "search", placeholder: "User, address, prefix or tunnel.session", "aria-label": "Search subscribers", value: wanted.q, oninput: (event) => changed("q", event.target.value) }),
+      h("input", { type: "search", placeholder: "User, address or tunnel.session", "aria-label": "Search subscribers", value: wanted.q, oninput: (event) => changed("q", event.target.value) }),
       select("state", "Any state", STATES),
       select("listener", "Any listener", [...new Set([...(live.status?.listeners ?? []).map((l) => l.name), wanted.listener].filter(Boolean))])),
     h("div", { class: "split" }, h("div", { class: "list" }, list.node, listed.bar), aside));

@@ -73,13 +73,21 @@ export function table({ label, columns, key, open, empty }) {
   };
 }
 
+/** Questions for one page before the search goes on only when asked to: the gateway looks at 20,000 rows for each. */
+const LOOKS = 100;
+
 /**
  * A list that comes in pages: { items, next, total }, or { routes, next } of BGP. `filters()` gives the parameters of the
  * question; `changed()` is called when they differ, `again()` to look again. Refreshes every `ms`, if given.
+ *
+ * With a filter, an answer may have few rows or none though there are more: then it is asked on. What takes more than one
+ * question is not refreshed as often.
  */
 export function pages({ signal, path, filters, view, ms, limit = 50 }) {
   let cursors = [null];
   let asked = 0;
+  let looks = 0;
+  let idle = 0;
   const where = h("span", { class: "where", "aria-live": "polite" });
   const back = h("button", { type: "button", onclick: () => turn(() => cursors.pop()) }, "‹ Previous");
   const on = h("button", { type: "button", onclick: () => turn(() => cursors.push(on.cursor)) }, "Next ›");
@@ -88,17 +96,26 @@ export function pages({ signal, path, filters, view, ms, limit = 50 }) {
   const load = async () => {
     asked += 1;
     const mine = asked;
-    const page = await get(path(), { ...filters(), limit, after: cursors.at(-1) }, signal);
-    if (mine !== asked) return;
-    const rows = page.items ?? page.routes;
+    const wanted = Object.fromEntries(Object.entries(filters()).filter(([, value]) => value));
+    const rows = [];
+    let page = { next: cursors.at(-1) };
+    looks = 0;
+    do {
+      page = await get(path(), { ...wanted, limit: limit - rows.length, after: page.next }, signal);
+      if (mine !== asked) return;
+      rows.push(...(page.items ?? page.routes));
+      looks += 1;
+      if (page.next && rows.length < limit) put(where, "searching …");
+    } while (page.next && rows.length < limit && looks < LOOKS);
     view.show(rows);
     const first = (cursors.length - 1) * limit;
-    const range = rows.length === 0 ? "" : `${count(first + 1)} – ${count(first + rows.length)}`;
-    put(where, page.total === undefined ? range : [range || "0", ` of ${count(page.total)}`]);
+    const range = rows.length === 0 ? "none" : `${count(first + 1)} – ${count(first + rows.length)}`;
+    const all = page.total === undefined ? "" : `${Object.keys(wanted).length > 0 ? " found among" : " of"} ${count(page.total)}`;
+    put(where, range + all);
     on.cursor = page.next;
     on.disabled = !page.next;
     back.disabled = cursors.length === 1;
-    bar.hidden = rows.length === 0 && cursors.length === 1;
+    bar.hidden = page.total === 0;
   };
   const failed = (problem) => {
     if (signal.aborted) return;
@@ -110,7 +127,13 @@ export function pages({ signal, path, filters, view, ms, limit = 50 }) {
     step();
     again().then(() => view.node.scrollIntoView({ block: "nearest" }));
   };
-  if (ms) repeat(signal, ms, load, failed);
+  const refresh = () => {
+    idle += 1;
+    if (looks > 1 && idle < 12) return null;
+    idle = 0;
+    return load();
+  };
+  if (ms) repeat(signal, ms, refresh, failed);
   else again();
 
   return {

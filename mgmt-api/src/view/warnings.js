@@ -14,8 +14,8 @@ export function warnings({ status, counters, sample, ready, drain, neighbours, s
   const bad = (text, more, href) => found.push({ kind: "bad", text, more, href });
   const warn = (text, more, href) => found.push({ kind: "warn", text, more, href });
 
-  for (const [check, value] of Object.entries(ready?.checks ?? {})) {
-    if (value !== "ok" && check !== "drain") bad(`Not ready: ${check}`, String(value));
+  for (const { path, detail } of ready?.errors ?? []) {
+    if (path !== "/checks/drain") bad("Not ready", detail);
   }
   if (drain && drain.state !== "off") {
     warn(drain.state === "drained" ? "Drained" : "Draining", `${drain.mode}: ${plural(drain.sessions_left, "session")} left, no new ones`);
@@ -34,10 +34,10 @@ export function warnings({ status, counters, sample, ready, drain, neighbours, s
   if (worst && sample.received.packets > 0 && sample.lost > 0.01 * sample.received.packets && sample.lost > 10) {
     warn(`${percent(Math.min(1, sample.lost / sample.received.packets))} of packets dropped`, `${worst[0]} ${packets(worst[1])}`);
   }
-  for (const s of softwires ?? []) {
+  for (const s of softwires?.items ?? []) {
     if (s.state !== "up") bad(`Softwire to ${s.name ?? s.remote} is ${s.state}`, [s.profile, s.bfd && `BFD ${s.bfd}`].filter(Boolean).join(", "), "#/mesh");
   }
-  const clear = (softwires ?? []).filter((s) => !s.peer);
+  const clear = (softwires?.items ?? []).filter((s) => !s.peer);
   if (clear.length > 0) warn(`${plural(clear.length, "softwire")} in the clear`, clear.map((s) => s.name ?? s.remote).slice(0, 3).join(", "), "#/mesh");
   for (const n of neighbours ?? []) {
     const who = n.description ?? n.address;
@@ -52,7 +52,7 @@ export function warnings({ status, counters, sample, ready, drain, neighbours, s
     if (!server.alive) bad(`RADIUS server ${server.name} does not answer`, server.purpose, "#/radius");
   }
   for (const commit of (commits?.commits ?? []).filter((c) => c.state === "pending")) {
-    warn(`Commit ${commit.id} waits to be confirmed`, `by ${commit.author}, ${clock(commit.at)}`, "#/commits");
+    warn(`Commit ${commit.id} waits to be confirmed`, commit.confirm_by ? `by ${commit.author}; taken back at ${clock(commit.confirm_by)}` : `by ${commit.author}`, "#/commits");
   }
   for (const listener of status?.listeners ?? []) {
     const name = `Listener ${listener.name}`;
