@@ -9,9 +9,9 @@ cd "$(dirname "$0")"
 [ -z "${SHOW:-}" ] || exec python3 mock.py
 ../setup/apt.sh view
 python=work/venv/bin/python
-# the driver of the browser, and axe-core with it; the browser is Debian's
-if ! $python -c 'import playwright, axe_playwright_python' 2>/dev/null; then
+# the driver of the browser and axe-core; the browser is Debian's
+if ! $python -c 'import axe_playwright_python, jsonschema, playwright' 2>/dev/null; then
   rm -rf work/venv; python3 -m venv work/venv
-  work/venv/bin/pip install --quiet --disable-pip-version-check playwright==1.65.2 axe-playwright-python==0.1.8
+  work/venv/bin/pip install --quiet --disable-pip-version-check playwright==1.65.2 axe-playwright-python==0.1.8 jsonschema==4.25.1
 fi
 exec $python view.py "$@"

@@ -1,6 +1,6 @@
 """view.py [TEST...] - the live view in headless Chromium; see run.sh.
 
-A test is a function `test_*` of made_up.py, or of real.py when API names a gateway. It is given a `Visit`: a browser context
+A test is a function `test_*` of page.py or views.py, or of real.py when API names a gateway. It is given a `Visit`: a browser context
 of its own, whose page must neither write errors to the console nor break its policy, and a screenshot if it fails.
 """
 import contextlib
@@ -88,15 +88,19 @@ def run(browser, tests, start):
 def main(wanted):
     OUT.mkdir(exist_ok=True)
     if api := os.environ.get("API"):
-        import real as module
+        import real
+        modules = [real]
         start = lambda: (*real_address(api), lambda: None)
     else:
-        import made_up as module
+        import page
+        import views
+        modules = [page, views]
 
         def start():
             world, url, stop = mock.serve()
             return url, world, stop
-    tests = [(name[5:], f) for name, f in vars(module).items() if name.startswith("test_") and (not wanted or any(w in name for w in wanted))]
+    named = [(name, f) for module in modules for name, f in vars(module).items() if name.startswith("test_")]
+    tests = [(name[5:], f) for name, f in named if not wanted or any(word in name for word in wanted)]
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         try:
