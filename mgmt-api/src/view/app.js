@@ -6,7 +6,7 @@
 //                         └── dom.js, format.js, table.js, plot.js
 //
 // A view is { title, show(root, route, signal) }: it fills `root` and works until the signal is aborted. It may return a
-// function that takes the next route of the same view instead of being shown anew. The route is the part of the address
+// function that is given the next route of the same view, and says whether it needs not be shown anew. The route is the part of the address
 // after "#/": name, further parts, parameters.
 
 import { login, logout, session } from "./api.js";
@@ -44,7 +44,7 @@ export function route() {
 function navigate() {
   if (!session.role) return;
   const next = route();
-  if (next.name === shown.name && shown.follow) return shown.follow(next);
+  if (next.name === shown.name && shown.follow?.(next)) return;
   shown.stop?.abort();
   const stop = new AbortController();
   const view = VIEWS[next.name];
@@ -154,7 +154,7 @@ function keys(event) {
   const view = NAMES[Number(event.key) - 1];
   if (view) location.hash = `#/${view}`;
   else if (event.key === "/" && search) search.focus();
-  else if (event.key === "j" && event.target === element("main")) element("main").querySelector("tr.opens")?.focus();
+  else if (event.key === "j" && !event.target.closest("tr, canvas")) element("main").querySelector("tr.opens")?.focus();
   else if (event.key === "w") document.body.classList.toggle("wall");
   else if (event.key === "?") confirmed("Keys", h("dl", { class: "facts" }, HELP.map(([key, what]) => [h("dt", null, h("kbd", null, key)), h("dd", null, what)])), null);
   else if (event.key === "Escape" && typing) event.target.blur();

@@ -46,7 +46,7 @@ export function clock(at) {
 export const words = (name) => name.replaceAll("_", " ");
 
 /** Whether the text is an address, whole and alone. */
-export const isAddress = (text) => (text.includes(":") ? URL.canParse(`http://[${text}]/`) : /^(\d{1,3}\.){3}\d{1,3}$/.test(text));
+export const isAddress = (text) => (text.includes(":") ? URL.canParse(`ws://[${text}]/`) : /^(\d{1,3}\.){3}\d{1,3}$/.test(text));
 
 /** A number and what it counts. */
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;

@@ -1,8 +1,8 @@
 // Subscribers: searched and paged by the gateway, however many there are; one of them in detail beside the list.
 
-import { badge, fill, h } from "./dom.js";
+import { badge, fill, h, put } from "./dom.js";
 import { duration, isAddress, octets } from "./format.js";
-import { live } from "./live.js";
+import { live, on } from "./live.js";
 import { details } from "./subscriber.js";
 import { pages, table } from "./table.js";
 
@@ -63,28 +63,34 @@ function show(root, route, signal) {
       else listed.changed();
     }, 250);
   };
-  const select = (name, label, options) => h("select", { "aria-label": label, onchange: (event) => changed(name, event.target.value) },
-    h("option", { value: "" }, label),
-    options.map((value) => h("option", { value, selected: value === wanted[name] }, value)));
+  const options = (name, label, values) => ["", ...values].map((value) => h("option", { value, selected: value === wanted[name] }, value || label));
+  const select = (name, label, values) => h("select", { "aria-label": label, onchange: (event) => changed(name, event.target.value) }, options(name, label, values));
+  const listeners = select("listener", "Any listener", wanted.listener ? [wanted.listener] : []);
+  on("sample", signal, () => live.status && put(listeners, options("listener", "Any listener", live.status.listeners.map((one) => one.name))));
 
   fill(root,
     h("div", { class: "tools" },
       h("input", { type: "search", placeholder: "User, address or tunnel.session", "aria-label": "Search subscribers", value: wanted.q, oninput: (event) => changed("q", event.target.value) }),
       select("state", "Any state", STATES),
-      select("listener", "Any listener", [...new Set([...(live.status?.listeners ?? []).map((l) => l.name), wanted.listener].filter(Boolean))])),
+      listeners),
     h("div", { class: "split" }, h("div", { class: "list" }, list.node, listed.bar), aside));
 
-  const follow = ({ parts: [id] }) => {
+  const follow = ({ parts: [id], params }) => {
+    if (Object.entries(wanted).some(([name, value]) => value !== (params.get(name) ?? ""))) return false;
     stop.abort();
     stop = new AbortController();
     aside.hidden = !id;
     root.classList.toggle("opened", Boolean(id));
     list.select(id ?? null);
-    if (!id) return fill(aside);
+    if (!id) {
+      fill(aside);
+      return true;
+    }
     const close = () => {
       location.hash = address(null);
     };
     details(aside, id, { signal: stop.signal, close, gone: () => listed.again() });
+    return true;
   };
   follow(route);
   return follow;
