@@ -30,7 +30,7 @@ def subscriber(s, now):
     pace = 1 + s["session"] % 9
     grown = {"in_v4_packets": 900, "in_v4_octets": 240_000, "out_v4_packets": 1100, "out_v4_octets": 1_150_000,
              "in_v6_packets": 2300, "in_v6_octets": 610_000, "out_v6_packets": 2900, "out_v6_octets": 3_900_000}
-    return {**s, "counters": {name: int(each * pace * (400 + now + 3 * math.sin(now / 5))) for name, each in grown.items()}}
+    return {**s, "seconds": s["seconds"] + int(now), "counters": {name: int(each * pace * (400 + now + 3 * math.sin(now / 5))) for name, each in grown.items()}}
 
 
 def page(rows, asked, full=lambda row: row, has=lambda row: True):
@@ -81,7 +81,7 @@ def ike_sas(world, asked):
                 "local": "192.0.2.1:4500", "remote": f"198.51.{i // 256}.{i % 256}:{4500 + i % 7}", "version": 1 if old else 2,
                 "algorithms": "aes256-sha1-modp1024" if old else "aes256gcm16-prfsha384-ecp384", "weak": ["sha1", "modp1024"] if old else [],
                 "shared_secret": old, "natt": i % 3 == 0, "seconds": 60 + i * 13 % 90_000}
-    rows = [row(i) for i in range(0 if world.empty else 3000)]
+    rows = [row(i) for i in range(0 if world.empty else world.many)]
     return page(rows, asked, has=lambda r: asked.get("id", r["remote_id"]) == r["remote_id"] and asked.get("address", "") in r["remote"])
 
 
@@ -92,7 +92,7 @@ def child_sas(world, asked):
                 "local_ts": "192.0.2.1/32[17/1701]", "remote_ts": f"198.51.{i // 256}.{i % 256}/32[17/*]", "selected": i % 25 != 24, "seconds": 30 + i * 17 % 3600,
                 "in_packets": 91_000 + i, "in_octets": 71_000_000 + i * 1000, "out_packets": 130_000, "out_octets": 158_000_000 + i, "replayed": 3 if i % 19 == 4 else 0,
                 "integrity_failures": 1 if i % 19 == 4 else 0}
-    rows = [row(i) for i in range(0 if world.empty else 3000)]
+    rows = [row(i) for i in range(0 if world.empty else world.many)]
     return page(rows, asked, has=lambda r: asked.get("peer", str(r["peer"])) == str(r["peer"]))
 
 
@@ -154,7 +154,7 @@ def path(neighbour, best, i, **more):
 
 def routes(world, asked):
     first = int(asked.get("after", "10.0.0.0/24").split(".")[1]) + (1 if "after" in asked else 0)
-    last = 0 if world.empty else 200
+    last = 0 if world.empty else min(200, world.many)
     prefix = asked.get("prefix")
     if prefix:
         first, last = (int(prefix.split(".")[1]), int(prefix.split(".")[1]) + 1) if re_v4(prefix) else (0, 0)

@@ -30,6 +30,7 @@ class World:
         self.missing = set()
         self.empty = False
         self.calm = False
+        self.many = 3000
         self.refused = 0
         self.actions = []
         self.told = 0

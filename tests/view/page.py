@@ -184,12 +184,15 @@ def test_focus_survives_a_refresh(v):
     page = v.open("/#/subscribers", token="swgw_read")
     row = cells(page, "Subscribers").nth(3)
     row.focus()
-    before = row.locator("td").nth(6).inner_text()
-    expect(row.locator("td").nth(6)).not_to_have_text(before)
+    before = row.locator("td").last.inner_text()
+    expect(row.locator("td").last).not_to_have_text(before)
     expect(row).to_be_focused()
 
 
 def accessible(v, scheme, size, name):
+    # A few rows: what is wrong with one is wrong with all.
+    v.world.many = 6
+    v.world.subscribers = v.world.subscribers[:6]
     page = v.open(token="swgw_operate", scheme=scheme, size=size)
     events(v.world)
     wrong = []

@@ -10,8 +10,8 @@ from common import cells, events
 def test_overview(v):
     page = v.open(token="swgw_read", scheme="dark")
     events(v.world)
-    expect(page.locator(".tile", has_text="Sessions")).to_contain_text("100,000")
-    expect(page.locator(".tile", has_text="Received")).to_contain_text(re.compile(r"[0-9.]+ [GM]bit/s"))
+    expect(page.locator(".tile", has=page.get_by_text("Sessions", exact=True))).to_contain_text("100,000")
+    expect(page.locator(".tile", has=page.get_by_text("Received", exact=True))).to_contain_text(re.compile(r"[0-9.]+ [GM]bit/s"))
     expect(page.locator(".worker")).to_have_count(3)
     expect(page.locator(".worker").first).to_contain_text("86 %")
     # What ends here on purpose is in the table, but is no loss.

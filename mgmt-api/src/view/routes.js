@@ -19,7 +19,7 @@ export function lookup({ signal, neighbours }) {
     label: "Routes", empty: "No route matches.", key: (row) => row.key,
     columns: [
       { title: "Prefix", class: "main", cell: (row) => row.first && code(row.prefix) },
-      { title: "", cell: (row) => [row.best ? badge("ok", "best") : h("span", { class: "muted" }, row.why ?? ""), row.path.stale && badge("warn", "stale")] },
+      { title: "Choice", cell: (row) => [row.best ? badge("ok", "best") : h("span", { class: "muted" }, row.why ?? ""), row.path.stale && badge("warn", "stale")] },
       { title: "Next hop", cell: (row) => [code(row.path.next_hop), row.egresses.map((e) => h("span", { class: "line muted" }, `softwire to ${e}`))] },
       { title: "From", cell: (row) => code(row.from) },
       { title: "AS path", cell: (row) => `${row.path.as_path || "–"} ${row.path.origin[0]}` },
@@ -36,16 +36,19 @@ export function lookup({ signal, neighbours }) {
     show: (routes) => rows.show(routes.flatMap((route) => paths(route))),
   };
   const listed = pages({ signal, path, filters, view });
+  const look = () => {
+    chosen.prefix = prefix.value.trim();
+    listed.changed();
+  };
 
   const select = (name, label, options) => h("select", { "aria-label": label, onchange: (event) => {
     chosen[name] = event.target.value;
-    listed.changed();
+    look();
   } }, options.map(([value, text]) => h("option", { value, selected: value === chosen[name] }, text)));
   const tables = select("table", "Table", [["", "Loc-RIB"]]);
   const search = (event) => {
     event.preventDefault();
-    chosen.prefix = prefix.value.trim();
-    listed.changed();
+    look();
   };
   const prefix = h("input", { type: "search", placeholder: "Prefix or address", "aria-label": "Prefix or address" });
   const node = panel("Routes", null,
@@ -70,7 +73,7 @@ export function lookup({ signal, neighbours }) {
       refresh();
       chosen.table = `${way} ${address}`;
       tables.value = chosen.table;
-      listed.changed();
+      look();
       node.scrollIntoView({ block: "start" });
     },
   };

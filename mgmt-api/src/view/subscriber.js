@@ -88,7 +88,7 @@ function identity(s) {
 function counters(c) {
   const row = (name, p, o) => h("tr", null, h("th", { scope: "row" }, name), h("td", { class: "num" }, count(p)), h("td", { class: "num" }, octets(o)));
   return h("table", { class: "small", "aria-label": "Traffic of the session" },
-    h("thead", null, h("tr", null, h("th", null, ""), h("th", { class: "num", scope: "col" }, "Packets"), h("th", { class: "num", scope: "col" }, "Octets"))),
+    h("thead", null, h("tr", null, h("th", { scope: "col" }, "Direction"), h("th", { class: "num", scope: "col" }, "Packets"), h("th", { class: "num", scope: "col" }, "Octets"))),
     h("tbody", null,
       row("IPv4 from it", c.in_v4_packets, c.in_v4_octets), row("IPv4 to it", c.out_v4_packets, c.out_v4_octets),
       row("IPv6 from it", c.in_v6_packets, c.in_v6_octets), row("IPv6 to it", c.out_v6_packets, c.out_v6_octets)));
