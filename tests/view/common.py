@@ -1,4 +1,6 @@
 """What the tests against the made-up gateway share."""
+import time
+
 from answers import ATTACK
 
 
@@ -14,3 +16,16 @@ def events(world):
     world.emit("session.reject", id="1.9", user=ATTACK, inner=[], reason="wrong password", **session)
     world.emit("bgp.down", neighbour="2001:db8:f7::1", reason="hold timer expired")
     world.emit("config.commit", commit=47, author="local:root", comment=None)
+
+
+def samples(page):
+    """What the page has measured: of each sample, bits received and sent, and packets lost."""
+    return page.evaluate("import('/view/live.js').then(({ live }) => live.samples.map((s) => [s.received.bits, s.sent.bits, s.lost]))")
+
+
+def until(test, seconds=60):
+    """Waits until it is true; for what the page does not show."""
+    end = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.1)
