@@ -18,7 +18,7 @@ function mood(kind) {
 
 function told(event) {
   if (event.kind === "lagged") return `${plural(event.data.lost, "event")} missed: they came too fast, or the connection was down`;
-  const rest = Object.entries(event.data).filter(([name, value]) => !["at", "kind"].includes(name) && value !== null && value !== "" && value !== 0);
+  const rest = Object.entries(event.data).filter(([name, value]) => !["at", "kind"].includes(name) && value !== null && value !== 0 && value.length !== 0);
   return rest.map(([name, value]) => h("span", { class: "pair" },
     h("span", { class: "muted" }, words(name)), " ", h("b", null, Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : String(value))));
 }
