@@ -14,6 +14,7 @@
 //! | `access::tokens` | `tokens[/ID]`, `whoami` |
 //! | `document` | `openapi.json`, which says all of this in full |
 //! | `metrics` | `/metrics`, Prometheus text format |
+//! | `view` | `/`, the live view, a page that reads all this |
 //!
 //! Long lists come a page at a time (`page`). What a request says is read by `extract`; a request that cannot be met is
 //! answered by a problem document (`problem`). Before all of it stands `access`, which knows who asks and what he may.
@@ -37,6 +38,7 @@ mod rtr;
 mod security;
 mod status;
 mod subscribers;
+mod view;
 
 pub use problem::{Fault, Problem};
 
@@ -94,7 +96,7 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .split_for_parts();
     let nothing = || async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") };
     let not_so = || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the resource has no such method") };
-    let router = router.fallback(nothing).method_not_allowed_fallback(not_so).with_state(state);
+    let router = router.merge(view::routes()).fallback(nothing).method_not_allowed_fallback(not_so).with_state(state);
     (router, document::finish(document))
 }
 
