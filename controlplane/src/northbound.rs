@@ -3,6 +3,7 @@
 
 mod bgp;
 mod radius;
+mod trace;
 
 pub use bgp::{
     BgpAction, BgpAttributesInfo, BgpFamily, BgpFamilyInfo, BgpMatch, BgpMessagesInfo, BgpNegotiatedInfo, BgpPage,
@@ -10,6 +11,10 @@ pub use bgp::{
 };
 
 pub use radius::{RadiusInfo, RadiusServerInfo};
+pub use trace::{
+    TraceFrame, TraceInfo, TraceMatch, TraceProtocol, TraceQuery, TraceRefused, TraceRequest, TraceSummary, TracedDetail,
+    TracedNode, TracedPacket,
+};
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -552,6 +557,8 @@ pub enum Query {
     Radius(oneshot::Sender<RadiusInfo>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
+    /// Packet traces.
+    Trace(TraceQuery),
     /// Counters.
     Counters(oneshot::Sender<CountersInfo>),
 }

@@ -16,6 +16,7 @@
 //! | `query` | answers for the management plane |
 //! | `measure` | what metrics and profiles of the mesh are made of |
 //! | `operate` | what the operator does |
+//! | `trace` | packet traces |
 //!
 //! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
 //! [`Gateway::poll_timeout`].
@@ -32,6 +33,7 @@ mod query;
 mod records;
 pub mod servers;
 mod softwire;
+mod trace;
 
 use crate::aaa::{Aaa, Nas};
 use crate::accounting::{Accounting, Cause};
@@ -44,6 +46,7 @@ use crate::pool::Allocator;
 use crate::program::{Output, Program};
 use crate::routing::Routing;
 use crate::subscriber::Subscriber;
+use crate::trace::Traces;
 use crate::{ike_config, spd};
 use dataplane_api::{
     Counters, FibCounters, FilterId, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass,
@@ -123,6 +126,7 @@ pub struct Gateway {
     unresolved: VecDeque<(PortId, IpAddr)>,
     relayed: VecDeque<Vec<u8>>,
     audit: VecDeque<Record>,
+    traces: Traces,
     control: ControlCounters,
     fib: Option<Arc<FibCounters>>,
     rng: StdRng,
@@ -186,6 +190,7 @@ impl Gateway {
             unresolved: VecDeque::new(),
             relayed: VecDeque::new(),
             audit: VecDeque::new(),
+            traces: Traces::default(),
             control: ControlCounters::default(),
             fib: None,
             rng,
@@ -334,6 +339,9 @@ impl Gateway {
             self.mesh_timeout(now);
         }
         self.servers_timeout(now);
+        if self.traces.poll_timeout().is_some_and(|t| t <= now) {
+            self.trace_timeout();
+        }
         if self.look.is_some_and(|t| t <= now) {
             self.finish(now);
         }
@@ -368,7 +376,7 @@ impl Gateway {
         let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         let bfd = self.liveness.poll_timeout();
         let own = [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later, self.look];
-        own.into_iter().chain([bgp, bfd, self.servers_due()]).flatten().min()
+        own.into_iter().chain([bgp, bfd, self.servers_due(), self.traces.poll_timeout()]).flatten().min()
     }
 
     /// The next table change or packet for the data plane.

@@ -69,6 +69,7 @@ impl Gateway {
             }
             Query::Radius(to) => drop(to.send(self.radius_info())),
             Query::Spd(to) => drop(to.send(self.spd_info())),
+            Query::Trace(query) => self.trace_query(now, query),
             Query::Counters(to) => drop(to.send(self.counters_info())),
         }
         self.pump(now);
@@ -231,6 +232,7 @@ impl Gateway {
                 ("polls", &w.polls),
                 ("idle_polls", &w.idle_polls),
                 ("ops_refused", &w.ops_refused),
+                ("trace_lost", &w.trace_lost),
             ] {
                 m.insert(name.to_owned(), value.get());
             }
