@@ -12,8 +12,8 @@ pub use bgp::{
 
 pub use radius::{RadiusInfo, RadiusServerInfo};
 pub use trace::{
-    TraceFrame, TraceInfo, TraceMatch, TraceProtocol, TraceQuery, TraceRefused, TraceRequest, TraceSummary, TracedDetail,
-    TracedNode, TracedPacket,
+    TraceFrame, TraceInfo, TraceMatch, TraceProtocol, TraceQuery, TraceRefused, TraceRequest, TraceSummary,
+    TracedDetail, TracedNode, TracedPacket,
 };
 
 use serde::Serialize;

@@ -206,7 +206,10 @@ impl Tracer {
                 continue;
             }
             self.queued.remove(i);
-            self.end(Some(tag), if place < sent { TraceEnd::Sent(port) } else { TraceEnd::Dropped(DropReason::TxFull) });
+            self.end(
+                Some(tag),
+                if place < sent { TraceEnd::Sent(port) } else { TraceEnd::Dropped(DropReason::TxFull) },
+            );
         }
     }
 
@@ -320,8 +323,7 @@ fn matches(f: &TraceFilter, h: &Ip, payload: &[u8]) -> bool {
 fn any_layer(octets: &[u8], depth: usize, test: &mut impl FnMut(&Ip, &[u8]) -> bool) -> bool {
     let Ok(h) = Ip::parse(octets) else { return false };
     let payload = octets.get(h.header_len..h.len).unwrap_or_default();
-    test(&h, payload)
-        || depth > 1 && inner(&h, payload).is_some_and(|octets| any_layer(octets, depth - 1, &mut *test))
+    test(&h, payload) || depth > 1 && inner(&h, payload).is_some_and(|octets| any_layer(octets, depth - 1, &mut *test))
 }
 
 /// What an IP packet carries: IP in IP, or a session's packet.

@@ -17,6 +17,8 @@
 //! | `POST /api/v1/bgp/neighbours/ADDRESS/clear`, `soft-in`, `soft-out`, `disable`, `enable` | actions |
 //! | `GET /api/v1/bgp/rtr` | RPKI caches |
 //! | `GET /api/v1/radius` | RADIUS servers, accounting, dynamic authorization |
+//! | `GET`, `POST /api/v1/traces`, `GET`, `DELETE /api/v1/traces/ID` | packet traces: see `trace` |
+//! | `GET /api/v1/traces/ID/pcapng` | the packets of one |
 //! | `GET /api/v1/tunnels`, `GET /api/v1/sessions` | L2TP's view of the softwires |
 //! | `GET /api/v1/spd`, `GET /api/v1/counters` | the SPD; counters of workers and control plane |
 //! | `GET /metrics` | Prometheus text format |
@@ -32,6 +34,7 @@ mod metrics;
 mod problem;
 mod radius;
 mod rtr;
+mod trace;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -66,6 +69,7 @@ pub fn router(northbound: Northbound) -> Router {
         .route("/radius", get(radius::radius))
         .route("/tunnels", get(tunnels))
         .route("/sessions", get(sessions))
+        .nest("/traces", trace::routes())
         .route("/spd", get(spd))
         .route("/counters", get(counters));
     Router::new()

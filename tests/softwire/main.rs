@@ -6,6 +6,7 @@ mod fabric;
 mod ports;
 mod radius;
 mod servers;
+mod trace;
 
 use controlplane::audit::Verb;
 use fabric::{Fabric, GATEWAY, ROUTER, SERVER};

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -233,6 +234,20 @@ impl fmt::Display for TraceProtocol {
     }
 }
 
+impl FromStr for TraceProtocol {
+    type Err = UnknownProtocol;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProtocol> {
+        let named = PROTOCOLS.iter().find(|p| p.1 == text).map(|p| p.0);
+        named.or_else(|| text.parse().ok()).map(Self).ok_or_else(|| UnknownProtocol(text.to_owned()))
+    }
+}
+
+/// Neither a name that is known nor a number up to 255.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no protocol")]
+pub struct UnknownProtocol(String);
+
 impl Serialize for TraceProtocol {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
@@ -247,13 +262,9 @@ impl<'de> Deserialize<'de> for TraceProtocol {
             Number(u8),
             Name(String),
         }
-        let wrong = |what: &dyn fmt::Display| serde::de::Error::custom(format!("{what} is no protocol"));
-        match Either::deserialize(d).map_err(|_| wrong(&"this"))? {
+        match Either::deserialize(d)? {
             Either::Number(n) => Ok(Self(n)),
-            Either::Name(name) => match PROTOCOLS.iter().find(|p| p.1 == name) {
-                Some((n, _)) => Ok(Self(*n)),
-                None => name.parse().map(Self).map_err(|_| wrong(&format_args!("{name:?}"))),
-            },
+            Either::Name(name) => name.parse().map_err(serde::de::Error::custom),
         }
     }
 }

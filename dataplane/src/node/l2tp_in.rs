@@ -16,7 +16,9 @@ use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::classify::reason;
 use crate::node::filter;
 use crate::session::Sessions;
-use dataplane_api::{Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, TraceNode};
+use dataplane_api::{
+    Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, TraceNode,
+};
 use std::net::{IpAddr, Ipv6Addr};
 use wire::ip::{self, Ip};
 use wire::l2tp::Header;

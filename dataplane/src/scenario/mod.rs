@@ -28,8 +28,8 @@ use crate::publish::{FibSizes, Publisher};
 use crate::worker::{Parts, Worker};
 use dataplane_api::{
     Action, Counters, DropReason, Inject, InjectMsg, InnerAddresses, IpPrefix, MacAddr, NextHop, OuterPath, PeerId,
-    PolicyRule, PortConfig, PortId, PortRange, PuntMsg, Selector, Session, SessionId, Slot, SnapshotOp, TableOp, TracePacket,
-    WorkerHandle, WorkerId, Zone, worker_channel,
+    PolicyRule, PortConfig, PortId, PortRange, PuntMsg, Selector, Session, SessionId, Slot, SnapshotOp, TableOp,
+    TracePacket, WorkerHandle, WorkerId, Zone, worker_channel,
 };
 use dpdk::sim::{self, SimQueue};
 use dpdk::{Mempool, Port};

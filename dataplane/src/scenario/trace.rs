@@ -187,7 +187,10 @@ fn two_workers_leave_two_parts_with_one_number() {
     b.one_through(0, &up, 1);
     let parts = b.traced();
     assert_eq!((parts.len(), parts[0].id), (2, parts[1].id));
-    assert_eq!((nodes(&parts[0]), parts[0].end), (vec!["rx", "classify", "l2tp-in", "hand-off"], TraceEnd::HandedOff(WorkerId(1))));
+    assert_eq!(
+        (nodes(&parts[0]), parts[0].end),
+        (vec!["rx", "classify", "l2tp-in", "hand-off"], TraceEnd::HandedOff(WorkerId(1)))
+    );
     assert_eq!((nodes(&parts[1]), parts[1].end), (vec!["l2tp-in", "forward", "tx"], TraceEnd::Sent(PortId(1))));
     assert_eq!((parts[0].continued, parts[1].continued, parts[1].worker), (false, true, WorkerId(1)));
     assert!(parts[0].headers && parts[1].session);
@@ -254,6 +257,10 @@ fn encapsulated_packets_are_looked_into() {
     b.one_through(0, &subscriber(&nested), 1);
     assert_eq!(b.traced().len(), 1);
     // Address and protocol are of two headers.
-    b.one_through(0, &subscriber(&packet("203.0.113.7", "8.8.8.8", proto::IPIP, 9, &syn("10.0.0.1", "10.0.0.2", 9))), 1);
+    b.one_through(
+        0,
+        &subscriber(&packet("203.0.113.7", "8.8.8.8", proto::IPIP, 9, &syn("10.0.0.1", "10.0.0.2", 9))),
+        1,
+    );
     assert_eq!(b.traced().len(), 0);
 }
