@@ -82,7 +82,8 @@ impl Ctx {
     pub fn resume_trace(&mut self, packet: &mut Packet) {
         if let Some(number) = packet.meta.trace.take() {
             packet.meta.trace = self.tracer.resume(number.get(), self.now, packet.meta.port);
-            self.counters.worker.trace_lost.add(u64::from(packet.meta.trace.is_none()));
+            let lost = self.tracer.spec.is_some() && packet.meta.trace.is_none();
+            self.counters.worker.trace_lost.add(u64::from(lost));
         }
     }
 }
@@ -163,9 +164,7 @@ impl Tracer {
     /// Its number, by which the worker that it is handed to goes on.
     #[inline(always)]
     pub fn number(&mut self, tag: Option<Tag>) -> Option<NonZeroU32> {
-        if tag.is_none() {
-            return None;
-        }
+        tag?;
         self.find(tag).and_then(|p| NonZeroU32::new(p.id))
     }
 

@@ -54,15 +54,12 @@ pub struct TraceMatch {
 impl fmt::Display for TraceMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        let mut part = |name: &str, value: Option<&dyn fmt::Display>| {
-            parts.extend(value.map(|v| format!("{name} {v}")));
-        };
-        part("source", self.source.as_ref().map(|v| v as _));
-        part("destination", self.destination.as_ref().map(|v| v as _));
-        part("protocol", self.protocol.as_ref().map(|v| v as _));
-        part("port", self.port.as_ref().map(|v| v as _));
-        part("session", self.session.as_ref().map(|v| v as _));
-        part("from", self.port_name.as_ref().map(|v| v as _));
+        parts.extend(self.source.map(|v| format!("source {v}")));
+        parts.extend(self.destination.map(|v| format!("destination {v}")));
+        parts.extend(self.protocol.map(|v| format!("protocol {v}")));
+        parts.extend(self.port.map(|v| format!("port {v}")));
+        parts.extend(self.session.as_ref().map(|v| format!("session {v}")));
+        parts.extend(self.port_name.as_ref().map(|v| format!("from {v}")));
         let kind = if self.dropped { "dropped packets" } else { "packets" };
         write!(f, "{kind}{}{}", if parts.is_empty() { "" } else { ": " }, parts.join(", "))
     }

@@ -1,8 +1,6 @@
 use super::*;
 use crate::northbound::TraceProtocol;
 use dataplane_api::{DropReason, TraceNode, WorkerId};
-use serde::Deserialize;
-use serde::de::value::{Error, MapDeserializer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -77,7 +75,9 @@ fn parts_of_a_packet_are_joined_by_its_number() {
     // Of one that goes on unseen, nothing is said; nor of one that nowhere shows what is asked for.
     (first.id, first.headers) = (2, false);
     lab.traces.input(&first, 0);
-    lab.traces.input(&TracePacket { id: 2, session: false, ..second.clone() }, 0);
+    let mut unseen = second.clone();
+    unseen.id = 2;
+    lab.traces.input(&unseen, 0);
     assert_eq!(lab.captured(), [(1, 1)]);
 }
 
@@ -148,8 +148,7 @@ fn requests_that_make_no_sense_say_where() {
 }
 
 fn read(key: &str, value: &str) -> Result<TraceMatch, String> {
-    let map = MapDeserializer::<_, Error>::new(std::iter::once((key, value)));
-    TraceMatch::deserialize(map).map_err(|e| e.to_string())
+    serde_saphyr::from_str(&format!("{key}: \"{value}\"")).map_err(|e| e.to_string())
 }
 
 #[test]
