@@ -32,3 +32,4 @@ pub mod routing;
 pub mod rtr;
 pub mod spd;
 pub mod subscriber;
+pub mod trace;

@@ -10,6 +10,7 @@ mod radius;
 mod sa;
 mod session;
 mod status;
+mod trace;
 
 pub use bgp::{
     BgpAction, BgpAttributesInfo, BgpFamily, BgpFamilyInfo, BgpMatch, BgpMessagesInfo, BgpNegotiatedInfo, BgpPage,
@@ -24,6 +25,10 @@ pub use sa::{ChildSaInfo, IkeFilter, IkeSaInfo, SpdInfo};
 pub use session::{SubscriberFilter, SubscriberInfo, TrafficInfo};
 pub use status::{
     CountersInfo, DrainInfo, DrainMode, DrainOrder, DrainState, Ikev1Info, ListenerInfo, Pulse, StatusInfo,
+};
+pub use trace::{
+    TraceFrame, TraceInfo, TraceMatch, TraceProtocol, TraceQuery, TraceRefused, TraceRequest, TraceSummary,
+    TracedDetail, TracedNode, TracedPacket,
 };
 
 use crate::config::{Config, Problem};
@@ -80,6 +85,8 @@ pub enum Query {
     Radius(oneshot::Sender<RadiusInfo>),
     /// The SPD.
     Spd(oneshot::Sender<Vec<SpdInfo>>),
+    /// Packet traces.
+    Trace(TraceQuery),
     /// Counters.
     Counters(oneshot::Sender<CountersInfo>),
     /// The drain.

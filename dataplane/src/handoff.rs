@@ -1,7 +1,7 @@
 //! Rings between workers, one per pair and direction, for packets whose SA or session another worker owns.
 
 use crate::lane::{Ctx, Packet, Stage};
-use dataplane_api::{DropReason, WorkerId};
+use dataplane_api::{DropReason, TraceEnd, WorkerId};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// One worker's ends.
@@ -53,9 +53,17 @@ impl Ctx {
             };
             return self.drop(packet, reason);
         };
+        let trace = packet.meta.trace;
+        packet.meta.trace = self.tracer.number(trace);
         match ring.push(packet) {
-            Ok(()) => self.counters.worker.handed_out.add(1),
-            Err(rtrb::PushError::Full(packet)) => self.drop(packet, DropReason::HandoffFull),
+            Ok(()) => {
+                self.counters.worker.handed_out.add(1);
+                self.tracer.end(trace, TraceEnd::HandedOff(to));
+            }
+            Err(rtrb::PushError::Full(mut packet)) => {
+                packet.meta.trace = trace;
+                self.drop(packet, DropReason::HandoffFull);
+            }
         }
     }
 }

@@ -11,10 +11,12 @@ use crate::node::icmp::IcmpLimiter;
 use crate::node::output::Tx;
 use crate::node::punt::Punt;
 use crate::publish::Snapshot;
-use dataplane_api::{Counters, DropReason, PeerId, PortId, SessionId, Spi, WorkerEvent, WorkerId};
+use crate::trace::Tracer;
+use dataplane_api::{Counters, DropReason, PeerId, PortId, SessionId, Spi, TraceEnd, WorkerEvent, WorkerId};
 use dpdk::mbuf::Mbuf;
 use dpdk::mempool::Mempool;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,6 +51,8 @@ pub struct PacketMeta {
     pub session: Option<SessionId>,
     /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire.
     pub next_hop: u32,
+    /// What `trace` knows it by, if it is traced.
+    pub trace: Option<NonZeroU32>,
     /// Ingress port; for packets of our own, 0.
     pub port: PortId,
     /// Offset of the outermost IP header that is still of interest.
@@ -87,6 +91,7 @@ impl PacketMeta {
             spi: None,
             session: None,
             next_hop: 0,
+            trace: None,
             port,
             l3,
             l4: l3,
@@ -257,6 +262,8 @@ pub struct Ctx {
     pub events: rtrb::Producer<WorkerEvent>,
     /// Ways to the other workers.
     pub handoff: Handoff,
+    /// Notes what is to be traced.
+    pub tracer: Tracer,
     /// Rate limit of ICMP errors and of neighbour requests.
     pub limiter: IcmpLimiter,
     /// IPv4 identification of the next packet of our own.
@@ -266,8 +273,9 @@ pub struct Ctx {
 impl Ctx {
     /// Ends a packet, for exactly one reason.
     #[inline]
-    pub fn drop(&self, packet: Packet, reason: DropReason) {
+    pub fn drop(&mut self, packet: Packet, reason: DropReason) {
         self.count_drop(reason);
+        self.tracer.end(packet.meta.trace, TraceEnd::Dropped(reason));
         drop(packet);
     }
 
@@ -279,7 +287,7 @@ impl Ctx {
 
     /// Moves a packet into a lane, or drops it as [`DropReason::NoBuffer`] when the lane is full.
     #[inline]
-    pub fn push(&self, lane: &mut Lane, packet: Packet) {
+    pub fn push(&mut self, lane: &mut Lane, packet: Packet) {
         if let Err(packet) = lane.push(packet) {
             self.drop(packet, DropReason::NoBuffer);
         }

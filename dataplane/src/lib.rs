@@ -28,6 +28,7 @@ pub mod sad;
 mod scenario;
 pub mod session;
 pub mod softwire;
+pub mod trace;
 pub mod worker;
 
 pub use runtime::{Config, Error, PortSpec, PublisherHandle, Running, start};

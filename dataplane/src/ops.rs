@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Release;
 pub const OPS_PER_POLL: usize = 16;
 
 /// Applies what waits and publishes the number of the last one. Gives how many.
-pub fn run(ctx: &Ctx, ring: &mut Consumer<(OpSeq, TableOp)>, sad: &mut Sad, sessions: &mut Sessions) -> usize {
+pub fn run(ctx: &mut Ctx, ring: &mut Consumer<(OpSeq, TableOp)>, sad: &mut Sad, sessions: &mut Sessions) -> usize {
     let mut last = None;
     let mut n = 0;
     while n < OPS_PER_POLL {
@@ -29,7 +29,7 @@ pub fn run(ctx: &Ctx, ring: &mut Consumer<(OpSeq, TableOp)>, sad: &mut Sad, sess
 }
 
 /// `false` when the slot is taken, or names nothing.
-fn apply(ctx: &Ctx, op: TableOp, sad: &mut Sad, sessions: &mut Sessions) -> bool {
+fn apply(ctx: &mut Ctx, op: TableOp, sad: &mut Sad, sessions: &mut Sessions) -> bool {
     match op {
         TableOp::SaInAdd(sa) => sad.sa_in_add(&ctx.counters, sa),
         TableOp::SaInDel(spi) => sad.sa_in_del(spi),
@@ -44,5 +44,9 @@ fn apply(ctx: &Ctx, op: TableOp, sad: &mut Sad, sessions: &mut Sessions) -> bool
         TableOp::SessionAdd(session) => sessions.add(&session, &ctx.counters, ctx.now),
         TableOp::SessionSet(session) => sessions.set(&session, ctx.now),
         TableOp::SessionDel(id) => sessions.delete(id),
+        TableOp::Trace(spec) => {
+            ctx.tracer.set(spec);
+            true
+        }
     }
 }

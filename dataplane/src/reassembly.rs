@@ -4,7 +4,7 @@
 //! that waits counts as *joined*; if its datagram never becomes whole it is moved to the drops.
 
 use crate::lane::{Ctx, Packet};
-use dataplane_api::{DropReason, WorkerCounters};
+use dataplane_api::{DropReason, TraceEnd, WorkerCounters};
 use dpdk::frag::{Reassembler, Reassembly};
 use dpdk::lcore::tsc;
 
@@ -28,7 +28,7 @@ impl Fragments {
     }
 
     /// Takes a fragment; gives the datagram when it is whole, in one segment.
-    pub fn add(&mut self, ctx: &Ctx, packet: Packet) -> Option<Packet> {
+    pub fn add(&mut self, ctx: &mut Ctx, packet: Packet) -> Option<Packet> {
         let v6 = packet.is_v6();
         let Packet { mbuf, meta } = packet;
         let (l3, now) = (usize::from(meta.l3), tsc());
@@ -37,6 +37,7 @@ impl Fragments {
             Reassembly::Complete(mbuf) => Some(Packet { mbuf, meta }),
             Reassembly::Pending => {
                 ctx.counters.worker.joined.add(1);
+                ctx.tracer.end(meta.trace, TraceEnd::Joined);
                 None
             }
             Reassembly::Malformed(mbuf) => {

@@ -16,6 +16,7 @@ use crate::publish::Snapshot;
 use crate::reassembly::Fragments;
 use crate::sad::Sad;
 use crate::session::Sessions;
+use crate::trace::Tracer;
 use arc_swap::ArcSwap;
 use dataplane_api::{InjectMsg, OpSeq, PortId, TableOp, WorkerCounters, WorkerPort};
 use dpdk::{Burst, Mempool, RxQueue, TxQueue};
@@ -105,6 +106,7 @@ impl Worker {
             punt: Punt::new(port.punt, port.punt_free, &rates, now),
             events: port.events,
             handoff,
+            tracer: Tracer::new(port.id, port.traced, port.trace_free),
             limiter: IcmpLimiter::new(now),
             ip_id: dpdk::lcore::tsc() as u16,
         };
@@ -207,7 +209,7 @@ fn refresh(snapshot: &mut Arc<Snapshot>, shared: &ArcSwap<Snapshot>) {
 }
 
 /// Receives from every port in turn, beginning with another one each time.
-fn receive(ctx: &Ctx, rx: &mut [RxQueue], first: &mut usize, burst: &mut Burst, lane: &mut Lane) -> usize {
+fn receive(ctx: &mut Ctx, rx: &mut [RxQueue], first: &mut usize, burst: &mut Burst, lane: &mut Lane) -> usize {
     let ports = rx.len();
     let (mut n, mut octets) = (0, 0);
     for i in 0..ports {
@@ -232,7 +234,8 @@ fn receive(ctx: &Ctx, rx: &mut [RxQueue], first: &mut usize, burst: &mut Burst, 
 /// Takes packets that other workers handed over, into the lanes they wait for.
 fn take_over(ctx: &mut Ctx, l: &mut Lanes) -> usize {
     let mut handoff = std::mem::take(&mut ctx.handoff);
-    let n = handoff.take(TAKE_OVER, |packet| {
+    let n = handoff.take(TAKE_OVER, |mut packet| {
+        ctx.resume_trace(&mut packet);
         let lane = match packet.meta.stage {
             Stage::EspIn => &mut l.esp_in,
             Stage::L2tpIn => &mut l.l2tp_in,

@@ -10,6 +10,7 @@
 //! | `radius` | `radius` |
 //! | `drain` | `drain` |
 //! | `events` | `events` |
+//! | `trace` | `traces[/ID]`, packet traces; `traces/ID/pcapng` |
 //! | `config` | `config[/PATH]`, commits, confirmation, roll-back |
 //! | `access::tokens` | `tokens[/ID]`, `whoami` |
 //! | `document` | `openapi.json`, which says all of this in full |
@@ -38,6 +39,7 @@ mod rtr;
 mod security;
 mod status;
 mod subscribers;
+mod trace;
 mod view;
 
 pub use problem::{Fault, Problem};
@@ -87,6 +89,7 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .merge(radius::routes())
         .merge(drain::routes())
         .merge(events::routes())
+        .merge(trace::routes())
         .merge(config::routes())
         .merge(access::tokens::routes())
         .routes(routes!(document::openapi));

@@ -191,6 +191,10 @@ impl Fabric {
                 busy = true;
                 self.gateway.handle_event(now, event);
             }
+            for packet in self.data_plane.traced() {
+                busy = true;
+                self.gateway.handle_trace(&packet);
+            }
             self.core.extend(self.data_plane.sent(CORE));
             for packet in self.data_plane.sent(ACCESS) {
                 self.towards_client(&packet);

@@ -8,6 +8,7 @@ mod ports;
 mod radius;
 mod reconfigure;
 mod servers;
+mod trace;
 
 use controlplane::audit::Verb;
 use fabric::{Fabric, GATEWAY, ROUTER, SERVER};

@@ -6,8 +6,8 @@ use dataplane::publish::{FibSizes, Publisher};
 use dataplane::worker::{Parts, Worker};
 use dataplane_api::punt::PUNT_CLASSES;
 use dataplane_api::{
-    Counters, DropReason, InjectMsg, OpSeq, PuntMsg, SnapshotOp, TableOp, WorkerEvent, WorkerHandle, WorkerId,
-    worker_channel,
+    Counters, DropReason, InjectMsg, OpSeq, PuntMsg, SnapshotOp, TableOp, TracePacket, WorkerEvent, WorkerHandle,
+    WorkerId, worker_channel,
 };
 use dpdk::sim::{self, SimQueue};
 use dpdk::{Mempool, Port};
@@ -155,6 +155,17 @@ impl DataPlane {
 
     pub fn events(&mut self) -> Vec<WorkerEvent> {
         self.handles.iter_mut().flat_map(|h| std::iter::from_fn(|| h.events.pop().ok())).collect()
+    }
+
+    pub fn traced(&mut self) -> Vec<TracePacket> {
+        let mut all = Vec::new();
+        for h in &mut self.handles {
+            while let Ok(packet) = h.traced.pop() {
+                all.push((*packet).clone());
+                assert!(h.trace_free.push(packet).is_ok());
+            }
+        }
+        all
     }
 
     pub fn drops(&self) -> BTreeMap<&'static str, u64> {

@@ -18,6 +18,7 @@ use crate::config::{Config, Problem};
 use crate::gateway::Gateway;
 use crate::northbound::{Applied, Query, Southbound};
 use crate::program::Output;
+use dataplane_api::trace::TRACE_BUFFERS;
 use dataplane_api::{Inject, InjectMsg, PortId, SnapshotOp, WorkerHandle};
 use host::{HostStack, Neighbour};
 use std::sync::Arc;
@@ -174,6 +175,12 @@ impl Driver {
                 self.gateway.handle_event(now, event);
             }
             while w.inject_free.pop().is_ok() {}
+            for _ in 0..TRACE_BUFFERS {
+                let Ok(packet) = w.traced.pop() else { break };
+                self.gateway.handle_trace(&packet);
+                // The ring has room for every buffer there is.
+                let _ = w.trace_free.push(packet);
+            }
         }
     }
 

@@ -20,6 +20,7 @@
 //! | `reconfigure`, `leave` | another configuration while all of it runs; who has to go |
 //! | `measure` | what metrics and profiles of the mesh are made of |
 //! | `operate` | what the operator does |
+//! | `trace` | packet traces |
 //!
 //! Call order: after every input drain [`Gateway::poll_output`], and call [`Gateway::handle_timeout`] no later than
 //! [`Gateway::poll_timeout`].
@@ -42,6 +43,7 @@ pub mod reconfigure;
 mod records;
 pub mod servers;
 mod softwire;
+mod trace;
 
 use crate::aaa::{Aaa, Nas};
 use crate::accounting::{Accounting, Cause};
@@ -56,6 +58,7 @@ use crate::pool::Allocator;
 use crate::program::{Output, Program};
 use crate::routing::Routing;
 use crate::subscriber::Subscriber;
+use crate::trace::Traces;
 use dataplane_api::{
     Counters, FibCounters, FilterId, Inject, MacAddr, PeerId, PolicyRule, PortId, PuntClass, PuntMeta, SessionId,
     SnapshotOp, SoftwireId, Spi, TableOp, WorkerEvent, WorkerId,
@@ -152,6 +155,7 @@ pub struct Gateway {
     events: VecDeque<Event>,
     softwires_up: BTreeMap<SoftwireId, IpAddr>,
     drain: Option<drain::Drain>,
+    traces: Traces,
     control: ControlCounters,
     fib: Option<Arc<FibCounters>>,
     rng: StdRng,
@@ -224,6 +228,7 @@ impl Gateway {
             events: VecDeque::new(),
             softwires_up: BTreeMap::new(),
             drain: None,
+            traces: Traces::default(),
             control: ControlCounters::default(),
             fib: None,
             rng,
@@ -329,6 +334,9 @@ impl Gateway {
         }
         self.servers_timeout(now);
         self.drain_timeout(now);
+        if self.traces.poll_timeout().is_some_and(|t| t <= now) {
+            self.trace_timeout();
+        }
         if self.look.is_some_and(|t| t <= now) {
             self.finish(now);
         }
@@ -367,7 +375,8 @@ impl Gateway {
         let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         let bfd = self.liveness.poll_timeout();
         let own = [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later, self.look];
-        own.into_iter().chain([bgp, bfd, self.servers_due(), self.drain_due()]).flatten().min()
+        let others = [bgp, bfd, self.servers_due(), self.drain_due(), self.traces.poll_timeout()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// The next table change or packet for the data plane.

@@ -70,6 +70,7 @@ impl Gateway {
             }
             Query::Radius(to) => drop(to.send(self.radius_info())),
             Query::Spd(to) => drop(to.send(self.spd_info())),
+            Query::Trace(query) => self.trace_query(now, query),
             Query::Counters(to) => drop(to.send(self.counters_info())),
             Query::Config(to) => drop(to.send(std::sync::Arc::clone(&self.document))),
             Query::Configure(document, dry, to) => drop(to.send(self.configure(now, *document, dry))),
@@ -154,6 +155,7 @@ impl Gateway {
                 ("polls", &w.polls),
                 ("idle_polls", &w.idle_polls),
                 ("ops_refused", &w.ops_refused),
+                ("trace_lost", &w.trace_lost),
             ] {
                 m.insert(name.to_owned(), value.get());
             }

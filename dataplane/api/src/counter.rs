@@ -196,6 +196,8 @@ pub struct WorkerCounters {
     pub applied: AtomicU64,
     /// Table ops that could not be applied (slot taken or unknown): a bug of the control plane.
     pub ops_refused: Counter,
+    /// Packets that were to be traced and had no buffer for it; they went their way.
+    pub trace_lost: Counter,
 }
 
 impl Default for WorkerCounters {
@@ -216,6 +218,7 @@ impl Default for WorkerCounters {
             idle_polls: Counter::default(),
             applied: AtomicU64::new(0),
             ops_refused: Counter::default(),
+            trace_lost: Counter::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The rings between one worker and the control plane, both ends.
 
-use crate::{Counters, InjectMsg, OpSeq, PuntMsg, TableOp, WorkerEvent, WorkerId};
+use crate::trace::TRACE_BUFFERS;
+use crate::{Counters, InjectMsg, OpSeq, PuntMsg, TableOp, TracePacket, WorkerEvent, WorkerId};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 
@@ -23,6 +24,10 @@ pub struct WorkerHandle {
     pub punt_free: Producer<Vec<u8>>,
     /// Events.
     pub events: Consumer<WorkerEvent>,
+    /// Traced packets.
+    pub traced: Consumer<Box<TracePacket>>,
+    /// Where their buffers go back to.
+    pub trace_free: Producer<Box<TracePacket>>,
     /// Counters.
     pub counters: Arc<Counters>,
 }
@@ -43,6 +48,10 @@ pub struct WorkerPort {
     pub punt_free: Consumer<Vec<u8>>,
     /// Events.
     pub events: Producer<WorkerEvent>,
+    /// Traced packets.
+    pub traced: Producer<Box<TracePacket>>,
+    /// Free buffers for them.
+    pub trace_free: Consumer<Box<TracePacket>>,
     /// Counters.
     pub counters: Arc<Counters>,
 }
@@ -56,12 +65,26 @@ pub fn worker_channel(id: WorkerId, depth: usize, counters: Arc<Counters>) -> (W
     let (punt_tx, punt) = RingBuffer::new(depth);
     let (mut punt_free, punt_free_rx) = RingBuffer::new(depth);
     let (events_tx, events) = RingBuffer::new(depth);
+    let (traced_tx, traced) = RingBuffer::new(TRACE_BUFFERS);
+    let (mut trace_free, trace_free_rx) = RingBuffer::new(TRACE_BUFFERS);
+    while trace_free.push(Box::default()).is_ok() {}
     for _ in 0..depth {
         // The ring is as large as the number of buffers.
         let _ = punt_free.push(Vec::with_capacity(BUFFER_LEN));
     }
     (
-        WorkerHandle { id, ops, inject, inject_free, punt, punt_free, events, counters: counters.clone() },
+        WorkerHandle {
+            id,
+            ops,
+            inject,
+            inject_free,
+            punt,
+            punt_free,
+            events,
+            traced,
+            trace_free,
+            counters: counters.clone(),
+        },
         WorkerPort {
             id,
             ops: ops_rx,
@@ -70,6 +93,8 @@ pub fn worker_channel(id: WorkerId, depth: usize, counters: Arc<Counters>) -> (W
             punt: punt_tx,
             punt_free: punt_free_rx,
             events: events_tx,
+            traced: traced_tx,
+            trace_free: trace_free_rx,
             counters,
         },
     )

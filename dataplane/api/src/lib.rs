@@ -8,6 +8,7 @@
 //!  Punt     (IKE, L2TP, PPP) ◄─── ring, policed per class ───  classify / l2tp_in
 //!  Event    (lifetimes, NAT) ◄─── ring ──────────────────────  esp_in / esp_out
 //!  Counters                  ◄─── single-writer memory ──────  everything
+//!  TracePacket               ◄─── ring, on request ──────────  every node, see `trace`
 //!
 //!  SnapshotOp (ports, routes, softwires, SPD, filters ...) ──► publisher ──► Arc<Snapshot>, read by all workers
 //! ```
@@ -29,6 +30,7 @@ pub mod route;
 pub mod sa;
 pub mod session;
 pub mod softwire;
+pub mod trace;
 
 pub use counter::{
     Counter, Counters, DropReason, FibCounters, SaCounters, SessionCounters, SoftwireCounters, WorkerCounters,
@@ -44,3 +46,4 @@ pub use route::{IpPrefix, MacAddr, NextHop, PortConfig, Zone};
 pub use sa::{Lifetime, Limits, Mode, SaIn, SaOut, UdpEncap};
 pub use session::{InnerAddresses, OuterPath, Rate, Rates, Session};
 pub use softwire::{Softwire, SoftwireId};
+pub use trace::{TraceEnd, TraceFilter, TraceHop, TraceNode, TracePacket, TraceSpec};

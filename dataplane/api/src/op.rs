@@ -2,7 +2,7 @@
 
 use crate::{
     FilterId, FilterRule, IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SaIn, SaOut, SaOutId,
-    Session, SessionId, Softwire, SoftwireId, Spi, WorkerId,
+    Session, SessionId, Softwire, SoftwireId, Spi, TraceSpec, WorkerId,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -45,6 +45,8 @@ pub enum TableOp {
     SessionSet(Session),
     /// Removes a session. Its counters are final when this is applied, and stay until the slot's next `SessionAdd`.
     SessionDel(SessionId),
+    /// Traces packets from now on, and no others; `None`: none.
+    Trace(Option<TraceSpec>),
 }
 
 /// A change to what all workers share. Ops sent together are published together.

@@ -62,6 +62,7 @@ pub fn run(
 ) {
     fragments.tick(&ctx.counters.worker);
     input.prefetch();
+    ctx.start_traces(input);
     for mut packet in input.drain() {
         let mut next = if packet.mbuf.linearize(&ctx.large).is_ok() {
             frame(ctx, &mut packet)

@@ -9,7 +9,7 @@ use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
 use crate::node::classify::is_martian;
 use crate::publish::Snapshot;
 use dataplane_api::softwire::Protection;
-use dataplane_api::{DropReason, NextHop, Softwire, SoftwireId};
+use dataplane_api::{DropReason, NextHop, Softwire, SoftwireId, TraceNode};
 use std::sync::Arc;
 use wire::ip::{self, Ip};
 use wire::ipv4;
@@ -22,6 +22,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
     if input.is_empty() {
         return;
     }
+    ctx.visit(TraceNode::Decap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
     let mut state: [Admitted; LANE] = [Err(DropReason::SoftwireUnknown); LANE];
     for (packet, state) in input.packets().iter_mut().zip(&mut state) {

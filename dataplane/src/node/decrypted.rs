@@ -5,11 +5,12 @@
 
 use crate::lane::{Ctx, Lane, Packet};
 use crate::node::{punt, spd};
-use dataplane_api::{Action, DropReason};
+use dataplane_api::{Action, DropReason, TraceNode};
 use wire::{ethernet, ip};
 
 /// Drains `input`.
 pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane, forward: &mut Lane) {
+    ctx.visit(TraceNode::Decrypted, input);
     for packet in input.drain() {
         let (_, dst) = packet.sockets();
         if !ctx.snapshot.is_ours(dst.ip()) {

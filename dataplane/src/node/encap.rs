@@ -13,7 +13,7 @@ use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{fragment, icmp};
 use crate::session::Sessions;
 use dataplane_api::softwire::{Protection, TooBig};
-use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, WorkerEvent, WorkerId};
+use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, TraceNode, WorkerEvent, WorkerId};
 use std::net::IpAddr;
 use std::sync::Arc;
 use wire::icmp::ErrorKind;
@@ -31,6 +31,7 @@ pub fn run(
     if input.is_empty() {
         return;
     }
+    ctx.visit(TraceNode::Encap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
     for packet in input.drain() {
         let Some(softwire) = snapshot.softwires.get(SoftwireId(packet.meta.next_hop as u16)) else {

@@ -9,7 +9,7 @@
 
 use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::Sad;
-use dataplane_api::{DropReason, Spi, WorkerEvent};
+use dataplane_api::{DropReason, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, HEADER, NEXT_DUMMY};
 use esp::{Charge, PathCheck, selector};
 use ipsec_mb::{BATCH, Batch, Direction, Job};
@@ -34,6 +34,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
     if input.is_empty() {
         return;
     }
+    ctx.visit(TraceNode::EspIn, input);
     let mut state = [NOTHING; LANE];
     for (packets, state) in input.packets().chunks_mut(BATCH).zip(state.chunks_mut(BATCH)) {
         for packet in packets.iter() {

@@ -10,7 +10,7 @@
 use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::Sad;
 use dataplane_api::id::Slot;
-use dataplane_api::{DropReason, SaOutId, WorkerEvent};
+use dataplane_api::{DropReason, SaOutId, TraceNode, WorkerEvent};
 use esp::{Charge, Outbound, OutboundCold};
 use esp::{framing, selector};
 use ipsec_mb::{BATCH, Batch, Direction, Job};
@@ -33,6 +33,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     if input.is_empty() {
         return;
     }
+    ctx.visit(TraceNode::EspOut, input);
     let mut state = [NOTHING; LANE];
     for (packets, state) in input.packets().chunks_mut(BATCH).zip(state.chunks_mut(BATCH)) {
         for packet in packets.iter() {

@@ -8,7 +8,7 @@ use crate::fib::{self, Address, SessionWord};
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{fragment, icmp, output};
 use crate::session::Sessions;
-use dataplane_api::{DropReason, NextHop, PortId, PuntClass, Zone};
+use dataplane_api::{DropReason, NextHop, PortId, PuntClass, TraceNode, Zone};
 use std::net::IpAddr;
 use wire::icmp::ErrorKind;
 use wire::{ipv4, ppp};
@@ -22,6 +22,7 @@ pub fn run(
     encap: &mut Lane,
     again: &mut Lane,
 ) {
+    ctx.visit(TraceNode::Forward, input);
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
     for mut packet in input.drain() {

@@ -16,7 +16,9 @@ use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::classify::reason;
 use crate::node::filter;
 use crate::session::Sessions;
-use dataplane_api::{Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId};
+use dataplane_api::{
+    Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, TraceNode,
+};
 use std::net::{IpAddr, Ipv6Addr};
 use wire::ip::{self, Ip};
 use wire::l2tp::Header;
@@ -45,6 +47,7 @@ struct Inner {
 
 /// Drains `input`.
 pub fn run(ctx: &mut Ctx, sessions: &mut Sessions, input: &mut Lane, forward: &mut Lane) {
+    ctx.visit(TraceNode::L2tpIn, input);
     for packet in input.packets().iter() {
         prefetch(sessions, packet);
     }

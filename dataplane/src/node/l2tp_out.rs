@@ -12,7 +12,7 @@ use crate::node::icmp::HOP_LIMIT;
 use crate::node::l2tp_in::clamp_mss;
 use crate::node::{filter, fragment, icmp};
 use crate::session::{Hot, Sessions};
-use dataplane_api::{DropReason, FilterDirection, FilterId};
+use dataplane_api::{DropReason, FilterDirection, FilterId, TraceNode};
 use std::net::IpAddr;
 use wire::icmp::ErrorKind;
 use wire::ip::Ip;
@@ -27,6 +27,7 @@ pub fn run(
     outer: &mut Lane,
     again: &mut Lane,
 ) {
+    ctx.visit(TraceNode::L2tpOut, input);
     for packet in input.packets().iter() {
         if let Some(word) = SessionWord::from_word(packet.meta.next_hop) {
             sessions.prefetch(word.index());

@@ -4,8 +4,9 @@ use crate::fib::{self, Address};
 use crate::lane::{Ctx, Lane, Origin, Packet};
 use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
+use crate::trace::Tracer;
 use dataplane_api::softwire::Protection;
-use dataplane_api::{DropReason, NextHop, PortId, WorkerEvent, Zone};
+use dataplane_api::{DropReason, NextHop, PortId, TraceNode, WorkerEvent, Zone};
 use dpdk::{Burst, TxQueue};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
     if input.is_empty() {
         return;
     }
+    ctx.visit(TraceNode::Output, input);
     let snapshot = Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
     for packet in input.drain() {
@@ -113,26 +115,29 @@ pub fn transmit(ctx: &mut Ctx, mut packet: Packet, port: PortId, neighbour: IpAd
 /// Queues a whole frame.
 pub fn queue(ctx: &mut Ctx, packet: Packet, port: PortId) {
     let Some(tx) = ctx.tx.get_mut(usize::from(port.0)) else { return ctx.drop(packet, DropReason::NoRoute) };
-    let Err(mbuf) = tx.burst.push(packet.mbuf) else { return };
-    send(&ctx.counters.worker, tx);
-    if let Err(mbuf) = tx.burst.push(mbuf) {
+    if tx.burst.is_full() {
+        send(&ctx.counters.worker, &mut ctx.tracer, port, tx);
+    }
+    ctx.tracer.queue(&packet, port, tx.burst.len());
+    if let Err(mbuf) = tx.burst.push(packet.mbuf) {
         ctx.drop(Packet { mbuf, meta: packet.meta }, DropReason::TxFull);
     }
 }
 
 /// Sends what was queued during this poll; what a port does not take is dropped.
 pub fn flush(ctx: &mut Ctx) {
-    for tx in &mut ctx.tx {
+    for (n, tx) in ctx.tx.iter_mut().enumerate() {
         if !tx.burst.is_empty() {
-            send(&ctx.counters.worker, tx);
+            send(&ctx.counters.worker, &mut ctx.tracer, PortId(n as u16), tx);
         }
     }
 }
 
-fn send(counters: &dataplane_api::WorkerCounters, tx: &mut Tx) {
+fn send(counters: &dataplane_api::WorkerCounters, tracer: &mut Tracer, port: PortId, tx: &mut Tx) {
     let octets = |burst: &Burst| burst.as_slice().iter().map(|m| m.pkt_len() as u64).sum::<u64>();
     let before = octets(&tx.burst);
     let sent = tx.queue.burst(&mut tx.burst);
+    tracer.flushed(port, sent);
     counters.sent.add(sent as u64);
     counters.sent_octets.add(before - octets(&tx.burst));
     counters.drops[DropReason::TxFull as usize].add(tx.burst.len() as u64);

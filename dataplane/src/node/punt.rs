@@ -5,7 +5,7 @@ use crate::bucket::Bucket;
 use crate::lane::{Ctx, Packet};
 use dataplane_api::handle::BUFFER_LEN;
 use dataplane_api::punt::PUNT_CLASSES;
-use dataplane_api::{DropReason, PuntClass, PuntMeta, PuntMsg};
+use dataplane_api::{DropReason, PuntClass, PuntMeta, PuntMsg, TraceEnd};
 use rtrb::{Consumer, Producer};
 use std::time::Instant;
 use wire::{icmp, ip};
@@ -67,7 +67,10 @@ impl Ctx {
             ttl: packet.ip().get(if packet.is_v6() { 7 } else { 8 }).copied().unwrap_or(0),
         };
         let reason = match self.punt.copy(meta, prefix, packet.mbuf.data().get(from..end), self.now) {
-            Ok(()) => return self.counters.worker.punted[class as usize].add(1),
+            Ok(()) => {
+                self.tracer.end(packet.meta.trace, TraceEnd::Punted(class));
+                return self.counters.worker.punted[class as usize].add(1);
+            }
             Err(reason) => reason,
         };
         self.drop(packet, reason);

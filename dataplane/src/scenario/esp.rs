@@ -81,7 +81,7 @@ impl Form {
 }
 
 /// The subscriber's end of a pair of SAs.
-struct Subscriber {
+pub struct Subscriber {
     form: Form,
     manager: Manager,
     seal: ::esp::SaOut,
@@ -97,7 +97,7 @@ pub fn spi(index: u32) -> Spi {
 }
 
 /// A secure listener with the session and a pair of SAs.
-fn secure(form: Form) -> (Bench, Subscriber) {
+pub fn secure(form: Form) -> (Bench, Subscriber) {
     let mut b = Bench::with(1, Action::Protect, 64);
     let (local, remote) = form.outer();
     let socket = |a: &str| std::net::SocketAddr::new(ip(a), 1701);
@@ -164,7 +164,7 @@ impl Subscriber {
     }
 
     /// An inner packet in PPP, L2TP, UDP and ESP.
-    fn data(&mut self, inner: &[u8]) -> Vec<u8> {
+    pub fn data(&mut self, inner: &[u8]) -> Vec<u8> {
         let mut m = vec![0; l2tp::data_len(false)];
         assert!(l2tp::emit_data(&mut m, session_id(0).tunnel(), session_id(0).session(), None));
         m.extend_from_slice(&ppp(inner));
@@ -201,11 +201,11 @@ impl Subscriber {
     }
 }
 
-fn inner_up() -> Vec<u8> {
+pub fn inner_up() -> Vec<u8> {
     datagram("2001:db8:7::1", "2001:db8:aaaa::1", (1000, 2000), b"up the softwire")
 }
 
-fn inner_down(len: usize) -> Vec<u8> {
+pub fn inner_down(len: usize) -> Vec<u8> {
     datagram("2001:db8:aaaa::1", "2001:db8:7::1", (2000, 1000), &vec![0x66; len])
 }
 

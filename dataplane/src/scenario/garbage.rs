@@ -2,7 +2,7 @@
 
 use super::packets::*;
 use super::*;
-use dataplane_api::{FilterAction, FilterDirection, FilterId, FilterRule, Rate};
+use dataplane_api::{FilterAction, FilterDirection, FilterId, FilterRule, Rate, TraceFilter, TraceSpec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -46,6 +46,10 @@ fn garbage_is_accounted_for() {
     let limit = |burst| Some(Rate { bits_per_second: 8, burst });
     let rate = dataplane_api::Rates { up: limit(300), down: limit(5_000) };
     b.op(0, TableOp::SessionSet(Session { rate, filter: Some(FilterId(1)), ..session() }));
+    // Whoever looks at it all.
+    let filter = TraceFilter { protocol: Some(17), session: Some(session_id(0)), ..TraceFilter::default() };
+    let sample = std::num::NonZeroU32::MIN;
+    b.op(0, TableOp::Trace(Some(TraceSpec { trace: 1, filter, sample })));
     throw(&mut b, 400);
     let drops: Vec<_> = b.drops().into_iter().map(|d| d.0).collect();
     assert!([DropReason::Filtered, DropReason::RateUp, DropReason::RateDown].iter().all(|r| drops.contains(r)));
@@ -87,6 +91,7 @@ fn throw(b: &mut Bench, cases: u32) {
         b.sent(0);
         b.sent(1);
         b.punts();
+        b.traced();
         while b.handles[0].events.pop().is_ok() {}
         Ok(())
     });

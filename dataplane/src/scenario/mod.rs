@@ -19,6 +19,7 @@ mod packets;
 mod protected;
 mod punt;
 mod threads;
+mod trace;
 
 use crate::counter;
 use crate::handoff::Handoff;
@@ -28,7 +29,7 @@ use crate::worker::{Parts, Worker};
 use dataplane_api::{
     Action, Counters, DropReason, Inject, InjectMsg, InnerAddresses, IpPrefix, MacAddr, NextHop, OuterPath, PeerId,
     PolicyRule, PortConfig, PortId, PortRange, PuntMsg, Selector, Session, SessionId, Slot, SnapshotOp, TableOp,
-    WorkerHandle, WorkerId, Zone, worker_channel,
+    TracePacket, WorkerHandle, WorkerId, Zone, worker_channel,
 };
 use dpdk::sim::{self, SimQueue};
 use dpdk::{Mempool, Port};
@@ -310,6 +311,18 @@ impl Bench {
             while let Ok(m) = h.punt.pop() {
                 all.push(PuntMsg { meta: m.meta, data: m.data.clone() });
                 h.punt_free.push(m.data).unwrap();
+            }
+        }
+        all
+    }
+
+    /// What was traced, all workers.
+    pub fn traced(&mut self) -> Vec<TracePacket> {
+        let mut all = Vec::new();
+        for h in &mut self.handles {
+            while let Ok(packet) = h.traced.pop() {
+                all.push((*packet).clone());
+                assert!(h.trace_free.push(packet).is_ok());
             }
         }
         all
