@@ -12,7 +12,7 @@ STATE=$(mktemp -d "/tmp/swgw-$$.XXXXXX")
 ROOT=$STATE/root
 # What the package depends on, and what the tests use there.
 INCLUDE="systemd systemd-sysv udev dbus libipsec-mb1 librte-eal23 librte-ethdev23 librte-ip-frag23 librte-mbuf23 librte-mempool23
-  librte-meta-bus librte-meta-mempool librte-meta-net iproute2 iputils-ping procps kmod ca-certificates curl python3 python3-apt"
+  librte-meta-bus librte-meta-mempool librte-meta-net iproute2 iputils-ping procps kmod ca-certificates curl python3 python3-apt prometheus"
 
 PASSED=0 FAILED=0 LEADER=
 # check DESCRIPTION COMMAND...: ok when the command succeeds; its output is shown when it does not
