@@ -1,4 +1,5 @@
-//! The dashboard and the alert rules name only series, labels and label values that a gateway has.
+//! The dashboard and the alert rules name only series, labels and label values that a gateway has; docs/monitoring.md has a
+//! line for each reason to drop.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -146,6 +147,15 @@ async fn the_alerts_watch_what_there_is() {
     let wrong: Vec<String> =
         rules.iter().flat_map(|r| problems(&series, &text(&r["expr"]), &text(&r["annotations"]["summary"]))).collect();
     assert!(rules.len() > 10 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn every_drop_reason_is_explained() {
+    let series = scrape().await;
+    let text = read("../docs/monitoring.md");
+    let missing: Vec<_> =
+        series["softwire_dropped_packets_total"]["reason"].iter().filter(|r| !text.contains(&format!("`{r}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[tokio::test]
