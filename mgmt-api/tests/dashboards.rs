@@ -153,8 +153,10 @@ async fn the_alerts_watch_what_there_is() {
 async fn every_drop_reason_is_explained() {
     let series = scrape().await;
     let text = read("../docs/monitoring.md");
-    let missing: Vec<_> =
-        series["softwire_dropped_packets_total"]["reason"].iter().filter(|r| !text.contains(&format!("`{r}`"))).collect();
+    let missing: Vec<_> = series["softwire_dropped_packets_total"]["reason"]
+        .iter()
+        .filter(|r| !text.contains(&format!("`{r}`")))
+        .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
