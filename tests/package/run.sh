@@ -55,12 +55,23 @@ inside sh -ec 'ip netns add host; ip link add g0 type veth peer name h0 netns ho
 configure() {
   cat >"$ROOT$YAML" <<Y
 dataplane: { eal: [--no-pci, $eal] }
-ports: [{ name: access, device: "net_af_packet0,iface=g0", zone: trusted, addresses: [198.51.100.1/24] }]
+ports: [{ name: access, device: "net_af_packet0,iface=g0", zone: public, addresses: [198.51.100.1/24] }]
 listeners: [{ name: secure, address: 198.51.100.1 }]
 ike: { identity: gw.example.net, peers: [{ name: alice, id: alice@example.net, auth: psk, psk: a-key-that-nobody-sees }] }
+ppp: { local_ipv4: 10.100.0.1 }
+pools: { ipv4: [10.100.0.0/24] }
 subscribers: [{ user: alice, secret: a-secret-that-nobody-sees }]
 Y
+  cat >"$ROOT/root/alice.yaml" <<Y
+local: 198.51.100.2
+gateway: 198.51.100.1
+ike: { id: alice@example.net, gateway_id: gw.example.net, psk: a-key-that-nobody-sees }
+ppp: { user: alice, secret: a-secret-that-nobody-sees }
+ipv4: true
+Y
 }
+alice() { inside journalctl -u alice -o cat --no-pager | grep -qF -- "$1"; }
+subscriber() { inside systemd-run -q --collect --unit=alice ip netns exec host softwire-initiator -c /root/alice.yaml; }
 configure
 check "it starts on an AF_PACKET port with $eal" inside systemctl restart softwired
 check "and answers there" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1
@@ -94,7 +105,10 @@ check "the new version starts" inside systemctl restart softwired
 check "and answers" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1
 
 # ---- stopped, removed, purged ----------------------------------------------------------------------------------
-check "it stops" inside systemctl stop softwired
+check "a subscriber comes" subscriber
+check "and gets its address" waits 30 alice "ipv4 up address=10.100.0."
+check "the gateway stops" inside systemctl stop softwired
+check "having told its subscriber" waits 5 alice "down reason="
 check "in order, not by force" is success show Result
 check "having said so" said "softwired is down"
 check "no secret is in the log" refused inside sh -c 'journalctl --no-pager | grep "nobody-sees"'
