@@ -20,7 +20,7 @@ lint() { cd "$STATE/collections/ansible_collections/softwire/gateway" && ansible
 modules() { cd "$HERE" && PYTHONPATH=$STATE/collections PYTHONDONTWRITEBYTECODE=1 python -m unittest test_modules; }
 example() {
   ansible -i "$REPO/ansible/inventory/example" -c local -e ansible_python_interpreter=/usr/bin/python3 -m ansible.builtin.copy \
-    -a "dest=$STATE/$1.yaml mode=0600 content={{ gateway_config | to_nice_yaml | quote }}" "$1" && "$BIN/softwired" check -c "$STATE/$1.yaml"
+    -a "{\"dest\": \"$STATE/$1.yaml\", \"mode\": \"0600\", \"content\": \"{{ gateway_config | to_json }}\"}" "$1" && "$BIN/softwired" check -c "$STATE/$1.yaml"
 }
 check "ansible-lint finds nothing, by its strictest profile" lint
 check "the modules do what they say" modules
