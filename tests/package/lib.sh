@@ -37,8 +37,8 @@ trap 'exit 143' TERM INT HUP
 base() {
   BASE=$OUT/$(md5sum <<<"$INCLUDE" | cut -c1-12).tar
   [ -e "$BASE" ] && return
-  mkdir -p "$OUT"; rm -f "$OUT"/*.tar
-  mmdebstrap -q --variant=minbase --include="$(tr -s ' \n' , <<<"$INCLUDE" | sed 's/,$//')" --dpkgopt='path-exclude=/usr/share/locale/*' \
+  mkdir -p "$OUT"; rm -rf "$OUT"/*.tar*
+  mmdebstrap -q --format=tar --variant=minbase --include="$(tr -s ' \n' , <<<"$INCLUDE" | sed 's/,$//')" --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook='rm -f "$1/etc/resolv.conf"; echo gateway >"$1/etc/hostname"' bookworm "$BASE.new" && mv "$BASE.new" "$BASE"
 }
 
