@@ -9,10 +9,9 @@
 #![forbid(unsafe_code)]
 
 mod notify;
-mod telemetry;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use controlplane::config::{Config, Poll};
 use controlplane::driver::Driver;
 use controlplane::gateway::Gateway;
@@ -21,14 +20,15 @@ use dataplane::publish::PublishError;
 use dataplane_api::FibCounters;
 use dataplane_api::counter::Counter;
 use rand::TryRng;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
-use telemetry::{LogFormat, Telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
 
 /// Softwire gateway: IPv6 over IPv4 and IPv4 over IPv6, by IKEv2, ESP, L2TPv2 and PPP.
 #[derive(Parser)]
@@ -44,6 +44,15 @@ struct Args {
     command: Option<Command>,
 }
 
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object per line.
+    Json,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Validate the configuration and exit.
@@ -54,7 +63,10 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         Some(Command::Check) => check(&args.config),
-        None => run(&args.config, args.log_format),
+        None => {
+            log(args.log_format);
+            run(&args.config)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,6 +74,18 @@ fn main() -> ExitCode {
             eprintln!("softwired: {e:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
     }
 }
 
@@ -73,16 +97,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(path: &Path, format: LogFormat) -> anyhow::Result<()> {
-    // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let telemetry = Telemetry::init(format, runtime.handle())?;
-    let result = forward(path, &runtime);
-    telemetry.shutdown();
-    result
-}
-
-fn forward(path: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+fn run(path: &Path) -> anyhow::Result<()> {
     let config = Arc::new(Config::load(path)?);
     for l in config.listeners.iter().filter(|l| l.anonymous) {
         tracing::warn!(
@@ -102,6 +117,8 @@ fn forward(path: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()>
             tracing::warn!(listener = l.name, weak = v1.weak.join(","), "old algorithms are allowed with IKEv1");
         }
     }
+    // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut dataplane = dataplane::start(&dataplane::Config {
         eal: config.dataplane.eal.clone(),
         ports: config.ports.iter().map(|p| dataplane::PortSpec { device: p.device.clone(), mtu: p.mtu }).collect(),
