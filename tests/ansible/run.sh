@@ -16,8 +16,8 @@ export PATH=$VENV/bin:$PATH ANSIBLE_NOCOLOR=1 ANSIBLE_HOME=$STATE/home ANSIBLE_C
 mkdir -p "$STATE/collections/ansible_collections/softwire"
 ln -s "$REPO/ansible" "$STATE/collections/ansible_collections/softwire/gateway"
 
-lint() { cd "$STATE/collections/ansible_collections/softwire/gateway" && ansible-lint --offline --nocolor --profile production; }
-modules() { cd "$HERE" && PYTHONPATH=$STATE/collections PYTHONDONTWRITEBYTECODE=1 python -m unittest test_modules; }
+lint() ( cd "$STATE/collections/ansible_collections/softwire/gateway" && ansible-lint --offline --nocolor --profile production )
+modules() ( cd "$HERE" && PYTHONPATH=$STATE/collections PYTHONDONTWRITEBYTECODE=1 python -m unittest test_modules )
 example() {
   ansible -i "$REPO/ansible/inventory/example" -c local -e ansible_python_interpreter=/usr/bin/python3 -m ansible.builtin.copy \
     -a "{\"dest\": \"$STATE/$1.yaml\", \"mode\": \"0600\", \"content\": \"{{ gateway_config | to_json }}\"}" "$1" && "$BIN/softwired" check -c "$STATE/$1.yaml"

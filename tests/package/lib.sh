@@ -17,9 +17,9 @@ INCLUDE="systemd systemd-sysv udev dbus libipsec-mb1 librte-eal23 librte-ethdev2
 PASSED=0 FAILED=0 LEADER=
 # check DESCRIPTION COMMAND...: ok when the command succeeds; its output is shown when it does not
 check() {
-  local what=$1 out; shift
-  if out=$("$@" 2>&1); then PASSED=$((PASSED+1)); echo "ok   $what"
-  else FAILED=$((FAILED+1)); echo "FAIL $what"; tail -n 25 <<<"$out" | sed 's/^/     | /'; return 1; fi
+  local what=$1; shift
+  if "$@" >"$STATE/output" 2>&1; then PASSED=$((PASSED+1)); echo "ok   $what"
+  else FAILED=$((FAILED+1)); echo "FAIL $what"; tail -n 25 "$STATE/output" | sed 's/^/     | /'; return 1; fi
 }
 must() { check "$@" || finish; }
 refused() { ! "$@"; }
