@@ -41,7 +41,7 @@ check "swctl speaks to it" inside swctl show status
 
 # ---- confined --------------------------------------------------------------------------------------------------
 status() { inside sh -c "grep -m1 '^$1:' /proc/\$(systemctl show -P MainPID softwired)/status" | tr -d ' \t' | cut -d: -f2; }
-check "systemd finds nothing wrong with the unit" inside systemd-analyze verify /lib/systemd/system/softwired.service
+check "systemd finds nothing wrong with the unit" inside systemd-analyze verify --man=no /lib/systemd/system/softwired.service
 check "its exposure is at most 2.5" inside systemd-analyze security --threshold=25 --no-pager softwired
 check "it has three capabilities: net_admin, net_raw, net_bind_service" is 0000000000003400 status CapEff
 check "and can get no more" is 0000000000003400 status CapBnd
@@ -90,7 +90,7 @@ inside sh -ec 'rm -r /run/systemd/system/softwired.service.d; systemctl daemon-r
 # ---- upgraded --------------------------------------------------------------------------------------------------
 next() {
   dpkg-deb -R "$DEB" "$STATE/next" && sed -i 's/^Version: .*/&+next/' "$STATE/next/DEBIAN/control" &&
-    echo '# the next version' >>"$STATE/next$YAML" && dpkg-deb -q -b "$STATE/next" "$STATE/next.deb"
+    echo '# the next version' >>"$STATE/next$YAML" && dpkg-deb -b "$STATE/next" "$STATE/next.deb"
 }
 must "a next version, with another default configuration" next
 inside sh -c 'echo kept >/var/lib/softwire-gateway/accounting.journal.kept'
