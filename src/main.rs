@@ -10,10 +10,11 @@
 
 #![forbid(unsafe_code)]
 
+mod notify;
 mod reload;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use controlplane::config::{Config, Listener, Poll};
 use controlplane::driver::Driver;
 use controlplane::gateway::Gateway;
@@ -23,6 +24,7 @@ use dataplane_api::FibCounters;
 use dataplane_api::counter::Counter;
 use mgmt_api::config::Store;
 use rand::TryRng;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,11 +41,20 @@ struct Args {
     /// Configuration file.
     #[arg(short, long, global = true, default_value = "/etc/softwire-gateway/softwired.yaml")]
     config: PathBuf,
-    /// Log as JSON lines.
-    #[arg(long)]
-    json: bool,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object per line.
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -57,7 +68,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Some(Command::Check) => check(&args.config),
         None => {
-            log(args.json);
+            log(args.log_format);
             run(&args.config)
         }
     };
@@ -70,13 +81,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn log(json: bool) {
+fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        builder.json().init();
-    } else {
-        builder.init();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
     }
 }
 
@@ -132,8 +145,8 @@ impl Full {
 async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut seed).context("the operating system gives no random numbers")?;
-    let counters = dataplane.workers.iter().map(|w| Arc::clone(&w.counters)).collect();
-    let mut gateway = Gateway::new(Arc::clone(&config), Instant::now(), &dataplane.macs, counters, seed)?;
+    let counters: Vec<_> = dataplane.workers.iter().map(|w| Arc::clone(&w.counters)).collect();
+    let mut gateway = Gateway::new(Arc::clone(&config), Instant::now(), &dataplane.macs, counters.clone(), seed)?;
     gateway.set_clock(Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
     let (northbound, queries) = Northbound::channel();
     let (stop_tx, stop) = watch::channel(false);
@@ -148,6 +161,7 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
     let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
 
     tokio::spawn(reload::on_hangup(path.to_owned(), northbound.clone()));
+    let pulse = notify::Pulse::new(northbound.clone(), &counters);
     let mut api_stop = stop;
     let store = Store::open(path, Path::new(&config.api.state), config.api.history, northbound.clone())?;
     let state = mgmt_api::AppState { northbound, store };
@@ -158,10 +172,12 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
         if let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         }
+        notify::stopping();
         let _ = stop_tx.send(true);
     });
     tracing::info!(listeners = config.listeners.len(), ports = config.ports.len(), "softwired is up");
     let mut driver = tokio::spawn(driver.run());
+    tokio::spawn(pulse.run());
     tokio::select! {
         ended = api => {
             ended??;
