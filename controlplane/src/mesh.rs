@@ -60,7 +60,7 @@ struct Wire {
 }
 
 /// What is shown of a softwire.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View<'a> {
     /// As the data plane has it.
     pub softwire: Softwire,
@@ -371,6 +371,16 @@ impl Mesh {
                 suite: guard.and_then(|g| g.up).map(|sa| sa.suite),
             }
         })
+    }
+
+    /// Whether a PAD entry is that of an AFBR, and not of subscribers.
+    pub fn guards(&self, pad: &str) -> bool {
+        self.guards.iter().any(|g| g.pad == pad)
+    }
+
+    /// Whether an AFBR is expected there.
+    pub fn expects(&self, remote: IpAddr) -> bool {
+        self.guards.iter().any(|g| g.remote == remote)
     }
 
     /// Prefixes and the softwires that they are routed into.

@@ -56,6 +56,8 @@ pub struct Admitted {
 pub struct Peer {
     /// PAD entry.
     pub pad: String,
+    /// It is an AFBR, and no subscriber.
+    pub afbr: bool,
     /// Version of IKE, 1 or 2.
     pub version: u8,
     /// Identity it proved.

@@ -17,6 +17,7 @@ mod view;
 use crate::config::{Bgp, Config};
 use crate::key_ring::KeyRing;
 use crate::mesh::{Egress, Mesh};
+use crate::northbound::{self, BgpEvent};
 use crate::program::Program;
 use crate::rtr;
 use bgp::attribute::{Attributes, ExtendedCommunity, NextHop as BgpNextHop};
@@ -72,6 +73,8 @@ pub struct Routing {
     pub rtr: rtr::Caches,
     igp: Vec<Igp>,
     actions: VecDeque<Action>,
+    /// Sessions that came up or went down.
+    pub news: VecDeque<northbound::Event>,
     /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
     programmed: BTreeMap<IpPrefix, (IpAddr, Arc<[Egress]>)>,
     /// The last egresses: most routes have the same as the one before, and share them.
@@ -106,6 +109,7 @@ impl Routing {
             refused: BTreeMap::new(),
             igp: igp(config),
             actions: VecDeque::new(),
+            news: VecDeque::new(),
             programmed: BTreeMap::new(),
             egresses: Arc::new([]),
             dead: BTreeSet::new(),
@@ -203,10 +207,14 @@ impl Routing {
                 Event::Up { neighbour } => {
                     let address = self.speaker.neighbour(neighbour).map(|n| n.address);
                     tracing::info!(neighbour = ?address, "BGP session established");
+                    let event = address.map(|neighbour| BgpEvent { neighbour, reason: None });
+                    self.news.extend(event.map(northbound::Event::BgpUp));
                 }
                 Event::Down { neighbour, reason, .. } => {
                     let address = self.speaker.neighbour(neighbour).map(|n| n.address);
                     tracing::info!(neighbour = ?address, %reason, "BGP session down");
+                    let event = address.map(|neighbour| BgpEvent { neighbour, reason: Some(reason.to_string()) });
+                    self.news.extend(event.map(northbound::Event::BgpDown));
                 }
                 Event::Warning { neighbour, warning } => {
                     let address = self.speaker.neighbour(neighbour).map(|n| n.address);

@@ -15,6 +15,9 @@ use prometheus_client::registry::Registry;
 
 type Labels = Vec<(String, String)>;
 
+/// All that is measured, in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "status",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
 pub(crate) async fn scrape(State(n): State<Northbound>) -> Result<impl IntoResponse, Problem> {
     let counters = crate::ask(&n, Query::Counters).await?;
     let status = crate::ask(&n, Query::Status).await?;

@@ -1,6 +1,6 @@
 //! RADIUS: `GET /radius`, and its metrics.
 
-use crate::{Answer, ask};
+use crate::{Answer, AppState, ask};
 use axum::Json;
 use axum::extract::State;
 use controlplane::northbound::{Northbound, Query, RadiusInfo};
@@ -8,8 +8,16 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(crate) async fn radius(State(n): State<Northbound>) -> Answer<RadiusInfo> {
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(radius))
+}
+
+/// RADIUS servers, accounting and dynamic authorization.
+#[utoipa::path(get, path = "/radius", tag = "radius", responses((status = 200, body = RadiusInfo)))]
+async fn radius(State(n): State<Northbound>) -> Answer<RadiusInfo> {
     ask(&n, Query::Radius).await.map(Json)
 }
 

@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+/// RPKI caches.
+#[utoipa::path(get, path = "/rtr", tag = "bgp", responses((status = 200, body = Vec<RtrCacheInfo>)))]
 pub(crate) async fn caches(State(n): State<Northbound>) -> Answer<Vec<RtrCacheInfo>> {
     ask(&n, Query::Rtr).await.map(Json)
 }

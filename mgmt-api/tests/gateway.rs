@@ -56,7 +56,8 @@ impl Api {
     async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = mgmt_api::router(self.northbound.clone()).oneshot(request).await.unwrap();
+        let state = mgmt_api::AppState { northbound: self.northbound.clone() };
+        let response = mgmt_api::router(state).0.oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -76,6 +77,9 @@ async fn every_resource_answers_and_none_tells_a_secret() {
     let api = Api::new();
     for path in [
         "/api/v1/status",
+        "/api/v1/openapi.json",
+        "/api/v1/drain",
+        "/api/v1/subscribers",
         "/api/v1/softwires",
         "/api/v1/mesh/profiles",
         "/api/v1/bgp/neighbours",

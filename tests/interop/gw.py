@@ -33,11 +33,11 @@ def request(path, method="GET", body=None):
 
 
 def pages(path):
-    """All rows of a table that comes in pages."""
+    """All rows of what comes in pages."""
     rows, after = [], ""
     while True:
         page = json.loads(request(f"{V1}{path}?limit=1000{after}"))
-        rows += page["routes"]
+        rows += page["routes" if "routes" in page else "items"]
         if not page["next"]:
             return rows
         after = "&after=" + page["next"]
@@ -46,15 +46,16 @@ def pages(path):
 class Gateway(dict):
     """Names of an expression, fetched when first used."""
 
-    PATHS = {"st": "/status", "subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "spd": "/spd", "sw": "/softwires", "bgp": "/bgp/neighbours", "bfd": "/bfd", "rtr": "/bgp/rtr", "profiles": "/mesh/profiles", "radius": "/radius"}
+    LISTS = {"subs": "/subscribers", "ike": "/ike-sas", "child": "/child-sas", "sw": "/softwires", "loc": "/bgp/routes"}
+    PATHS = {"st": "/status", "spd": "/spd", "bgp": "/bgp/neighbours", "bfd": "/bfd", "rtr": "/bgp/rtr", "profiles": "/mesh/profiles", "radius": "/radius"}
     TABLES = {"in": "/bgp/neighbours/{}/routes/in", "out": "/bgp/neighbours/{}/routes/out"}
-    NAMES = (*PATHS, "rib", "loc", "rib_in", "rib_out", "c", "metrics", "user", "server")
+    NAMES = (*PATHS, *LISTS, "rib", "rib_in", "rib_out", "c", "metrics", "user", "server")
 
     def __missing__(self, name):
         if name in self.PATHS:
             self[name] = json.loads(request(V1 + self.PATHS[name]))
-        elif name == "loc":
-            self[name] = pages("/bgp/routes")
+        elif name in self.LISTS:
+            self[name] = pages(self.LISTS[name])
         elif name == "rib":
             self[name] = [r for r in self["loc"] if r["next_hop"]]
         elif name in ("rib_in", "rib_out"):

@@ -15,6 +15,7 @@ use crate::ports::DataPlane;
 use crate::servers::Servers;
 use controlplane::config::Config;
 use controlplane::gateway::Gateway;
+use controlplane::northbound::{self, Query};
 use controlplane::program::Output;
 use dataplane_api::{MacAddr, PortId, SaIn, SaOut, SaOutId, Session, SessionId, SnapshotOp, TableOp};
 use ipsec_mb::Manager;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use wire::{ip, ipv4, udp};
 
 pub const GATEWAY: &str = "192.0.2.1";
@@ -59,6 +61,7 @@ pub struct Fabric {
     pub routes: HashMap<String, SessionId>,
     pub sessions: HashMap<SessionId, Session>,
     pub audit: Vec<controlplane::audit::Record>,
+    pub events: Vec<northbound::Event>,
     pub servers: Servers,
     inbound: HashMap<IpAddr, SaIn>,
     forged: usize,
@@ -86,6 +89,7 @@ impl Fabric {
             routes: HashMap::new(),
             sessions: HashMap::new(),
             audit: Vec::new(),
+            events: Vec::new(),
             servers: Servers::new(),
             inbound: HashMap::new(),
             forged: 0,
@@ -102,6 +106,13 @@ impl Fabric {
         let initiator = Initiator::new(self.now, config, seeds).unwrap();
         self.clients.push(Client { address, initiator, events: Vec::new(), inner: Vec::new() });
         self.clients.len() - 1
+    }
+
+    /// What the management plane asks.
+    pub fn ask<T>(&mut self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> T {
+        let (to, mut answer) = oneshot::channel();
+        self.gateway.handle_query(self.now, query(to));
+        answer.try_recv().unwrap()
     }
 
     /// Drops by reason, all workers.
@@ -183,6 +194,9 @@ impl Fabric {
             busy |= self.servers.carry(now, &mut self.gateway);
             while let Some(r) = self.gateway.poll_audit() {
                 self.audit.push(r);
+            }
+            while let Some(event) = self.gateway.poll_event() {
+                self.events.push(event);
             }
             if !busy {
                 break;

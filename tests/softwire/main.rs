@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod drain;
 mod fabric;
 mod ports;
 mod radius;

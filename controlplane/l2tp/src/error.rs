@@ -64,6 +64,8 @@ refused! {
     PerPeer = "per_peer",
     /// No free ids.
     NoIds = "no_ids",
+    /// No new tunnels are wanted.
+    Draining = "draining",
     /// Number beyond the receive window.
     Window = "window",
     /// Of a kind that we do not know and may ignore.
@@ -174,6 +176,8 @@ pub mod code {
     pub const ERROR_RESOURCES: u16 = 4;
     /// Error: vendor specific, the message says what.
     pub const ERROR_OTHER: u16 = 6;
+    /// Error: another LNS should be tried.
+    pub const ERROR_TRY_ANOTHER: u16 = 7;
     /// Error: unknown AVP with the M bit set.
     pub const ERROR_UNKNOWN_AVP: u16 = 8;
 }

@@ -16,13 +16,13 @@ mod tls;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::northbound::Query;
+use crate::northbound::Southbound;
 use crate::program::Output;
 use dataplane_api::trace::TRACE_BUFFERS;
 use dataplane_api::{Inject, InjectMsg, PortId, SnapshotOp, WorkerHandle};
 use host::{HostStack, Neighbour};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 /// Time between looks at the rings.
@@ -49,7 +49,7 @@ pub struct Driver {
     host: HostStack,
     frames: mpsc::Receiver<(PortId, Vec<u8>)>,
     neighbours: mpsc::Receiver<Neighbour>,
-    queries: mpsc::Receiver<Query>,
+    north: Southbound,
     bgp: bgp::Connections,
     rtr: rtr::Caches,
     radius: radius::Servers,
@@ -65,7 +65,7 @@ impl Driver {
         workers: Vec<WorkerHandle>,
         publish: Publish,
         macs: &[dataplane_api::MacAddr],
-        queries: mpsc::Receiver<Query>,
+        north: Southbound,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let (host, frames, neighbours) = HostStack::new(config, macs).await?;
@@ -73,7 +73,7 @@ impl Driver {
         let rtr = rtr::Caches::new(config)?;
         let radius = radius::Servers::new(Instant::now(), config, &mut gateway).await?;
         let dhcp6 = dhcp6::Servers::new(config).await?;
-        Ok(Self { gateway, workers, publish, host, frames, neighbours, queries, bgp, rtr, radius, dhcp6, stop })
+        Ok(Self { gateway, workers, publish, host, frames, neighbours, north, bgp, rtr, radius, dhcp6, stop })
     }
 
     /// Runs until told to stop, then ends the softwires in order.
@@ -88,7 +88,7 @@ impl Driver {
                 Some(event) = self.rtr.next() => self.rtr.handle(Instant::now(), event, &mut self.gateway),
                 Some(event) = self.radius.next() => self.radius.handle(Instant::now(), event, &mut self.gateway),
                 Some(message) = self.dhcp6.next() => self.gateway.relay_input(Instant::now(), &message),
-                Some(query) = self.queries.recv() => self.gateway.handle_query(Instant::now(), query),
+                Some(query) = self.north.recv() => self.gateway.handle_query(Instant::now(), query),
                 Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
                 _ = self.stop.changed(), if stopped.is_none() => {
@@ -111,6 +111,9 @@ impl Driver {
             }
             while let Some(record) = self.gateway.poll_audit() {
                 record.log();
+            }
+            while let Some(event) = self.gateway.poll_event() {
+                self.north.publish(SystemTime::now(), event);
             }
             let least = if self.bgp.in_use() { FAREWELL } else { Duration::ZERO };
             if stopped.map(|t| now - t).is_some_and(|d| d >= SHUTDOWN || self.gateway.is_idle() && d >= least) {

@@ -5,6 +5,7 @@ use crate::aaa::{Accept, Answer, Context, Limits, Proof, Reject, Request, Unhono
 use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::config::ike::PppPolicy;
+use crate::northbound::Event;
 use crate::peer::Admitted;
 use crate::subscriber::{Leases, State, Subscriber, Unassigned};
 use dataplane_api::filter::FilterId;
@@ -157,7 +158,9 @@ impl Gateway {
         }
         if let Some(s) = self.subscribers.get(&id) {
             let record = self.audit_record(s, Verb::Reject, &reject.why, now);
+            let event = self.session_event(now, s, Some(&reject.why));
             self.audit.push_back(record);
+            self.tell(Event::SessionReject(event));
         }
     }
 

@@ -1,8 +1,10 @@
 //! IKE's events: authenticated peers, child SAs, lifetimes, moves.
 
+use super::news::{child_event, ike_event, stranger};
 use super::{Gateway, Later};
 use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
+use crate::northbound::Event;
 use crate::peer::Peer;
 use dataplane_api::{PeerId, Spi, TableOp};
 use std::collections::HashMap;
@@ -30,6 +32,7 @@ impl Gateway {
                 let remote_id = if shared_secret { format!("{pad}: {remote_id}") } else { remote_id.to_string() };
                 let (children, admitted) = (HashMap::new(), self.admitted(PeerId(peer.0)));
                 let record = Peer {
+                    afbr: self.mesh.guards(&pad),
                     pad,
                     version,
                     remote_id,
@@ -44,7 +47,13 @@ impl Gateway {
                 };
                 let means = weak.into_iter().chain(shared_secret.then_some("shared_secret"));
                 self.audit.extend(weak_means("IKE SA", PeerId(peer.0), &record, means.collect()));
+                self.tell(Event::IkeUp(ike_event(PeerId(peer.0), &record, None)));
+                let late = self.is_draining() && !record.afbr;
                 self.peers.insert(PeerId(peer.0), record);
+                if late {
+                    self.control.drain_ike += 1;
+                    self.close_peer(now, PeerId(peer.0));
+                }
             }
             ChildUp { peer, child, select } => {
                 let id = PeerId(peer.0);
@@ -58,6 +67,10 @@ impl Gateway {
                             rekeyed = child.replaces.is_some(),
                             "child SA installed"
                         );
+                        self.children += 1;
+                        let event = child_event(id, child.spi_in, child.replaces, None);
+                        let rekeyed = child.replaces.is_some();
+                        self.events.push_back(if rekeyed { Event::ChildRekeyed(event) } else { Event::ChildUp(event) });
                         if child.replaces.is_none() {
                             self.audit.extend(weak_means("child SA", id, p, child.suite.weak()));
                         }
@@ -89,11 +102,15 @@ impl Gateway {
             ChildDown { peer, spi_in, reason } => {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
-                if let ike::ChildDownReason::Refused(why) = reason {
+                if let ike::ChildDownReason::Refused(why) = &reason {
                     tracing::warn!(peer = peer.0.get(), id = p.remote_id, %why, "no child SA");
                 }
                 let worker = p.worker;
                 if let Some(spi) = p.child_down(id, spi_in, &mut self.program) {
+                    self.children -= 1;
+                    if reason != ike::ChildDownReason::Rekeyed {
+                        self.tell(Event::ChildDown(child_event(id, spi_in, None, Some(format!("{reason:?}")))));
+                    }
                     self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi));
                 }
                 if self.peers.get(&id).is_some_and(|p| p.children.is_empty()) {
@@ -138,13 +155,17 @@ impl Gateway {
                         let spis: Vec<u32> = p.children.keys().copied().collect();
                         for spi in spis {
                             if let Some(spi) = p.child_down(id, spi, &mut self.program) {
+                                self.children -= 1;
+                                self.tell(Event::ChildDown(child_event(id, spi.0, None, Some(format!("IKE: {reason:?}")))));
                                 self.defer(now, Later::SaInDel(p.worker, spi));
                             }
                         }
+                        self.tell(Event::IkeDown(ike_event(id, &p, Some(format!("{reason:?}")))));
                     }
                     None => {
                         let mut r = Record::new(Verb::Reject, format!("IKE: {reason:?}"));
                         r.ike_id = remote_id.map(|i| i.to_string());
+                        self.tell(stranger(r.ike_id.clone(), None, format!("{reason:?}")));
                         self.audit.push_back(r);
                     }
                 }
@@ -154,6 +175,7 @@ impl Gateway {
                 let mut r = Record::new(Verb::Reject, format!("IKE: {reason}"));
                 r.ike_id = id.map(|i| i.to_string());
                 r.outer = Some(remote);
+                self.tell(stranger(r.ike_id.clone(), Some(remote), reason.to_string()));
                 self.audit.push_back(r);
             }
         }

@@ -31,6 +31,7 @@ impl Gateway {
                 }
             }
             let settled = self.routing.as_mut().is_none_or(|r| r.pump(now, &mut self.mesh, &mut self.program));
+            self.events.extend(self.routing.iter_mut().flat_map(|r| r.news.drain(..)));
             if settled {
                 self.mesh.settle(&mut self.program);
             }

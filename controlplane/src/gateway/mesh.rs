@@ -40,21 +40,20 @@ impl Gateway {
         self.mesh.unprotected(now, id, &mut self.program);
     }
 
-    pub(super) fn softwires_info(&self) -> Vec<SoftwireInfo> {
-        let mut prefixes: HashMap<SoftwireId, Vec<String>> = HashMap::new();
+    /// What is routed into each of some softwires.
+    pub(super) fn prefixes_of(&self, some: Vec<SoftwireId>) -> HashMap<SoftwireId, Vec<String>> {
+        let mut prefixes: HashMap<_, _> = some.into_iter().map(|id| (id, Vec::new())).collect();
         for (prefix, ids) in self.mesh.routes() {
             for id in ids {
-                let some = prefixes.entry(id).or_default();
-                if some.len() < PREFIXES {
-                    some.push(prefix.to_string());
+                if let Some(shown) = prefixes.get_mut(&id).filter(|shown| shown.len() < PREFIXES) {
+                    shown.push(prefix.to_string());
                 }
             }
         }
-        let row = |v: View<'_>| self.softwire_info(&v, prefixes.remove(&v.softwire.id).unwrap_or_default());
-        self.mesh.softwires().map(row).collect()
+        prefixes
     }
 
-    fn softwire_info(&self, view: &View<'_>, prefixes: Vec<String>) -> SoftwireInfo {
+    pub(super) fn softwire_info(&self, view: &View<'_>, prefixes: Vec<String>) -> SoftwireInfo {
         let s = &view.softwire;
         let sum = |of: fn(&SoftwireCounters) -> u64| {
             self.counters.iter().filter_map(|c| c.softwires.get(usize::from(s.id.0))).map(of).sum()

@@ -13,7 +13,9 @@
 //! | `inner` | what subscribers say to our end of the link: ND, DHCPv6 |
 //! | `mesh` | softwires to other AFBRs and their SAs |
 //! | `liveness` | BFD for softwires and neighbours |
-//! | `query` | answers for the management plane |
+//! | `query`, `lists` | answers for the management plane |
+//! | `news` | events for it |
+//! | `drain` | nobody new is let in |
 //! | `measure` | what metrics and profiles of the mesh are made of |
 //! | `operate` | what the operator does |
 //! | `trace` | packet traces |
@@ -22,12 +24,15 @@
 //! [`Gateway::poll_timeout`].
 
 mod access;
+mod drain;
 mod dynamic;
 mod inner;
 mod keys;
+mod lists;
 mod liveness;
 mod measure;
 mod mesh;
+mod news;
 mod operate;
 mod query;
 mod records;
@@ -41,6 +46,7 @@ use crate::audit::Record;
 use crate::config::{Config, Protection};
 use crate::liveness::Liveness;
 use crate::mesh::Mesh;
+use crate::northbound::Event;
 use crate::peer::Peer;
 use crate::pool::Allocator;
 use crate::program::{Output, Program};
@@ -50,7 +56,7 @@ use crate::trace::Traces;
 use crate::{ike_config, spd};
 use dataplane_api::{
     Counters, FibCounters, FilterId, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass,
-    PuntMeta, SessionId, SnapshotOp, Spi, TableOp, WorkerEvent, WorkerId,
+    PuntMeta, SessionId, SnapshotOp, SoftwireId, Spi, TableOp, WorkerEvent, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -86,6 +92,10 @@ pub struct ControlCounters {
     pub aaa_rejected: u64,
     /// Packets to our end of a link that nobody handles, or malformed.
     pub inner_ignored: u64,
+    /// IKE SAs that a drain has turned away.
+    pub drain_ike: u64,
+    /// Sessions in tunnels that were there, likewise.
+    pub drain_session: u64,
 }
 
 // A change that waits for its time.
@@ -116,8 +126,10 @@ pub struct Gateway {
     mesh: Mesh,
     routing: Option<Routing>,
     liveness: Liveness,
-    peers: HashMap<PeerId, Peer>,
-    subscribers: HashMap<SessionId, Subscriber>,
+    peers: BTreeMap<PeerId, Peer>,
+    // Child SAs of all peers.
+    children: usize,
+    subscribers: BTreeMap<SessionId, Subscriber>,
     wakes: BTreeSet<(Instant, SessionId)>,
     later: BTreeMap<(Instant, u64), Later>,
     later_key: u64,
@@ -127,6 +139,9 @@ pub struct Gateway {
     relayed: VecDeque<Vec<u8>>,
     audit: VecDeque<Record>,
     traces: Traces,
+    events: VecDeque<Event>,
+    softwires_up: BTreeMap<SoftwireId, IpAddr>,
+    drain: Option<drain::Drain>,
     control: ControlCounters,
     fib: Option<Arc<FibCounters>>,
     rng: StdRng,
@@ -181,8 +196,9 @@ impl Gateway {
             ike,
             l2tp,
             program,
-            peers: HashMap::new(),
-            subscribers: HashMap::new(),
+            peers: BTreeMap::new(),
+            children: 0,
+            subscribers: BTreeMap::new(),
             wakes: BTreeSet::new(),
             later: BTreeMap::new(),
             later_key: 0,
@@ -191,6 +207,9 @@ impl Gateway {
             relayed: VecDeque::new(),
             audit: VecDeque::new(),
             traces: Traces::default(),
+            events: VecDeque::new(),
+            softwires_up: BTreeMap::new(),
+            drain: None,
             control: ControlCounters::default(),
             fib: None,
             rng,
@@ -260,6 +279,7 @@ impl Gateway {
     /// A punted packet of one of the protocol classes. Frames for the host go to the host stack, not here.
     pub fn handle_punt(&mut self, now: Instant, meta: &PuntMeta, data: &[u8]) {
         match meta.class {
+            PuntClass::Ike if self.drain_refuses(meta, data) => {}
             PuntClass::Ike => {
                 self.ike.handle_input(now, ike::Meta { local: meta.dst, remote: meta.src }, data);
             }
@@ -342,6 +362,7 @@ impl Gateway {
         if self.traces.poll_timeout().is_some_and(|t| t <= now) {
             self.trace_timeout();
         }
+        self.drain_timeout(now);
         if self.look.is_some_and(|t| t <= now) {
             self.finish(now);
         }
@@ -376,12 +397,17 @@ impl Gateway {
         let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         let bfd = self.liveness.poll_timeout();
         let own = [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later, self.look];
-        own.into_iter().chain([bgp, bfd, self.servers_due(), self.traces.poll_timeout()]).flatten().min()
+        let more = [bgp, bfd, self.servers_due(), self.drain_due(), self.traces.poll_timeout()];
+        own.into_iter().chain(more).flatten().min()
     }
 
     /// The next table change or packet for the data plane.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.program.poll()
+        let output = self.program.poll()?;
+        if let Output::Snapshot(op) = &output {
+            self.softwire_news(op);
+        }
+        Some(output)
     }
 
     /// Puts back an output that a full ring refused.
@@ -460,6 +486,7 @@ impl Gateway {
             let at = self.unix(now);
             self.accounting.stop(now, at);
         }
+        self.drain_settle();
         self.pump_routes(now);
         while let Some(t) = self.ike.poll_transmit() {
             let how = Inject::Udp { peer: None, src: t.local, dst: t.remote, raw: t.keepalive, ttl: TTL };

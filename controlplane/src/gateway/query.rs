@@ -4,13 +4,12 @@ use super::Gateway;
 use crate::accounting::Cause;
 use crate::config::{Bgp, Protection};
 use crate::northbound::{
-    BgpPage, ChildSaInfo, CountersInfo, IkeSaInfo, Ikev1Info, ListenerInfo, Query, SpdInfo, StatusInfo, SubscriberInfo,
-    TrafficInfo,
+    BgpPage, CountersInfo, Ikev1Info, ListenerInfo, Pulse, Query, SpdInfo, StatusInfo, TrafficInfo,
 };
 use crate::routing::Routing;
 use crate::spd;
-use crate::subscriber::{State, Subscriber};
-use dataplane_api::{Action, DropReason, IpPrefix, Mode, PeerId, PortRange, PuntClass, Rate, SessionId};
+use crate::subscriber::State;
+use dataplane_api::{Action, DropReason, IpPrefix, PortRange, PuntClass, SessionId};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -20,9 +19,11 @@ impl Gateway {
     pub fn handle_query(&mut self, now: Instant, query: Query) {
         match query {
             Query::Status(to) => drop(to.send(self.status(now))),
-            Query::Subscribers(to) => {
-                let all = self.subscribers.values().map(|s| self.subscriber_info(now, s)).collect();
-                drop(to.send(all));
+            Query::Pulse(to) => drop(to.send(self.pulse())),
+            Query::Subscribers(select, to) => drop(to.send(self.subscribers_page(now, &select))),
+            Query::Subscriber(tunnel, session, to) => {
+                let found = self.subscribers.get(&SessionId::from_wire(tunnel, session));
+                drop(to.send(found.map(|s| self.subscriber_info(now, s))));
             }
             Query::Disconnect(who, to) => {
                 let ids: Vec<SessionId> =
@@ -32,7 +33,7 @@ impl Gateway {
                 }
                 let _ = to.send(!ids.is_empty());
             }
-            Query::IkeSas(to) => drop(to.send(self.ike_sas(now))),
+            Query::IkeSas(select, to) => drop(to.send(self.ike_page(now, &select))),
             Query::RekeyIke(peer, to) => {
                 let known = self.peers.keys().find(|p| p.0.get() == peer).copied();
                 let done = known.is_some_and(|p| self.ike.rekey_ike(now, ike::PeerHandle(p.0)).is_ok());
@@ -44,8 +45,8 @@ impl Gateway {
                 self.operated(done, || format!("rekey of child SA {spi:08x}"));
                 let _ = to.send(done);
             }
-            Query::ChildSas(to) => drop(to.send(self.child_sas(now))),
-            Query::Softwires(to) => drop(to.send(self.softwires_info())),
+            Query::ChildSas(select, to) => drop(to.send(self.children_page(now, &select))),
+            Query::Softwires(select, to) => drop(to.send(self.softwires_page(&select))),
             Query::BgpNeighbours(to) => {
                 drop(to.send(self.bgp_view().map(|(r, bgp)| r.neighbours_info(now, bgp)).unwrap_or_default()));
             }
@@ -71,6 +72,11 @@ impl Gateway {
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Trace(query) => self.trace_query(now, query),
             Query::Counters(to) => drop(to.send(self.counters_info())),
+            Query::Drain(to) => drop(to.send(self.drain_info())),
+            Query::SetDrain(order, to) => {
+                self.set_drain(now, order);
+                drop(to.send(self.drain_info()));
+            }
         }
         self.pump(now);
     }
@@ -102,44 +108,15 @@ impl Gateway {
             seconds: now.saturating_duration_since(self.started).as_secs(),
             workers: self.counters.len(),
             ike_sas: self.peers.len(),
-            child_sas: self.peers.values().map(|p| p.children.len()).sum(),
+            child_sas: self.children,
             sessions: self.subscribers.len(),
             open_sessions: self.subscribers.values().filter(|s| s.state == State::Open).count(),
             listeners: self.config.listeners.iter().map(listener).collect(),
         }
     }
 
-    fn subscriber_info(&self, now: Instant, s: &Subscriber) -> SubscriberInfo {
-        let inner = &s.session.inner;
-        let text = |p: Option<IpPrefix>| p.map(|p| p.to_string());
-        let limits = s.profile.as_ref().map(|p| p.limits.clone()).unwrap_or_default();
-        let kbits = |r: Option<Rate>| r.map(|r| r.bits_per_second / 1000);
-        SubscriberInfo {
-            id: key(s.id),
-            user: (!s.user.is_empty()).then(|| s.user.clone()),
-            ike_id: s.context.ike_id.clone(),
-            listener: Some(s.listener.clone()),
-            state: s.state.name(),
-            outer: s.session.outer.remote,
-            tunnel: s.id.tunnel(),
-            session: s.id.session(),
-            peer_tunnel: s.session.peer_tunnel,
-            peer_session: s.session.peer_session,
-            mtu: s.session.mtu,
-            ipv4: inner.ipv4.then(|| s.ipv4().map(|a| a.to_string())).flatten(),
-            ipv6_prefix: inner.ipv6.then(|| text(s.leases.ipv6)).flatten(),
-            delegated: text(s.leases.delegated).filter(|_| s.leases.delegated.is_some_and(|p| s.routes.contains(&p))),
-            ipv6_address: text(s.leases.address).filter(|_| s.leases.address.is_some_and(|p| s.routes.contains(&p))),
-            routes: s.leases.routes.iter().filter(|p| s.routes.contains(p)).map(ToString::to_string).collect(),
-            acct_session_id: s.context.session.clone(),
-            radius: s.radius,
-            filter: limits.filter,
-            rate_up: kbits(limits.rate_up),
-            rate_down: kbits(limits.rate_down),
-            seconds_left: s.meter.as_ref().and_then(|m| m.left(now)).map(|d| d.as_secs()),
-            seconds: now.saturating_duration_since(s.since).as_secs(),
-            counters: self.traffic(s.id),
-        }
+    fn pulse(&self) -> Pulse {
+        Pulse { polls: self.counters.iter().map(|c| c.worker.polls.get()).collect(), draining: self.is_draining() }
     }
 
     /// Traffic of a session.
@@ -157,62 +134,6 @@ impl Gateway {
             out_v6_packets: c.out_v6[0].get(),
             out_v6_octets: c.out_v6[1].get(),
         }
-    }
-
-    fn ike_sas(&self, now: Instant) -> Vec<IkeSaInfo> {
-        let row = |i: ike::IkeSaInfo| {
-            let peer = self.peers.get(&PeerId(i.peer.0));
-            IkeSaInfo {
-                peer: i.peer.0.get(),
-                pad: peer.map(|p| p.pad.clone()),
-                spi_i: format!("{:016x}", i.spi_i),
-                spi_r: format!("{:016x}", i.spi_r),
-                state: i.state.to_string(),
-                local_id: i.local_id.map(|x| x.to_string()),
-                remote_id: i.remote_id.map(|x| x.to_string()),
-                local: i.local,
-                remote: i.remote,
-                version: i.version,
-                algorithms: i.suite.unwrap_or_default(),
-                weak: i.weak,
-                shared_secret: peer.is_some_and(|p| p.shared_secret),
-                natt: i.natt,
-                seconds: now.saturating_duration_since(i.since).as_secs(),
-            }
-        };
-        self.ike.sas().map(row).collect()
-    }
-
-    fn child_sas(&self, now: Instant) -> Vec<ChildSaInfo> {
-        let mut all = Vec::new();
-        for (id, peer) in &self.peers {
-            for c in peer.children.values() {
-                let counters = self.counters.get(usize::from(peer.worker.0));
-                let sa_in = c.spi_in.slot().and_then(|s| counters?.sa_in.get(s.index()));
-                let sa_out = counters.and_then(|w| w.sa_out.get(c.out.0.index()));
-                all.push(ChildSaInfo {
-                    peer: id.0.get(),
-                    spi_in: format!("{:08x}", c.spi_in.0),
-                    spi_out: format!("{:08x}", c.spi_out),
-                    mode: if c.mode == Mode::Transport { "transport" } else { "tunnel" },
-                    algorithms: c.suite.to_string(),
-                    weak: c.weak.clone(),
-                    esn: c.esn,
-                    encap: c.encap,
-                    local_ts: side(c.selector.local, c.selector.local_port, c.selector.protocol),
-                    remote_ts: side(c.selector.remote, c.selector.remote_port, c.selector.protocol),
-                    selected: peer.selected == Some(c.spi_in.0),
-                    seconds: now.saturating_duration_since(c.since).as_secs(),
-                    in_packets: sa_in.map_or(0, |x| x.packets.get()),
-                    in_octets: sa_in.map_or(0, |x| x.octets.get()),
-                    out_packets: sa_out.map_or(0, |x| x.packets.get()),
-                    out_octets: sa_out.map_or(0, |x| x.octets.get()),
-                    replayed: sa_in.map_or(0, |x| x.replay_or_seq.get()),
-                    integrity_failures: sa_in.map_or(0, |x| x.integrity.get()),
-                });
-            }
-        }
-        all
     }
 
     fn counters_info(&self) -> CountersInfo {
@@ -253,6 +174,8 @@ impl Gateway {
             ("ppp.stale", c.ppp_stale),
             ("aaa.auth_rejected", c.aaa_rejected),
             ("inner.ignored", c.inner_ignored),
+            ("drain.ike", c.drain_ike),
+            ("drain.session", c.drain_session),
         ]
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v))
@@ -285,11 +208,12 @@ const PUNT_CLASSES: [(PuntClass, &str); 8] = [
     (PuntClass::Bgp, "bgp"),
 ];
 
-fn key(id: SessionId) -> String {
+/// What a subscriber is called.
+pub(super) fn key(id: SessionId) -> String {
     format!("{}.{}", id.tunnel(), id.session())
 }
 
-fn side(net: Option<IpPrefix>, ports: PortRange, protocol: u8) -> String {
+pub(super) fn side(net: Option<IpPrefix>, ports: PortRange, protocol: u8) -> String {
     let net = net.map_or_else(|| "*".to_owned(), |n| n.to_string());
     let ports = match (ports.first, ports.last) {
         (0, u16::MAX) => "*".to_owned(),

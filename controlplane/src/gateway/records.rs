@@ -4,6 +4,7 @@ use super::Gateway;
 use crate::accounting::{Cause, Status, Subject};
 use crate::audit::Verb;
 use crate::meter::{Due, Meter};
+use crate::northbound::Event;
 use crate::subscriber::{State, Subscriber};
 use dataplane_api::{OpSeq, SessionId};
 use rand::RngExt;
@@ -125,6 +126,8 @@ impl Gateway {
                 self.audit.push_back(record);
             }
             if s.accounted {
+                let event = self.session_event(ended, &s, Some(&why));
+                self.tell(Event::SessionDown(event));
                 self.account(ended, &s, Status::Stop, Some(cause));
                 if self.config.aaa.accounting.tunnels {
                     self.account(ended, &s, Status::TunnelStop, Some(cause));

@@ -7,6 +7,7 @@ use crate::audit::{Record, Verb};
 use crate::config::ike::PppPolicy;
 use crate::config::{AuthMethod, Config, PoolSet, Protection};
 use crate::meter::Meter;
+use crate::northbound::Event;
 use crate::peer::ppp_mtu;
 use crate::subscriber::{Dhcp6, Leases, State, Subscriber};
 use dataplane_api::{
@@ -71,6 +72,10 @@ impl Gateway {
     // seconds only.
     fn session_offered(&mut self, now: Instant, up: &l2tp::SessionUp) {
         let id = SessionId(up.id);
+        if self.is_draining() {
+            self.control.drain_session += 1;
+            return self.l2tp.close(now, id.0, l2tp::DownReason::local(l2tp::error::code::STOP_SHUTDOWN, "draining"));
+        }
         let Some(slot) = id.slot() else { return };
         let Some(listener) = self.config.listener(up.local.ip()).cloned() else { return };
         let peer = up.binding.map(PeerId);
@@ -360,6 +365,8 @@ impl Gateway {
         if s.state == State::Network {
             s.state = State::Open;
             self.begin(now, id);
+            let event = self.subscribers.get(&id).map(|s| self.session_event(now, s, None));
+            self.events.extend(event.map(Event::SessionUp));
         }
     }
 

@@ -4,9 +4,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use utoipa::ToSchema;
 
 /// An address family, unicast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BgpFamily {
     /// IPv4.
@@ -16,7 +17,7 @@ pub enum BgpFamily {
 }
 
 /// Messages of each type.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct BgpMessagesInfo {
     /// OPEN.
     pub open: u64,
@@ -31,7 +32,7 @@ pub struct BgpMessagesInfo {
 }
 
 /// A family of a neighbour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpFamilyInfo {
     /// Which.
     pub family: BgpFamily,
@@ -50,7 +51,7 @@ pub struct BgpFamilyInfo {
 }
 
 /// What the OPENs of an established session agreed on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpNegotiatedInfo {
     /// Seconds; 0 is no hold time.
     pub hold_time: u16,
@@ -73,7 +74,7 @@ pub struct BgpNegotiatedInfo {
 }
 
 /// A Graceful Restart Capability.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpRestartInfo {
     /// Seconds that its restart may take.
     pub restart_time: u64,
@@ -86,11 +87,13 @@ pub struct BgpRestartInfo {
 }
 
 /// Path attributes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpAttributesInfo {
     /// NEXT_HOP, or that of MP_REACH_NLRI; unspecified for a route of our own that leaves it open.
+    #[schema(value_type = String)]
     pub next_hop: IpAddr,
     /// The link-local address that goes with it.
+    #[schema(value_type = Option<String>)]
     pub link_local: Option<Ipv6Addr>,
     /// ORIGIN: `igp`, `egp` or `incomplete`.
     pub origin: &'static str,
@@ -115,8 +118,10 @@ pub struct BgpAttributesInfo {
     /// IP-in-IP tunnels that are offered (RFC 9012).
     pub tunnels: Vec<BgpTunnelInfo>,
     /// ORIGINATOR_ID (RFC 4456).
+    #[schema(value_type = Option<String>)]
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST, the last cluster first.
+    #[schema(value_type = Vec<String>)]
     pub cluster_list: Vec<Ipv4Addr>,
     /// OTC (RFC 9234).
     pub only_to_customer: Option<u32>,
@@ -125,9 +130,10 @@ pub struct BgpAttributesInfo {
 }
 
 /// A tunnel that a route offers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpTunnelInfo {
     /// Egress endpoint.
+    #[schema(value_type = String)]
     pub endpoint: IpAddr,
     /// Its colors.
     pub colors: Vec<u32>,
@@ -138,9 +144,10 @@ pub struct BgpTunnelInfo {
 }
 
 /// A path of the RIB.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpPathInfo {
     /// Whom it is from; absent for our own.
+    #[schema(value_type = Option<String>)]
     pub neighbour: Option<IpAddr>,
     /// It is the best, or as good.
     pub best: bool,
@@ -156,20 +163,22 @@ pub struct BgpPathInfo {
 }
 
 /// A prefix of the RIB with its paths, the best first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpRouteInfo {
     /// The prefix.
     pub prefix: String,
     /// Next hop of the first path that is forwarded by; absent when none is.
+    #[schema(value_type = Option<String>)]
     pub next_hop: Option<IpAddr>,
     /// AFBRs that packets are encapsulated to; empty when they are forwarded as they are.
+    #[schema(value_type = Vec<String>)]
     pub egresses: Vec<IpAddr>,
     /// Its paths.
     pub paths: Vec<BgpPathInfo>,
 }
 
 /// A route of an Adj-RIB-In.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpReceivedInfo {
     /// The prefix.
     pub prefix: String,
@@ -189,7 +198,7 @@ pub struct BgpReceivedInfo {
 }
 
 /// A route of an Adj-RIB-Out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpSentInfo {
     /// The prefix.
     pub prefix: String,
@@ -199,7 +208,7 @@ pub struct BgpSentInfo {
 }
 
 /// A part of a table.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BgpPage<T> {
     /// Rows, in order of their prefixes.
     pub routes: Vec<T>,
@@ -208,7 +217,7 @@ pub struct BgpPage<T> {
 }
 
 /// Which routes are meant by a prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BgpMatch {
     /// That of the same prefix.
@@ -234,7 +243,7 @@ pub struct BgpSelect {
 }
 
 /// How much the RIB holds of a family.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct BgpTotalsInfo {
     /// Which.
     pub family: BgpFamily,

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use utoipa::ToSchema;
 
 /// RADIUS: servers, accounting, dynamic authorization.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RadiusInfo {
     /// Servers, once for each purpose.
     pub servers: Vec<RadiusServerInfo>,
@@ -20,13 +21,14 @@ pub struct RadiusInfo {
 }
 
 /// A RADIUS server.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RadiusServerInfo {
     /// Its name.
     pub name: String,
     /// `authentication` or `accounting`.
     pub purpose: &'static str,
     /// Address and port.
+    #[schema(value_type = String)]
     pub address: SocketAddr,
     /// `udp`, `tcp` or `tls`.
     pub transport: &'static str,

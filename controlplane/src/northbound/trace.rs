@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 /// A question about traces.
 #[derive(Debug)]
@@ -25,17 +26,20 @@ pub enum TraceQuery {
 
 /// Which packets are traced; what is absent matches all. An address, protocol or port may be that of the outer header or of
 /// one that it carries, but of the same header all that is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TraceMatch {
     /// Prefix, or address, of the source.
     #[serde(deserialize_with = "network", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub source: Option<IpNet>,
     /// Prefix, or address, of the destination.
     #[serde(deserialize_with = "network", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub destination: Option<IpNet>,
     /// IP protocol: a number, or `tcp`, `udp`, `icmp`, `icmpv6`, `esp`, `ipip`, `ipv6`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub protocol: Option<TraceProtocol>,
     /// Source or destination port of TCP or UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,14 +70,16 @@ impl fmt::Display for TraceMatch {
 }
 
 /// A trace as it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TraceRequest {
     /// Which packets.
     pub filter: TraceMatch,
     /// One in so many of those that match, as far as that can be seen when they come in.
+    #[schema(minimum = 1, maximum = 4294967295_u32)]
     pub sample: u32,
     /// Packets after which it is done, 1 to 1000.
+    #[schema(minimum = 1, maximum = 1000)]
     pub packets: usize,
 }
 
@@ -100,7 +106,7 @@ pub enum TraceRefused {
 }
 
 /// A trace without its packets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TraceSummary {
     /// Its number; the key of this resource.
     pub id: u32,
@@ -119,7 +125,7 @@ pub struct TraceSummary {
 }
 
 /// A trace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TraceInfo {
     /// What it is.
     #[serde(flatten)]
@@ -129,7 +135,7 @@ pub struct TraceInfo {
 }
 
 /// A packet on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TracedPacket {
     /// When it came in, RFC 3339.
     pub at: String,
@@ -144,7 +150,7 @@ pub struct TracedPacket {
 }
 
 /// A packet at a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TracedNode {
     /// `rx`, `classify`, `esp-in`, `decrypted`, `l2tp-in`, `decap`, `forward`, `l2tp-out`, `encap`, `esp-out`, `output`, `tx`,
     /// `punt`, `hand-off`, `joined`, `drop`.
@@ -154,7 +160,7 @@ pub struct TracedNode {
 }
 
 /// What is known of a packet at a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TracedDetail {
     /// Name of the port that it came in by or goes out of.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,9 +173,11 @@ pub struct TracedDetail {
     pub ethertype: Option<String>,
     /// Source.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub source: Option<IpAddr>,
     /// Destination.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub destination: Option<IpAddr>,
     /// Protocol above IP, a name or a number.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -64,6 +64,7 @@ pub struct Endpoint {
     peers: BTreeMap<(Peer, u16), u32>,
     timers: Timers<u32>,
     half_open: usize,
+    draining: bool,
     events: VecDeque<Event>,
     out: VecDeque<Outgoing>,
     stats: Stats,
@@ -81,6 +82,7 @@ impl Endpoint {
             peers: BTreeMap::new(),
             timers: Timers::default(),
             half_open: 0,
+            draining: false,
             events: VecDeque::new(),
             out: VecDeque::new(),
             stats: Stats::default(),
@@ -108,6 +110,11 @@ impl Endpoint {
         self.insert(peer, tunnel);
         self.with(now, id, Tunnel::open);
         Ok(id)
+    }
+
+    /// Whether tunnels that peers want to open are refused from now on; the peer is told to try another LNS.
+    pub fn refuse_new(&mut self, draining: bool) {
+        self.draining = draining;
     }
 
     /// Closes a tunnel with StopCCN; `Down` follows when the peer has acknowledged it, or does not answer.
@@ -286,6 +293,11 @@ impl Endpoint {
             // The peer lost its state and happened on the same tunnel id.
             self.replace(now, id, false);
         }
+        if self.draining {
+            self.stats.refuse(Refused::Draining);
+            self.answer(meta, assigned, code::ERROR_TRY_ANOTHER, "draining");
+            return Ok(None);
+        }
         if self.half_open >= self.config.max_half_open {
             return Err(Refused::HalfOpen);
         }
@@ -295,7 +307,7 @@ impl Endpoint {
         }
         let Some(id) = self.allocate(now, peer, meta.binding) else {
             self.stats.refuse(Refused::NoIds);
-            self.answer_no_resources(meta, assigned);
+            self.answer(meta, assigned, code::ERROR_RESOURCES, "no free tunnel");
             return Ok(None);
         };
         // H51: the answer goes from where the request came to.
@@ -323,12 +335,9 @@ impl Endpoint {
         })
     }
 
-    fn answer_no_resources(&mut self, meta: Meta, peer_tunnel: u16) {
-        let result = ResultCode {
-            result: code::GENERAL_ERROR,
-            error: Some(code::ERROR_RESOURCES),
-            message: "no free tunnel".into(),
-        };
+    /// Refuses a tunnel.
+    fn answer(&mut self, meta: Meta, peer_tunnel: u16, error: u16, message: &str) {
+        let result = ResultCode { result: code::GENERAL_ERROR, error: Some(error), message: message.into() };
         // There is no tunnel of ours to name; any id will do, and the AVP must be there.
         let assigned_tunnel = Some((self.rng.next_u32() as u16).max(1));
         let avps = Avps { result: Some(result), assigned_tunnel, ..Avps::default() };
