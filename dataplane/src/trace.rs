@@ -63,8 +63,8 @@ impl Ctx {
     /// Chooses what to trace among frames that were received.
     #[inline(always)]
     pub fn start_traces(&mut self, lane: &mut Lane) {
-        if let Some(spec) = self.tracer.spec {
-            let lost = self.tracer.start(&spec, self.now, lane);
+        if self.tracer.spec.is_some() {
+            let lost = self.tracer.start(self.now, lane);
             self.counters.worker.trace_lost.add(lost);
         }
     }
@@ -72,8 +72,8 @@ impl Ctx {
     /// Notes that packets are about to go through a node.
     #[inline(always)]
     pub fn visit(&mut self, node: TraceNode, lane: &mut Lane) {
-        if let Some(spec) = self.tracer.spec {
-            self.tracer.visit(&spec, node, lane);
+        if self.tracer.spec.is_some() {
+            self.tracer.visit(node, lane);
         }
     }
 
@@ -114,7 +114,8 @@ impl Tracer {
     /// Gives how many were to be traced and had no buffer.
     #[cold]
     #[inline(never)]
-    fn start(&mut self, spec: &TraceSpec, now: Instant, lane: &mut Lane) -> u64 {
+    fn start(&mut self, now: Instant, lane: &mut Lane) -> u64 {
+        let Some(spec) = self.spec else { return 0 };
         let mut lost = 0;
         for packet in lane.packets() {
             if !is_candidate(&spec.filter, packet) {
@@ -144,7 +145,8 @@ impl Tracer {
 
     #[cold]
     #[inline(never)]
-    fn visit(&mut self, spec: &TraceSpec, node: TraceNode, lane: &mut Lane) {
+    fn visit(&mut self, node: TraceNode, lane: &mut Lane) {
+        let Some(spec) = self.spec else { return };
         for packet in lane.packets() {
             if let Some(traced) = self.find(packet.meta.trace) {
                 note(traced, &spec.filter, node, packet, packet.ip());
@@ -184,6 +186,8 @@ impl Tracer {
         traced.visit(TraceNode::Tx, (meta.peer, None, meta.session), packet.mbuf.data());
         if self.queued.len() < self.queued.capacity() {
             self.queued.push((tag, port, place));
+        } else {
+            self.end(Some(tag), TraceEnd::Sent(port));
         }
     }
 
