@@ -80,11 +80,11 @@ dataplane: { workers: [${CPU:-1}], poll: idle, max_routes: 1048576, eal: [--no-p
 ports: [{ name: core, device: "net_af_packet0,iface=d0", zone: public, addresses: ["$US/64"] }]
 mesh: { local: ["$US"] }
 bgp: { asn: 65000, router_id: 10.255.0.254, neighbours: [{ address: "$THEM", asn: 65000, passive: true, hold_time: 0 }] }
-api: { listen: 127.0.0.1:8080 }
+api: { socket: $TMP/api.sock, state: $TMP }
 C
   ip netns exec $DUT "$BIN/softwired" -c "$TMP/softwired.yaml" >"$TMP/log" 2>&1 & PIDS="$PIDS $!"; SPEAKER=$!
 }
-count_softwired() { dut curl -s -m 5 http://127.0.0.1:8080/metrics | awk '/^softwire_fib.*what="routes"/ { n += $2 } END { print n + 0 }'; }
+count_softwired() { curl -s -m 5 --unix-socket "$TMP/api.sock" http://dut/metrics | awk '/^softwire_fib.*what="routes"/ { n += $2 } END { print n + 0 }'; }
 
 # until COUNT ge|le NUMBER FROM: prints the seconds since FROM (nanoseconds) when the count is so
 until_count() {

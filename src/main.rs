@@ -17,6 +17,7 @@ use controlplane::northbound::Northbound;
 use dataplane::publish::PublishError;
 use dataplane_api::FibCounters;
 use dataplane_api::counter::Counter;
+use mgmt_api::config::Store;
 use rand::TryRng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -116,7 +117,7 @@ fn run(path: &Path) -> anyhow::Result<()> {
         ..dataplane::Config::default()
     })
     .context("the data plane does not start")?;
-    let result = runtime.block_on(serve(config, &mut dataplane));
+    let result = runtime.block_on(serve(path, config, &mut dataplane));
     dataplane.stop();
     result
 }
@@ -141,7 +142,7 @@ impl Full {
     }
 }
 
-async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyhow::Result<()> {
+async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut seed).context("the operating system gives no random numbers")?;
     let counters = dataplane.workers.iter().map(|w| Arc::clone(&w.counters)).collect();
@@ -160,7 +161,9 @@ async fn serve(config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyho
     let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
 
     let mut api_stop = stop;
-    let api = tokio::spawn(mgmt_api::serve(config.api.listen, northbound, async move {
+    let store = Store::open(path, Path::new(&config.api.state), config.api.history, northbound.clone())?;
+    let state = mgmt_api::AppState { northbound, store };
+    let api = tokio::spawn(mgmt_api::serve(config.api.clone(), state, async move {
         let _ = api_stop.changed().await;
     }));
     tokio::spawn(async move {

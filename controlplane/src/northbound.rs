@@ -16,9 +16,7 @@ pub use bgp::{
     BgpAction, BgpAttributesInfo, BgpFamily, BgpFamilyInfo, BgpMatch, BgpMessagesInfo, BgpNegotiatedInfo, BgpPage,
     BgpPathInfo, BgpReceivedInfo, BgpRestartInfo, BgpRouteInfo, BgpSelect, BgpSentInfo, BgpTotalsInfo, BgpTunnelInfo,
 };
-pub use event::{
-    BgpEvent, ChildEvent, ConfigEvent, DrainEvent, Event, IkeEvent, Notice, SessionEvent, SoftwireEvent,
-};
+pub use event::{BgpEvent, ChildEvent, ConfigEvent, DrainEvent, Event, IkeEvent, Notice, SessionEvent, SoftwireEvent};
 pub use mesh::{BfdInfo, MeshMetrics, ProfileInfo, ProfilePeerInfo, SoftwireInfo, SoftwireMetrics};
 pub use neighbour::{BgpNeighbourInfo, BgpProtectionInfo, RtrCacheInfo};
 pub use page::{Cursor, Page, Select};
@@ -33,6 +31,8 @@ pub use trace::{
     TracedDetail, TracedNode, TracedPacket,
 };
 
+use crate::config::{Config, Problem};
+use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -93,6 +93,17 @@ pub enum Query {
     Drain(oneshot::Sender<DrainInfo>),
     /// Begins a drain, or ends it.
     SetDrain(Option<DrainOrder>, oneshot::Sender<DrainInfo>),
+    /// The document that was taken last, with its secrets. What waits for a restart is in it, too.
+    Config(oneshot::Sender<Arc<Config>>),
+    /// Take another document, whole or not at all; `true`: only say what would come of it.
+    Configure(Box<Config>, bool, oneshot::Sender<Result<Applied, Vec<Problem>>>),
+}
+
+/// What has come of another document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Parts that take effect with the next start, as JSON pointers; until then they are what they were.
+    pub restart: Vec<String>,
 }
 
 /// Why an action is not done.

@@ -52,20 +52,20 @@ struct Whose {
 #[into_params(parameter_in = Query)]
 struct Select {
     /// Of one family.
-    #[param(inline)]
+    #[param(value_type = BgpFamily, inline, required = false)]
     family: Option<BgpFamily>,
     /// Of a prefix, or of the one of an address alone.
-    #[param(value_type = Option<Prefix>)]
+    #[param(value_type = Prefix, inline, required = false)]
     prefix: Option<String>,
     /// What is meant by the prefix.
     #[serde(rename = "match")]
-    #[param(inline)]
+    #[param(value_type = BgpMatch, inline, required = false)]
     scope: Option<BgpMatch>,
     /// `next` of the page before.
-    #[param(value_type = Option<Prefix>)]
+    #[param(value_type = Prefix, inline, required = false)]
     after: Option<IpNet>,
     /// Most rows: 100 where absent, 1000 where more.
-    #[param(maximum = 4294967295_u32)]
+    #[param(value_type = u32, maximum = 4294967295_u32, required = false)]
     limit: Option<u32>,
 }
 
@@ -104,7 +104,10 @@ async fn neighbours(State(n): State<Northbound>) -> Answer<Vec<BgpNeighbourInfo>
 /// A BGP neighbour.
 #[utoipa::path(get, path = "/neighbours/{address}", tag = "bgp", params(Whose),
     responses((status = 200, body = BgpNeighbourInfo)))]
-async fn neighbour(State(n): State<Northbound>, Segments(Whose { address }): Segments<Whose>) -> Answer<BgpNeighbourInfo> {
+async fn neighbour(
+    State(n): State<Northbound>,
+    Segments(Whose { address }): Segments<Whose>,
+) -> Answer<BgpNeighbourInfo> {
     let found = ask(&n, Query::BgpNeighbours).await?.into_iter().find(|info| info.address == address);
     found.map(Json).ok_or_else(|| unknown(address))
 }
@@ -154,21 +157,33 @@ async fn clear(n: State<Northbound>, whose: Segments<Whose>, body: Option<Body<C
 /// Asks a neighbour for its routes again.
 #[utoipa::path(post, path = "/neighbours/{address}/soft-in", tag = "bgp", params(Whose), request_body = Option<Refresh>,
     responses((status = 202, description = "It is being done"), (status = 409, description = "Not in its state")))]
-async fn soft_in(n: State<Northbound>, whose: Segments<Whose>, body: Option<Body<Refresh>>) -> Result<StatusCode, Problem> {
+async fn soft_in(
+    n: State<Northbound>,
+    whose: Segments<Whose>,
+    body: Option<Body<Refresh>>,
+) -> Result<StatusCode, Problem> {
     act(n, whose, BgpAction::SoftIn(content(body).family)).await
 }
 
 /// Sends a neighbour all routes again.
 #[utoipa::path(post, path = "/neighbours/{address}/soft-out", tag = "bgp", params(Whose), request_body = Option<Refresh>,
     responses((status = 202, description = "It is being done"), (status = 409, description = "Not in its state")))]
-async fn soft_out(n: State<Northbound>, whose: Segments<Whose>, body: Option<Body<Refresh>>) -> Result<StatusCode, Problem> {
+async fn soft_out(
+    n: State<Northbound>,
+    whose: Segments<Whose>,
+    body: Option<Body<Refresh>>,
+) -> Result<StatusCode, Problem> {
     act(n, whose, BgpAction::SoftOut(content(body).family)).await
 }
 
 /// Shuts a neighbour down.
 #[utoipa::path(post, path = "/neighbours/{address}/disable", tag = "bgp", params(Whose), request_body = Option<Disable>,
     responses((status = 202, description = "It is being done"), (status = 409, description = "Not in its state")))]
-async fn disable(n: State<Northbound>, whose: Segments<Whose>, body: Option<Body<Disable>>) -> Result<StatusCode, Problem> {
+async fn disable(
+    n: State<Northbound>,
+    whose: Segments<Whose>,
+    body: Option<Body<Disable>>,
+) -> Result<StatusCode, Problem> {
     act(n, whose, BgpAction::Disable { message: communication(content(body).message)? }).await
 }
 

@@ -37,7 +37,7 @@ const BODY: Wrong = &[
 /// Where the document begins; routes add to it.
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "Softwire gateway", description = "Configuration, state and actions. Errors are problem documents (RFC 9457)."),
+    info(title = "Softwire gateway", version = "1", description = "Configuration, state and actions. Errors are problem documents (RFC 9457)."),
     components(schemas(Problem)),
     security(("token" = [])),
     modifiers(&Token),
@@ -59,7 +59,6 @@ pub(crate) fn base() -> OpenApi {
 
 /// Puts in what all operations have in common.
 pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
-    document.info.version = "1".to_owned();
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         operations.into_iter().flatten().for_each(common);
@@ -99,7 +98,8 @@ pub(crate) struct Address;
 
 impl PartialSchema for Address {
     fn schema() -> RefOr<Schema> {
-        let of = |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)));
+        let of =
+            |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)));
         OneOfBuilder::new().item(of(KnownFormat::Ipv4)).item(of(KnownFormat::Ipv6)).into()
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn openapi_is_committed() {
         let (northbound, _south) = controlplane::northbound::Northbound::channel();
-        let (_, document) = crate::router(crate::AppState { northbound });
+        let (_, document) = crate::router(crate::config::tests::state(northbound));
         let text = document.to_pretty_json().unwrap() + "\n";
         if std::env::var_os("UPDATE_OPENAPI").is_some() {
             std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json"), text).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn every_operation_says_who_may_and_what_may_go_wrong() {
         let (northbound, _south) = controlplane::northbound::Northbound::channel();
-        let (_, document) = crate::router(crate::AppState { northbound });
+        let (_, document) = crate::router(crate::config::tests::state(northbound));
         let document = serde_json::to_value(document).unwrap();
         let mut open = Vec::new();
         for (path, item) in document["paths"].as_object().unwrap() {

@@ -9,9 +9,9 @@
 //! A reader that is too slow loses the oldest events and is told `event: lagged`, `data: {"lost":N}`. There is no memory of
 //! what happened before; after a reconnection the lists tell what is. The stream ends with the control plane.
 
+use crate::AppState;
 use crate::extract::Params;
 use crate::problem::Problem;
-use crate::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -38,7 +38,9 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct Asked {
     /// Kinds, by comma: `session`, `ike`, `child`, `bgp`, `softwire`, `config`, `drain`. All where absent.
-    #[param(pattern = "^(session|ike|child|bgp|softwire|config|drain)(,(session|ike|child|bgp|softwire|config|drain))*$")]
+    #[param(
+        pattern = "^(session|ike|child|bgp|softwire|config|drain)(,(session|ike|child|bgp|softwire|config|drain))*$"
+    )]
     kinds: Option<String>,
 }
 
@@ -55,7 +57,7 @@ async fn events(
         return Err(Problem::new(StatusCode::BAD_REQUEST, format!("kinds: {unknown:?} is none")));
     }
     let reader = Reader { listener: n.events(), control: n, kinds };
-    let stream = unfold(reader, |mut reader| async { reader.next().await.map(|event| (Ok(event), reader)) });
+    let stream = unfold(reader, |mut reader| async move { reader.next().await.map(|event| (Ok(event), reader)) });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 

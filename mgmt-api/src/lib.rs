@@ -11,16 +11,20 @@
 //! | `trace` | `traces[/ID]`, `traces/ID/pcapng` |
 //! | `drain` | `drain` |
 //! | `events` | `events` |
+//! | `config` | `config[/PATH]`, commits, confirmation, roll-back |
+//! | `access::tokens` | `tokens[/ID]`, `whoami` |
 //! | `document` | `openapi.json`, which says all of this in full |
 //! | `metrics` | `/metrics`, Prometheus text format |
 //!
 //! Long lists come a page at a time (`page`). What a request says is read by `extract`; a request that cannot be met is
-//! answered by a problem document (`problem`).
+//! answered by a problem document (`problem`). Before all of it stands `access`, which knows who asks and what he may.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod access;
 mod bgp;
+pub mod config;
 mod document;
 mod drain;
 mod events;
@@ -38,11 +42,14 @@ mod trace;
 
 pub use problem::{Fault, Problem};
 
+use access::{Access, Listening};
 use axum::extract::FromRef;
 use axum::http::StatusCode;
 use axum::{Json, Router};
+use config::Store;
+use controlplane::config::Api;
 use controlplane::northbound::{Northbound, NotDone, Query};
-use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -53,6 +60,14 @@ use utoipa_axum::routes;
 pub struct AppState {
     /// The control plane.
     pub northbound: Northbound,
+    /// The configuration.
+    pub store: Arc<Store>,
+}
+
+impl FromRef<AppState> for Arc<Store> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.store)
+    }
 }
 
 impl FromRef<AppState> for Northbound {
@@ -73,6 +88,8 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .merge(trace::routes())
         .merge(drain::routes())
         .merge(events::routes())
+        .merge(config::routes())
+        .merge(access::tokens::routes())
         .routes(routes!(document::openapi));
     let (router, document) = OpenApiRouter::with_openapi(document::base())
         .nest("/api/v1", v1)
@@ -85,17 +102,16 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
 }
 
 /// Serves until `stop` resolves.
-pub async fn serve(
-    listen: SocketAddr,
-    northbound: Northbound,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .map_err(|e| anyhow::anyhow!("cannot listen on {listen} for the API: {e}"))?;
-    tracing::info!(%listen, "API is up");
-    let (router, _) = router(AppState { northbound });
-    Ok(axum::serve(listener, router).with_graceful_shutdown(stop).await?)
+///
+/// # Errors
+/// If the API cannot listen, or its certificate or its tokens cannot be read.
+pub async fn serve(api: Api, state: AppState, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let access = Arc::new(Access::open(&api)?);
+    let listening = Listening::open(&api).await?;
+    tracing::info!(listen = %listening.address()?, socket = api.socket, "API is up");
+    let (router, _) = router(state);
+    listening.serve(access.guard(router), stop).await;
+    Ok(())
 }
 
 type Answer<T> = Result<Json<T>, Problem>;

@@ -15,9 +15,10 @@ const MAX_PAGE: u32 = 1000;
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageParams {
     /// `next` of the page before.
+    #[param(value_type = Cursor, inline, required = false)]
     after: Option<Cursor>,
     /// Most items: 100 where absent, 1000 where more.
-    #[param(maximum = 4294967295_u32)]
+    #[param(value_type = u32, maximum = 4294967295_u32, required = false)]
     limit: Option<u32>,
 }
 

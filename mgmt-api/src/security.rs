@@ -29,16 +29,19 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct Ike {
     /// `next` of the page before.
+    #[param(value_type = Cursor, inline, required = false)]
     after: Option<Cursor>,
     /// Most items: 100 where absent, 1000 where more.
-    #[param(maximum = 4294967295_u32)]
+    #[param(value_type = u32, maximum = 4294967295_u32, required = false)]
     limit: Option<u32>,
     /// The peer's identity.
+    #[param(value_type = String, required = false)]
     id: Option<String>,
     /// The peer's address.
-    #[param(value_type = Option<Address>)]
+    #[param(value_type = Address, inline, required = false)]
     address: Option<IpAddr>,
     /// PAD entry.
+    #[param(value_type = String, required = false)]
     pad: Option<String>,
 }
 
@@ -47,12 +50,13 @@ struct Ike {
 #[into_params(parameter_in = Query)]
 struct Child {
     /// `next` of the page before.
+    #[param(value_type = Cursor, inline, required = false)]
     after: Option<Cursor>,
     /// Most items: 100 where absent, 1000 where more.
-    #[param(maximum = 4294967295_u32)]
+    #[param(value_type = u32, maximum = 4294967295_u32, required = false)]
     limit: Option<u32>,
     /// Number of the IKE peer.
-    #[param(maximum = 4294967295_u32)]
+    #[param(value_type = u32, maximum = 4294967295_u32, required = false)]
     peer: Option<u32>,
 }
 
@@ -87,8 +91,8 @@ async fn child_sas(State(n): State<Northbound>, Params(asked): Params<Child>) ->
     responses((status = 202, description = "It is being rekeyed")))]
 async fn rekey_child(State(n): State<Northbound>, Segments(spi): Segments<String>) -> Result<StatusCode, Problem> {
     let number = u32::from_str_radix(&spi, 16).ok().filter(|_| !spi.starts_with('+'));
-    let number = number
-        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("{spi} is not a hexadecimal SPI")))?;
+    let number =
+        number.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("{spi} is not a hexadecimal SPI")))?;
     done(ask(&n, |to| Query::RekeyChild(number, to)).await?, &format!("child SA {spi}"))
 }
 

@@ -28,18 +28,22 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct Asked {
     /// `next` of the page before.
+    #[param(value_type = Cursor, inline, required = false)]
     after: Option<Cursor>,
     /// Most items: 100 where absent, 1000 where more.
-    #[param(maximum = 4294967295_u32)]
+    #[param(value_type = u32, maximum = 4294967295_u32, required = false)]
     limit: Option<u32>,
     /// PPP user.
+    #[param(value_type = String, required = false)]
     user: Option<String>,
     /// Name of the listener.
+    #[param(value_type = String, required = false)]
     listener: Option<String>,
     /// State: `tunnel`, `lcp`, `authorizing`, `network`, `open`, `closing`.
+    #[param(value_type = String, required = false)]
     state: Option<String>,
     /// Outer address, or an inner one.
-    #[param(value_type = Option<Address>)]
+    #[param(value_type = Address, inline, required = false)]
     address: Option<IpAddr>,
 }
 

@@ -2,7 +2,8 @@ use super::*;
 use axum::body::Body;
 use axum::http::Request;
 use controlplane::northbound::{
-    BfdInfo, CountersInfo, DrainInfo, DrainMode, DrainOrder, DrainState, IkeSaInfo, Page, Pulse, RtrCacheInfo, StatusInfo,
+    BfdInfo, CountersInfo, DrainInfo, DrainMode, DrainOrder, DrainState, IkeSaInfo, Page, Pulse, RtrCacheInfo,
+    StatusInfo,
 };
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -51,7 +52,7 @@ fn app() -> Router {
             }
         }
     });
-    router(AppState { northbound }).0
+    router(crate::config::tests::state(northbound)).0
 }
 
 // The limit of a teardown is told as sessions that are left.
@@ -193,9 +194,7 @@ async fn caches() {
     let (s, _, body) = call("GET", "/api/v1/bgp/rtr").await;
     assert!(s == StatusCode::OK && body.contains("\"serial\":3") && body.contains("192.0.2.1:323"), "{body}");
     let metrics = call("GET", "/metrics").await.2;
-    for line in
-        ["rtr_up{cache=\"one\"} 1", "rtr_used{cache=\"one\"} 1", "rtr_vrps{cache=\"one\",family=\"ipv6\"} 2"]
-    {
+    for line in ["rtr_up{cache=\"one\"} 1", "rtr_used{cache=\"one\"} 1", "rtr_vrps{cache=\"one\",family=\"ipv6\"} 2"] {
         assert!(metrics.contains(&format!("softwire_{line}")), "{metrics}");
     }
 }
@@ -291,12 +290,22 @@ async fn which_page_is_asked_for() {
         }
     }
     for list in ["subscribers", "tunnels", "sessions", "ike-sas", "child-sas", "softwires"] {
-        for query in ["limit=-1", "limit=4294967296", "after=7", "after=", "after=zzzzzzzzzzzzzzzz", "colour=red", "limit=1&limit=2"] {
+        for query in [
+            "limit=-1",
+            "limit=4294967296",
+            "after=7",
+            "after=",
+            "after=zzzzzzzzzzzzzzzz",
+            "colour=red",
+            "limit=1&limit=2",
+        ] {
             let (status, kind, body) = call("GET", &format!("/api/v1/{list}?{query}")).await;
             assert_eq!((status.as_u16(), kind.as_str()), (400, "application/problem+json"), "{list}?{query}: {body}");
         }
     }
-    for (list, query) in [("subscribers", "address=1.2.3"), ("ike-sas", "address=x"), ("child-sas", "peer=x"), ("softwires", "peer=1")] {
+    for (list, query) in
+        [("subscribers", "address=1.2.3"), ("ike-sas", "address=x"), ("child-sas", "peer=x"), ("softwires", "peer=1")]
+    {
         assert_eq!(call("GET", &format!("/api/v1/{list}?{query}")).await.0, StatusCode::BAD_REQUEST, "{list}?{query}");
     }
 }
@@ -312,14 +321,18 @@ async fn a_drain_is_ordered() {
         (r#"{"mode":"teardown","within":4294967295}"#, "\"teardown\"", 86_400),
     ] {
         let (status, _, answer) = send("POST", "/api/v1/drain", Some(body)).await;
-        let expected = format!("{{\"state\":\"draining\",\"mode\":{mode},\"sessions_left\":{left},\"peers_left\":0,\"refused\":0}}");
+        let expected = format!(
+            "{{\"state\":\"draining\",\"mode\":{mode},\"sessions_left\":{left},\"peers_left\":0,\"refused\":0}}"
+        );
         assert_eq!((status, answer), (StatusCode::OK, expected), "{body}");
     }
     for method in ["GET", "DELETE"] {
         let (status, _, answer) = call(method, "/api/v1/drain").await;
         assert!(status == StatusCode::OK && answer.contains("\"state\":\"off\",\"mode\":null"), "{method}: {answer}");
     }
-    for body in [r#"{"mode":"stop"}"#, "{}", r#"{"mode":"teardown","within":-1}"#, r#"{"mode":"refuse","within":3}"#, "[]"] {
+    for body in
+        [r#"{"mode":"stop"}"#, "{}", r#"{"mode":"teardown","within":-1}"#, r#"{"mode":"refuse","within":3}"#, "[]"]
+    {
         let (status, kind, answer) = send("POST", "/api/v1/drain", Some(body)).await;
         assert_eq!((status.as_u16(), kind.as_str()), (422, "application/problem+json"), "{body}: {answer}");
     }
@@ -347,7 +360,7 @@ fn alive(pulse: impl Fn(u64) -> Option<Pulse> + Send + 'static) -> Router {
             }
         }
     });
-    router(AppState { northbound }).0
+    router(crate::config::tests::state(northbound)).0
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,5 +387,5 @@ async fn a_gateway_that_is_of_no_use_is_not_ready() {
     assert_eq!(send_to(slow, "GET", ready, None).await.0, StatusCode::OK);
     let (northbound, south) = Northbound::channel();
     drop(south);
-    assert_eq!(of(router(AppState { northbound }).0, ready).await, no("\"/checks/control\""));
+    assert_eq!(of(router(crate::config::tests::state(northbound)).0, ready).await, no("\"/checks/control\""));
 }

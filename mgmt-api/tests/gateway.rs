@@ -9,7 +9,10 @@ use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
 use dataplane_api::{Counters, MacAddr};
 use http_body_util::BodyExt;
+use mgmt_api::AppState;
+use mgmt_api::config::Store;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use tower::ServiceExt;
@@ -30,8 +33,22 @@ ike:
 bgp: { asn: 65000, router_id: 1.1.1.1, networks: [10.1.0.0/16, 10.7.0.0/16], neighbours: [{ address: "2001:db8:f2::1", asn: 65000, description: east }] }
 "#;
 
+// Nothing of it is left on the disk.
+fn store(northbound: Northbound) -> Arc<Store> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("gateway-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+    let dir = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("softwired.yaml");
+    std::fs::write(&file, YAML).unwrap();
+    let store = Store::open(&file, &dir, 1, northbound).unwrap();
+    std::fs::remove_dir_all(dir).unwrap();
+    store
+}
+
 struct Api {
     northbound: Northbound,
+    store: Arc<Store>,
     audit: Receiver<String>,
 }
 
@@ -50,13 +67,13 @@ impl Api {
                 }
             }
         });
-        Self { northbound, audit }
+        Self { store: store(northbound.clone()), northbound, audit }
     }
 
     async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let state = mgmt_api::AppState { northbound: self.northbound.clone() };
+        let state = AppState { northbound: self.northbound.clone(), store: Arc::clone(&self.store) };
         let response = mgmt_api::router(state).0.oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();

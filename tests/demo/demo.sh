@@ -37,8 +37,8 @@ if [ "${HOLD:-0}" = 1 ]; then
   cat <<T
   ip netns exec $CUST ping $WEB6
   ip netns exec $ACC tcpdump -ni gw0                      the access network: only ESP (or UDP 4500) and IKE
-  ip netns exec $GW curl -s http://127.0.0.1:8080/api/v1/subscribers
-  ip netns exec $GW curl -s http://127.0.0.1:8080/metrics
+  curl -s --unix-socket $STATE/gw-api/sock http://gw/api/v1/subscribers
+  curl -s --unix-socket $STATE/gw-api/sock http://gw/metrics
   logs: $LOGS/   configuration: $STATE/
 Ctrl-C here ends it.
 T

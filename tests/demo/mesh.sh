@@ -36,7 +36,7 @@ if [ "${HOLD:-0}" = 1 ]; then
   cat <<T
   ip netns exec $IW ping $IEH
   ip netns exec $ROUTER tcpdump -ni r0                      the core: ESP and IKE over IPv6
-  ip netns exec $WEST curl -s http://127.0.0.1:8080/api/v1/softwires
+  curl -s --unix-socket $STATE/west-api/sock http://west/api/v1/softwires
   logs: $LOGS/   configuration: $STATE/
 Ctrl-C here ends it.
 T

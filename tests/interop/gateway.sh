@@ -3,6 +3,20 @@
 PSK_ALICE=alice-key-0123456789 PSK_BOB=bob-key-0123456789 PSK_EVE=eve-key-0123456789
 BIN=${BIN:-${CARGO_TARGET_DIR:-$REPO/target}/release}
 
+# api_config NAME: where the API of that gateway is: by TLS in its namespace, and at a unix socket
+api_config() { echo "api: { listen: \"127.0.0.1:8443\", socket: $STATE/$1-api/sock, state: $STATE/$1-api }"; }
+# api_of NAME COMMAND...: REST and metrics of that gateway, see gw.py; with the reference peer there is nothing to ask
+api_of() { local name=$1; shift; [ "$PEER" = linux ] || API=$STATE/$name-api/sock /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
+api() { api_of gw "$@"; }
+# rest NAME PATH: what that gateway answers
+rest() { curl -sS -m 5 --unix-socket "$STATE/$1-api/sock" "http://localhost$2"; }
+# tls_only NAMESPACE: the gateway there speaks TLS on its TCP port, to whoever proves who it is, and no plain HTTP
+tls_only() {
+  local url=127.0.0.1:8443/api/v1
+  [ "$(in_ns "$1" curl -sSk -m 5 -o /dev/null -w '%{http_code}' "https://$url/status")" = 401 ] &&
+    ! in_ns "$1" curl -sS -m 5 --http0.9 "http://$url/status" | grep -aq HTTP
+}
+
 # gateway_config FILE: times, limits, workers and drivers from the environment, for cases that want others
 gateway_config() {
   cat >"$1" <<Y
@@ -39,7 +53,7 @@ subscribers:
   - { user: eve, secret: eavesdrop }
   - { user: carol, secret: carolsecret }
   ${SUBSCRIBERS:-}
-api: { listen: 127.0.0.1:8080 }
+$(api_config gw)
 ${MORE:-}
 Y
 }
@@ -49,6 +63,7 @@ gateway() {
   must "softwired accepts the configuration" in_ns "$GW" "$BIN/softwired" check -c "$STATE/gw.yaml"
   spawn softwired "$GW" "$BIN/softwired" -c "$STATE/gw.yaml"
   must "softwired is up" api wait 'st["sessions"] == 0' 30
+  check "plain HTTP is refused" tls_only "$GW"
 }
 gateway_stop() { [ "$PEER" = linux ] || check "softwired ends when asked" halted softwired; }
 # a program that is asked to end does so itself (checks run in a subshell, which cannot ask for its exit status)
@@ -57,8 +72,6 @@ halted() {
   for _ in $(seq 100); do kill -0 "$p" 2>/dev/null || return 0; sleep 0.1; done
   return 1
 }
-# api COMMAND...: REST and metrics, see gw.py; with the reference peer there is nothing to ask
-api() { [ "$PEER" != linux ] || return 0; in_ns "$GW" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
 # drops REASON: packets were dropped for it
 drops() { api wait "c['drop.$1'] > 0" 5; }
 

@@ -10,26 +10,51 @@ usage: gw.py wait 'EXPRESSION' [SECONDS]   until it is true (20 s)
        gw.py show                          a report for people
 In expressions: st (status), subs, ike, child, spd, sw (softwires), bgp (neighbours), bfd (sessions), rtr (caches), profiles (lists), radius,
 rib (what BGP has learned and is forwarded by), loc (the Loc-RIB), rib_in(ADDRESS), rib_out(ADDRESS), c (all workers' and the control plane's counters summed by
-name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}), server(NAME, PURPOSE) (RADIUS; authentication where absent).   API=http://host:port
+name, 0 where absent), metrics (text), user(NAME) (the subscriber's record, or {}), server(NAME, PURPOSE) (RADIUS; authentication where absent).
+API=SOCKET, or the URL of something that speaks for the gateway.
 """
 import collections
+import http.client
 import json
 import os
 import re
+import socket
 import sys
 import time
-import urllib.error
-import urllib.request
+import urllib.parse
 
-BASE = os.environ.get("API", "http://127.0.0.1:8080")
+API = os.environ.get("API", "/run/softwire-gateway/api.sock")
 V1 = "/api/v1"
 
 
+class Socket(http.client.HTTPConnection):
+    """HTTP over the unix socket API."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(API)
+
+
+def connection():
+    url = urllib.parse.urlsplit(API)
+    if not url.scheme:
+        return Socket("localhost", timeout=5)
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    return kind(url.netloc, timeout=5)
+
+
 def request(path, method="GET", body=None):
-    headers = {"content-type": "application/json"} if body else {}
-    asked = urllib.request.Request(BASE + path, method=method, data=body and body.encode(), headers=headers)
-    with urllib.request.urlopen(asked, timeout=5) as answer:
-        return answer.read().decode()
+    asked = connection()
+    try:
+        asked.request(method, path, body and body.encode(), {"content-type": "application/json"} if body else {})
+        answer = asked.getresponse()
+        text = answer.read().decode()
+        if answer.status >= 400:
+            raise OSError(f"{method} {path}: {answer.status} {text}")
+        return text
+    finally:
+        asked.close()
 
 
 def pages(path):
@@ -111,7 +136,7 @@ def main(argv):
         while True:
             try:
                 result = evaluate(argv[1])
-            except (OSError, urllib.error.URLError, LookupError, ValueError) as problem:
+            except (OSError, http.client.HTTPException, LookupError, ValueError) as problem:
                 result, error = None, problem
             else:
                 error = None

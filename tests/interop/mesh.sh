@@ -78,7 +78,7 @@ ike:
   dpd: ${DPD:-5s}
   dead_after: ${DEAD:-5s}
   ${IKE_MORE:-}
-api: { listen: 127.0.0.1:8080 }
+$(api_config $name)
 ${MORE:-}
 Y
   must "softwired accepts the configuration of $name" in_ns "$NS" "$BIN/softwired" check -c "$STATE/$name.yaml"
@@ -92,14 +92,16 @@ layout_third() { # ADDRESS GATEWAY of the link to the island
   quiet "$THIRD" g0 g1
 }
 third() { NS=$THIRD CPU=${CPU_THIRD:-$CPU_VM} afbr third "$T" "$RT" "$ITA" "$W" "\"$IWN\""; }
-api_third() { in_ns "$THIRD" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
+api_third() { api_of third "$@"; }
 west() { NS=$WEST afbr west "$W" "$RW" "$IWA" "$E" "\"$IEN\""; }
 east() { NS=$EAST CPU=${CPU_EAST:-$CPU_VM} afbr east "$E" "$RE" "$IEA" "$W" "\"$IWN\""; }
-api_east() { in_ns "$EAST" /usr/bin/python3 "$INTEROP/gw.py" "$@"; }
+api() { api_of west "$@"; }
+api_east() { api_of east "$@"; }
 afbrs() { # both, and up
   west; east
   must "west is up" api wait 'len(sw) == 1 and sw[0]["state"] == "up"' 40
   must "east is up" api_east wait 'len(sw) == 1 and sw[0]["state"] == "up"' 40
+  check "plain HTTP is refused" tls_only "$WEST"
 }
 afbrs_stop() { check "west ends when asked" halted west; check "east ends when asked" halted east; }
 url() { case $1 in *:*) echo "http://[$1]/file";; *) echo "http://$1/file";; esac; }

@@ -40,7 +40,10 @@ fn a_life_is_told_in_order() {
     let position = |kind: &str| kinds(&f).iter().position(|k| *k == kind).unwrap_or_else(|| panic!("{:?}", f.events));
     assert!(position("session.down") < position("ike.down") && count(&f, "child.down") >= 1);
     let Event::SessionDown(s) = &f.events[position("session.down")] else { panic!() };
-    assert_eq!((s.user.as_deref(), s.ike_id.as_deref(), s.listener.as_str()), (Some("u0"), Some("u0@example.net"), "secure"));
+    assert_eq!(
+        (s.user.as_deref(), s.ike_id.as_deref(), s.listener.as_str()),
+        (Some("u0"), Some("u0@example.net"), "secure")
+    );
     assert!(s.in_octets > 0 && s.seconds >= 30 && s.reason.is_some(), "{s:?}");
 }
 
@@ -69,7 +72,10 @@ fn a_drain_that_refuses_lets_nobody_in_and_disturbs_nobody() {
     f.add(client(0));
     assert!(f.run(30 * SECOND, |f| complete(f, 0)));
     let info = order(&mut f, Some(DrainOrder::Refuse));
-    assert_eq!((info.state, info.mode, info.sessions_left, info.peers_left), (DrainState::Draining, Some(DrainMode::Refuse), 1, 1));
+    assert_eq!(
+        (info.state, info.mode, info.sessions_left, info.peers_left),
+        (DrainState::Draining, Some(DrainMode::Refuse), 1, 1)
+    );
     f.add(client(1));
     f.run(20 * SECOND, |_| false);
     assert!(f.clients[1].events.is_empty() && f.sessions.len() == 1, "{:?}", f.clients[1].events);
@@ -113,7 +119,9 @@ fn a_tunnel_in_the_clear_is_told_to_try_another() {
 fn a_teardown_is_even_and_in_order() {
     const N: usize = 40;
     let mut f = Fabric::new(&yaml(N, ""), 0.0);
-    (0..N).for_each(|i| drop(f.add(client(i))));
+    for i in 0..N {
+        f.add(client(i));
+    }
     assert!(f.run(60 * SECOND, |f| (0..N).all(|i| complete(f, i))));
     f.events.clear();
     let info = order(&mut f, Some(DrainOrder::Teardown(20 * SECOND)));
@@ -135,7 +143,8 @@ fn a_teardown_is_even_and_in_order() {
     assert_eq!((kinds(&f)[0], kinds(&f).last().copied()), ("drain.start", Some("drain.done")));
     for i in 0..N {
         let id = format!("u{i}@example.net");
-        let session = f.events.iter().position(|e| matches!(e, Event::SessionDown(s) if s.ike_id.as_ref() == Some(&id)));
+        let session =
+            f.events.iter().position(|e| matches!(e, Event::SessionDown(s) if s.ike_id.as_ref() == Some(&id)));
         let peer = f.events.iter().position(|e| matches!(e, Event::IkeDown(p) if p.id.as_ref() == Some(&id)));
         assert!(session.unwrap() < peer.unwrap(), "{id}");
         // It heard the L2TP message, not only that the SAs are gone.
@@ -147,9 +156,13 @@ fn a_teardown_is_even_and_in_order() {
 fn a_teardown_at_once_ends_who_is_on_the_way_in_as_well() {
     const N: usize = 20;
     let mut f = Fabric::new(&yaml(N, ""), 0.0);
-    (0..N / 2).for_each(|i| drop(f.add(client(i))));
+    for i in 0..N / 2 {
+        f.add(client(i));
+    }
     assert!(f.run(60 * SECOND, |f| (0..N / 2).all(|i| complete(f, i))));
-    (N / 2..N).for_each(|i| drop(f.add(client(i))));
+    for i in N / 2..N {
+        f.add(client(i));
+    }
     // In the middle of their exchanges.
     f.run(Duration::from_millis(15), |_| false);
     order(&mut f, Some(DrainOrder::Teardown(Duration::ZERO)));
@@ -163,7 +176,9 @@ fn a_teardown_at_once_ends_who_is_on_the_way_in_as_well() {
 fn a_drain_that_ends_leaves_the_rest_alone() {
     const N: usize = 20;
     let mut f = Fabric::new(&yaml(N, ""), 0.0);
-    (0..N).for_each(|i| drop(f.add(client(i))));
+    for i in 0..N {
+        f.add(client(i));
+    }
     assert!(f.run(60 * SECOND, |f| (0..N).all(|i| complete(f, i))));
     order(&mut f, Some(DrainOrder::Teardown(20 * SECOND)));
     f.run(10 * SECOND, |_| false);

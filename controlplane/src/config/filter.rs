@@ -34,10 +34,10 @@ pub struct Rule {
     #[serde(default)]
     pub destination: Option<IpNet>,
     /// IP protocol: a number, or `tcp`, `udp`, `icmp`, `icmpv6`.
-    #[serde(default, deserialize_with = "protocol")]
+    #[serde(default, with = "protocol")]
     pub protocol: Option<u8>,
     /// Destination port of TCP or UDP, or `first-last`.
-    #[serde(default, deserialize_with = "ports")]
+    #[serde(default, with = "ports")]
     pub ports: Option<(u16, u16)>,
 }
 
@@ -64,24 +64,66 @@ pub enum Direction {
     Both,
 }
 
-fn protocol<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u8>, D::Error> {
-    let text = String::deserialize(d)?;
-    match text.as_str() {
-        "tcp" => Ok(Some(6)),
-        "udp" => Ok(Some(17)),
-        "icmp" => Ok(Some(1)),
-        "icmpv6" => Ok(Some(58)),
-        number => {
-            number.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("\"{number}\" is no protocol")))
+/// A number or a text; YAML does not tell them apart, JSON does.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Word {
+    Number(u64),
+    Text(String),
+}
+
+impl From<Word> for String {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Number(n) => n.to_string(),
+            Word::Text(text) => text,
         }
     }
 }
 
-fn ports<'de, D: Deserializer<'de>>(d: D) -> Result<Option<(u16, u16)>, D::Error> {
-    let text = String::deserialize(d)?;
-    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
-    let range = first.trim().parse().ok().zip(last.trim().parse().ok()).filter(|(a, b): &(u16, u16)| a <= b);
-    range.map(Some).ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is no port, nor a range first-last")))
+fn word<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Word>::deserialize(d)?.map(String::from))
+}
+
+/// IP protocols.
+mod protocol {
+    use serde::{Deserializer, Serialize, Serializer, de::Error};
+
+    const NAMES: [(&str, u8); 4] = [("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58)];
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u8>, D::Error> {
+        let Some(text) = super::word(d)? else { return Ok(None) };
+        let named = NAMES.iter().find(|(name, _)| *name == text).map(|&(_, number)| number);
+        let number = named.or_else(|| text.parse().ok());
+        number.map(Some).ok_or_else(|| D::Error::custom(format!("\"{text}\" is no protocol")))
+    }
+
+    pub fn serialize<S: Serializer>(protocol: &Option<u8>, s: S) -> Result<S::Ok, S::Error> {
+        match NAMES.iter().find(|&&(_, number)| Some(number) == *protocol) {
+            Some((name, _)) => s.serialize_str(name),
+            None => protocol.serialize(s),
+        }
+    }
+}
+
+/// A port or `first-last`.
+mod ports {
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<(u16, u16)>, D::Error> {
+        let Some(text) = super::word(d)? else { return Ok(None) };
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        let range = first.trim().parse().ok().zip(last.trim().parse().ok()).filter(|(a, b): &(u16, u16)| a <= b);
+        range.map(Some).ok_or_else(|| D::Error::custom(format!("\"{text}\" is no port, nor a range first-last")))
+    }
+
+    pub fn serialize<S: Serializer>(ports: &Option<(u16, u16)>, s: S) -> Result<S::Ok, S::Error> {
+        match ports {
+            Some((first, last)) if first == last => s.collect_str(first),
+            Some((first, last)) => s.collect_str(&format_args!("{first}-{last}")),
+            None => s.serialize_none(),
+        }
+    }
 }
 
 impl Filter {

@@ -63,7 +63,8 @@ mod time {
     use std::time::SystemTime;
 
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SystemTime>, D::Error> {
-        humantime::parse_rfc3339(&String::deserialize(d)?).map(Some).map_err(serde::de::Error::custom)
+        let text = Option::<String>::deserialize(d)?;
+        text.map(|t| humantime::parse_rfc3339(&t)).transpose().map_err(serde::de::Error::custom)
     }
 
     pub fn serialize<S: Serializer>(time: &Option<SystemTime>, s: S) -> Result<S::Ok, S::Error> {

@@ -1,14 +1,40 @@
-//! From the path of a setting (`ike.peers[1].psk`) to its line in the file, for messages about
-//! settings that are well-formed YAML but wrong.
+//! What a document says, whatever it means: which settings are written, and on which line.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
 use std::fmt;
 
-enum Tree {
-    Map(Vec<(String, Spanned<Tree>)>),
-    List(Vec<Spanned<Tree>>),
+/// A setting.
+pub(super) struct Node {
+    line: Option<u64>,
+    pub tree: Tree,
+}
+
+/// What is below it.
+pub(super) enum Tree {
+    Map(BTreeMap<String, Node>),
+    List(Vec<Node>),
     Leaf,
+}
+
+impl From<&Value> for Node {
+    fn from(value: &Value) -> Self {
+        let tree = match value {
+            Value::Object(map) => Tree::Map(map.iter().map(|(k, v)| (k.clone(), v.into())).collect()),
+            Value::Array(items) => Tree::List(items.iter().map(Self::from).collect()),
+            _ => Tree::Leaf,
+        };
+        Self { line: None, tree }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Tree>::deserialize(d)?;
+        Ok(Self { line: Some(spanned.referenced.line() as u64), tree: spanned.value })
+    }
 }
 
 impl<'de> Deserialize<'de> for Tree {
@@ -20,9 +46,9 @@ impl<'de> Deserialize<'de> for Tree {
                 f.write_str("any YAML")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut m: A) -> Result<Tree, A::Error> {
-                let mut out = Vec::new();
-                while let Some(entry) = m.next_entry()? {
-                    out.push(entry);
+                let mut out = BTreeMap::new();
+                while let Some((key, node)) = m.next_entry()? {
+                    out.insert(key, node);
                 }
                 Ok(Tree::Map(out))
             }
@@ -56,14 +82,14 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
-/// Line of the deepest part of `path` that the document has.
+/// Line of the deepest part of `path` (`ike.peers[1].psk`) that the document has.
 pub(super) fn line(text: &str, path: &str) -> Option<u64> {
-    let root: Spanned<Tree> = serde_saphyr::from_str(text).ok()?;
+    let root: Node = super::yaml("", text).ok()?;
     let mut at = &root;
     let parts = path.split(['.', '[']).filter(|p| !p.is_empty());
     for part in parts {
-        let next = match &at.value {
-            Tree::Map(m) => m.iter().find(|(k, _)| k == part).map(|(_, v)| v),
+        let next = match &at.tree {
+            Tree::Map(m) => m.get(part),
             Tree::List(l) => part.trim_end_matches(']').parse::<usize>().ok().and_then(|i| l.get(i)),
             Tree::Leaf => None,
         };
@@ -72,7 +98,7 @@ pub(super) fn line(text: &str, path: &str) -> Option<u64> {
             None => break,
         }
     }
-    Some(at.referenced.line() as u64)
+    at.line
 }
 
 #[cfg(test)]

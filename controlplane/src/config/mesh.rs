@@ -1,6 +1,6 @@
 //! The mesh: this gateway as an AFBR (RFC 5565).
 
-use super::span;
+use super::{optional_span, span};
 use dataplane_api::softwire::TooBig;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -132,23 +132,6 @@ impl Mesh {
     /// A profile.
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().find(|p| p.name == name)
-    }
-}
-
-mod optional_span {
-    use super::super::span;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::time::Duration;
-
-    #[derive(Deserialize, Serialize)]
-    struct Span(#[serde(with = "span")] Duration);
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<Span>::deserialize(d)?.map(|s| s.0))
-    }
-
-    pub fn serialize<S: Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        value.map(Span).serialize(s)
     }
 }
 

@@ -20,12 +20,16 @@
 //! ([`validate`]). Every message names the path and the line.
 
 pub mod aaa;
+mod api;
 pub mod bfd;
 pub mod bgp;
+mod changes;
+mod document;
 pub mod filter;
 pub mod ike;
 pub mod ikev1;
 pub mod key_chain;
+mod keys;
 mod locate;
 pub mod mesh;
 pub mod neighbour;
@@ -37,14 +41,18 @@ mod service;
 mod validate;
 
 pub use aaa::Aaa;
+pub use api::{Api, ApiClient, Role};
 pub use bfd::Bfd;
 pub use bgp::Bgp;
+pub use changes::{Change, Op};
+pub use document::Document;
 pub use filter::Filter;
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use ikev1::Ikev1;
+pub use keys::{key, name_of};
 pub use mesh::Mesh;
 pub use secret::Secret;
-pub use service::{Api, AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
+pub use service::{AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
 pub use validate::Problem;
 
 use dataplane_api::Zone;
@@ -263,6 +271,23 @@ pub(crate) mod span {
     }
 }
 
+/// Durations that may be absent.
+pub(crate) mod optional_span {
+    use super::{Duration, span};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize, Serialize)]
+    struct Span(#[serde(with = "span")] Duration);
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Span>::deserialize(d)?.map(|s| s.0))
+    }
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        value.map(Span).serialize(s)
+    }
+}
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -284,20 +309,30 @@ impl ConfigError {
     }
 }
 
+/// Reads YAML that the operator trusts: it may be long, not deep.
+fn yaml<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_events: 1 << 28, max_nodes: 1 << 27, max_total_scalar_bytes: 1 << 30 },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| ConfigError::syntax(name, &e))
+}
+
 impl Config {
     /// Reads and validates a file, and the subscriber file it names.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(name.clone(), e))?;
-        let mut config = Self::parse(&name, &text)?;
-        if let Some(file) = &config.subscribers_file {
+        Self::parse(&name, &text)?.with_subscribers_file(path)?.validated(&name, &text)
+    }
+
+    fn with_subscribers_file(mut self, path: &Path) -> Result<Self, ConfigError> {
+        if let Some(file) = &self.subscribers_file {
             let path = path.parent().unwrap_or(Path::new(".")).join(file);
             let name = path.display().to_string();
             let text = std::fs::read_to_string(&path).map_err(|e| ConfigError::Read(name.clone(), e))?;
-            let more: Vec<Subscriber> = serde_saphyr::from_str(&text).map_err(|e| ConfigError::syntax(&name, &e))?;
-            config.subscribers.extend(more);
+            self.subscribers.extend(yaml::<Vec<Subscriber>>(&name, &text)?);
         }
-        config.validated(&name, &text)
+        Ok(self)
     }
 
     /// From text, for tests and the API; `name` is only for messages.
@@ -306,7 +341,7 @@ impl Config {
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        serde_saphyr::from_str(text).map_err(|e| ConfigError::syntax(name, &e))
+        yaml(name, text)
     }
 
     fn validated(self, name: &str, text: &str) -> Result<Self, ConfigError> {

@@ -1,6 +1,6 @@
 //! What can be said of a BGP neighbour.
 
-use super::{Config, Port, span};
+use super::{Config, Port, optional_span};
 use ::bgp::neighbour::RemoteAs;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ pub struct MaxPrefix {
     #[serde(default)]
     pub warning_only: bool,
     /// Time after which a session that ended so is tried again; where absent, when the operator says so.
-    #[serde(default, with = "some_span")]
+    #[serde(default, with = "optional_span")]
     pub restart: Option<Duration>,
 }
 
@@ -104,22 +104,6 @@ pub(super) mod remote_as {
             RemoteAs::Exactly(asn) => s.serialize_u32(*asn),
             RemoteAs::Internal => s.serialize_str("internal"),
             RemoteAs::External => s.serialize_str("external"),
-        }
-    }
-}
-
-mod some_span {
-    use super::{Duration, span};
-    use serde::{Deserializer, Serializer};
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-        span::deserialize(d).map(Some)
-    }
-
-    pub fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        match d {
-            Some(d) => span::serialize(d, s),
-            None => s.serialize_none(),
         }
     }
 }

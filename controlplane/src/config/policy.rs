@@ -10,6 +10,7 @@
 //!     otherwise: reject
 //! ```
 
+use super::filter::Word;
 use ::bgp::attribute::{Community, LargeCommunity};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -287,9 +288,22 @@ impl fmt::Display for Tag {
 
 /// A value of MULTI_EXIT_DISC, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Word", into = "String")]
 pub struct Med(pub Option<u32>);
-text!(Med);
+
+impl TryFrom<Word> for Med {
+    type Error = TextError;
+
+    fn try_from(word: Word) -> Result<Self, TextError> {
+        String::from(word).parse()
+    }
+}
+
+impl From<Med> for String {
+    fn from(med: Med) -> Self {
+        med.to_string()
+    }
+}
 
 impl FromStr for Med {
     type Err = TextError;

@@ -1,7 +1,30 @@
 //! A secret of the configuration: read, used, never shown.
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::Cell;
+use std::fmt;
 use zeroize::Zeroizing;
+
+/// Key of the object that stands for a secret in what is serialized within [`marked`].
+pub(super) const MARK: &str = "\0secret";
+
+thread_local! {
+    static MARKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `f` serializes has its secrets in the clear, each as an object with the one key [`MARK`].
+pub(super) fn marked<T>(f: impl FnOnce() -> T) -> T {
+    struct Unmark;
+    impl Drop for Unmark {
+        fn drop(&mut self) {
+            MARKED.set(false);
+        }
+    }
+    let _unmark = Unmark;
+    MARKED.set(true);
+    f()
+}
 
 /// Shared secret or password. Serializes and prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,21 +42,44 @@ impl Secret {
     }
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d).map(Self::new)
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = Secret;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret::new(text))
+            }
+            // The library's own messages would have the value in them.
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
+                Err(E::custom("expected a text"))
+            }
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
+                Err(E::custom("expected a text"))
+            }
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
+                Err(E::custom("expected a text"))
+            }
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
+                Err(E::custom("expected a text"))
+            }
+        }
+        d.deserialize_string(V)
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str("***")
+        if MARKED.get() { s.collect_map([(MARK, self.0.as_str())]) } else { s.serialize_str("***") }
     }
 }
 
@@ -46,5 +92,18 @@ mod tests {
         let s = Secret::new("wonderland");
         assert_eq!(format!("{s:?}"), "***");
         assert_eq!(s.bytes(), b"wonderland");
+        assert_eq!(serde_json::to_string(&s).unwrap(), "\"***\"");
+        for wrong in ["4711", "-4711", "47.11", "true", "[4711]", "{\"4711\":4711}"] {
+            let e = serde_json::from_str::<Secret>(wrong).unwrap_err().to_string();
+            assert!(!e.contains("47") && !e.contains("true"), "{e}");
+        }
+    }
+
+    #[test]
+    fn shown_only_where_that_is_asked_for() {
+        let s = Secret::new("wonderland");
+        assert_eq!(marked(|| serde_json::to_value(&s).unwrap())[MARK], "wonderland");
+        assert!(std::panic::catch_unwind(|| marked::<()>(|| panic!("in between"))).is_err());
+        assert_eq!(serde_json::to_value(&s).unwrap(), "***");
     }
 }

@@ -1,10 +1,10 @@
-//! L2TP, PPP, address pools, subscribers, REST.
+//! L2TP, PPP, address pools, subscribers.
 
 use super::{Secret, span};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// L2TP (RFC 2661, RFC 5571).
@@ -171,18 +171,4 @@ pub struct Subscriber {
     /// Fixed delegated prefix.
     #[serde(default)]
     pub delegated: Option<Ipv6Net>,
-}
-
-/// REST.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Api {
-    /// Where it listens; loopback unless the operator writes otherwise.
-    pub listen: SocketAddr,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
-    }
 }

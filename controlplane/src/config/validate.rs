@@ -28,19 +28,34 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
+        if !self.file.is_empty() {
+            write!(f, "{}", self.file)?;
+            self.line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+            f.write_str(": ")?;
         }
-        write!(f, ": {}: {}", self.path, self.message)
+        write!(f, "{}: {}", self.path, self.message)
     }
 }
 
+impl Problem {
+    /// At a setting, of a document that is not a file.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { file: String::new(), line: None, path: path.into(), message: message.into() }
+    }
+}
+
+#[derive(Default)]
 pub(super) struct Problems(Vec<Problem>);
+
+impl From<Problems> for Vec<Problem> {
+    fn from(problems: Problems) -> Self {
+        problems.0
+    }
+}
 
 impl Problems {
     pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { file: String::new(), line: None, path: path.into(), message: message.into() });
+        self.0.push(Problem::new(path, message));
     }
 
     pub(super) fn has(&self, path: &str) -> bool {
@@ -49,7 +64,7 @@ impl Problems {
 }
 
 pub(super) fn check(c: &Config) -> Vec<Problem> {
-    let mut p = Problems(Vec::new());
+    let mut p = Problems::default();
     dataplane(c, &mut p);
     ports(c, &mut p);
     listeners(c, &mut p);
@@ -63,6 +78,7 @@ pub(super) fn check(c: &Config) -> Vec<Problem> {
     super::aaa::check(c, &mut p);
     super::filter::check(c, &mut p);
     subscribers(c, &mut p);
+    super::api::check(c, &mut p);
     p.0
 }
 

@@ -156,7 +156,12 @@ impl Gateway {
                         for spi in spis {
                             if let Some(spi) = p.child_down(id, spi, &mut self.program) {
                                 self.children -= 1;
-                                self.tell(Event::ChildDown(child_event(id, spi.0, None, Some(format!("IKE: {reason:?}")))));
+                                self.tell(Event::ChildDown(child_event(
+                                    id,
+                                    spi.0,
+                                    None,
+                                    Some(format!("IKE: {reason:?}")),
+                                )));
                                 self.defer(now, Later::SaInDel(p.worker, spi));
                             }
                         }

@@ -17,9 +17,10 @@ use std::time::Instant;
 impl Gateway {
     pub(super) fn subscribers_page(&self, now: Instant, select: &Select<SubscriberFilter>) -> Page<SubscriberInfo> {
         let from = select.start().map(|n| SessionId(u32::try_from(n).unwrap_or(u32::MAX)));
-        let rows = self.subscribers.range((from, Bound::Unbounded)).map(|(id, s)| {
-            (u64::from(id.0), meant(s, &select.filter).then(|| self.subscriber_info(now, s)))
-        });
+        let rows = self
+            .subscribers
+            .range((from, Bound::Unbounded))
+            .map(|(id, s)| (u64::from(id.0), meant(s, &select.filter).then(|| self.subscriber_info(now, s))));
         Page::of(select.limit, self.subscribers.len(), rows)
     }
 

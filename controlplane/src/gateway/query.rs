@@ -72,6 +72,8 @@ impl Gateway {
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Trace(query) => self.trace_query(now, query),
             Query::Counters(to) => drop(to.send(self.counters_info())),
+            Query::Config(to) => drop(to.send(std::sync::Arc::clone(&self.config))),
+            Query::Configure(_, _, to) => drop(to),
             Query::Drain(to) => drop(to.send(self.drain_info())),
             Query::SetDrain(order, to) => {
                 self.set_drain(now, order);

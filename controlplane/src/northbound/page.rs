@@ -11,7 +11,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Rows that are looked at for one page: what a filter leaves out costs, too.
 const LOOK: usize = 20_000;
@@ -47,6 +49,14 @@ impl<'de> Deserialize<'de> for Cursor {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
+
+impl PartialSchema for Cursor {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9a-f]{16}$")).into()
+    }
+}
+
+impl ToSchema for Cursor {}
 
 /// Which part of a list is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +116,15 @@ mod tests {
     fn a_cursor_is_16_digits_and_nothing_else() {
         let cursor = Cursor(0x0100_00a1);
         assert_eq!((cursor.to_string().as_str(), cursor.to_string().parse()), ("00000000010000a1", Ok(cursor)));
-        for bad in ["", "1", "+000000000000001", "000000000100 0a1", "00000000010000a1f", "../../etc/passwd", "é00000000000000"] {
+        for bad in [
+            "",
+            "1",
+            "+000000000000001",
+            "000000000100 0a1",
+            "00000000010000a1f",
+            "../../etc/passwd",
+            "é00000000000000",
+        ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 fn app() -> (Router, Northbound, Southbound) {
     let (northbound, south) = Northbound::channel();
-    (router(AppState { northbound: northbound.clone() }).0, northbound, south)
+    (router(crate::config::tests::state(northbound.clone())).0, northbound, south)
 }
 
 async fn get(app: &Router, query: &str) -> (StatusCode, String, BodyDataStream) {

@@ -50,7 +50,7 @@ must "that of the gateways, two hops long, too" api wait 'bgp[1]["state"] == "Es
 check "REST shows what protects it" api check 'bgp[0]["protection"] == {"method": "md5", "key_chain": "frr", "key_id": 7, "ttl_security": 1, "warnings": [], "refused": None}'
 check "and the first key of the chain" api check 'bgp[1]["protection"]["key_id"] == 1'
 check "a short and old key is warned of" eval 'api_east check "any(\"12 octets\" in w for w in bgp[0][\"protection\"][\"warnings\"])" && grep -q "12 octets" "$LOGS/east.log" && grep -q "more than 90 days" "$LOGS/west.log"'
-check "no secret in what REST and logs tell" eval '! in_ns "$WEST" curl -s http://127.0.0.1:8080/api/v1/bgp/neighbours | grep -qE "horse|staple" && ! sed "s/mesh-key//" "$LOGS/west.log" "$LOGS/east.log" | grep -qE "horse|staple"'
+check "no secret in what REST and logs tell" eval 'rest west /api/v1/bgp/neighbours | grep -q Established && ! rest west /api/v1/bgp/neighbours | grep -qE "horse|staple" && ! sed "s/mesh-key//" "$LOGS/west.log" "$LOGS/east.log" | grep -qE "horse|staple"'
 check "with another key there is no session" api_east check 'bgp[0]["state"] != "Established" and bgp[0]["established"] == 0'
 check "nor does FRR see one" eval '! vty peer "show bgp neighbors $E" | grep -q "BGP state = Established"'
 check "without TCP-AO in the kernel there is none either, and it is said why" eval 'api check "\"no TCP-AO\" in (bgp[2][\"protection\"][\"refused\"] or \"\")" && grep -q "CONFIG_TCP_AO" "$LOGS/west.log"'

@@ -32,7 +32,7 @@ check "REST shows it" api check 'user("alice")["ike_id"] == "alice@example.net" 
 check "the bystander is IKEv2, on the same listener" api check '[s["version"] for s in ike if s["remote_id"] == "bob@example.net"] == [2] and {user("alice")["listener"], user("bob")["listener"]} == {"secure"}'
 check "full-size packets in both families" g alice "ping -c2 -W3 -M do -s 1352 $WEB6 && ping -c2 -W3 -M do -s 1372 $WEB4"
 keys() { api value '[s["spi_in"] for s in child if s["peer"] in [i["peer"] for i in ike if i["version"] == 1] and s["selected"]], [s["spi_i"] for s in ike if s["version"] == 1]'; }
-of_v1() { api value "[s['$2'] for s in $1 if s['peer'] in [i['peer'] for i in ike if i['version'] == 1]][0]"; }
+of_v1() { api value "[s['$2'] for s in $1 if s['peer'] in [i['peer'] for i in ike if i['version'] == 1] and s.get('selected', True)][0]"; }
 others() { [ -z "$(comm -12 <(grep -oE "[0-9a-fx]+" <<<"$before" | sort -u) <(keys | grep -oE "[0-9a-fx]+" | sort -u))" ] && [ "$(api value 'user("alice")["id"]')" = "$id" ]; }
 id=$(api value 'user("alice")["id"]')
 rekeys() { # DESCRIPTION COMMAND: under ping
@@ -53,10 +53,16 @@ weak() { # PHASE1 PHASE2 WEAK
 weak 3des-sha1-modp1024 aes256-sha1 "3des modp1024 sha1"
 weak aes256-sha1-modp2048 aes128-sha1 sha1
 weak aes256-sha1-ecp384 aes256-sha1 sha1
+check "ESP by 3DES" v1 "$GW4" "$ALICE P2=3des-sha1" || finish
+ppp_up alice || finish
+check "   carries packets" g alice "/t/v6.sh slaac && ping -c3 -i0.2 -W3 $WEB6"
+check "   and REST says what it is" api check '[s["weak"] for s in child if s["in_packets"] > 3 and s["weak"]] in ([["3des", "sha1"]], [["sha1", "3des"]])'
+g alice '/t/l2tp.sh hangup; /t/l2tp.sh down; /t/l2tp.sh stop'; down
 
 say "certificate, in fragments"
 check "main mode by RSA signatures" v1 "$GW4" "AUTH=pubkey CERT=carol LID=carol@cert.example.net" || finish
 check "its third message came in fragments" says 'splitting IKE message|sending.*fragment'
+check "   and the answer to it, too" says 'received fragment'
 USERVARS="USERN=carol PASSW=carolsecret" ppp_up alice || finish
 check "REST shows the certificate's identity" api check 'user("carol")["ike_id"] == "carol@cert.example.net"'
 check "ping" g alice "/t/v6.sh slaac && ping -c3 -i0.2 -W3 $WEB6"

@@ -121,10 +121,10 @@ impl KeyExchange {
     }
 
     /// The shared secret with the responder's public value.
-    pub fn finish(self, peer: &[u8]) -> Result<Secret, CryptoError> {
-        match self.0 {
+    pub fn finish(&self, peer: &[u8]) -> Result<Secret, CryptoError> {
+        match &self.0 {
             State::Modp(private) => private.agree(peer),
-            State::Ec(key, algorithm, point) => agree(&key, algorithm, point, peer),
+            State::Ec(key, algorithm, point) => agree(key, algorithm, *point, peer),
             State::Kem(key) => {
                 let secret = key.decapsulate(peer.into()).map_err(|_| CryptoError::PublicValue)?;
                 Ok(Secret::new(secret.as_ref().to_vec()))

@@ -62,20 +62,20 @@ impl Transform {
     }
 }
 
-/// A proposal.
+/// A proposal. IKEv1 has the same around transforms of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
-    /// Number, from 1.
+pub struct Proposal<T = Transform> {
+    /// Number, from 1. In IKEv1, proposals that share it belong together.
     pub number: u8,
     /// Protocol id.
     pub protocol: u8,
     /// The sender's SPI (0, 4 or 8 octets).
     pub spi: Vec<u8>,
-    /// Alternatives and combinations.
-    pub transforms: Vec<Transform>,
+    /// Alternatives, in the sender's order of preference, and in IKEv2 combinations.
+    pub transforms: Vec<T>,
 }
 
-impl Proposal {
+impl<T> Proposal<T> {
     /// The SPI as an ESP SPI. Values below 256 are reserved (RFC 4303, section 2.1).
     pub fn esp_spi(&self) -> Option<u32> {
         let spi = u32::from_be_bytes(self.spi.as_slice().try_into().ok()?);
@@ -90,43 +90,48 @@ impl Proposal {
 }
 
 /// Parses the body of an SA payload.
-pub fn parse(mut body: &[u8]) -> Result<Vec<Proposal>, Malformed> {
-    let mut proposals = Vec::new();
-    loop {
-        let [last, _, hi, lo, number, protocol, spi_len, count, ref rest @ ..] = *body else {
-            return Err(Malformed("truncated proposal"));
-        };
-        let length = usize::from(u16::from_be_bytes([hi, lo]));
-        let inner = length.checked_sub(8).and_then(|n| rest.get(..n)).ok_or(Malformed("proposal length"))?;
-        let (spi, transforms) = inner.split_at_checked(usize::from(spi_len)).ok_or(Malformed("proposal SPI length"))?;
-        let transforms = parse_transforms(transforms, usize::from(count))?;
-        proposals.push(Proposal { number, protocol, spi: spi.to_vec(), transforms });
-        body = &body[length..];
-        match (last, body.is_empty()) {
-            (0, true) => return Ok(proposals),
-            (2, false) if proposals.len() < MAX_ITEMS => {}
-            _ => return Err(Malformed("proposal list")),
-        }
-    }
+pub fn parse(body: &[u8]) -> Result<Vec<Proposal>, Malformed> {
+    parse_proposals(body, |[kind, _, hi, lo], attributes| {
+        let (key_bits, unknown_attribute) = parse_attributes(attributes)?;
+        Ok(Transform { kind, id: u16::from_be_bytes([hi, lo]), key_bits, unknown_attribute })
+    })
 }
 
-fn parse_transforms(mut body: &[u8], count: usize) -> Result<Vec<Transform>, Malformed> {
-    let mut transforms = Vec::new();
+/// Parses proposals. `transform` makes one of the four octets behind its length and its attributes.
+pub(crate) fn parse_proposals<T>(
+    body: &[u8],
+    transform: impl Fn([u8; 4], &[u8]) -> Result<T, Malformed>,
+) -> Result<Vec<Proposal<T>>, Malformed> {
+    let proposals = parse_list(body, 2, Malformed("proposal list"), |[number, protocol, spi_len, count], inner| {
+        let (spi, transforms) = inner.split_at_checked(usize::from(spi_len)).ok_or(Malformed("proposal SPI length"))?;
+        let transforms = parse_list(transforms, 3, Malformed("transform list"), &transform)?;
+        if transforms.len() != usize::from(count) {
+            return Err(Malformed("transform count"));
+        }
+        Ok(Proposal { number, protocol, spi: spi.to_vec(), transforms })
+    })?;
+    if proposals.is_empty() { Err(Malformed("no proposal")) } else { Ok(proposals) }
+}
+
+/// Parses `last or more (1) | 0 | length (2) | four octets | rest` until the last one, which nothing follows.
+fn parse_list<T>(
+    mut body: &[u8],
+    more: u8,
+    wrong: Malformed,
+    read: impl Fn([u8; 4], &[u8]) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let mut list = Vec::new();
     while !body.is_empty() {
-        let [last, _, hi, lo, kind, _, id_hi, id_lo, ref rest @ ..] = *body else {
-            return Err(Malformed("truncated transform"));
-        };
-        let length = usize::from(u16::from_be_bytes([hi, lo]));
-        let attributes = length.checked_sub(8).and_then(|n| rest.get(..n)).ok_or(Malformed("transform length"))?;
-        let (key_bits, unknown_attribute) = parse_attributes(attributes)?;
-        transforms.push(Transform { kind, id: u16::from_be_bytes([id_hi, id_lo]), key_bits, unknown_attribute });
-        body = &body[length..];
-        match (last, body.is_empty()) {
-            (0, true) | (3, false) if transforms.len() < MAX_ITEMS => {}
-            _ => return Err(Malformed("transform list")),
+        let [last, _, hi, lo, a, b, c, d, ref rest @ ..] = *body else { return Err(wrong) };
+        let length = usize::from(u16::from_be_bytes([hi, lo])).checked_sub(8);
+        let (inner, behind) = length.and_then(|n| rest.split_at_checked(n)).ok_or(wrong)?;
+        list.push(read([a, b, c, d], inner)?);
+        body = behind;
+        if list.len() > MAX_ITEMS || last != if body.is_empty() { 0 } else { more } {
+            return Err(wrong);
         }
     }
-    if transforms.len() == count { Ok(transforms) } else { Err(Malformed("transform count")) }
+    Ok(list)
 }
 
 fn parse_attributes(mut body: &[u8]) -> Result<(u16, bool), Malformed> {
@@ -152,24 +157,31 @@ fn parse_attributes(mut body: &[u8]) -> Result<(u16, bool), Malformed> {
 
 /// Writes the body of an SA payload.
 pub fn emit(proposals: &[Proposal], out: &mut Vec<u8>) {
-    for (index, proposal) in proposals.iter().enumerate() {
-        let start = out.len();
-        let more = if index + 1 < proposals.len() { 2 } else { 0 };
-        out.extend_from_slice(&[more, 0, 0, 0, proposal.number, proposal.protocol]);
-        out.extend_from_slice(&[proposal.spi.len() as u8, proposal.transforms.len() as u8]);
-        out.extend_from_slice(&proposal.spi);
-        for (index, transform) in proposal.transforms.iter().enumerate() {
-            let more = if index + 1 < proposal.transforms.len() { 3 } else { 0 };
-            let length: u16 = if transform.key_bits == 0 { 8 } else { 12 };
-            out.extend_from_slice(&[more, 0]);
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(&[transform.kind, 0]);
-            out.extend_from_slice(&transform.id.to_be_bytes());
-            if transform.key_bits != 0 {
-                out.extend_from_slice(&(0x8000 | ATTRIBUTE_KEY_LENGTH).to_be_bytes());
-                out.extend_from_slice(&transform.key_bits.to_be_bytes());
-            }
+    emit_proposals(proposals, out, |transform, out| {
+        out.extend_from_slice(&[transform.kind, 0]);
+        out.extend_from_slice(&transform.id.to_be_bytes());
+        if transform.key_bits != 0 {
+            out.extend_from_slice(&(0x8000 | ATTRIBUTE_KEY_LENGTH).to_be_bytes());
+            out.extend_from_slice(&transform.key_bits.to_be_bytes());
         }
+    });
+}
+
+/// Writes proposals. `transform` writes what follows the length of one. More than 255 of a proposal do not exist.
+pub(crate) fn emit_proposals<T>(proposals: &[Proposal<T>], out: &mut Vec<u8>, transform: impl Fn(&T, &mut Vec<u8>)) {
+    emit_list(proposals, 2, out, |proposal, out| {
+        let (spi_len, count) = (proposal.spi.len() as u8, proposal.transforms.len() as u8);
+        out.extend_from_slice(&[proposal.number, proposal.protocol, spi_len, count]);
+        out.extend_from_slice(&proposal.spi);
+        emit_list(&proposal.transforms, 3, out, &transform);
+    });
+}
+
+fn emit_list<T>(list: &[T], more: u8, out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
+    for (index, item) in list.iter().enumerate() {
+        let start = out.len();
+        out.extend_from_slice(&[if index + 1 < list.len() { more } else { 0 }, 0, 0, 0]);
+        write(item, out);
         let length = u16::try_from(out.len() - start).unwrap_or(u16::MAX);
         out[start + 2..start + 4].copy_from_slice(&length.to_be_bytes());
     }

@@ -12,11 +12,14 @@ use super::payload::kind;
 use crate::error::Malformed;
 use crate::message::HEADER_LEN;
 use crate::payload::{Builder, GENERIC_HEADER, PayloadType};
+use std::time::{Duration, Instant};
 
 /// More fragments than this are refused.
 pub const MAX_FRAGMENTS: u8 = 64;
 /// More octets than this are refused.
 pub const MAX_MESSAGE: usize = 65536;
+/// After this long without another fragment the ones that are there are forgotten.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const PREFIX: usize = 4;
 const LAST: u8 = 1;
@@ -47,6 +50,8 @@ pub fn split(message: &[u8], mut header: Header, id: u16, room: usize) -> Vec<Ve
 pub struct Reassembler {
     id: u16,
     last: Option<usize>,
+    /// When they are forgotten; absent when there are none.
+    pub until: Option<Instant>,
     pieces: Vec<Option<Vec<u8>>>,
 }
 
@@ -54,7 +59,7 @@ impl Reassembler {
     /// Takes what follows the header of a message whose first payload is a FRAGMENT. Gives the whole message when the
     /// last missing fragment is there. Another id starts over; and since some have one id for all their messages, of
     /// fragments that contradict each other the newest counts.
-    pub fn add(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    pub fn add(&mut self, bytes: &[u8], now: Instant) -> Result<Option<Vec<u8>>, Malformed> {
         let [next, _, len_hi, len_lo, hi, lo, number, flags, ref data @ ..] = *bytes else {
             return Err(Malformed("truncated fragment"));
         };
@@ -68,6 +73,8 @@ impl Reassembler {
         if id != self.id {
             *self = Self { id, ..Self::default() };
         }
+        self.expire(now);
+        self.until = Some(now + PATIENCE);
         if flags & LAST != 0 {
             self.last = Some(number);
             self.pieces.truncate(number);
@@ -88,6 +95,13 @@ impl Reassembler {
             return Ok(None);
         }
         Ok(Some(std::mem::take(self).pieces.into_iter().flatten().flatten().collect()))
+    }
+
+    /// Forgets the fragments of a message of which no more have come.
+    pub fn expire(&mut self, now: Instant) {
+        if self.until.is_some_and(|until| now >= until) {
+            *self = Self { id: self.id, ..Self::default() };
+        }
     }
 }
 

@@ -9,7 +9,7 @@ fn cut(message: &[u8], id: u16, room: usize) -> Vec<Vec<u8>> {
 
 fn add(held: &mut Reassembler, datagram: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     assert_eq!(Header::parse(datagram).unwrap().next, kind::FRAGMENT);
-    held.add(&datagram[HEADER_LEN..])
+    held.add(&datagram[HEADER_LEN..], Instant::now())
 }
 
 // The layout by strongSwan's and racoon's use of it; no RFC has it.
@@ -74,13 +74,13 @@ fn nonsense_is_refused_and_nothing_grows() {
         &hex!("000000080001"),
         &[],
     ] {
-        assert!(held.add(bad).is_err(), "{bad:x?}");
+        assert!(held.add(bad, Instant::now()).is_err(), "{bad:x?}");
     }
     let piece = |number: u8| {
         let length = 8 + 2000u16;
         [&[0, 0][..], &length.to_be_bytes(), &[0, 1, number, 0], &[number; 2000]].concat()
     };
-    let refused = (1..=64).filter(|n| held.add(&piece(*n)).is_err()).count();
+    let refused = (1..=64).filter(|n| held.add(&piece(*n), Instant::now()).is_err()).count();
     assert_eq!(refused, 1);
     assert!(held.pieces.iter().flatten().map(Vec::len).sum::<usize>() <= MAX_MESSAGE);
 }
@@ -111,9 +111,29 @@ proptest! {
         for (id, number, flags, data) in pieces {
             let length = (8 + data.len() as u16).to_be_bytes();
             let bytes = [&[0, 0][..], &length, &id.to_be_bytes(), &[number, flags], &data].concat();
-            if let Ok(Some(message)) = held.add(&bytes) {
+            if let Ok(Some(message)) = held.add(&bytes, Instant::now()) {
                 prop_assert!(!message.is_empty());
             }
         }
     }
+}
+
+// What never gets whole does not lie about, and is not mixed with what comes later under the same id.
+#[test]
+fn what_is_left_of_a_message_is_forgotten() {
+    let (pieces, start) = (cut(WINDOWS, 1, 150), Instant::now());
+    let mut held = Reassembler::default();
+    let mut add = |seconds: u64, at: usize| {
+        let now = start + Duration::from_secs(seconds);
+        assert_eq!(held.add(&pieces[at][HEADER_LEN..], now), Ok(None));
+        held.pieces.iter().map(Option::is_some).collect::<Vec<_>>()
+    };
+    assert_eq!(add(0, 0), [true]);
+    assert_eq!(add(29, 1), [true, true]);
+    // Thirty seconds after the last one.
+    assert_eq!(add(59, 2), [false, false, true]);
+    held.expire(start + Duration::from_secs(88));
+    assert!(held.until.is_some());
+    held.expire(start + Duration::from_secs(89));
+    assert!(held.until.is_none() && held.pieces.is_empty());
 }

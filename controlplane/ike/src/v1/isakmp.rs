@@ -266,30 +266,32 @@ impl Isakmp {
         up.keys.seal(self.header(exchange, message_id), &chain, iv)
     }
 
-    /// Sends an informational exchange, which nobody answers.
-    pub fn inform(&mut self, ctx: &mut Ctx<'_>, path: Meta, write: impl FnOnce(&mut Builder)) {
+    /// Sends an informational exchange, which nobody answers, and gives its datagrams.
+    pub fn inform(&mut self, ctx: &mut Ctx<'_>, path: Meta, write: impl FnOnce(&mut Builder)) -> Vec<Vec<u8>> {
         let id = self.message_id(ctx);
-        let Some(up) = self.up() else { return };
+        let Some(up) = self.up() else { return Vec::new() };
         let mut iv = up.keys.later_iv(&up.last_block, id);
         let mut rest = Builder::new();
         write(&mut rest);
         // It fails for want of memory only, and is lost then, as it may be on the way.
-        if let Ok(message) = self.seal(Exchange::INFORMATIONAL, id, &mut iv, &rest, |k, r| k.hash1(id, r)) {
-            for data in self.datagrams(ctx, Exchange::INFORMATIONAL, message) {
-                ctx.send(path.local, path.remote, data);
-            }
+        let message = self.seal(Exchange::INFORMATIONAL, id, &mut iv, &rest, |k, r| k.hash1(id, r));
+        let Ok(message) = message else { return Vec::new() };
+        let datagrams = self.datagrams(ctx, Exchange::INFORMATIONAL, message);
+        for data in &datagrams {
+            ctx.send(path.local, path.remote, data.clone());
         }
+        datagrams
     }
 
     /// Notifies the peer of something about this ISAKMP SA.
-    pub fn notify(&mut self, ctx: &mut Ctx<'_>, path: Meta, kind: u16, data: &[u8]) {
+    pub fn notify(&mut self, ctx: &mut Ctx<'_>, path: Meta, kind: u16, data: &[u8]) -> Vec<Vec<u8>> {
         let (i, r) = self.cookies();
         let spi = [i.to_be_bytes(), r.to_be_bytes()].concat();
         let doi = super::payload::DOI;
         self.inform(ctx, path, |chain| {
             let notify = Notify { doi, protocol: PROTO_ISAKMP, kind, spi: &spi, data };
             chain.push(super::payload::kind::NOTIFY, |out| notify.emit(out));
-        });
+        })
     }
 
     /// Tells the peer that SAs are gone.

@@ -29,6 +29,7 @@ use crate::event::{Event, Meta};
 use crate::message::HEADER_LEN;
 use crate::payload::{Builder, CERT_X509};
 use crate::sa::Ctx;
+use crate::sa::child::shorten;
 use crate::sa::nat::Nat;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,12 @@ use subtle::ConstantTimeEq;
 
 /// Messages that open with no credential, until the SA is given up.
 const ATTEMPTS: u32 = 3;
+/// Octets of a message 5 that is tried with every secret: an identity, a hash, a notification.
+const MAX_FIFTH: usize = 1024;
 /// The lifetime that we offer.
 const LIFETIME: Duration = Duration::from_secs(8 * 3600);
+/// The shortest that a peer may ask for, of either phase.
+pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Why the first message is refused.
 pub(super) enum Refusal {
@@ -165,7 +170,8 @@ impl Isakmp {
         header: &Header,
         message: &[u8],
     ) -> Outcome {
-        if header.message_id != 0 {
+        // What shows no key comes from where the first message came from, or it is an answer to somebody else.
+        if header.message_id != 0 || !header.encrypted && meta.remote != self.path.remote {
             return Outcome::Refused;
         }
         if self.repeats(ctx, meta, message) {
@@ -201,6 +207,9 @@ impl Isakmp {
         let read = || {
             let body = body(header, message).ok()?;
             let chosen = choose_phase1(&listener.proposals, &sa_payload::parse(body.sa?).ok()?, &[s.method])?;
+            if header.cookie_r == self.cookie {
+                return None;
+            }
             Some((vendor::Features::of(&body.vendors), chosen))
         };
         let Some((features, choice)) = read() else {
@@ -289,15 +298,18 @@ impl Isakmp {
         header: &Header,
         message: &[u8],
     ) -> Result<Outcome, Outcome> {
-        let Some((body, ke, nonce)) =
-            body(header, message).ok().and_then(|b| Some((b.ke?, b.nonce?, b))).map(|(k, n, b)| (b, k, n))
-        else {
+        let read = || {
+            let body = body(header, message).ok()?;
+            // Our own value would make our proof the peer's.
+            let ke = body.ke.filter(|ke| *ke != s.g_xi)?;
+            Some((ke, body.nonce?, s.exchange.finish(ke).ok()?, body))
+        };
+        let Some((ke, nonce, g_xy, body)) = read() else {
             self.state = State::KeSent(Box::new(s));
             return Err(Outcome::Refused);
         };
-        let KeSent { pad, agreed, sa_i, exchange, g_xi, ni } = s;
+        let KeSent { pad, agreed, sa_i, g_xi, ni, .. } = s;
         let crypto = |what| Outcome::Failed(None, Failure::Crypto(what));
-        let g_xy = exchange.finish(ke).map_err(|_| crypto("key exchange"))?;
         let (cookie_i, cookie_r) = self.cookies();
         let nat = self.detect(&body, agreed.suite.hash, meta, pad.force_encap);
         let shared = Shared { g_xi, g_xr: ke.to_vec(), g_xy, ni, nr: nonce.to_vec(), cookie_i, cookie_r };
@@ -350,8 +362,11 @@ impl Isakmp {
             Ok(found) => found,
             Err((id, failure)) => {
                 s.failed += 1;
-                if s.failed >= ATTEMPTS || id.is_some() {
+                if id.is_some() {
                     return Err(Outcome::Failed(id, failure));
+                }
+                if s.failed >= ATTEMPTS {
+                    return Err(Outcome::Refused);
                 }
                 if s.failed == 1 {
                     ctx.events.push_back(Event::AuthFailed { remote: meta.remote, id: None, reason: failure });
@@ -409,8 +424,10 @@ impl Isakmp {
 
     /// Phase 1 is over; `last_block` is what its messages ended with.
     fn rise(&mut self, ctx: &mut Ctx<'_>, pad: &PadEntry, agreed: &Agreed, keys: Keys, last_block: Vec<u8>) {
-        let rekey_at = pad.ike_rekey_after.map(|after| ctx.now + crate::sa::child::shorten(ctx, after));
-        let expires_at = agreed.lifetime.map(|lifetime| ctx.now + lifetime);
+        let lifetime = agreed.lifetime.map(|lifetime| lifetime.max(MIN_LIFETIME));
+        let after = pad.ike_rekey_after.into_iter().chain(lifetime.map(|lifetime| lifetime.mul_f64(0.9))).min();
+        let rekey_at = after.map(|after| ctx.now + shorten(ctx, after));
+        let expires_at = lifetime.map(|lifetime| ctx.now + lifetime);
         self.unanswered = None;
         self.state = State::Up(Box::new(Up { keys, last_block, rekey_at, leaves_at: None, expires_at }));
     }
@@ -490,6 +507,9 @@ type Found = Result<(Authenticated, Keys, Vec<u8>), (Option<Identity>, Failure)>
 
 /// Finds the secret that opens message 5. An identity in the error is one that has proved a secret, of another entry.
 fn by_secret(ctx: &Ctx<'_>, listener: &Listener, meta: Meta, s: &KeReplied, header: &Header, message: &[u8]) -> Found {
+    if message.len() > MAX_FIFTH {
+        return Err((None, Failure::Protocol("message 5 is too long")));
+    }
     let mut failure = (None, Failure::Authentication("no pre-shared key fits".into()));
     for pad in with_secret(ctx, listener, meta) {
         let RemoteAuth::Psk(secret) = &pad.remote_auth else { continue };

@@ -61,8 +61,6 @@ pub struct Body<'a> {
     pub ids: Vec<&'a [u8]>,
     /// CERT payloads.
     pub certs: Vec<CertPayload<'a>>,
-    /// Certificate requests.
-    pub cert_requests: Vec<CertPayload<'a>>,
     /// Body of HASH.
     pub hash: Option<&'a [u8]>,
     /// Body of SIG.
@@ -79,8 +77,6 @@ pub struct Body<'a> {
     pub nat_oa: Vec<IpAddr>,
     /// From the payload after the HASH payload to the end of the last payload, without padding.
     pub after_hash: &'a [u8],
-    /// Type of the first payload.
-    pub first: PayloadType,
     /// The first payload is a HASH, which phase 2 demands (RFC 2409, section 5.5).
     pub hash_first: bool,
 }
@@ -102,7 +98,6 @@ impl<'a> Body<'a> {
             nonce: None,
             ids: Vec::new(),
             certs: Vec::new(),
-            cert_requests: Vec::new(),
             hash: None,
             sig: None,
             notifies: Vec::new(),
@@ -111,7 +106,6 @@ impl<'a> Body<'a> {
             nat_d: Vec::new(),
             nat_oa: Vec::new(),
             after_hash: &[],
-            first,
             hash_first: first == kind::HASH,
         };
         let (mut next, mut rest, mut count) = (first, bytes, 0);
@@ -156,7 +150,6 @@ impl<'a> Body<'a> {
             kind::ID if bytes.len() < 4 => Err(Malformed("truncated ID payload")),
             kind::ID => push(&mut self.ids, bytes),
             kind::CERT => push(&mut self.certs, CertPayload::parse(bytes)?),
-            kind::CR => push(&mut self.cert_requests, CertPayload::parse(bytes)?),
             kind::HASH => once(&mut self.hash, bytes),
             kind::SIG => once(&mut self.sig, bytes),
             kind::NOTIFY => push(&mut self.notifies, Notify::parse(bytes)?),
@@ -245,6 +238,14 @@ impl<'a> Notify<'a> {
     /// Whether it tells of an error (RFC 2408, section 3.14.1).
     pub fn is_error(&self) -> bool {
         self.kind < notify::CONNECTED
+    }
+
+    /// Whether it is about the SA that was offered under this SPI; without an SPI of ESP it is about any.
+    pub fn is_about(&self, spi: Option<u32>) -> bool {
+        match (spi, <[u8; 4]>::try_from(self.spi)) {
+            (Some(offered), Ok(named)) if self.protocol == PROTO_ESP => offered == u32::from_be_bytes(named),
+            (offered, _) => offered.is_some(),
+        }
     }
 
     /// Writes the body. An SPI longer than 255 octets does not exist.

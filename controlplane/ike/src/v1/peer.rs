@@ -4,7 +4,7 @@
 //! same identity, address and port) is the same peer's. It is down when it has neither any more.
 
 use crate::auth::Identity;
-use crate::config::{BACKOFF, PadEntry};
+use crate::config::{BACKOFF, Mode, PadEntry};
 use crate::event::{ChildDownReason, Event, Meta, PeerHandle};
 use crate::payload::ts::TrafficSelector;
 use crate::sa::Ctx;
@@ -22,8 +22,10 @@ pub(super) struct Child {
     pub since: Instant,
     /// The owner sends on it.
     pub selected: bool,
-    /// The quick mode that makes it is not over.
+    /// The peer has not shown yet that it has the other half.
     pub unconfirmed: bool,
+    /// When the owner is to send on it nevertheless.
+    pub select_at: Option<Instant>,
     pub rekey_at: Option<Instant>,
     pub expires_at: Option<Instant>,
 }
@@ -107,7 +109,8 @@ impl Peer {
             return;
         }
         self.path = path;
-        for child in &mut self.children {
+        let transport = self.pad.child.mode == Mode::Transport;
+        for child in self.children.iter_mut().filter(|_| transport) {
             child.local_ts.addresses = (path.local.ip(), path.local.ip());
             child.remote_ts.addresses = (path.remote.ip(), path.remote.ip());
         }
@@ -129,11 +132,18 @@ impl Peer {
     /// already.
     pub fn select(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, spi_in: u32) {
         let Some(child) = self.child_mut(spi_in).filter(|child| !child.selected) else { return };
-        (child.selected, child.unconfirmed) = (true, false);
+        (child.selected, child.unconfirmed, child.select_at) = (true, false, None);
         let (local, remote) = (child.local_ts, child.remote_ts);
         if self.current(&local, &remote) == Some(spi_in) {
             ctx.events.push_back(Event::ChildSelect { peer: handle, spi_in });
         }
+    }
+
+    /// Selects what no packet has come on for long enough.
+    pub fn settle(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle) {
+        let due = |child: &&Child| child.select_at.is_some_and(|at| at <= ctx.now);
+        let settled: Vec<u32> = self.children.iter().filter(due).map(|child| child.spi_in).collect();
+        settled.into_iter().for_each(|spi_in| self.select(ctx, handle, spi_in));
     }
 
     /// Ends a pair. Where the owner sent on it, it sends on the newest of the others.
@@ -171,7 +181,7 @@ impl Peer {
 
     /// When something of it is due.
     pub fn next_deadline(&self, dpd: bool) -> Option<Instant> {
-        let children = self.children.iter().flat_map(|c| [c.rekey_at, c.expires_at]).flatten();
+        let children = self.children.iter().flat_map(|c| [c.rekey_at, c.expires_at, c.select_at]).flatten();
         children.chain(self.keepalive_at).chain(self.probe_at(dpd)).min()
     }
 }

@@ -272,9 +272,8 @@ pub fn parse_esp(text: &str) -> Result<EspProposal, &'static str> {
     Ok(proposal)
 }
 
-/// Life types, the same in both phases.
+/// Life type, the same in both phases.
 const SECONDS: u32 = 1;
-const KILOBYTES: u32 = 2;
 
 /// Whether every attribute is of `kinds`, and none but those of lifetimes repeats.
 fn understood(transform: &Transform, kinds: &[u16], lifetimes: [u16; 2]) -> bool {
@@ -286,11 +285,12 @@ fn understood(transform: &Transform, kinds: &[u16], lifetimes: [u16; 2]) -> bool
             .all(|(kind, _)| lifetimes.contains(kind) || (kinds.contains(kind) && once(*kind)))
 }
 
-/// The duration that follows a life type. RFC 2407, section 4.5: zero is no lifetime.
-fn life(transform: &Transform, [kind, duration]: [u16; 2], unit: u32) -> Option<u32> {
+/// The lifetime in time, which follows its life type; the one in octets is for its sender to keep. RFC 2407, section 4.5:
+/// zero is no lifetime.
+fn life(transform: &Transform, [kind, duration]: [u16; 2]) -> Option<Duration> {
     let pairs = transform.attributes.iter().zip(transform.attributes.iter().skip(1));
-    let mut of = pairs.filter(|(a, b)| **a == (kind, unit) && b.0 == duration);
-    of.next().map(|(_, (_, value))| *value).filter(|value| *value > 0)
+    let mut of = pairs.filter(|(a, b)| **a == (kind, SECONDS) && b.0 == duration);
+    of.next().map(|(_, (_, value))| *value).filter(|value| *value > 0).map(|s| Duration::from_secs(s.into()))
 }
 
 fn seconds(lifetime: Duration) -> u32 {

@@ -10,11 +10,13 @@
 //! policy allows. In transport mode through a NAT they name addresses that the other end does not see; what the messages
 //! show takes their place (RFC 3947, section 5.2), and the inner checksums are of no account, since the ICV covers them.
 //! The inbound half is in place before message 2 leaves; we send once message 3, or a packet, shows that the peer has
-//! the other.
+//! the other. The initiator does not hear when the responder has taken message 3: a pair that takes the place of another
+//! is sent on when a packet has come on it, or some time has gone by.
 
 use super::config::Listener;
 use super::crypto::Keys;
 use super::isakmp::{Isakmp, digest};
+use super::main_mode::MIN_LIFETIME;
 use super::message::{Exchange, Header};
 use super::payload::{self, Body, Delete, kind, notify};
 use super::peer::{Child as Kept, Peer};
@@ -42,6 +44,8 @@ const MAX_EXCHANGES: usize = 16;
 const MAX_CHILDREN: usize = 16;
 /// How much longer than its lifetime a pair lasts.
 const GRACE: Duration = Duration::from_secs(60);
+/// How long after message 3 we send on the old pair, when no packet comes on the new one.
+const SETTLE: Duration = Duration::from_secs(5);
 /// The lifetime that we offer where the policy names none.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -61,10 +65,28 @@ enum Stage {
     Over,
 }
 
+/// An offer of ours that came to nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    pub spi_in: u32,
+    pub replaces: Option<u32>,
+    pub since: Instant,
+}
+
+/// What became of an exchange when its time was over.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TimedOut {
+    /// Nobody has answered our offer.
+    Offer(Lost),
+    /// The pair with this inbound SPI was not confirmed.
+    Unconfirmed(u32),
+}
+
 /// An exchange.
 #[derive(Debug)]
 pub(super) struct Quick {
     message_id: u32,
+    since: Instant,
     iv: Vec<u8>,
     stage: Stage,
     unanswered: Option<Unanswered>,
@@ -85,17 +107,29 @@ impl Quick {
         self.unanswered.as_ref().map_or(self.until, |u| u.next)
     }
 
-    /// Sends again what is due. If there is no answer, gives the inbound SPI, and whether the exchange was ours.
-    pub fn timeout(&mut self, ctx: &mut Ctx<'_>, path: Meta) -> Option<(u32, bool)> {
+    /// Sends again what is due, until there was no answer.
+    pub fn timeout(&mut self, ctx: &mut Ctx<'_>, path: Meta) -> Option<TimedOut> {
         if self.unanswered.as_mut()?.again(ctx, path, None) {
             return None;
         }
         self.unanswered = None;
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Offered { spi_in, .. } => Some((spi_in, true)),
-            Stage::Replied { spi_in, .. } => Some((spi_in, false)),
-            Stage::Over => None,
+        if let Stage::Replied { spi_in, .. } = self.stage {
+            self.stage = Stage::Over;
+            return Some(TimedOut::Unconfirmed(spi_in));
         }
+        self.withdraw().map(TimedOut::Offer)
+    }
+
+    /// Ends an exchange of ours that is not answered yet.
+    pub fn withdraw(&mut self) -> Option<Lost> {
+        let Stage::Offered { spi_in, replaces, .. } = self.stage else { return None };
+        (self.stage, self.unanswered) = (Stage::Over, None);
+        Some(Lost { spi_in, replaces, since: self.since })
+    }
+
+    /// Whether it is ours and to take the place of this pair.
+    fn is_to_replace(&self, spi: u32) -> bool {
+        matches!(self.stage, Stage::Offered { replaces: Some(old), .. } if old == spi)
     }
 
     /// The pair of this exchange is confirmed, or gone: message 2 has nothing more to draw.
@@ -128,7 +162,7 @@ struct Agreement<'a> {
 }
 
 /// A selector as we see it: an address that a NAT hides is what the messages show. Old Windows names itself by its host
-/// name there.
+/// name.
 fn seen(id: Option<&&[u8]>, hidden: bool, outer: IpAddr) -> Option<TrafficSelector> {
     let Some(id) = id else { return Some(TrafficSelector::host(0, (0, u16::MAX), outer)) };
     match **id {
@@ -254,22 +288,22 @@ impl Isakmp {
     ) {
         let until = ctx.now + ctx.policy.config.timers.patience();
         let made = self.accept(ctx, listener, (handle, &mut *peer), keys, body);
-        let (mut stage, mut reply) = (Stage::Over, Vec::new());
+        let (mut stage, mut reply, mut unanswered) = (Stage::Over, Vec::new(), None);
         match made {
             Ok((rest, spi_in, ni, nr)) => {
                 let hash = |keys: &Keys, rest: &[u8]| keys.hash2(message_id, &ni, rest);
                 if let Ok(second) = self.seal(Exchange::QUICK, message_id, &mut iv, &rest, hash) {
                     reply = self.datagrams(ctx, Exchange::QUICK, second);
                     stage = Stage::Replied { spi_in, ni, nr };
+                    unanswered = Some(Unanswered::send(ctx, meta, reply.clone()));
                 }
             }
             Err(Refusal(kind, failure)) => {
-                self.notify(ctx, meta, kind, &[]);
+                reply = self.notify(ctx, meta, kind, &[]);
                 crate::sa::child::refused(ctx, handle, failure);
             }
         }
-        let unanswered = (!reply.is_empty()).then(|| Unanswered::send(ctx, meta, reply.clone()));
-        self.quick.push(Quick { message_id, iv, stage, unanswered, last: (known, reply), until });
+        self.quick.push(Quick { message_id, since: ctx.now, iv, stage, unanswered, last: (known, reply), until });
     }
 
     /// Judges an offer and installs what comes of it. Gives the answer without its HASH, our SPI, and the nonces.
@@ -336,7 +370,7 @@ impl Isakmp {
         }
     }
 
-    /// Offers a pair of child SAs, in the place of `replaces`.
+    /// Offers a pair of child SAs, in the place of `replaces` unless one is being made.
     pub(super) fn offer_child(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -345,6 +379,9 @@ impl Isakmp {
         replaces: Option<u32>,
     ) {
         let Some(keys) = self.up().map(|up| (up.keys.clone(), up.last_block.clone())) else { return };
+        if replaces.is_some_and(|old| self.quick.iter().any(|q| q.is_to_replace(old))) {
+            return;
+        }
         let policy = &peer.pad.child;
         let old = replaces.and_then(|spi| peer.children.iter().find(|c| c.spi_in == spi));
         let first = |patterns: &[TsPattern], outer: IpAddr| patterns.iter().flat_map(|p| p.resolve(outer)).next();
@@ -390,7 +427,8 @@ impl Isakmp {
         let datagrams = self.datagrams(ctx, Exchange::QUICK, message);
         let unanswered = Some(Unanswered::send(ctx, peer.path, datagrams));
         let stage = Stage::Offered { spi_in, exchange, ni, ids, replaces };
-        self.quick.push(Quick { message_id, iv, stage, unanswered, last: (Vec::new(), Vec::new()), until });
+        let last = (Vec::new(), Vec::new());
+        self.quick.push(Quick { message_id, since: ctx.now, iv, stage, unanswered, last, until });
     }
 
     /// Message 2 at the initiator: installs the pair and gives the responder's nonce.
@@ -435,10 +473,8 @@ impl Isakmp {
             let (encr, integ) = all.split_at(encr);
             ChildKey { encr: Zeroizing::new(encr.to_vec()), integ: Zeroizing::new(integ.to_vec()) }
         };
-        let after = match (peer.pad.child.rekey_after, choice.lifetime) {
-            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
-            (ours, theirs) => ours.or(theirs),
-        };
+        let theirs = choice.lifetime.map(|lifetime| lifetime.max(MIN_LIFETIME));
+        let after = peer.pad.child.rekey_after.into_iter().chain(theirs).min();
         let Meta { local, remote } = peer.path;
         let child = Child {
             spi_in,
@@ -455,7 +491,10 @@ impl Isakmp {
             remote,
             replaces,
         };
-        ctx.events.push_back(Event::ChildUp { peer: handle, child: Box::new(child), select: initiator });
+        let waits = initiator && replaces.is_some_and(|old| peer.child_mut(old).is_some());
+        let select = initiator && !waits;
+        ctx.events.push_back(Event::ChildUp { peer: handle, child: Box::new(child), select });
+        let settle = SETTLE.min(ctx.policy.config.timers.patience() / 2);
         let rekey_at = after.map(|after| ctx.now + shorten(ctx, after));
         peer.children.push(Kept {
             spi_in,
@@ -463,8 +502,9 @@ impl Isakmp {
             local_ts,
             remote_ts,
             since: ctx.now,
-            selected: initiator,
-            unconfirmed: !initiator,
+            selected: select,
+            unconfirmed: !select,
+            select_at: waits.then(|| ctx.now + settle),
             rekey_at,
             expires_at: after.map(|after| ctx.now + after + GRACE),
         });

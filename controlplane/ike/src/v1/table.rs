@@ -12,11 +12,13 @@ use super::main_mode::{self, Outcome, Refusal};
 use super::message::{Exchange, Header};
 use super::payload::{Body, Delete, Notify, PROTO_ISAKMP, kind, notify};
 use super::peer::Peer;
+use super::quick_mode::Quick;
 use crate::auth::Identity;
 use crate::error::Failure;
 use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle};
 use crate::message::HEADER_LEN;
 use crate::payload::Builder;
+use crate::payload::notify::NotifyType;
 use crate::sa::Ctx;
 use crate::sa::nat::Nat;
 use std::collections::{BTreeMap, HashMap};
@@ -90,7 +92,7 @@ impl Table {
             return;
         };
         let taken = if header.next == kind::FRAGMENT {
-            match sa.fragments.add(message.get(HEADER_LEN..).unwrap_or_default()) {
+            match sa.fragments.add(message.get(HEADER_LEN..).unwrap_or_default(), ctx.now) {
                 Ok(None) => true,
                 Ok(Some(whole)) => match Header::parse(&whole) {
                     Ok(inner) if inner.next != kind::FRAGMENT && inner.cookie_i == header.cookie_i => {
@@ -384,12 +386,12 @@ impl Table {
             return false;
         }
         let cookies = sa.cookies();
-        let mut gone = Vec::new();
+        let (mut gone, mut refused) = (Vec::new(), Vec::new());
         self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
             peer.heard(ctx.now);
             peer.moves(ctx, handle, meta);
             if let Some(asked) = body.notify(notify::R_U_THERE).filter(|asked| asked.data.len() == 4) {
-                sa.notify(ctx, meta, notify::R_U_THERE_ACK, asked.data);
+                let _ = sa.notify(ctx, meta, notify::R_U_THERE_ACK, asked.data);
             }
             for delete in &body.deletes {
                 match delete {
@@ -406,10 +408,33 @@ impl Table {
             }
             true
         });
+        for error in body.notifies.iter().filter(|n| n.is_error()) {
+            let offers = sa.quick.iter_mut().filter(|q| error.is_about(q.drawn())).filter_map(Quick::withdraw);
+            refused.extend(offers.map(|offer| (offer, Failure::Notified(NotifyType(error.kind)))));
+        }
+        for (offer, why) in refused {
+            if let Some(peer) = sa.peer {
+                crate::sa::child::refused(ctx, peer, why.clone());
+            }
+            if self.lost(ctx, sa, offer) {
+                sa.delete(ctx, meta, &Delete::Isakmp(vec![cookies]));
+                self.ended(ctx, sa, DownReason::Failed(why));
+                return true;
+            }
+        }
         if body.notify(notify::INITIAL_CONTACT).is_some() {
             self.initial_contact(ctx, sa);
         }
-        if gone.contains(&cookies) {
+        let own = gone.contains(&cookies);
+        for (i, r) in gone.into_iter().filter(|named| *named != cookies) {
+            let other = [i, r]
+                .into_iter()
+                .find(|c| self.sas.get(c).is_some_and(|o| o.cookies() == (i, r) && o.peer == sa.peer));
+            let Some(mut other) = other.and_then(|cookie| self.take(cookie)) else { continue };
+            self.ended(ctx, &mut other, DownReason::Deleted);
+            self.put(ctx, other);
+        }
+        if own {
             self.ended(ctx, sa, DownReason::Deleted);
         }
         true
@@ -429,6 +454,9 @@ impl Table {
         peer.probe = None;
         if peer.sas.is_empty() && peer.children.is_empty() {
             self.forget(ctx, handle, reason);
+        } else if peer.sas.is_empty() {
+            // What is left of it is looked at anew.
+            self.timers.set(Key::Peer(handle), &mut peer.deadline, Some(ctx.now));
         }
     }
 
@@ -465,7 +493,12 @@ impl Table {
         let half_open = sa.half_open().then(|| sa.created + ctx.policy.config.timers.half_open);
         let up = sa.up().map(|up| [up.rekey_at, up.leaves_at, up.expires_at]).into_iter().flatten().flatten();
         let quick = sa.quick.iter().map(|q| q.next_deadline());
-        let at = up.chain(quick).chain(half_open).chain(sa.unanswered.as_ref().map(|u| u.next)).min();
+        let at = up
+            .chain(quick)
+            .chain(half_open)
+            .chain(sa.fragments.until)
+            .chain(sa.unanswered.as_ref().map(|u| u.next))
+            .min();
         self.timers.set(Key::Sa(sa.cookie), &mut sa.deadline, at);
         self.half_open += usize::from(sa.half_open());
         self.sas.insert(sa.cookie, sa);

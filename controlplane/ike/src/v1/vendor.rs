@@ -18,8 +18,6 @@ pub const NATT_DRAFT_02: [u8; 16] = *b"\xcd\x60\x46\x43\x35\xdf\x21\xf8\x7c\xfd\
 pub const DPD: [u8; 16] = *b"\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00";
 /// MD5("FRAGMENTATION"). Cisco and others append which exchanges it is for, in four octets.
 pub const FRAGMENTATION: [u8; 16] = *b"\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3";
-/// MD5("MS NT5 ISAKMPOAKLEY"); a version of four octets follows.
-pub const WINDOWS: [u8; 16] = *b"\x1e\x2b\x51\x69\x05\x99\x1c\x7d\x7c\x96\xfc\xbf\xb5\x87\xe4\x61";
 
 /// NAT traversal, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +51,6 @@ pub struct Features {
     pub dpd: bool,
     /// Fragments.
     pub fragmentation: bool,
-    /// It is Windows.
-    pub windows: bool,
 }
 
 impl Features {
@@ -71,13 +67,12 @@ impl Features {
             features.natt = features.natt.max(natt);
             features.dpd |= *vendor == DPD;
             features.fragmentation |= vendor.starts_with(&FRAGMENTATION);
-            features.windows |= vendor.starts_with(&WINDOWS);
         }
         features
     }
 }
 
-/// Ours. Fragments are understood in main mode.
+/// Ours. With FRAGMENTATION goes which exchanges it is for: the highest bit is main mode.
 pub fn ours() -> Vec<Vec<u8>> {
     let fragmentation = [&FRAGMENTATION[..], &0x8000_0000u32.to_be_bytes()].concat();
     let mut all: Vec<Vec<u8>> =

@@ -12,6 +12,7 @@ mod revocation;
 mod setup;
 mod spis;
 mod v1;
+mod v1_faults;
 mod v1_nat;
 
 use net::{A, B, Net};

@@ -16,22 +16,22 @@ fn listener(side: usize, weak: &[Weak]) -> Listener {
     Listener { local: addr(side), proposals, esp, sha256_96: false, legacy: None }
 }
 
-fn v1(side: usize, entry: PadEntry) -> Config {
+pub fn v1(side: usize, entry: PadEntry) -> Config {
     Config { v1: vec![listener(side, &[])], ..config(entry) }
 }
 
-fn plain(seed: u64) -> Net {
+pub fn plain(seed: u64) -> Net {
     Net::new(v1(A, entry(A)), v1(B, entry(B)), seed)
 }
 
-fn connect(net: &mut Net) -> PeerHandle {
+pub fn connect(net: &mut Net) -> PeerHandle {
     let (local, remote) = (SocketAddr::new(addr(A), 500), SocketAddr::new(net.front.unwrap_or(addr(B)), 500));
     let peer = net.ends[A].initiate_v1(net.now, "peer", local, remote).unwrap();
     net.flush();
     peer
 }
 
-fn up(mut net: Net) -> Net {
+pub fn up(mut net: Net) -> Net {
     connect(&mut net);
     net.run(60);
     net.settled();

@@ -170,23 +170,6 @@ fn a_client_without_ipv6_has_ipv4() {
         }
         assert_eq!(l.phase(), Phase::Network);
     }
-    for rough in [false, true] {
-        for (v4, v6) in [(true, false), (false, true)] {
-            let mut sim = Sim::new(7, demanding(&[]), Config::default());
-            if rough {
-                sim = sim.rough();
-            }
-            let net = &mut sim.ends[1].network;
-            *net = NetworkConfig { ipv4: net.ipv4.take().filter(|_| v4), ipv6: net.ipv6.take().filter(|_| v6) };
-            sim.open();
-            sim.run(Duration::from_secs(60), |_| false);
-            for end in &sim.ends {
-                assert_eq!(end.has(|e| matches!(e, Event::Ipv4Up { .. })), v4);
-                assert_eq!(end.has(|e| matches!(e, Event::Ipv6Up { .. })), v6);
-                assert_eq!(end.down(), None);
-            }
-        }
-    }
 }
 
 /// A client that says nothing to IPV6CP, neither yes nor no, has IPv4 all the same.

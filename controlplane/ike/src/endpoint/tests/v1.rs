@@ -37,7 +37,7 @@ fn initial_contact_after_main_mode() {
     let [_, b] = pair.deliver();
     assert!(b.is_empty(), "{b:?}");
     let (now, peer) = (pair.now, pair.peer);
-    pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::INITIAL_CONTACT));
+    pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::INITIAL_CONTACT, Vec::new()));
     let [_, b] = pair.deliver();
     let [Event::ChildDown { spi_in, reason: ChildDownReason::Deleted, .. }] = b[..] else { panic!("{b:?}") };
     assert_eq!(before.children, [spi_in]);
@@ -57,15 +57,36 @@ fn what_is_replayed_does_nothing() {
     let mut pair = pair();
     pair.deliver();
     let (now, peer) = (pair.now, pair.peer);
-    pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::INITIAL_CONTACT));
+    pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::INITIAL_CONTACT, Vec::new()));
     let old = pair.ends[0].poll_transmit().unwrap();
     let meta = Meta { local: old.remote, remote: old.local };
     pair.ends[1].handle_input(now, meta, &old.data);
     for _ in 0..500 {
-        pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::R_U_THERE_ACK));
+        pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, notify::R_U_THERE_ACK, Vec::new()));
     }
     pair.deliver();
     let refused = pair.ends[1].stats().v1_refused.invalid;
     pair.ends[1].handle_input(now, meta, &old.data);
     assert_eq!(pair.ends[1].stats().v1_refused.invalid, refused + 1);
+}
+
+/// A peer may end one of its ISAKMP SAs by another.
+#[test]
+fn an_isakmp_sa_ends_another() {
+    let mut pair = pair();
+    pair.deliver();
+    let (now, peer) = (pair.now, pair.peer);
+    let spis = |pair: &Pair, side: usize| pair.ends[side].sas().next().map(|sa| (sa.spi_i, sa.spi_r)).unwrap();
+    let first = spis(&pair, 0);
+    pair.ends[0].rekey_ike(now, peer).unwrap();
+    pair.deliver();
+    let second = spis(&pair, 1);
+    assert_ne!(first, second);
+    pair.ends[1].with_v1(now, |v1, _| assert_eq!(v1.isakmp_sas(), 2));
+    let named = vec![first, (first.0, 7), (7, 7)];
+    pair.ends[0].with_v1(now, |v1, ctx| v1.say(ctx, peer, 0, named));
+    let [_, b] = pair.deliver();
+    assert!(b.is_empty(), "{b:?}");
+    pair.ends[1].with_v1(now, |v1, _| assert_eq!(v1.isakmp_sas(), 1));
+    assert_eq!(spis(&pair, 1), second);
 }

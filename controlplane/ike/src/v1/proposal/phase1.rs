@@ -92,11 +92,11 @@ pub fn choose_phase1(ours: &[Phase1], offered: &[Proposal], methods: &[Method]) 
     ours.iter().flat_map(Phase1::suites).find_map(|own| {
         let usable = |m: &Method| known.iter().find(|(_, _, suite, method)| *suite == own && method == m);
         let (proposal, transform, suite, method) = methods.iter().find_map(usable)?;
-        let seconds = life(transform, [attribute::LIFE_TYPE, attribute::LIFE], SECONDS);
+        let lifetime = life(transform, [attribute::LIFE_TYPE, attribute::LIFE]);
         Some(Phase1Choice {
             suite: *suite,
             method: *method,
-            lifetime: seconds.map(|s| Duration::from_secs(s.into())),
+            lifetime,
             reply: Proposal { transforms: vec![(*transform).clone()], ..(*proposal).clone() },
         })
     })

@@ -2,7 +2,7 @@
 
 use super::super::payload::PROTO_ESP;
 use super::super::sa_payload::{Proposal, Transform};
-use super::{KILOBYTES, SECONDS, life, seconds, understood};
+use super::{SECONDS, life, seconds, understood};
 use crate::config::Mode;
 use crate::proposal::{EspProposal, EspSuite, encr, integ, ke};
 use std::time::Duration;
@@ -77,12 +77,8 @@ pub struct Phase2Choice {
     pub spi_out: u32,
     /// Tunnel or transport.
     pub mode: Mode,
-    /// The same by the number it came with.
-    pub encap: Encap,
     /// The peer's lifetime, where it names one.
     pub lifetime: Option<Duration>,
-    /// The peer's limit of traffic, where it names one.
-    pub life_kilobytes: Option<u32>,
     /// The transform chosen, as it came, under the peer's SPI, which is to be replaced by ours.
     pub reply: Proposal,
 }
@@ -152,22 +148,19 @@ pub fn choose_phase2(
         for transform in &proposal.transforms {
             match esp_suite(transform, sha256_96) {
                 Some((suite, encap)) if encap.mode() == mode && encap.udp() == udp => {
-                    known.push((spi, proposal, transform, suite, encap));
+                    known.push((spi, proposal, transform, suite));
                 }
                 _ => {}
             }
         }
     }
     ours.iter().flat_map(|own| esp_suites(own, sha256_96)).find_map(|own| {
-        let (spi_out, proposal, transform, suite, encap) = known.iter().find(|(_, _, _, suite, _)| *suite == own)?;
-        let lifetimes = [attribute::LIFE_TYPE, attribute::LIFE];
+        let (spi_out, proposal, transform, suite) = known.iter().find(|(_, _, _, suite)| *suite == own)?;
         Some(Phase2Choice {
             suite: *suite,
             spi_out: *spi_out,
             mode,
-            encap: *encap,
-            lifetime: life(transform, lifetimes, SECONDS).map(|s| Duration::from_secs(s.into())),
-            life_kilobytes: life(transform, lifetimes, KILOBYTES),
+            lifetime: life(transform, [attribute::LIFE_TYPE, attribute::LIFE]),
             reply: Proposal { transforms: vec![(*transform).clone()], ..(*proposal).clone() },
         })
     })

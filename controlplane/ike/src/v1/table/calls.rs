@@ -132,12 +132,21 @@ impl Table {
         ctx.events.push_back(Event::PeerDown { peer: handle, reason, remote_id: peer.id });
     }
 
-    /// Says something to a peer.
     #[cfg(test)]
-    pub fn say(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, kind: u16) {
+    pub fn isakmp_sas(&self) -> usize {
+        self.sas.len()
+    }
+
+    /// Notifies a peer of something under its newest ISAKMP SA, or deletes others there.
+    #[cfg(test)]
+    pub fn say(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, kind: u16, delete: Vec<(u64, u64)>) {
         let mut sa = self.current(handle).unwrap();
         let path = sa.path;
-        sa.notify(ctx, path, kind, &[]);
+        if delete.is_empty() {
+            sa.notify(ctx, path, kind, &[]);
+        } else {
+            sa.delete(ctx, path, &Delete::Isakmp(delete));
+        }
         self.put(ctx, sa);
     }
 

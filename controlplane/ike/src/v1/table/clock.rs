@@ -7,6 +7,7 @@ use crate::sa::Ctx;
 use crate::v1::isakmp::{Isakmp, State};
 use crate::v1::payload::{Delete, notify};
 use crate::v1::peer::Child;
+use crate::v1::quick_mode::{Lost, TimedOut};
 use std::time::Instant;
 
 impl Table {
@@ -36,19 +37,18 @@ impl Table {
             sa.state = State::Gone;
             return;
         }
-        let lost: Vec<(u32, bool)> = sa.quick.iter_mut().filter_map(|q| q.timeout(ctx, path)).collect();
+        sa.fragments.expire(ctx.now);
+        let over: Vec<TimedOut> = sa.quick.iter_mut().filter_map(|q| q.timeout(ctx, path)).collect();
         sa.quick.retain(|q| !q.is_over(ctx.now));
-        let unheard = lost.iter().any(|(_, ours)| *ours);
-        for (spi_in, _) in lost {
-            self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
-                if peer.child_mut(spi_in).is_some() {
+        let mut unheard = false;
+        for exchange in over {
+            match exchange {
+                TimedOut::Unconfirmed(spi_in) => drop(self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
                     sa.remove_child(ctx, (handle, peer), spi_in, ChildDownReason::Lost);
-                } else {
-                    let reason = ChildDownReason::Unused;
-                    ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
-                }
-                true
-            });
+                    true
+                })),
+                TimedOut::Offer(lost) => unheard |= self.lost(ctx, sa, lost),
+            }
         }
         if unheard {
             // The peer may have lost this SA, and then takes a new one.
@@ -87,6 +87,20 @@ impl Table {
         }
     }
 
+    /// An offer of ours came to nothing: the pair that it was to replace is tried again later. True, if the peer has not
+    /// been heard since, or has no pair at all.
+    pub(super) fn lost(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp, lost: Lost) -> bool {
+        self.of_peer(ctx, sa, |ctx, _, handle, peer| {
+            let (spi_in, reason) = (lost.spi_in, ChildDownReason::Unused);
+            ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+            let later = ctx.now + ctx.policy.config.timers.retry;
+            if let Some(old) = lost.replaces.and_then(|old| peer.child_mut(old)) {
+                old.rekey_at = Some(later);
+            }
+            peer.last_heard < lost.since || peer.children.is_empty()
+        })
+    }
+
     pub(super) fn peer_timeout(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle) {
         let listener = self.peers.get(&handle).and_then(|p| ctx.policy.v1(p.path.local.ip()));
         let Some(mut sa) = self.current(handle) else {
@@ -97,6 +111,7 @@ impl Table {
                 let (spi_in, reason) = (child.spi_in, ChildDownReason::Lost);
                 ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
             }
+            peer.settle(ctx, handle);
             // They wait for an ISAKMP SA.
             let due = |child: &&mut Child| child.rekey_at.is_some_and(|at| at <= ctx.now);
             let later = ctx.now + ctx.policy.config.timers.retry;
@@ -122,11 +137,12 @@ impl Table {
             }
             if peer.probe_at(sa.features.dpd).is_some_and(|at| now >= at) {
                 match peer.ask(ctx) {
-                    Some(sequence) => sa.notify(ctx, peer.path, notify::R_U_THERE, &sequence.to_be_bytes()),
+                    Some(sequence) => drop(sa.notify(ctx, peer.path, notify::R_U_THERE, &sequence.to_be_bytes())),
                     None => dead = true,
                 }
             }
             let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+            peer.settle(ctx, handle);
             let over: Vec<_> = peer.children.iter().filter(|c| due(c.expires_at)).collect();
             let over: Vec<_> = over.iter().map(|c| (c.spi_in, peer.current(&c.local_ts, &c.remote_ts))).collect();
             for (spi_in, current) in over {
