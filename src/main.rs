@@ -5,12 +5,17 @@
 //! softwired -c FILE          run
 //! softwired check -c FILE    say what is wrong with a configuration; exit status 1 if anything is
 //! ```
+//!
+//! SIGHUP has it read the configuration again.
 
 #![forbid(unsafe_code)]
 
+mod notify;
+mod reload;
+
 use anyhow::Context;
-use clap::{Parser, Subcommand};
-use controlplane::config::{Config, Poll};
+use clap::{Parser, Subcommand, ValueEnum};
+use controlplane::config::{Config, Listener, Poll};
 use controlplane::driver::Driver;
 use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
@@ -19,6 +24,7 @@ use dataplane_api::FibCounters;
 use dataplane_api::counter::Counter;
 use mgmt_api::config::Store;
 use rand::TryRng;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,11 +41,20 @@ struct Args {
     /// Configuration file.
     #[arg(short, long, global = true, default_value = "/etc/softwire-gateway/softwired.yaml")]
     config: PathBuf,
-    /// Log as JSON lines.
-    #[arg(long)]
-    json: bool,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object per line.
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -53,7 +68,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Some(Command::Check) => check(&args.config),
         None => {
-            log(args.json);
+            log(args.log_format);
             run(&args.config)
         }
     };
@@ -66,13 +81,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn log(json: bool) {
+fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        builder.json().init();
-    } else {
-        builder.init();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
     }
 }
 
@@ -86,24 +103,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
 
 fn run(path: &Path) -> anyhow::Result<()> {
     let config = Arc::new(Config::load(path)?);
-    for l in config.listeners.iter().filter(|l| l.anonymous) {
-        tracing::warn!(
-            listener = l.name,
-            "anonymous access is admitted (H33); it is logged and filtered, not authenticated"
-        );
-    }
-    for (l, v1) in config.listeners.iter().filter_map(|l| Some((l, l.ikev1.as_ref()?))) {
-        if v1.shared_secret.is_some() {
-            tracing::warn!(
-                listener = l.name,
-                "one secret is shared by whoever comes with IKEv1 (a legacy override of H46): \
-                 whoever has it can pose as the gateway"
-            );
-        }
-        if !v1.weak.is_empty() {
-            tracing::warn!(listener = l.name, weak = v1.weak.join(","), "old algorithms are allowed with IKEv1");
-        }
-    }
+    config.listeners.iter().for_each(Listener::warn);
     // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut dataplane = dataplane::start(&dataplane::Config {
@@ -145,8 +145,8 @@ impl Full {
 async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Running) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut seed).context("the operating system gives no random numbers")?;
-    let counters = dataplane.workers.iter().map(|w| Arc::clone(&w.counters)).collect();
-    let mut gateway = Gateway::new(Arc::clone(&config), Instant::now(), &dataplane.macs, counters, seed)?;
+    let counters: Vec<_> = dataplane.workers.iter().map(|w| Arc::clone(&w.counters)).collect();
+    let mut gateway = Gateway::new(Arc::clone(&config), Instant::now(), &dataplane.macs, counters.clone(), seed)?;
     gateway.set_clock(Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
     let (northbound, queries) = Northbound::channel();
     let (stop_tx, stop) = watch::channel(false);
@@ -160,6 +160,8 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
     let workers = std::mem::take(&mut dataplane.workers);
     let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
 
+    tokio::spawn(reload::on_hangup(path.to_owned(), northbound.clone()));
+    let pulse = notify::Pulse::new(northbound.clone(), &counters);
     let mut api_stop = stop;
     let store = Store::open(path, Path::new(&config.api.state), config.api.history, northbound.clone())?;
     let state = mgmt_api::AppState { northbound, store };
@@ -170,10 +172,12 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
         if let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         }
+        notify::stopping();
         let _ = stop_tx.send(true);
     });
     tracing::info!(listeners = config.listeners.len(), ports = config.ports.len(), "softwired is up");
     let mut driver = tokio::spawn(driver.run());
+    tokio::spawn(pulse.run());
     tokio::select! {
         ended = api => {
             ended??;

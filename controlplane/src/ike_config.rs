@@ -1,10 +1,11 @@
 //! From the configuration file to IKE's own: identities, credentials from their files, proposals, lifetimes.
 
 use crate::config::mesh::Mode;
-use crate::config::{Config, Listener, Peer, PeerAuth};
+use crate::config::{Config, Listener, Peer, PeerAuth, Problem};
 use ike::auth::{IdMatch, Identity, LocalAuth, RemoteAuth, Trust};
 use ike::config::{TsAddress, TsPattern};
 use ike::{ChildPolicy, EspProposal, IkeProposal, PadEntry};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,12 @@ use std::time::Duration;
 pub struct Error {
     path: String,
     message: String,
+}
+
+impl From<Error> for Problem {
+    fn from(e: Error) -> Self {
+        Self::new(e.path, e.message)
+    }
 }
 
 fn error(path: impl Into<String>, message: impl std::fmt::Display) -> Error {
@@ -40,6 +47,17 @@ where
         return Ok(defaults());
     }
     texts.iter().enumerate().map(|(i, t)| parse(&format!("{path}[{i}]"), t)).collect()
+}
+
+/// A number for what is in the files that it names: another one, and [`build`] makes something else of it.
+pub fn files(config: &Config) -> u64 {
+    let own = config.ike.certificate.iter().flat_map(|c| [&c.chain, &c.key]);
+    let of_peers = config.ike.peers.iter().flat_map(|p| p.ca.iter().chain(&p.crl));
+    let mut hasher = DefaultHasher::new();
+    for file in own.chain(of_peers) {
+        std::fs::read(file).ok().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Builds and validates IKE's configuration; reads the certificate files it names.

@@ -66,6 +66,8 @@ pub struct KeyRing {
     users: Vec<User>,
     /// From when on keys without a start are known to be in use.
     since: Option<SystemTime>,
+    /// All chains are to be told of, because nobody has set their keys yet.
+    untold: bool,
     warnings: BTreeMap<IpNet, BTreeSet<Warning>>,
 }
 
@@ -76,13 +78,23 @@ impl KeyRing {
         let one_by_one = bgp.neighbours.iter().map(|n| (IpNet::from(n.address), n, 1));
         let ranges = bgp.dynamic_neighbours.iter().map(|d| (d.range, &d.neighbour, d.max));
         let user = |(peers, n, most): (_, &Neighbour, _)| Some(User { peers, chain: n.key_chain()?.to_owned(), most });
-        Self { chains, users: one_by_one.chain(ranges).filter_map(user).collect(), ..Self::default() }
+        Self { chains, users: one_by_one.chain(ranges).filter_map(user).collect(), untold: true, ..Self::default() }
     }
 
-    /// It is `now`. Gives the chains whose keys have changed; all of them the first time. A warning is logged when it
-    /// begins.
+    /// Another configuration. Keys that stay are as old as they were.
+    pub fn configure(&mut self, bgp: &Bgp) {
+        *self = Self { since: self.since, ..Self::new(bgp) };
+    }
+
+    /// There are sockets that have no keys yet.
+    pub fn tell_again(&mut self) {
+        self.untold = true;
+    }
+
+    /// It is `now`. Gives the chains whose keys have changed; all of them the first time, and where that was asked for. A
+    /// warning is logged when it begins.
     pub fn advance(&mut self, now: SystemTime) -> Vec<String> {
-        let first = self.since.is_none();
+        let first = std::mem::take(&mut self.untold);
         let since = *self.since.get_or_insert(now);
         let mut changed = Vec::new();
         for (name, (chain, current)) in &mut self.chains {

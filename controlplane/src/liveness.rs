@@ -14,7 +14,9 @@ use crate::config::bfd::Profile;
 use crate::config::{Config, bgp::Neighbour};
 use crate::northbound::BfdInfo;
 use crate::routing;
-use bfd::{Auth, AuthType, Diag, Discard, Endpoint, Event, Key, Meta, SessionConfig, SessionId, State, Transmit};
+use bfd::{
+    Auth, AuthType, Diag, Discard, Endpoint, Event, Key, Meta, SessionConfig, SessionId, State, Timing, Transmit,
+};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -47,6 +49,7 @@ pub struct Verdict {
 #[derive(Debug)]
 struct Session {
     id: SessionId,
+    profile: Profile,
     neighbour: bool,
     softwire: bool,
     failed: bool,
@@ -68,27 +71,83 @@ impl Liveness {
     pub fn new(now: Instant, config: &Config, rng: StdRng) -> Self {
         let mut liveness = Self {
             endpoint: Endpoint::new(bfd::Config::default(), Box::new(rng)),
-            profile: config.mesh.bfd.as_ref().and_then(|name| config.bfd.profile(name)).cloned(),
+            profile: None,
             sessions: BTreeMap::new(),
             paths: HashMap::new(),
             verdicts: VecDeque::new(),
         };
-        for n in config.bgp.iter().flat_map(|b| &b.neighbours) {
-            let profile = n.bfd.as_ref().and_then(|name| config.bfd.profile(name));
-            if let (Some(profile), Some(path)) = (profile, path(config, n))
-                && let Some(session) = liveness.add(now, path, profile)
+        liveness.configure(now, config);
+        liveness
+    }
+
+    /// Other neighbours and profiles. Sessions get other intervals without an interruption; with other keys they are new
+    /// ones. Whatever nobody watches any more holds nothing down.
+    pub fn configure(&mut self, now: Instant, config: &Config) {
+        self.profile = config.mesh.bfd.as_ref().and_then(|name| config.bfd.profile(name)).cloned();
+        let of_neighbour = |n: &Neighbour| {
+            let profile = n.bfd.as_ref().and_then(|name| config.bfd.profile(name))?;
+            Some((path(config, n)?, profile))
+        };
+        let wanted: BTreeMap<Path, &Profile> =
+            config.bgp.iter().flat_map(|b| &b.neighbours).filter_map(of_neighbour).collect();
+        let old: Vec<Path> = self.sessions.keys().copied().collect();
+        for path in old {
+            let neighbour = wanted.get(&path).copied();
+            let of_mesh = self.profile.clone();
+            let Some(session) = self.sessions.get_mut(&path) else { continue };
+            let softwire = session.softwire && of_mesh.is_some();
+            let Some(profile) = neighbour.or(of_mesh.as_ref().filter(|_| softwire)) else {
+                self.end(now, path);
+                continue;
+            };
+            if session.failed && (session.neighbour && neighbour.is_none() || session.softwire && !softwire) {
+                let (neighbour, softwire) = (neighbour.is_none(), !softwire);
+                self.verdicts.push_back(Verdict { remote: path.remote, usable: true, neighbour, softwire });
+            }
+            (session.neighbour, session.softwire) = (neighbour.is_some(), softwire);
+            if session.profile.keys != profile.keys {
+                self.end(now, path);
+                if let Some(session) = self.add(now, path, profile) {
+                    (session.neighbour, session.softwire) = (neighbour.is_some(), softwire);
+                }
+            } else if session.profile != *profile {
+                session.profile = profile.clone();
+                let timing = Timing {
+                    desired_min_tx: profile.transmit_interval,
+                    required_min_rx: profile.receive_interval,
+                    detect_mult: profile.detect_multiplier,
+                };
+                // There is one, and validation has found them acceptable.
+                let _ = self.endpoint.set_timing(now, session.id, timing);
+            }
+        }
+        for (path, profile) in wanted {
+            if !self.sessions.contains_key(&path)
+                && let Some(session) = self.add(now, path, profile)
             {
                 session.neighbour = true;
             }
         }
-        liveness
+    }
+
+    /// The peer is told that the session ends; what it held down is free.
+    fn end(&mut self, now: Instant, path: Path) {
+        let Some(session) = self.sessions.remove(&path) else { return };
+        self.paths.remove(&session.id);
+        // It exists.
+        let _ = self.endpoint.remove(now, session.id);
+        if session.failed {
+            let Session { neighbour, softwire, .. } = session;
+            self.verdicts.push_back(Verdict { remote: path.remote, usable: true, neighbour, softwire });
+        }
     }
 
     fn add(&mut self, now: Instant, path: Path, profile: &Profile) -> Option<&mut Session> {
         match self.endpoint.add(now, session(path, profile)) {
             Ok(id) => {
                 self.paths.insert(id, path);
-                let fresh = Session { id, neighbour: false, softwire: false, failed: false, ups: 0 };
+                let profile = profile.clone();
+                let fresh = Session { id, profile, neighbour: false, softwire: false, failed: false, ups: 0 };
                 Some(self.sessions.entry(path).insert_entry(fresh).into_mut())
             }
             Err(error) => {
@@ -108,11 +167,7 @@ impl Liveness {
             let Some(session) = self.sessions.get_mut(&path) else { continue };
             session.softwire = false;
             if !session.neighbour {
-                let id = session.id;
-                self.sessions.remove(&path);
-                self.paths.remove(&id);
-                // It exists, and tells the peer that it ends.
-                let _ = self.endpoint.remove(now, id);
+                self.end(now, path);
             }
         }
         for path in wanted {

@@ -12,6 +12,7 @@
 //! SA is up: see `guard`.
 
 mod guard;
+mod reconfigure;
 
 use crate::config::{Config, mesh as settings};
 use crate::peer::payload_mtu;
@@ -19,9 +20,9 @@ use crate::program::Program;
 use dataplane_api::softwire::{MAX_SOFTWIRES, Protection};
 use dataplane_api::{EspSuite, IpPrefix, NextHop, PeerId, SnapshotOp, Softwire, SoftwireId};
 use guard::Guard;
-pub use guard::{Initiate, Sa};
+pub use guard::{Initiate, Sa, end};
 use ipnet::IpNet;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -84,39 +85,31 @@ pub struct Mesh {
     fresh: u16,
     /// An AFBR has come or gone.
     changed: bool,
-    /// Some that are held may be let go.
+    /// Some that are held may be let go, or are leaving.
     unsettled: bool,
+    /// Configured AFBRs that have softwires.
+    provisioned: BTreeSet<IpAddr>,
+    /// Softwires that another configuration has done away with; routes may still lead into them.
+    leaving: Vec<SoftwireId>,
 }
 
 impl Mesh {
     /// With the softwires and routes that are configured.
     pub fn new(now: Instant, config: &Config, program: &mut Program) -> Self {
-        let m = &config.mesh;
-        let link = |a: &IpAddr| Some((*a, config.port_of(*a)?.1.mtu));
         let mut mesh = Self {
-            settings: m.clone(),
-            links: m.local.iter().filter_map(link).collect(),
-            guards: config.ike.peers.iter().filter_map(|p| Guard::new(config, p)).collect(),
+            settings: config.mesh.clone(),
+            links: HashMap::new(),
+            guards: Vec::new(),
             fars: BTreeMap::new(),
             routes: BTreeMap::new(),
             free: Vec::new(),
             fresh: 0,
             changed: false,
             unsettled: false,
+            provisioned: BTreeSet::new(),
+            leaving: Vec::new(),
         };
-        mesh.guards.iter_mut().filter(|g| g.bgp).for_each(|g| g.need(now));
-        let mut routes: BTreeMap<IpPrefix, Vec<Egress>> = BTreeMap::new();
-        for afbr in &m.afbrs {
-            mesh.take(now, afbr.address, program);
-            for net in &afbr.prefixes {
-                if let Some(prefix) = IpPrefix::new(net.network(), net.prefix_len()) {
-                    routes.entry(prefix).or_default().push(Egress { endpoint: afbr.address, color: None });
-                }
-            }
-        }
-        for (prefix, egresses) in routes {
-            mesh.route(now, prefix, egresses, program);
-        }
+        mesh.configure(now, config, &HashSet::new(), program);
         mesh
     }
 
@@ -155,7 +148,7 @@ impl Mesh {
     /// Takes back the route of `prefix`.
     pub fn unroute(&mut self, prefix: IpPrefix, program: &mut Program) {
         if let Some(old) = self.routes.remove(&prefix) {
-            program.snapshot(SnapshotOp::RouteDel(prefix));
+            program.withdraw(prefix);
             self.release(old.iter().map(|e| e.endpoint), program);
         }
     }
@@ -175,21 +168,33 @@ impl Mesh {
             far.users += 1;
             return true;
         }
-        let Some(local) = self.settings.local_for(remote) else { return false };
-        let Some(&link) = self.links.get(&local) else { return false };
+        let Some(mut far) = self.lay(now, remote, &HashMap::new()) else { return false };
+        far.wires.iter_mut().for_each(|w| w.publish(&self.guards, program));
+        self.fars.insert(remote, far);
+        self.changed = true;
+        true
+    }
+
+    /// Softwires to `remote`; those of an entry of the PAD, or in the clear, that have a number in `known` keep it.
+    fn lay(&mut self, now: Instant, remote: IpAddr, known: &HashMap<Option<String>, SoftwireId>) -> Option<Far> {
+        let local = self.settings.local_for(remote)?;
+        let &link = self.links.get(&local)?;
         let of_remote = |(i, g): (usize, &Guard)| (g.remote == remote && g.profile.is_some()).then_some(i);
         let mut guards: Vec<_> = self.guards.iter().enumerate().filter_map(of_remote).map(Some).collect();
         let all = guards.iter().flatten().any(|i| self.guards.get(*i).is_some_and(Guard::covers_all));
         if !all && !self.settings.require_ipsec {
             guards.push(None);
         }
-        if guards.is_empty() || guards.len() > self.free.len() + MAX_SOFTWIRES - usize::from(self.fresh) {
-            return false;
+        let pad = |guard: &Option<usize>| guard.and_then(|i| self.guards.get(i)).map(|g| g.pad.clone());
+        let ids: Vec<Option<SoftwireId>> = guards.iter().map(|g| known.get(&pad(g)).copied()).collect();
+        let fresh = ids.iter().filter(|id| id.is_none()).count();
+        if guards.is_empty() || fresh > self.free.len() + MAX_SOFTWIRES - usize::from(self.fresh) {
+            return None;
         }
         let alone = guards.len() == 1;
         let mut far = Far { link, forget: None, wires: Vec::new(), users: 1, dead: false, held: false };
-        for guard in guards {
-            let id = self.free.pop().unwrap_or_else(|| {
+        for (guard, id) in guards.into_iter().zip(ids) {
+            let id = id.or_else(|| self.free.pop()).unwrap_or_else(|| {
                 self.fresh += 1;
                 SoftwireId(self.fresh - 1)
             });
@@ -214,10 +219,7 @@ impl Mesh {
             }
             far.wires.push(Wire { softwire, guard });
         }
-        far.wires.iter_mut().for_each(|w| w.publish(&self.guards, program));
-        self.fars.insert(remote, far);
-        self.changed = true;
-        true
+        Some(far)
     }
 
     fn release(&mut self, remotes: impl IntoIterator<Item = IpAddr>, program: &mut Program) {
@@ -269,6 +271,10 @@ impl Mesh {
     pub fn settle(&mut self, program: &mut Program) {
         if !std::mem::take(&mut self.unsettled) {
             return;
+        }
+        for id in self.leaving.drain(..) {
+            program.snapshot(SnapshotOp::SoftwireDel(id));
+            self.free.push(id);
         }
         let mut alive = Vec::new();
         for (remote, far) in self.fars.iter_mut().filter(|(_, far)| far.held && !far.dead) {
@@ -381,6 +387,11 @@ impl Mesh {
     /// Whether an AFBR is expected there.
     pub fn expects(&self, remote: IpAddr) -> bool {
         self.guards.iter().any(|g| g.remote == remote)
+    }
+
+    /// Whether a prefix is routed into softwires.
+    pub fn routed(&self, prefix: &IpPrefix) -> bool {
+        self.routes.contains_key(prefix)
     }
 
     /// Prefixes and the softwires that they are routed into.

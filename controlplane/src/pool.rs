@@ -7,7 +7,7 @@
 use crate::config::{PoolSet, Pools, Subscriber};
 use dataplane_api::IpPrefix;
 use ipnet::{IpNet, Ipv6Net};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Who holds something: the number of a session.
@@ -64,7 +64,7 @@ struct Pool {
     returned: BTreeMap<u64, (IpPrefix, String)>,
     last: HashMap<String, u64>,
     turn: u64,
-    // Met while they were held otherwise, by AAA's word or from another pool: free again when that ends.
+    // Met while they were held otherwise, by AAA's word or from another pool, or reserved: free again when that ends.
     passed: BTreeMap<IpAddr, IpPrefix>,
 }
 
@@ -74,25 +74,48 @@ impl Pool {
         Self { networks, block, fresh: (0, 0), returned, last, turn: 0, passed }
     }
 
+    /// Other networks, or blocks of another size. What is new comes last, so that nobody gets what was given back, and may
+    /// be asked for again, as long as there is something that nobody had.
+    fn configure(&mut self, networks: Vec<IpNet>, block: u8) {
+        if block != self.block {
+            let turn = self.turn;
+            *self = Self { turn, ..Self::new(networks, block) };
+            return;
+        }
+        let kept = |all: &[IpNet]| all.iter().filter(|n| networks.contains(n)).count();
+        let (gone, left) = self.networks.split_at(self.fresh.0.min(self.networks.len()));
+        let goes_on = left.first().is_some_and(|n| networks.contains(n));
+        self.fresh = (kept(gone), if goes_on { self.fresh.1 } else { 0 });
+        let new = networks.iter().copied().filter(|n| !self.networks.contains(n)).collect::<Vec<_>>();
+        self.networks.retain(|n| networks.contains(n));
+        self.networks.extend(new);
+        let is_block = |p: &IpPrefix| networks.iter().any(|n| n.contains(&p.address()));
+        self.returned.retain(|_, (p, _)| is_block(p));
+        self.last.retain(|_, turn| self.returned.contains_key(turn));
+        self.passed.retain(|_, p| is_block(p));
+    }
+
+    /// It is one of the blocks.
+    fn has(&self, p: &IpPrefix) -> bool {
+        p.len() == self.block && self.networks.iter().any(|n| n.contains(&p.address()))
+    }
+
     /// What `user` had, else what nobody had yet, else what has been free for the longest time.
     fn next(&mut self, user: &str, reserved: &Held, held: &Held) -> Option<IpPrefix> {
         if let Some(turn) = self.last.get(user).copied()
-            && let Some(p) = self.take(turn, held)
+            && let Some(p) = self.take(turn, reserved, held)
         {
             return Some(p);
         }
         while let Some(p) = self.next_fresh() {
-            if !reserved.is_free(&p) {
-                continue;
-            }
-            if held.is_free(&p) {
+            if reserved.is_free(&p) && held.is_free(&p) {
                 return Some(p);
             }
             self.passed.insert(p.address(), p);
         }
         while let Some((turn, _)) = self.returned.first_key_value() {
             let turn = *turn;
-            if let Some(p) = self.take(turn, held) {
+            if let Some(p) = self.take(turn, reserved, held) {
                 return Some(p);
             }
         }
@@ -100,12 +123,12 @@ impl Pool {
     }
 
     /// One that was given back, unless it is held otherwise meanwhile.
-    fn take(&mut self, turn: u64, held: &Held) -> Option<IpPrefix> {
+    fn take(&mut self, turn: u64, reserved: &Held, held: &Held) -> Option<IpPrefix> {
         let (p, user) = self.returned.remove(&turn)?;
         if self.last.get(&user) == Some(&turn) {
             self.last.remove(&user);
         }
-        if held.is_free(&p) {
+        if reserved.is_free(&p) && held.is_free(&p) {
             return Some(p);
         }
         self.passed.insert(p.address(), p);
@@ -129,6 +152,7 @@ impl Pool {
     }
 
     fn put_back(&mut self, p: IpPrefix, user: &str) {
+        self.passed.remove(&p.address());
         self.turn += 1;
         self.returned.insert(self.turn, (p, user.to_owned()));
         if !user.is_empty() {
@@ -137,12 +161,15 @@ impl Pool {
     }
 
     /// `p` is no longer held: what was passed because of it is free again.
-    fn freed(&mut self, p: &IpPrefix, held: &Held) {
+    fn freed(&mut self, p: &IpPrefix, reserved: &Held, held: &Held) {
         let before = self.passed.range(..p.address()).next_back().filter(|(_, b)| b.contains(p.address()));
         let within = self.passed.range(p.address()..).take_while(|(a, _)| p.contains(**a));
-        let blocks: Vec<_> = before.into_iter().chain(within).map(|(_, b)| *b).filter(|b| held.is_free(b)).collect();
-        for b in blocks {
-            self.passed.remove(&b.address());
+        let blocks: Vec<_> = before.into_iter().chain(within).map(|(_, b)| *b).collect();
+        self.free_again(blocks, reserved, held);
+    }
+
+    fn free_again(&mut self, blocks: Vec<IpPrefix>, reserved: &Held, held: &Held) {
+        for b in blocks.into_iter().filter(|b| reserved.is_free(b) && held.is_free(b)) {
             self.put_back(b, "");
         }
     }
@@ -215,25 +242,45 @@ pub struct Allocator {
 impl Allocator {
     /// From the configuration; fixed addresses of subscribers and our own are never leased to others.
     pub fn new(config: &Pools, subscribers: &[Subscriber], local: Option<Ipv4Addr>) -> Self {
-        let (mut pools, mut names) = (Vec::new(), HashMap::new());
+        let (pools, names) = (Vec::new(), HashMap::new());
+        let mut all = Self { pools, names, held: Held::default(), reserved: Held::default(), own: None };
+        all.configure(config, subscribers, local);
+        all
+    }
+
+    /// Other pools. What is held stays so until it is given back, and is given again only if it is still in one.
+    pub fn configure(&mut self, config: &Pools, subscribers: &[Subscriber], local: Option<Ipv4Addr>) {
+        let mut gone: HashSet<usize> = (0..self.pools.len()).collect();
         for (name, set) in config.sets() {
             for (kind, networks, block) in cut(&set).into_iter().filter(|(_, networks, _)| !networks.is_empty()) {
-                names.insert((kind, name.to_owned()), pools.len());
-                pools.push(Pool::new(networks, block));
+                let fresh = self.pools.len();
+                let index = *self.names.entry((kind, name.to_owned())).or_insert(fresh);
+                gone.remove(&index);
+                match self.pools.get_mut(index) {
+                    Some(pool) => pool.configure(networks, block),
+                    None => self.pools.push(Pool::new(networks, block)),
+                }
             }
+        }
+        for (_, pool) in self.pools.iter_mut().enumerate().filter(|(i, _)| gone.contains(i)) {
+            pool.configure(Vec::new(), pool.block);
         }
         let fixed = |n: Option<Ipv6Net>| n.and_then(|n| IpPrefix::new(n.network().into(), n.prefix_len()));
         let fixed4 = subscribers.iter().filter_map(|s| s.ipv4).chain(local).map(|a| IpPrefix::host(a.into()));
         let fixed6 = subscribers.iter().flat_map(|s| [fixed(s.ipv6_prefix), fixed(s.delegated)]).flatten();
         let mut reserved = Held::default();
         fixed4.chain(fixed6).for_each(|p| reserved.cover(p));
-        Self { pools, names, held: Held::default(), reserved, own: local.map(IpAddr::V4) }
+        (self.reserved, self.own) = (reserved, local.map(IpAddr::V4));
+        for pool in &mut self.pools {
+            let passed = pool.passed.values().copied().collect();
+            pool.free_again(passed, &self.reserved, &self.held);
+        }
     }
 
     /// Leases one block of the pool `name` (empty: the default one) to `user`.
     pub fn lease(&mut self, kind: Kind, name: &str, user: &str, holder: Holder) -> Result<IpPrefix, Refused> {
         let index = *self.names.get(&(kind, name.to_owned())).ok_or(Refused::Unknown)?;
-        let pool = self.pools.get_mut(index).ok_or(Refused::Unknown)?;
+        let pool = self.pools.get_mut(index).filter(|p| !p.networks.is_empty()).ok_or(Refused::Unknown)?;
         let p = pool.next(user, &self.reserved, &self.held).ok_or(Refused::Exhausted)?;
         self.held.insert(p, holder, Some(index));
         Ok(p)
@@ -256,11 +303,11 @@ impl Allocator {
         let entry = self.held.0.get(&p.address()).copied();
         let Some(entry) = entry.filter(|e| e.prefix == p && e.holder == holder) else { return };
         self.held.0.remove(&p.address());
-        if let Some(pool) = entry.pool.and_then(|i| self.pools.get_mut(i)) {
+        if let Some(pool) = entry.pool.and_then(|i| self.pools.get_mut(i)).filter(|pool| pool.has(&p)) {
             pool.put_back(p, user);
         }
         for pool in &mut self.pools {
-            pool.freed(&p, &self.held);
+            pool.freed(&p, &self.reserved, &self.held);
         }
     }
 }
@@ -302,6 +349,61 @@ mod tests {
         assert_eq!(a.lease(Kind::Ipv4, "", "u3", 7), got[3]);
         assert_eq!(a.lease(Kind::Ipv4, "", "new", 8), got[1]);
         assert_eq!(a.lease(Kind::Ipv4, "", "u1", 9), Err(Refused::Exhausted));
+    }
+
+    #[test]
+    fn other_pools_leave_what_is_held() {
+        let local = Some(Ipv4Addr::new(10, 0, 0, 1));
+        let with = |v4: &[&str]| Pools { ipv4: v4.iter().map(|n| n.parse().unwrap()).collect(), ..Pools::default() };
+        let mut a = Allocator::new(&with(&["10.0.0.0/30", "10.0.1.0/30"]), &[], local);
+        let text = |r: Result<IpPrefix, Refused>| r.map(|p| p.address().to_string());
+        let lease = |a: &mut Allocator, user: &str, n| text(a.lease(Kind::Ipv4, "", user, n));
+        let [one, two, three] = [("a", 1), ("b", 2), ("c", 3)].map(|(user, n)| lease(&mut a, user, n).unwrap());
+        assert_eq!([&*one, &*two, &*three], ["10.0.0.2", "10.0.1.1", "10.0.1.2"]);
+        assert_eq!(lease(&mut a, "d", 4), Err(Refused::Exhausted));
+        let host = |text: &str| IpPrefix::host(text.parse().unwrap());
+        // Another network: held ones are not given again, and what somebody had is kept for him while there is a new one.
+        a.give_back(host(&two), "b", 2);
+        a.configure(&with(&["10.0.2.0/30", "10.0.0.0/30", "10.0.1.0/30"]), &[], local);
+        assert_eq!(lease(&mut a, "d", 4).as_deref(), Ok("10.0.2.1"));
+        assert_eq!(lease(&mut a, "b", 5).as_deref(), Ok("10.0.1.1"));
+        // A network that is gone is held until released, and does not come back by that.
+        a.configure(&with(&["10.0.2.0/30"]), &[], local);
+        assert_eq!(a.claim(host(&one), 9), Err(Refused::Held(1)));
+        for (p, user, n) in [(&one, "a", 1), (&two, "b", 5), (&three, "c", 3)] {
+            a.give_back(host(p), user, n);
+        }
+        assert_eq!(lease(&mut a, "a", 6).as_deref(), Ok("10.0.2.2"));
+        assert_eq!(lease(&mut a, "b", 7), Err(Refused::Exhausted));
+        // None at all, and back again.
+        a.configure(&with(&[]), &[], local);
+        assert_eq!(lease(&mut a, "b", 7), Err(Refused::Unknown));
+        a.configure(&with(&["10.0.2.0/29"]), &[], local);
+        let all: Vec<_> = std::iter::from_fn(|| lease(&mut a, "e", 8).ok()).collect();
+        assert_eq!(all, ["10.0.2.3", "10.0.2.4", "10.0.2.5", "10.0.2.6"]);
+    }
+
+    #[test]
+    fn a_reserved_address_is_nobody_elses_from_then_on_and_until_then() {
+        let fixed = |ipv4: &str| {
+            let yaml = format!("{{ user: f, secret: s, ipv4: {ipv4} }}");
+            vec![serde_saphyr::from_str::<Subscriber>(&yaml).unwrap()]
+        };
+        let pools = pools("10.0.0.0/29", "2001:db8::/64");
+        let mut a = Allocator::new(&pools, &fixed("10.0.0.1"), None);
+        let all = |a: &mut Allocator| {
+            let got: Vec<_> = std::iter::from_fn(|| a.lease(Kind::Ipv4, "", "x", 1).ok()).collect();
+            got.iter().for_each(|p| a.give_back(*p, "x", 1));
+            got.into_iter().map(|p| p.address()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let but = |n: u8| -> std::collections::BTreeSet<IpAddr> {
+            (1..=6).filter(|i| *i != n).map(|i| IpAddr::from([10, 0, 0, i])).collect()
+        };
+        assert_eq!(all(&mut a), but(1));
+        a.configure(&pools, &fixed("10.0.0.4"), None);
+        assert_eq!(all(&mut a), but(4));
+        a.configure(&pools, &[], None);
+        assert_eq!(all(&mut a).len(), 6);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! generation, so that an identifier names nobody for as long as possible after its owner has gone.
 
 use dataplane_api::id::{GENERATIONS, Slot};
-use dataplane_api::{InjectMsg, OpSeq, SaOutId, SessionId, SnapshotOp, Spi, TableOp, WorkerId};
-use std::collections::VecDeque;
+use dataplane_api::{InjectMsg, IpPrefix, NextHop, OpSeq, SaOutId, SessionId, SnapshotOp, Spi, TableOp, WorkerId};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the driver carries to the data plane, in this order.
@@ -102,6 +102,8 @@ impl Allocation {
 
 /// Numbered output.
 pub struct Program {
+    /// Routes by configuration alone, which hold where nobody knows a better one.
+    pub base: BTreeMap<IpPrefix, Vec<NextHop>>,
     allocation: Allocation,
     seq: Vec<OpSeq>,
     out: VecDeque<Output>,
@@ -112,7 +114,12 @@ impl Program {
     pub fn new(workers: usize, capacity: usize) -> Self {
         let slots = || Slots { fresh: 0, capacity: capacity as u32, returned: VecDeque::new() };
         let tables = (0..workers).map(|_| WorkerSlots { sa_in: slots(), sa_out: slots(), sessions: slots() }).collect();
-        Self { allocation: Allocation(Arc::new(Mutex::new(tables))), seq: vec![0; workers], out: VecDeque::new() }
+        Self {
+            base: BTreeMap::new(),
+            allocation: Allocation(Arc::new(Mutex::new(tables))),
+            seq: vec![0; workers],
+            out: VecDeque::new(),
+        }
     }
 
     /// The slot tables.
@@ -137,6 +144,12 @@ impl Program {
     /// Queues a snapshot change.
     pub fn snapshot(&mut self, op: SnapshotOp) {
         self.out.push_back(Output::Snapshot(op));
+    }
+
+    /// Queues the end of a prefix's route: what the configuration says of it holds again.
+    pub fn withdraw(&mut self, prefix: IpPrefix) {
+        let hops = self.base.get(&prefix).cloned();
+        self.snapshot(hops.map_or(SnapshotOp::RouteDel(prefix), |hops| SnapshotOp::RouteAdd(prefix, hops)));
     }
 
     /// Next output, oldest first.

@@ -12,6 +12,7 @@
 mod neighbour;
 mod operate;
 mod policy;
+mod reconfigure;
 mod view;
 
 use crate::config::{Bgp, Config};
@@ -54,7 +55,7 @@ pub enum Action {
 }
 
 /// A network that we reach without BGP.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Igp {
     to: IpNet,
     via: Option<IpAddr>,
@@ -81,6 +82,10 @@ pub struct Routing {
     egresses: Arc<[Egress]>,
     /// Egress AFBRs that BFD has found dead.
     dead: BTreeSet<IpAddr>,
+    /// Next hops and egresses that the speaker wants to know of.
+    tracked: BTreeSet<IpAddr>,
+    /// What is programmed is looked at again, from this prefix on.
+    again: Option<IpPrefix>,
     /// When [`Self::pump`] left something for its next turn.
     backlog: Option<Instant>,
 }
@@ -104,7 +109,7 @@ impl Routing {
         );
         let mut routing = Self {
             speaker,
-            rtr: rtr::Caches::new(&bgp.rtr),
+            rtr: rtr::Caches::default(),
             keys: KeyRing::new(bgp),
             refused: BTreeMap::new(),
             igp: igp(config),
@@ -113,18 +118,11 @@ impl Routing {
             programmed: BTreeMap::new(),
             egresses: Arc::new([]),
             dead: BTreeSet::new(),
+            tracked: BTreeSet::new(),
+            again: None,
             backlog: None,
         };
-        let policies = policy::Policies::new(bgp);
-        for n in &bgp.neighbours {
-            routing.speaker.set_neighbour(now, n.address, neighbour::neighbour(config, bgp, &policies, n));
-        }
-        for range in &bgp.dynamic_neighbours {
-            routing.speaker.set_listen_range(neighbour::range(config, bgp, &policies, range));
-        }
-        for net in &bgp.networks {
-            routing.speaker.originate(now, *net, own(config, bgp, net));
-        }
+        routing.configure(now, None, config, bgp);
         routing
     }
 
@@ -178,10 +176,12 @@ impl Routing {
     /// Carries events where they belong, so many at a time. `false`: there are more.
     pub fn pump(&mut self, now: Instant, mesh: &mut Mesh, program: &mut Program) -> bool {
         self.backlog = Some(now);
+        self.look_again(now, mesh, program);
         let mut wanted = Vec::new();
         for _ in 0..TURN {
             let event = self.speaker.poll_event();
             if let Some(Event::NextHop(Tracking::Start(address))) = event {
+                self.tracked.insert(address);
                 wanted.push((address, self.metric(address)));
                 continue;
             }
@@ -194,7 +194,7 @@ impl Routing {
                 if told {
                     continue;
                 }
-                self.backlog = None;
+                self.backlog = self.again.map(|_| now);
                 break;
             };
             match event {
@@ -221,6 +221,7 @@ impl Routing {
                     tracing::warn!(neighbour = ?address, ?warning, "BGP");
                 }
                 Event::NextHop(Tracking::Stop(address)) => {
+                    self.tracked.remove(&address);
                     if self.dead.contains(&address) && mesh.bury(address) {
                         self.dead.remove(&address);
                     }
@@ -256,7 +257,7 @@ impl Routing {
         }
         let Some(first) = best.first().filter(|_| !egresses.is_empty() || !routers.is_empty()) else {
             if before.is_some_and(|(_, egresses)| egresses.is_empty()) {
-                program.snapshot(SnapshotOp::RouteDel(prefix));
+                program.withdraw(prefix);
             }
             return;
         };

@@ -12,7 +12,7 @@
 use crate::config::rtr::RtrCache;
 use crate::northbound::RtrCacheInfo;
 use bgp::rib::Vrp;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// VRPs that a cache may have; more is not what the Internet has, but what a liar does.
@@ -104,29 +104,51 @@ struct Data {
 }
 
 /// All caches.
+#[derive(Default)]
 pub struct Caches {
-    caches: Vec<Cache>,
+    // By number; each has one of its own for as long as it is configured as it is.
+    caches: BTreeMap<usize, Cache>,
+    next: usize,
     used: Option<usize>,
 }
 
 impl Caches {
-    /// None of them has said anything yet.
-    pub fn new(caches: &[RtrCache]) -> Self {
-        let cache = |config: &RtrCache| Cache {
-            config: config.clone(),
-            up: false,
-            connected: false,
-            vrps: HashSet::new(),
-            data: None,
-            synchronized: 0,
-            last_error: None,
-        };
-        Self { caches: caches.iter().map(cache).collect(), used: None }
+    /// Other caches; one that is configured as before goes on. New ones have not said anything yet.
+    pub fn configure(&mut self, wanted: &[RtrCache]) -> Change {
+        let gone: Vec<usize> =
+            self.caches.iter().filter(|(_, c)| !wanted.contains(&c.config)).map(|(i, _)| *i).collect();
+        for (_, cache) in self.caches.iter_mut().filter(|(i, _)| gone.contains(i)) {
+            (cache.up, cache.data) = (false, None);
+        }
+        let change = self.choose();
+        self.caches.retain(|i, _| !gone.contains(i));
+        for config in wanted {
+            if self.caches.values().any(|c| c.config == *config) {
+                continue;
+            }
+            let cache = Cache {
+                config: config.clone(),
+                up: false,
+                connected: false,
+                vrps: HashSet::new(),
+                data: None,
+                synchronized: 0,
+                last_error: None,
+            };
+            self.caches.insert(self.next, cache);
+            self.next += 1;
+        }
+        change
+    }
+
+    /// All of them, by number.
+    pub fn configured(&self) -> impl Iterator<Item = (usize, &RtrCache)> {
+        self.caches.iter().map(|(i, c)| (*i, &c.config))
     }
 
     /// A cache is connected; it has yet to say what it has.
     pub fn connected(&mut self, cache: usize) {
-        if let Some(c) = self.caches.get_mut(cache) {
+        if let Some(c) = self.caches.get_mut(&cache) {
             c.connected = true;
         }
     }
@@ -134,7 +156,7 @@ impl Caches {
     /// A cache has given all it has, or what has changed. On a fault nothing is changed, and the connection is to be
     /// closed.
     pub fn updated(&mut self, now: Instant, cache: usize, update: Update) -> Result<Change, Fault> {
-        let Some(c) = self.caches.get_mut(cache) else { return Ok(Change::default()) };
+        let Some(c) = self.caches.get_mut(&cache) else { return Ok(Change::default()) };
         let change = if update.reset { c.replace(&update.changes)? } else { c.apply(&update.changes)? };
         let Update { session, serial, timers, .. } = update;
         c.data = Some(Data { session, serial, timers, at: now });
@@ -145,7 +167,7 @@ impl Caches {
 
     /// The connection to a cache is down, or cannot be opened.
     pub fn failed(&mut self, cache: usize, error: String) -> Change {
-        if let Some(c) = self.caches.get_mut(cache) {
+        if let Some(c) = self.caches.get_mut(&cache) {
             (c.up, c.connected, c.last_error) = (false, false, Some(error));
         }
         self.choose()
@@ -154,36 +176,35 @@ impl Caches {
     /// Time has passed: data may have expired.
     pub fn handle_timeout(&mut self, now: Instant) -> Change {
         let expired = |c: &Cache| c.expires().is_some_and(|at| at <= now);
-        for c in self.caches.iter_mut().filter(|c| expired(c)) {
+        for c in self.caches.values_mut().filter(|c| expired(c)) {
             (c.up, c.data) = (false, None);
             c.last_error = Some("its data have expired".to_owned());
         }
         let change = self.choose();
-        self.caches.iter_mut().filter(|c| c.data.is_none()).for_each(|c| c.vrps = HashSet::new());
+        self.caches.values_mut().filter(|c| c.data.is_none()).for_each(|c| c.vrps = HashSet::new());
         change
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.caches.iter().filter_map(Cache::expires).min()
+        self.caches.values().filter_map(Cache::expires).min()
     }
 
     /// For the management plane.
     pub fn info(&self, now: Instant) -> Vec<RtrCacheInfo> {
-        let row = |(i, c): (usize, &Cache)| c.info(now, self.used == Some(i));
-        self.caches.iter().enumerate().map(row).collect()
+        self.caches.iter().map(|(i, c)| c.info(now, self.used == Some(*i))).collect()
     }
 
     /// Listens to the cache that is best now.
     fn choose(&mut self) -> Change {
-        let with_data = self.caches.iter().enumerate().filter(|(_, c)| c.data.is_some());
-        let best = with_data.min_by_key(|(i, c)| (!c.up, c.config.preference, *i)).map(|(i, _)| i);
+        let with_data = self.caches.iter().filter(|(_, c)| c.data.is_some());
+        let best = with_data.min_by_key(|(i, c)| (!c.up, c.config.preference, **i)).map(|(i, _)| *i);
         let before = std::mem::replace(&mut self.used, best);
         if before == best {
             return Change::default();
         }
         let none = HashSet::new();
-        let vrps = |cache: Option<usize>| cache.and_then(|i| self.caches.get(i)).map_or(&none, |c| &c.vrps);
+        let vrps = |cache: Option<usize>| cache.and_then(|i| self.caches.get(&i)).map_or(&none, |c| &c.vrps);
         difference(vrps(before), vrps(best))
     }
 }

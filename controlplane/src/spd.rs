@@ -12,7 +12,7 @@
 //!
 //! On the outer IPv6 side neighbour discovery is ICMPv6 too; ARP is not IP and not subject to the SPD.
 
-use crate::config::{Config, Protection};
+use crate::config::{Config, Listener, Protection};
 use crate::liveness;
 use crate::routing;
 use dataplane_api::{Action, IpPrefix, PolicyRule, PortRange, Selector, Softwire, softwire};
@@ -39,11 +39,16 @@ const BGP_PORT: u16 = 179;
 
 /// The ordered SPD of `config`.
 pub fn build(config: &Config) -> Vec<Named> {
+    with_listeners(config, config.listeners.iter())
+}
+
+/// The same, with other listeners than those of `config`.
+pub fn with_listeners<'a>(config: &Config, listeners: impl Iterator<Item = &'a Listener>) -> Vec<Named> {
     let mut spd = Vec::new();
     mesh(config, &mut spd);
     bgp(config, &mut spd);
     bfd(config, &mut spd);
-    for l in &config.listeners {
+    for l in listeners {
         let here = |protocol, port| Selector {
             protocol,
             local: Some(IpPrefix::host(l.address)),

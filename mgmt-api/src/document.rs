@@ -68,7 +68,7 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
 
 fn common(operation: &mut Operation) {
     let parameters = operation.parameters.as_deref().unwrap_or_default();
-    let named = parameters.iter().any(|p| p.parameter_in == ParameterIn::Path);
+    let named = parameters.iter().any(|p| matches!(p, RefOr::T(p) if p.parameter_in == ParameterIn::Path));
     // An operation that takes no login says so by a requirement of its own.
     let cases = [
         (true, ALWAYS),
@@ -83,12 +83,13 @@ fn common(operation: &mut Operation) {
         responses.entry((*status).to_owned()).or_insert(RefOr::T(response));
     }
     for (status, response) in responses {
-        if let RefOr::T(r) = response
-            && status.starts_with(['4', '5'])
-            && r.content.is_empty()
-        {
+        let RefOr::T(r) = response else { continue };
+        if r.description.is_empty() {
+            r.description = "As asked".to_owned();
+        }
+        if status.starts_with(['4', '5']) && r.content.is_empty() {
             let problem = Content::new(Some(Ref::from_schema_name("Problem")));
-            r.content.insert("application/problem+json".to_owned(), problem);
+            r.content.insert("application/problem+json".to_owned(), RefOr::T(problem));
         }
     }
 }

@@ -8,13 +8,14 @@
 //! | `mesh` | `softwires`, their rekeying; `mesh/profiles`; `bfd` |
 //! | `bgp`, `rtr` | `bgp/neighbours[/ADDRESS]` with routes and actions, `bgp/routes`, `bgp/rtr` |
 //! | `radius` | `radius` |
-//! | `trace` | `traces[/ID]`, `traces/ID/pcapng` |
 //! | `drain` | `drain` |
 //! | `events` | `events` |
+//! | `trace` | `traces[/ID]`, packet traces; `traces/ID/pcapng` |
 //! | `config` | `config[/PATH]`, commits, confirmation, roll-back |
 //! | `access::tokens` | `tokens[/ID]`, `whoami` |
 //! | `document` | `openapi.json`, which says all of this in full |
 //! | `metrics` | `/metrics`, Prometheus text format |
+//! | `view` | `/`, the live view, a page that reads all this |
 //!
 //! Long lists come a page at a time (`page`). What a request says is read by `extract`; a request that cannot be met is
 //! answered by a problem document (`problem`). Before all of it stands `access`, which knows who asks and what he may.
@@ -39,6 +40,7 @@ mod security;
 mod status;
 mod subscribers;
 mod trace;
+mod view;
 
 pub use problem::{Fault, Problem};
 
@@ -85,9 +87,9 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .merge(mesh::routes())
         .nest("/bgp", bgp::routes())
         .merge(radius::routes())
-        .merge(trace::routes())
         .merge(drain::routes())
         .merge(events::routes())
+        .merge(trace::routes())
         .merge(config::routes())
         .merge(access::tokens::routes())
         .routes(routes!(document::openapi));
@@ -97,7 +99,7 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
         .split_for_parts();
     let nothing = || async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") };
     let not_so = || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the resource has no such method") };
-    let router = router.fallback(nothing).method_not_allowed_fallback(not_so).with_state(state);
+    let router = router.merge(view::routes()).fallback(nothing).method_not_allowed_fallback(not_so).with_state(state);
     (router, document::finish(document))
 }
 

@@ -13,9 +13,9 @@
 
 use crate::ports::DataPlane;
 use crate::servers::Servers;
-use controlplane::config::Config;
+use controlplane::config::{Config, Problem};
 use controlplane::gateway::Gateway;
-use controlplane::northbound::{self, Query};
+use controlplane::northbound::{self, Applied, Query};
 use controlplane::program::Output;
 use dataplane_api::{MacAddr, PortId, SaIn, SaOut, SaOutId, Session, SessionId, SnapshotOp, TableOp};
 use ipsec_mb::Manager;
@@ -97,6 +97,14 @@ impl Fabric {
             loss,
             rng: StdRng::seed_from_u64(1),
         }
+    }
+
+    /// Another configuration for the gateway.
+    pub fn configure(&mut self, yaml: &str, dry: bool) -> Result<Applied, Vec<Problem>> {
+        let config = Config::from_yaml("test.yaml", yaml).unwrap_or_else(|e| panic!("{e}"));
+        let (to, answer) = tokio::sync::oneshot::channel();
+        self.gateway.handle_query(self.now, Query::Configure(Box::new(config), dry, to));
+        answer.blocking_recv().unwrap()
     }
 
     pub fn add(&mut self, config: softwire_initiator::Config) -> usize {

@@ -6,6 +6,7 @@ mod drain;
 mod fabric;
 mod ports;
 mod radius;
+mod reconfigure;
 mod servers;
 mod trace;
 

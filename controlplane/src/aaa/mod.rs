@@ -153,7 +153,6 @@ pub struct Aaa {
     order: Vec<Source>,
     nas: Nas,
     radius: Client,
-    names: Vec<String>,
     asked: HashMap<u64, Asked>,
     tokens: HashMap<Who, u64>,
     next: u64,
@@ -168,7 +167,6 @@ impl Aaa {
             users: Users::new(&config.subscribers),
             order: config.aaa.order(),
             nas,
-            names: radius.servers().map(|s| s.config.name.clone()).collect(),
             radius,
             asked: HashMap::new(),
             tokens: HashMap::new(),
@@ -176,6 +174,14 @@ impl Aaa {
             eap: HashMap::new(),
             answers: VecDeque::new(),
         }
+    }
+
+    /// Takes another configuration: the subscriber file, the order of sources, and `radius` with the servers that
+    /// authenticate. What waits for a server that is gone is asked elsewhere.
+    pub fn configure(&mut self, now: Instant, config: &Config, radius: radius::Config) {
+        self.users = Users::new(&config.subscribers);
+        self.order = config.aaa.order();
+        self.radius.set_config(now, radius);
     }
 
     /// The RADIUS client, whose octets have to be carried.
@@ -220,18 +226,14 @@ impl Aaa {
                         tracing::warn!(user = request.user, %reason, "RADIUS does not answer");
                         // Another server knows nothing of this one's conversation.
                         self.eap.remove(&request.who);
-                        self.ask(now, request, self.order.len() - rest);
+                        self.ask(now, request, self.order.len().saturating_sub(rest));
                     }
                 }
-                radius::Event::ServerDown(s) => tracing::warn!(server = self.name(s), "RADIUS server is dead"),
-                radius::Event::ServerUp(s) => tracing::info!(server = self.name(s), "RADIUS server is back"),
+                radius::Event::ServerDown(s) => tracing::warn!(server = self.radius.name(s), "RADIUS server is dead"),
+                radius::Event::ServerUp(s) => tracing::info!(server = self.radius.name(s), "RADIUS server is back"),
             }
         }
         self.answers.pop_front()
-    }
-
-    fn name(&self, server: ServerId) -> &str {
-        self.names.get(usize::from(server.0)).map_or("", String::as_str)
     }
 
     fn take(&mut self, token: u64) -> Option<Asked> {
@@ -289,7 +291,11 @@ impl Aaa {
             },
             _ => {
                 let text = attributes.first(REPLY_MESSAGE).and_then(|a| a.text().ok()).unwrap_or_default();
-                let why = format!("rejected by {}{}{text}", self.name(server), if text.is_empty() { "" } else { ": " });
+                let why = format!(
+                    "rejected by {}{}{text}",
+                    self.radius.name(server),
+                    if text.is_empty() { "" } else { ": " }
+                );
                 let mschap = chap_text(attributes.octets(vendor::MS_CHAP_ERROR));
                 Answer::Reject(Reject { why, mschap, eap: attributes.eap_message() })
             }

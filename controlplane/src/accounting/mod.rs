@@ -23,7 +23,7 @@ pub use record::{Cause, Status, Subject};
 use crate::aaa::Nas;
 use crate::config::Config;
 use journal::{Kind, Line};
-use radius::{AttributeList, Client, Code, ServerId};
+use radius::{AttributeList, Client, Code};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,12 @@ impl Accounting {
             written: 0,
             taken: 0,
         }
+    }
+
+    /// Takes another configuration, and `radius` with the servers that take records. Without any, what is pending waits.
+    pub fn configure(&mut self, now: Instant, config: &Config, radius: radius::Config) {
+        self.enabled = config.aaa.servers.iter().any(|s| s.accounting);
+        self.radius.set_config(now, radius);
     }
 
     /// Whether there is anybody to tell.
@@ -281,10 +287,6 @@ impl Accounting {
         open.chain(add).map(|l| l.to_string()).collect()
     }
 
-    fn name(&self, server: ServerId) -> String {
-        self.radius.servers().find(|s| s.id == server).map_or_else(String::new, |s| s.config.name.clone())
-    }
-
     /// Takes what RADIUS says.
     pub fn poll(&mut self, now: Instant) {
         while let Some(event) = self.radius.poll_event() {
@@ -295,10 +297,10 @@ impl Accounting {
                     self.go_on(now, token);
                 }
                 radius::Event::ServerDown(s) => {
-                    tracing::warn!(server = self.name(s), "RADIUS server takes no accounting records");
+                    tracing::warn!(server = self.radius.name(s), "RADIUS server takes no accounting records");
                 }
                 radius::Event::ServerUp(s) => {
-                    tracing::info!(server = self.name(s), "RADIUS server takes accounting records again");
+                    tracing::info!(server = self.radius.name(s), "RADIUS server takes accounting records again");
                     // It need not wait for what is due later.
                     let due: Vec<_> = std::mem::take(&mut self.retry).into_iter().map(|(_, n)| n).collect();
                     due.into_iter().for_each(|n| self.send(now, n));

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// AAA.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aaa {
     /// Who is asked, in this order: the next one when the one before does not know the user (`local`) or does not answer
@@ -59,7 +59,7 @@ pub enum Transport {
 }
 
 /// A RADIUS server.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Name in status, metrics and logs.
@@ -147,7 +147,7 @@ impl Server {
 }
 
 /// Accounting (RFC 2866), to the servers that take records.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Accounting {
     /// Time between interim records, unless AAA says another (Acct-Interim-Interval).
@@ -174,7 +174,7 @@ impl Default for Accounting {
 }
 
 /// Dynamic authorization: CoA-Request and Disconnect-Request (RFC 5176).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dynamic {
     /// Addresses and ports at which requests are taken; the port is 3799 by custom.
@@ -191,7 +191,7 @@ fn window() -> Duration {
 }
 
 /// Who may send CoA-Requests and Disconnect-Requests.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DynamicClient {
     /// Its address.

@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 const SOCKET_PATH: usize = 107;
 
 /// REST.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
     /// Where it listens for TLS; loopback unless the operator writes otherwise.
@@ -59,7 +59,7 @@ impl Default for Api {
 }
 
 /// Whoever comes with a certificate of this name.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiClient {
     /// Common name, or subject alternative name (DNS, mail, URI).

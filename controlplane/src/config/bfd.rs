@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const KEY: usize = 20;
 
 /// Bidirectional forwarding detection (RFC 5880).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bfd {
     /// By name.
@@ -24,7 +24,7 @@ pub struct Bfd {
 }
 
 /// Timing and keys of sessions.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Name.
@@ -53,7 +53,7 @@ fn multiplier() -> u8 {
 }
 
 /// A key.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// Auth Key ID, by which both ends know it.

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// The BGP speaker.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bgp {
     /// Our AS.
@@ -56,12 +56,30 @@ pub struct Bgp {
     pub rtr: Vec<RtrCache>,
 }
 
+impl Bgp {
+    /// The same speaker, with nobody to speak to and nothing to say.
+    pub fn silent(&self) -> Self {
+        Self {
+            networks: Vec::new(),
+            tunnels: Vec::new(),
+            special_endpoints: false,
+            key_chains: Vec::new(),
+            neighbours: Vec::new(),
+            dynamic_neighbours: Vec::new(),
+            prefix_lists: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            rtr: Vec::new(),
+            ..*self
+        }
+    }
+}
+
 fn paths() -> usize {
     8
 }
 
 /// A tunnel that we offer.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tunnel {
     /// Its color.
@@ -93,7 +111,7 @@ impl Rfc5566 {
 }
 
 /// A neighbour.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbour {
     /// Its address; the template of a range has none.
@@ -198,7 +216,7 @@ fn connect_retry() -> Duration {
 }
 
 /// Whoever connects from a range of addresses is a neighbour.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DynamicNeighbours {
     /// Their addresses.

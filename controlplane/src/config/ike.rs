@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// IKE and child SAs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ike {
     /// Our IKE identity: a DNS name, `user@domain`, an address, or a distinguished name as RFC 4514 writes it, which is
@@ -81,7 +81,7 @@ pub struct Certificate {
 }
 
 /// A PAD entry.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
     /// Name in logs and status.

@@ -18,7 +18,7 @@ use ike::v1::proposal::{Phase1, Weak, esp_defaults, esp_weak, parse_esp};
 use serde::{Deserialize, Serialize};
 
 /// IKEv1 (RFC 2409) on a listener.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ikev1 {
     /// Proposals of phase 1 in order of preference, like `aes256-sha256-modp2048`; the built-in list, with what `weak`
@@ -37,7 +37,7 @@ pub struct Ikev1 {
 }
 
 /// A pre-shared key of a whole listener.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SharedSecret {
     /// The key.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
 /// Keys that follow each other.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyChain {
     /// Name.
@@ -15,7 +15,7 @@ pub struct KeyChain {
 }
 
 /// A key. Its lifetime is for both directions (`send-accept-lifetime`).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// Its name in status and logs, and its KeyID in TCP-AO.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Softwires to other AFBRs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mesh {
     /// Our ends of softwires, ports' addresses; at most one of each family.
@@ -53,7 +53,7 @@ impl Default for Mesh {
 }
 
 /// An AFBR that is known without BGP.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Afbr {
     /// Name in status and logs.
@@ -65,7 +65,7 @@ pub struct Afbr {
 }
 
 /// An IPsec profile (M12, M24).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Name.

@@ -63,7 +63,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The whole document.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Workers, memory, EAL.
@@ -119,7 +119,7 @@ pub struct Config {
 }
 
 /// Workers, memory, EAL.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dataplane {
     /// Core of each worker.
@@ -160,7 +160,7 @@ pub enum Poll {
 }
 
 /// A network port.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// Name in routes, metrics and messages.
@@ -195,7 +195,7 @@ impl Port {
 }
 
 /// A static route.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Destination.
@@ -208,7 +208,7 @@ pub struct Route {
 }
 
 /// An address at which softwire initiators are served.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Name in status and logs.
@@ -224,6 +224,30 @@ pub struct Listener {
     /// IKEv1 is spoken there, too.
     #[serde(default)]
     pub ikev1: Option<Ikev1>,
+}
+
+impl Listener {
+    /// Says in the log what is weaker about it than it could be.
+    pub fn warn(&self) {
+        let listener = &self.name;
+        if self.anonymous {
+            tracing::warn!(
+                listener,
+                "anonymous access is admitted (H33); it is logged and filtered, not authenticated"
+            );
+        }
+        let Some(v1) = &self.ikev1 else { return };
+        if v1.shared_secret.is_some() {
+            tracing::warn!(
+                listener,
+                "one secret is shared by whoever comes with IKEv1 (a legacy override of H46): \
+                 whoever has it can pose as the gateway"
+            );
+        }
+        if !v1.weak.is_empty() {
+            tracing::warn!(listener, weak = v1.weak.join(","), "old algorithms are allowed with IKEv1");
+        }
+    }
 }
 
 /// Protection of L2TP on a listener.
@@ -344,8 +368,13 @@ impl Config {
         yaml(name, text)
     }
 
+    /// What is wrong with it, as far as it can be known without the files that it names.
+    pub fn problems(&self) -> Vec<Problem> {
+        validate::check(self)
+    }
+
     fn validated(self, name: &str, text: &str) -> Result<Self, ConfigError> {
-        let mut problems = validate::check(&self);
+        let mut problems = self.problems();
         if problems.is_empty() {
             return Ok(self);
         }

@@ -18,7 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// An ordered list of rules.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// The rules.
@@ -44,7 +44,7 @@ pub enum Verdict {
 }
 
 /// A rule: if all of `match` holds, what is in `set` is done.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Conditions; none always holds.

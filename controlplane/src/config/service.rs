@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// L2TP (RFC 2661, RFC 5571).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct L2tp {
     /// Host Name AVP.
@@ -52,7 +52,7 @@ pub enum AuthMethod {
 }
 
 /// PPP.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ppp {
     /// What we demand, in order of preference.
@@ -90,7 +90,7 @@ impl Default for Ppp {
 }
 
 /// Addresses and prefixes of one name.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolSet {
     /// IPv4 addresses.
@@ -106,7 +106,7 @@ pub struct PoolSet {
 }
 
 /// Address pools: the default ones, and those that AAA names.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pools {
     /// IPv4 addresses.
@@ -139,7 +139,7 @@ impl Pools {
 }
 
 /// DHCPv6 (RFC 8415).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dhcp6 {
     /// Servers elsewhere that subscribers' messages are relayed to; without any, we answer ourselves, with what AAA and the
@@ -148,7 +148,7 @@ pub struct Dhcp6 {
 }
 
 /// One subscriber of the embedded file.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subscriber {
     /// PPP user name.

@@ -37,6 +37,8 @@ impl fmt::Display for Problem {
     }
 }
 
+impl std::error::Error for Problem {}
+
 impl Problem {
     /// At a setting, of a document that is not a file.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {

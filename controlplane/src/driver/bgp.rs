@@ -4,6 +4,8 @@
 //! speaker; the writer holds one batch of messages and asks for more when the kernel has taken all of it, so that a peer
 //! which does not read makes nothing grow.
 
+mod listener;
+
 use super::protection::{self, Role, Unprotected};
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -13,6 +15,7 @@ use anyhow::Context;
 use bgp::neighbour::TcpOptions;
 use bgp::speaker::ConnId;
 use ipnet::IpNet;
+use listener::{Expected, Listener};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +23,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -65,7 +68,8 @@ pub(super) struct Connections {
     tell: mpsc::Sender<Event>,
     connecting: HashMap<ConnId, AbortHandle>,
     open: HashMap<ConnId, Connection>,
-    listeners: Vec<(IpAddr, Socket)>,
+    listeners: Vec<Listener>,
+    expected: Expected,
     keys_at: Instant,
     in_use: bool,
 }
@@ -80,30 +84,12 @@ impl Connections {
             connecting: HashMap::new(),
             open: HashMap::new(),
             listeners: Vec::new(),
+            expected: Expected::default(),
             keys_at: now,
-            in_use: config.bgp.is_some(),
+            in_use: false,
         };
-        let Some(settings) = &config.bgp else { return Ok(all) };
-        let ours = config.ports.iter().flat_map(|p| &p.addresses).map(|a| a.addr());
-        // Those who may connect, and how far away they may be.
-        let neighbours = settings.neighbours.iter().map(|n| (n.address, n.ttl_security));
-        let ranges = settings.dynamic_neighbours.iter().map(|d| (d.range.addr(), d.neighbour.ttl_security));
-        let remotes: Vec<(IpAddr, Option<u8>)> = neighbours.chain(ranges).collect();
-        let wanted = |a: &IpAddr| remotes.iter().any(|(remote, _)| remote.is_ipv4() == a.is_ipv4());
-        for address in ours.filter(wanted) {
-            let socket = bind(address).with_context(|| format!("cannot listen for BGP on {address}"))?;
-            all.listeners.push((address, socket));
-        }
-        // Keys stand before the first connection can.
-        all.look_at_keys(now, gateway);
-        for (address, socket) in &all.listeners {
-            let hops =
-                remotes.iter().filter(|(remote, _)| remote.is_ipv4() == address.is_ipv4()).map(|(_, hops)| *hops);
-            let listener = protection::listen_within(socket, *address, hops)
-                .and_then(|()| listen(socket))
-                .with_context(|| format!("cannot listen for BGP on {address}"))?;
-            tokio::spawn(accept(listener, all.tell.clone()));
-        }
+        let opened = all.open_listeners(config)?;
+        all.listen(now, config, opened, gateway)?;
         Ok(all)
     }
 
@@ -125,8 +111,8 @@ impl Connections {
             r.speaker.listens_for().filter(|(_, tcp)| uses(tcp)).map(|(peers, tcp)| (peers, tcp.clone())).collect();
         for (peers, tcp) in users {
             let set = |socket: &dyn AsFd, role| protection::set_keys(&socket, role, peers, &tcp, &r.keys);
-            let mut listeners = self.listeners.iter().filter(|(a, _)| a.is_ipv4() == peers.addr().is_ipv4());
-            let all = listeners.try_for_each(|(_, s)| set(s, Role::Listening));
+            let mut listeners = self.listeners.iter().filter(|l| l.address.is_ipv4() == peers.addr().is_ipv4());
+            let all = listeners.try_for_each(|l| set(&l.socket, Role::Listening));
             for c in self.open.values().filter(|c| c.peers == peers) {
                 if let Err(error) = set(&c.socket, Role::Established(c.peer)) {
                     tracing::error!(neighbour = %c.peer, %error, "the key of a BGP session cannot be changed");
@@ -283,36 +269,6 @@ impl Connections {
                 Some(octets) => c.busy = c.write.try_send(octets).is_ok(),
                 None => c.wanted = false,
             }
-        }
-    }
-}
-
-fn bind(address: IpAddr) -> std::io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(SocketAddr::new(address, PORT)), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::new(address, PORT).into())?;
-    Ok(socket)
-}
-
-fn listen(socket: &Socket) -> std::io::Result<TcpListener> {
-    socket.listen(64)?;
-    TcpListener::from_std(socket.try_clone()?.into())
-}
-
-async fn accept(listener: TcpListener, tell: mpsc::Sender<Event>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if tell.send(Event::Accepted(stream)).await.is_err() {
-                    return;
-                }
-            }
-            // Out of descriptors, or a connection that was reset already.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }

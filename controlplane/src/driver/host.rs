@@ -69,6 +69,15 @@ impl HostStack {
         Ok((Self { taps, indices, netlink }, frames, neighbours))
     }
 
+    /// Other routes for what Linux sends from addresses of ours.
+    pub(super) async fn configure(&self, old: &Config, new: &Config) {
+        for (i, index) in self.indices.iter().enumerate() {
+            if let Err(error) = super::host_routes::change(old, new, i, *index, &self.netlink).await {
+                tracing::error!(port = i, error = format!("{error:#}"), "the host stack has not all of the routes");
+            }
+        }
+    }
+
     /// Hands a punted frame to Linux. A TAP whose queue is full drops it, as a NIC would.
     pub(super) async fn send(&self, port: PortId, frame: &[u8]) {
         if let Some(tap) = self.taps.get(usize::from(port.0))

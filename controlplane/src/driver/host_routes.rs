@@ -13,7 +13,7 @@ use crate::peer::payload_mtu;
 use anyhow::Context;
 use dataplane_api::{Cipher, EspSuite, Integrity};
 use ipnet::IpNet;
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric};
 use rtnetlink::packet_route::rule::RuleAction;
 use rtnetlink::{Handle, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -31,22 +31,60 @@ pub(super) async fn install(config: &Config, number: usize, index: u32, netlink:
         rule(net.addr(), table, netlink).await.with_context(|| format!("rule for {}", net.addr()))?;
         route(net.trunc(), None, None, (table, index), netlink).await.with_context(|| format!("route to {net}"))?;
     }
-    for r in config.routes.iter().filter(|r| r.port == port.name && serves(port, &r.to)) {
-        route(r.to, r.via.first().copied(), None, (table, index), netlink)
-            .await
-            .with_context(|| format!("route to {}", r.to))?;
+    for way in ways(config, port) {
+        add(way, (table, index), netlink).await?;
     }
+    Ok(())
+}
+
+/// What differs between two configurations with the same ports.
+pub(super) async fn change(
+    old: &Config,
+    new: &Config,
+    number: usize,
+    index: u32,
+    netlink: &Handle,
+) -> anyhow::Result<()> {
+    let Some(port) = new.ports.get(number).filter(|p| p.vlan.is_none()) else { return Ok(()) };
+    let at = (FIRST_TABLE + number as u32, index);
+    let (before, after) = (ways(old, port), ways(new, port));
+    // A route of another kind takes the place of the one before.
+    for way in before.iter().filter(|w| !after.iter().any(|new| new.to == w.to)) {
+        if let Err(error) = netlink.route().del(message(way.to, way.via, way.mtu, at)).execute().await {
+            tracing::warn!(to = %way.to, %error, "route cannot be taken back");
+        }
+    }
+    for way in after.into_iter().filter(|w| !before.contains(w)) {
+        add(way, at, netlink).await?;
+    }
+    Ok(())
+}
+
+/// A route of a port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Way {
+    to: IpNet,
+    via: Option<IpAddr>,
+    mtu: Option<u32>,
+}
+
+fn ways(config: &Config, port: &Port) -> Vec<Way> {
+    let fixed = config.routes.iter().filter(|r| r.port == port.name && serves(port, &r.to));
+    let fixed = fixed.map(|r| Way { to: r.to, via: r.via.first().copied(), mtu: None });
     // BGP inside ESP: TCP is to leave room for what `esp_out` adds.
-    for neighbour in config.ike.peers.iter().filter(|p| p.bgp).filter_map(|p| p.address) {
-        let Some((via, _)) = way(config, port, neighbour) else { continue };
+    let carried = config.ike.peers.iter().filter(|p| p.bgp).filter_map(|p| p.address).filter_map(|neighbour| {
+        let (via, _) = way(config, port, neighbour)?;
         let header = if neighbour.is_ipv6() { 40 } else { 20 };
         let largest = EspSuite::new(Cipher::AesCbc256, Integrity::HmacSha256_128);
         let mtu = header + payload_mtu(port.mtu, neighbour.is_ipv6(), true, largest);
-        route(neighbour.into(), via, Some(mtu.into()), (table, index), netlink)
-            .await
-            .with_context(|| format!("route to {neighbour}"))?;
-    }
-    Ok(())
+        Some(Way { to: neighbour.into(), via, mtu: Some(mtu.into()) })
+    });
+    fixed.chain(carried).collect()
+}
+
+async fn add(way: Way, at: (u32, u32), netlink: &Handle) -> anyhow::Result<()> {
+    let Way { to, via, mtu } = way;
+    route(to, via, mtu, at, netlink).await.with_context(|| format!("route to {to}"))
 }
 
 /// The router on the way to an address by this port, and the length of the prefix that says so.
@@ -77,7 +115,10 @@ async fn route(
     at: (u32, u32),
     netlink: &Handle,
 ) -> Result<(), rtnetlink::Error> {
-    let (table, index) = at;
+    netlink.route().add(message(to, via, mtu, at)).replace().execute().await.or_else(exists)
+}
+
+fn message(to: IpNet, via: Option<IpAddr>, mtu: Option<u32>, (table, index): (u32, u32)) -> RouteMessage {
     let mut message = match (to, via) {
         (IpNet::V4(to), via) => {
             let m = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len());
@@ -91,7 +132,7 @@ async fn route(
         }
     };
     message.attributes.extend(mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
-    netlink.route().add(message).replace().execute().await.or_else(exists)
+    message
 }
 
 /// Left by an earlier run.

@@ -28,12 +28,18 @@ fn owned() -> OpenOptions {
 }
 
 impl Journal {
+    /// Whether it could be opened.
+    pub fn prepare(path: &Path) -> anyhow::Result<()> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        }
+        owned().append(true).open(path).map(drop).with_context(|| path.display().to_string())
+    }
+
     /// Gives the gateway what the last run has left.
     pub fn open(now: Instant, path: &Path, gateway: &mut Gateway) -> anyhow::Result<Self> {
         let context = || format!("aaa.accounting.journal: {}", path.display());
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).with_context(context)?;
-        }
+        Self::prepare(path).with_context(context)?;
         let before = match std::fs::read(path) {
             Ok(octets) => String::from_utf8_lossy(&octets).into_owned(),
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),

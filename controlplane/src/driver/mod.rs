@@ -14,9 +14,9 @@ mod radius;
 mod rtr;
 mod tls;
 
-use crate::config::Config;
+use crate::config::{Config, Problem};
 use crate::gateway::Gateway;
-use crate::northbound::Southbound;
+use crate::northbound::{Applied, Query, Southbound};
 use crate::program::Output;
 use dataplane_api::trace::TRACE_BUFFERS;
 use dataplane_api::{Inject, InjectMsg, PortId, SnapshotOp, WorkerHandle};
@@ -36,7 +36,7 @@ const FAREWELL: Duration = Duration::from_millis(300);
 pub type Publish = Box<dyn FnMut(Vec<SnapshotOp>) + Send>;
 
 /// What keeps [`Driver::new`] from starting and can be known before: files that the configuration names.
-pub fn check(config: &Config) -> anyhow::Result<()> {
+pub fn check(config: &Config) -> Result<(), Problem> {
     rtr::check(config)?;
     radius::check(config)
 }
@@ -68,9 +68,10 @@ impl Driver {
         north: Southbound,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
+        check(config)?;
         let (host, frames, neighbours) = HostStack::new(config, macs).await?;
         let bgp = bgp::Connections::new(Instant::now(), config, &mut gateway)?;
-        let rtr = rtr::Caches::new(config)?;
+        let rtr = rtr::Caches::new(Instant::now(), &mut gateway);
         let radius = radius::Servers::new(Instant::now(), config, &mut gateway).await?;
         let dhcp6 = dhcp6::Servers::new(config).await?;
         Ok(Self { gateway, workers, publish, host, frames, neighbours, north, bgp, rtr, radius, dhcp6, stop })
@@ -88,7 +89,7 @@ impl Driver {
                 Some(event) = self.rtr.next() => self.rtr.handle(Instant::now(), event, &mut self.gateway),
                 Some(event) = self.radius.next() => self.radius.handle(Instant::now(), event, &mut self.gateway),
                 Some(message) = self.dhcp6.next() => self.gateway.relay_input(Instant::now(), &message),
-                Some(query) = self.north.recv() => self.gateway.handle_query(Instant::now(), query),
+                Some(query) = self.north.recv() => self.query(query).await,
                 Some((port, frame)) = self.frames.recv() => self.host_frame(port, frame),
                 Some(n) = self.neighbours.recv() => self.gateway.neighbour(n.port, n.address, n.mac),
                 _ = self.stop.changed(), if stopped.is_none() => {
@@ -120,6 +121,40 @@ impl Driver {
                 return;
             }
         }
+    }
+
+    async fn query(&mut self, query: Query) {
+        match query {
+            Query::Configure(document, dry, to) => {
+                let _ = to.send(self.configure(*document, dry).await);
+            }
+            query => self.gateway.handle_query(Instant::now(), query),
+        }
+    }
+
+    /// What may fail comes first: when all files are read and all sockets open, the gateway and they change.
+    async fn configure(&mut self, document: Config, dry: bool) -> Result<Applied, Vec<Problem>> {
+        let one = |problem| vec![problem];
+        let plan = self.gateway.plan(document)?;
+        check(plan.document()).map_err(one)?;
+        let (applied, config, old) = (plan.applied(), Arc::clone(&plan.config), self.gateway.config());
+        let bgp = self.bgp.open_listeners(&config).map_err(one)?;
+        let radius = self.radius.open(&config).await.map_err(one)?;
+        let dhcp6 = self.dhcp6.open(&config).await.map_err(one)?;
+        if dry {
+            return Ok(applied);
+        }
+        let now = Instant::now();
+        self.gateway.apply(now, plan);
+        self.dhcp6.configure(&config, dhcp6);
+        self.rtr.configure(now, &mut self.gateway);
+        let radius = self.radius.configure(now, &config, radius, &mut self.gateway);
+        let bgp = self.bgp.configure(now, &config, bgp, &mut self.gateway).await;
+        for error in [radius.err(), bgp.err()].into_iter().flatten() {
+            tracing::error!(error = format!("{error:#}"), "what could be opened a moment ago cannot now");
+        }
+        self.host.configure(&old, &config).await;
+        Ok(applied)
     }
 
     async fn drain_workers(&mut self, now: Instant) {

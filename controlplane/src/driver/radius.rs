@@ -5,8 +5,8 @@
 
 use super::journal::Journal;
 use super::tls;
-use crate::config::Config;
 use crate::config::aaa::{Server, Transport};
+use crate::config::{Config, Problem};
 use crate::gateway::Gateway;
 use crate::gateway::servers::{Purpose, of_purpose};
 use anyhow::Context;
@@ -58,17 +58,31 @@ pub(super) enum Event {
 
 /// All of them.
 pub(super) struct Servers {
-    authentication: Vec<Remote>,
-    accounting: Vec<Remote>,
+    authentication: Remotes,
+    accounting: Remotes,
+    dynamic: HashMap<SocketAddr, AbortHandle>,
     links: HashMap<(Purpose, LinkId), Link>,
     journal: Option<Journal>,
     tell: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 }
 
+/// By name.
+type Remotes = HashMap<String, Remote>;
+
+/// What another configuration needs of files and sockets, all there.
+pub(super) struct Opened {
+    authentication: Remotes,
+    accounting: Remotes,
+    dynamic: Vec<(SocketAddr, UdpSocket)>,
+}
+
 /// What can be known to be wrong before.
-pub(super) fn check(config: &Config) -> anyhow::Result<()> {
-    config.aaa.servers.iter().try_for_each(|s| remote(s, false).map(drop))
+pub(super) fn check(config: &Config) -> Result<(), Problem> {
+    config.aaa.servers.iter().enumerate().try_for_each(|(i, s)| match remote(s, false) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Problem::new(format!("aaa.servers[{i}].tls"), format!("{e:#}"))),
+    })
 }
 
 fn remote(s: &Server, accounting: bool) -> anyhow::Result<Remote> {
@@ -81,18 +95,68 @@ impl Servers {
     /// Listens for dynamic authorization, and gives the gateway what is left in the journal.
     pub async fn new(now: Instant, config: &Config, gateway: &mut Gateway) -> anyhow::Result<Self> {
         let (tell, events) = mpsc::channel(1024);
-        for at in config.aaa.dynamic.iter().flat_map(|d| &d.listen) {
-            let socket = UdpSocket::bind(at).await.with_context(|| format!("aaa.dynamic.listen: {at}"))?;
-            tokio::spawn(listen(Arc::new(socket), tell.clone()));
-        }
-        let remotes =
-            |accounting| of_purpose(config, accounting).map(|s| remote(s, accounting)).collect::<Result<_, _>>();
-        let (authentication, accounting): (Vec<_>, Vec<_>) = (remotes(false)?, remotes(true)?);
-        let journal = match accounting.is_empty() {
-            true => None,
-            false => Some(Journal::open(now, Path::new(&config.aaa.accounting.journal), gateway)?),
+        let mut all = Self {
+            authentication: Remotes::new(),
+            accounting: Remotes::new(),
+            dynamic: HashMap::new(),
+            links: HashMap::new(),
+            journal: None,
+            tell,
+            events,
         };
-        Ok(Self { authentication, accounting, links: HashMap::new(), journal, tell, events })
+        let opened = all.open(config).await?;
+        all.configure(now, config, opened, gateway)?;
+        Ok(all)
+    }
+
+    /// Opens what another configuration needs and is not open yet.
+    pub async fn open(&self, config: &Config) -> Result<Opened, Problem> {
+        check(config)?;
+        let mut dynamic = Vec::new();
+        let wanted = config.aaa.dynamic.iter().flat_map(|d| &d.listen).enumerate();
+        for (i, at) in wanted.filter(|(_, at)| !self.dynamic.contains_key(*at)) {
+            let wrong = |e| Problem::new(format!("aaa.dynamic.listen[{i}]"), format!("{at}: {e}"));
+            dynamic.push((*at, UdpSocket::bind(at).await.map_err(wrong)?));
+        }
+        let wrong = |e: anyhow::Error| Problem::new("aaa.servers", format!("{e:#}"));
+        let remotes = |accounting| {
+            let all = of_purpose(config, accounting).map(|s| remote(s, accounting).map(|r| (s.name.clone(), r)));
+            all.collect::<anyhow::Result<_>>().map_err(wrong)
+        };
+        let opened = Opened { authentication: remotes(false)?, accounting: remotes(true)?, dynamic };
+        if self.journal.is_none() && !opened.accounting.is_empty() {
+            let path = Path::new(&config.aaa.accounting.journal);
+            Journal::prepare(path).map_err(|e| Problem::new("aaa.accounting.journal", format!("{e:#}")))?;
+        }
+        Ok(opened)
+    }
+
+    /// Takes another configuration, which the gateway has already. Links to servers that are gone are closed as it says.
+    pub fn configure(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        opened: Opened,
+        gateway: &mut Gateway,
+    ) -> anyhow::Result<()> {
+        (self.authentication, self.accounting) = (opened.authentication, opened.accounting);
+        let wanted: Vec<_> = config.aaa.dynamic.iter().flat_map(|d| &d.listen).copied().collect();
+        self.dynamic.retain(|at, task| {
+            let stays = wanted.contains(at);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (at, socket) in opened.dynamic {
+            let task = tokio::spawn(listen(Arc::new(socket), self.tell.clone()));
+            self.dynamic.insert(at, task.abort_handle());
+        }
+        // Without servers, what is in the journal waits for one.
+        if self.journal.is_none() && !self.accounting.is_empty() {
+            self.journal = Some(Journal::open(now, Path::new(&config.aaa.accounting.journal), gateway)?);
+        }
+        Ok(())
     }
 
     /// What happens next.
@@ -127,7 +191,7 @@ impl Servers {
         while let Some((purpose, op)) = gateway.poll_radius_link() {
             match op {
                 LinkOp::Open(id) => {
-                    if let Err(error) = self.open(purpose, id) {
+                    if let Err(error) = self.connect(purpose, id, &gateway.radius_server(purpose, id.server)) {
                         tracing::warn!(%error, "no socket to a RADIUS server");
                         gateway.radius_link(now, purpose, id, false);
                     }
@@ -144,12 +208,12 @@ impl Servers {
         }
     }
 
-    fn open(&mut self, purpose: Purpose, id: LinkId) -> anyhow::Result<()> {
+    fn connect(&mut self, purpose: Purpose, id: LinkId, server: &str) -> anyhow::Result<()> {
         let remotes = match purpose {
             Purpose::Authentication => &self.authentication,
             Purpose::Accounting => &self.accounting,
         };
-        let remote = remotes.get(usize::from(id.server.0)).context("no such server")?;
+        let remote = remotes.get(server).context("no such server")?;
         let tell = self.tell.clone();
         let link = match remote.transport {
             Transport::Udp => {

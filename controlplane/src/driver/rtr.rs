@@ -5,8 +5,8 @@
 //! Nothing of an answer counts until its End of Data.
 
 use super::tls;
-use crate::config::Config;
 use crate::config::rtr::RtrCache;
+use crate::config::{Config, Problem};
 use crate::gateway::Gateway;
 use crate::rtr::{Fault, MOST, Timers, Update};
 use anyhow::Context as _;
@@ -14,11 +14,13 @@ use bgp::rib::Vrp;
 use ipnet::IpNet;
 use rpki::rtr::client::{Client, PayloadError, PayloadTarget, PayloadUpdate};
 use rpki::rtr::{Action, Payload, Timing};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 /// Version of the protocol that is proposed (RFC 8210); a cache may answer with 0 (RFC 6810).
@@ -42,8 +44,9 @@ pub(super) enum Event {
 /// All caches.
 pub(super) struct Caches {
     events: mpsc::Receiver<(usize, Event)>,
-    // Held so that the channel stays open without caches.
-    _tell: mpsc::Sender<(usize, Event)>,
+    tell: mpsc::Sender<(usize, Event)>,
+    // By number of the cache.
+    tasks: HashMap<usize, AbortHandle>,
 }
 
 /// How a cache is reached.
@@ -55,12 +58,33 @@ struct Reach {
 
 impl Caches {
     /// Starts a task for each cache.
-    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn new(now: Instant, gateway: &mut Gateway) -> Self {
         let (tell, events) = mpsc::channel(16);
-        for (i, reach) in reaches(config)?.into_iter().enumerate() {
-            tokio::spawn(keep(i, reach, tell.clone()));
+        let mut all = Self { events, tell, tasks: HashMap::new() };
+        all.configure(now, gateway);
+        all
+    }
+
+    /// Ends the tasks of caches that are gone, and starts those of new ones.
+    pub(super) fn configure(&mut self, now: Instant, gateway: &mut Gateway) {
+        let caches = gateway.bgp(now, |r| r.rtr.configured().map(|(i, c)| (i, c.clone())).collect());
+        let caches: HashMap<usize, RtrCache> = caches.unwrap_or_default();
+        self.tasks.retain(|i, task| {
+            let stays = caches.contains_key(i);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (i, cache) in caches {
+            if self.tasks.contains_key(&i) {
+                continue;
+            }
+            match reach(&cache) {
+                Ok(reach) => drop(self.tasks.insert(i, tokio::spawn(keep(i, reach, self.tell.clone())).abort_handle())),
+                Err(error) => tracing::error!(cache = cache.name, error = format!("{error:#}"), "no RPKI cache"),
+            }
         }
-        Ok(Self { events, _tell: tell })
     }
 
     /// The next event. Never `None`.
@@ -85,18 +109,19 @@ impl Caches {
     }
 }
 
-/// What `softwired check` can find out about the files that TLS needs.
-pub(super) fn check(config: &Config) -> anyhow::Result<()> {
-    reaches(config).map(drop)
+/// What can be found out before about the files that TLS needs.
+pub(super) fn check(config: &Config) -> Result<(), Problem> {
+    let mut caches = config.bgp.iter().flat_map(|b| &b.rtr).enumerate();
+    caches.try_for_each(|(i, cache)| match reach(cache) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Problem::new(format!("bgp.rtr[{i}].tls"), format!("{e:#}"))),
+    })
 }
 
-fn reaches(config: &Config) -> anyhow::Result<Vec<Reach>> {
-    let reach = |cache: &RtrCache| {
-        let tls = cache.tls.as_ref().map(|t| tls::session(cache.address, t, None)).transpose();
-        let tls = tls.with_context(|| format!("RPKI cache \"{}\"", cache.name))?;
-        Ok(Reach { remote: cache.remote(), local: cache.local, tls })
-    };
-    config.bgp.iter().flat_map(|b| &b.rtr).map(reach).collect()
+fn reach(cache: &RtrCache) -> anyhow::Result<Reach> {
+    let tls = cache.tls.as_ref().map(|t| tls::session(cache.address, t, None)).transpose();
+    let tls = tls.with_context(|| format!("RPKI cache \"{}\"", cache.name))?;
+    Ok(Reach { remote: cache.remote(), local: cache.local, tls })
 }
 
 /// Connects for as long as the driver lives.

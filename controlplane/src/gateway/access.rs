@@ -201,15 +201,15 @@ impl Gateway {
         let routes = std::mem::take(&mut s.routes);
         self.program.op(s.worker, TableOp::SessionSet(s.session));
         for prefix in routes {
-            self.unroute(prefix);
+            self.program.withdraw(prefix);
         }
     }
 
     fn filter_of(&self, limits: &Limits) -> Result<Option<FilterId>, Unhonoured> {
         let Some(name) = &limits.filter else { return Ok(None) };
-        let found = self.config.filters.iter().position(|f| f.name == *name);
+        let found = self.filters.get(name).filter(|_| self.config.filters.iter().any(|f| f.name == *name));
         let found = found.ok_or_else(|| Unhonoured::new(FILTER_ID, format!("no filter is named \"{name}\"")))?;
-        Ok(Some(FilterId(found as u16)))
+        Ok(Some(*found))
     }
 
     /// What a client of IKEv1 has left behind that has lost its state. It may say so by nothing but a new SA, and is known

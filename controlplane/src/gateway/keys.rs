@@ -49,9 +49,10 @@ impl Gateway {
                 self.audit.extend(weak_means("IKE SA", PeerId(peer.0), &record, means.collect()));
                 self.tell(Event::IkeUp(ike_event(PeerId(peer.0), &record, None)));
                 let late = self.is_draining() && !record.afbr;
+                self.control.drain_ike += u64::from(late);
+                let admitted = self.admits(&record.pad, local.ip());
                 self.peers.insert(PeerId(peer.0), record);
-                if late {
-                    self.control.drain_ike += 1;
+                if late || !admitted {
                     self.close_peer(now, PeerId(peer.0));
                 }
             }

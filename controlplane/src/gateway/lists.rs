@@ -24,7 +24,7 @@ impl Gateway {
         Page::of(select.limit, self.subscribers.len(), rows)
     }
 
-    fn subscriber_info(&self, now: Instant, s: &Subscriber) -> SubscriberInfo {
+    pub(super) fn subscriber_info(&self, now: Instant, s: &Subscriber) -> SubscriberInfo {
         let inner = &s.session.inner;
         let text = |p: Option<IpPrefix>| p.map(|p| p.to_string());
         let limits = s.profile.as_ref().map(|p| p.limits.clone()).unwrap_or_default();

@@ -16,6 +16,8 @@
 //! | `query`, `lists` | answers for the management plane |
 //! | `news` | events for it |
 //! | `drain` | nobody new is let in |
+//! | `base` | what the data plane is told by the configuration alone |
+//! | `reconfigure`, `leave` | another configuration while all of it runs; who has to go |
 //! | `measure` | what metrics and profiles of the mesh are made of |
 //! | `operate` | what the operator does |
 //! | `trace` | packet traces |
@@ -24,10 +26,12 @@
 //! [`Gateway::poll_timeout`].
 
 mod access;
+mod base;
 mod drain;
 mod dynamic;
 mod inner;
 mod keys;
+mod leave;
 mod lists;
 mod liveness;
 mod measure;
@@ -35,6 +39,7 @@ mod mesh;
 mod news;
 mod operate;
 mod query;
+pub mod reconfigure;
 mod records;
 pub mod servers;
 mod softwire;
@@ -43,7 +48,8 @@ mod trace;
 use crate::aaa::{Aaa, Nas};
 use crate::accounting::{Accounting, Cause};
 use crate::audit::Record;
-use crate::config::{Config, Protection};
+use crate::config::{Config, Listener, Protection};
+use crate::ike_config;
 use crate::liveness::Liveness;
 use crate::mesh::Mesh;
 use crate::northbound::Event;
@@ -53,10 +59,9 @@ use crate::program::{Output, Program};
 use crate::routing::Routing;
 use crate::subscriber::Subscriber;
 use crate::trace::Traces;
-use crate::{ike_config, spd};
 use dataplane_api::{
-    Counters, FibCounters, FilterId, Inject, IpPrefix, MacAddr, NextHop, PeerId, PortConfig, PortId, PuntClass,
-    PuntMeta, SessionId, SnapshotOp, SoftwireId, Spi, TableOp, WorkerEvent, WorkerId,
+    Counters, FibCounters, FilterId, Inject, MacAddr, PeerId, PolicyRule, PortId, PuntClass, PuntMeta, SessionId,
+    SnapshotOp, SoftwireId, Spi, TableOp, WorkerEvent, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -101,11 +106,20 @@ pub struct ControlCounters {
 // A change that waits for its time.
 enum Later {
     SaInDel(WorkerId, Spi),
+    // A look at the listeners that are leaving.
+    Leave,
 }
 
 /// The gateway.
 pub struct Gateway {
+    // What is in force, and the document that it comes from: parts of that may wait for a restart.
     config: Arc<Config>,
+    document: Arc<Config>,
+    ike_files: u64,
+    filters: HashMap<String, FilterId>,
+    spd: Vec<PolicyRule>,
+    // Listeners that are gone, or others now, as long as somebody is there.
+    leaving: Vec<Listener>,
     started: Instant,
     counters: Vec<Arc<Counters>>,
     ike: ike::Endpoint,
@@ -138,10 +152,10 @@ pub struct Gateway {
     unresolved: VecDeque<(PortId, IpAddr)>,
     relayed: VecDeque<Vec<u8>>,
     audit: VecDeque<Record>,
-    traces: Traces,
     events: VecDeque<Event>,
     softwires_up: BTreeMap<SoftwireId, IpAddr>,
     drain: Option<drain::Drain>,
+    traces: Traces,
     control: ControlCounters,
     fib: Option<Arc<FibCounters>>,
     rng: StdRng,
@@ -190,7 +204,12 @@ impl Gateway {
             mesh: Mesh::new(now, &config, &mut program),
             routing: config.bgp.as_ref().map(|b| Routing::new(now, &config, b, StdRng::from_rng(&mut rng))),
             liveness: Liveness::new(now, &config, StdRng::from_rng(&mut rng)),
+            document: Arc::clone(&config),
+            ike_files: ike_config::files(&config),
             config,
+            filters: HashMap::new(),
+            spd: Vec::new(),
+            leaving: Vec::new(),
             started: now,
             counters,
             ike,
@@ -206,10 +225,10 @@ impl Gateway {
             unresolved: VecDeque::new(),
             relayed: VecDeque::new(),
             audit: VecDeque::new(),
-            traces: Traces::default(),
             events: VecDeque::new(),
             softwires_up: BTreeMap::new(),
             drain: None,
+            traces: Traces::default(),
             control: ControlCounters::default(),
             fib: None,
             rng,
@@ -217,52 +236,6 @@ impl Gateway {
         gateway.publish(macs);
         gateway.pump(now);
         Ok(gateway)
-    }
-
-    // Ports, their networks, static routes and the SPD.
-    fn publish(&mut self, macs: &[MacAddr]) {
-        let config = Arc::clone(&self.config);
-        for (i, (port, mac)) in config.ports.iter().zip(macs).enumerate() {
-            let id = PortId(i as u16);
-            self.program.snapshot(SnapshotOp::Port(PortConfig {
-                port: id,
-                mac: *mac,
-                mtu: port.mtu,
-                vlan: port.vlan,
-                zone: port.zone,
-                addresses: port.addresses.iter().map(|n| (n.addr(), n.prefix_len())).collect(),
-            }));
-            for net in &port.addresses {
-                if let Some(prefix) = IpPrefix::new(net.addr(), net.prefix_len()) {
-                    self.program.snapshot(SnapshotOp::RouteAdd(prefix, vec![NextHop::Connected(id)]));
-                }
-                self.program.snapshot(SnapshotOp::RouteAdd(IpPrefix::host(net.addr()), vec![NextHop::Local]));
-            }
-        }
-        if let Some(local) = config.ppp.local_ipv4 {
-            self.program.snapshot(SnapshotOp::RouteAdd(IpPrefix::host(local.into()), vec![NextHop::Local]));
-        }
-        for route in &config.routes {
-            let port = config.ports.iter().position(|p| p.name == route.port);
-            let (Some(port), Some(prefix)) = (port, IpPrefix::new(route.to.network(), route.to.prefix_len())) else {
-                continue;
-            };
-            let port = PortId(port as u16);
-            let hops = match route.via.as_slice() {
-                [] => vec![NextHop::Connected(port)],
-                via => via.iter().map(|&a| NextHop::Via(port, a)).collect(),
-            };
-            self.unresolved.extend(route.via.iter().map(|&a| (port, a)));
-            self.program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
-        }
-        // Nothing leaks to a default route from a pool that nobody uses.
-        for prefix in softwire::pool_networks(&config) {
-            self.program.snapshot(SnapshotOp::RouteAdd(prefix, vec![NextHop::Unreachable]));
-        }
-        for (i, filter) in config.filters.iter().enumerate() {
-            self.program.snapshot(SnapshotOp::Filter(FilterId(i as u16), filter.rules()));
-        }
-        self.program.snapshot(SnapshotOp::Policy(spd::build(&config).into_iter().map(|n| n.rule).collect()));
     }
 
     /// The counters of the forwarding tables, to be shown.
@@ -285,7 +258,8 @@ impl Gateway {
             }
             PuntClass::L2tpControl => {
                 // The SPD has kept clear L2TP out already; without a listener there is nothing to protect it with.
-                let clear = self.config.listener(meta.dst.ip()).is_some_and(|l| l.protection == Protection::None);
+                let served = || self.leaving.iter().chain(&self.config.listeners);
+                let clear = served().any(|l| l.address == meta.dst.ip() && l.protection == Protection::None);
                 if meta.peer.is_none() && !clear {
                     self.control.l2tp_refused += 1;
                     return;
@@ -359,10 +333,10 @@ impl Gateway {
             self.mesh_timeout(now);
         }
         self.servers_timeout(now);
+        self.drain_timeout(now);
         if self.traces.poll_timeout().is_some_and(|t| t <= now) {
             self.trace_timeout();
         }
-        self.drain_timeout(now);
         if self.look.is_some_and(|t| t <= now) {
             self.finish(now);
         }
@@ -382,9 +356,13 @@ impl Gateway {
         while let Some((&(t, _), _)) = self.later.first_key_value()
             && t <= now
         {
-            if let Some((_, Later::SaInDel(worker, spi))) = self.later.pop_first() {
-                self.program.op(worker, TableOp::SaInDel(spi));
-                self.program.allocation().free_spi(spi);
+            match self.later.pop_first() {
+                Some((_, Later::SaInDel(worker, spi))) => {
+                    self.program.op(worker, TableOp::SaInDel(spi));
+                    self.program.allocation().free_spi(spi);
+                }
+                Some((_, Later::Leave)) => self.leave(now),
+                None => {}
             }
         }
         self.pump(now);
@@ -397,8 +375,8 @@ impl Gateway {
         let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         let bfd = self.liveness.poll_timeout();
         let own = [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later, self.look];
-        let more = [bgp, bfd, self.servers_due(), self.drain_due(), self.traces.poll_timeout()];
-        own.into_iter().chain(more).flatten().min()
+        let others = [bgp, bfd, self.servers_due(), self.drain_due(), self.traces.poll_timeout()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// The next table change or packet for the data plane.

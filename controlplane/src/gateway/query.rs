@@ -72,8 +72,8 @@ impl Gateway {
             Query::Spd(to) => drop(to.send(self.spd_info())),
             Query::Trace(query) => self.trace_query(now, query),
             Query::Counters(to) => drop(to.send(self.counters_info())),
-            Query::Config(to) => drop(to.send(std::sync::Arc::clone(&self.config))),
-            Query::Configure(_, _, to) => drop(to),
+            Query::Config(to) => drop(to.send(std::sync::Arc::clone(&self.document))),
+            Query::Configure(document, dry, to) => drop(to.send(self.configure(now, *document, dry))),
             Query::Drain(to) => drop(to.send(self.drain_info())),
             Query::SetDrain(order, to) => {
                 self.set_drain(now, order);
@@ -90,7 +90,7 @@ impl Gateway {
     // Softwires first: their rules are the most specific.
     fn spd_info(&self) -> Vec<SpdInfo> {
         let views: Vec<_> = self.mesh.softwires().map(|v| v.softwire).collect();
-        spd::softwires(views.iter()).chain(spd::build(&self.config)).map(|n| spd_info(&n)).collect()
+        spd::softwires(views.iter()).chain(self.policy()).map(|n| spd_info(&n)).collect()
     }
 
     fn status(&self, now: Instant) -> StatusInfo {

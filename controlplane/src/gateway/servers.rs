@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::config::Config;
 use crate::config::aaa::{Dynamic, Server, Transport};
 use crate::northbound::{RadiusInfo, RadiusServerInfo};
-use radius::{Client, LinkId, LinkOp, Secret, ServerConfig};
+use radius::{Client, LinkId, LinkOp, Secret, ServerConfig, ServerId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -88,6 +88,11 @@ impl Gateway {
     pub fn poll_radius(&mut self) -> Option<(Purpose, LinkId, Vec<u8>)> {
         let one = |purpose, client: &mut Client| client.poll_transmit().map(|(link, octets)| (purpose, link, octets));
         one(Purpose::Authentication, self.aaa.radius()).or_else(|| one(Purpose::Accounting, self.accounting.radius()))
+    }
+
+    /// The name of a server that has links; empty when it is gone.
+    pub fn radius_server(&mut self, purpose: Purpose, id: ServerId) -> String {
+        self.client(purpose).name(id).to_owned()
     }
 
     /// Octets from a server: a datagram, or a piece of a stream.

@@ -5,7 +5,7 @@ use crate::aaa::{Proof, Reject, Who};
 use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::config::ike::PppPolicy;
-use crate::config::{AuthMethod, Config, PoolSet, Protection};
+use crate::config::{AuthMethod, Config, Protection};
 use crate::meter::Meter;
 use crate::northbound::Event;
 use crate::peer::ppp_mtu;
@@ -77,7 +77,9 @@ impl Gateway {
             return self.l2tp.close(now, id.0, l2tp::DownReason::local(l2tp::error::code::STOP_SHUTDOWN, "draining"));
         }
         let Some(slot) = id.slot() else { return };
-        let Some(listener) = self.config.listener(up.local.ip()).cloned() else { return };
+        let Some(listener) = self.config.listener(up.local.ip()).cloned() else {
+            return self.l2tp.close(now, up.id, l2tp::DownReason::local(1, "nobody is served here any more"));
+        };
         let peer = up.binding.map(PeerId);
         let keys = peer.and_then(|p| self.peers.get(&p));
         let esp = keys.and_then(|k| k.current_suite());
@@ -171,7 +173,7 @@ impl Gateway {
         self.forget(id);
         s.ends(cause, why);
         for prefix in std::mem::take(&mut s.routes) {
-            self.unroute(prefix);
+            self.program.withdraw(prefix);
         }
         let user = s.user.clone();
         s.leases.release(&user, id.0, &mut self.pools);
@@ -180,13 +182,6 @@ impl Gateway {
         }
         let applied = self.program.op(s.worker, TableOp::SessionDel(id));
         self.last_words(now, s, applied);
-    }
-
-    // A pool's own "unreachable" covers the prefix again, also where the subscriber had the whole pool.
-    pub(super) fn unroute(&mut self, prefix: IpPrefix) {
-        let whole = pool_networks(&self.config).any(|n| n == prefix);
-        let op = SnapshotOp::RouteAdd(prefix, vec![NextHop::Unreachable]);
-        self.program.snapshot(if whole { op } else { SnapshotOp::RouteDel(prefix) });
     }
 
     pub(super) fn audit_record(&self, s: &Subscriber, verb: Verb, reason: &str, now: Instant) -> Record {
@@ -356,7 +351,7 @@ impl Gateway {
         s.withdraw(prefix);
         s.routes.retain(|p| *p != prefix);
         self.program.op(s.worker, TableOp::SessionSet(s.session));
-        self.unroute(prefix);
+        self.program.withdraw(prefix);
     }
 
     pub(super) fn opened(&mut self, now: Instant, id: SessionId) {
@@ -391,16 +386,6 @@ impl Gateway {
         self.aaa.forget(Who::Session(id));
         self.aaa.forget(Who::Again(id));
     }
-}
-
-/// Networks of all pools.
-pub(super) fn pool_networks(config: &Config) -> impl Iterator<Item = IpPrefix> {
-    let nets = |set: PoolSet| {
-        let v4 = set.ipv4.into_iter().map(|n| (IpAddr::V4(n.network()), n.prefix_len()));
-        let v6 = set.ipv6.into_iter().chain(set.delegated).chain(set.addresses);
-        v4.chain(v6.map(|n| (IpAddr::V6(n.network()), n.prefix_len()))).collect::<Vec<_>>()
-    };
-    config.pools.sets().flat_map(move |(_, set)| nets(set)).filter_map(|(a, len)| IpPrefix::new(a, len))
 }
 
 fn cause(reason: &ppp::DownReason) -> Cause {

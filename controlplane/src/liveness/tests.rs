@@ -36,12 +36,16 @@ struct Node {
 }
 
 impl Node {
-    fn new(now: Instant, address: &str, yaml: &str) -> Self {
+    fn config(address: &str, yaml: &str) -> Config {
         let text = format!(
             "ports: [{{ name: core, device: d, zone: public, addresses: [\"{address}/64\"] }}]\n\
              mesh: {{ local: [\"{address}\"], bfd: fast, {yaml}"
         );
-        let config = Arc::new(Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}")));
+        Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn new(now: Instant, address: &str, yaml: &str) -> Self {
+        let config = Arc::new(Self::config(address, yaml));
         let counters = vec![Arc::new(Counters::new(4, 4))];
         let seed = [address.as_bytes()[address.len() - 1]; 32];
         let gateway = Gateway::new(config, now, &[MacAddr::default()], counters, seed).unwrap();
@@ -387,4 +391,70 @@ fn the_spd_knows_the_sessions() {
     let remotes: Vec<_> = rules.iter().map(|s| (s.remote.unwrap().address(), s.local_port.first, s.protocol)).collect();
     assert_eq!(remotes, [(ip(EAST), 3784, 17), (ip(THIRD), 3784, 17)]);
     assert!(rules.iter().all(|s| s.local == Some(dataplane_api::IpPrefix::host(ip(WEST)))));
+}
+
+#[test]
+fn other_intervals_and_keys_disturb_nothing() {
+    let mut w = three(", bfd: fast");
+    assert!(w.run(60 * SECOND, converged).is_some());
+    w.run(10 * SECOND, |_| false);
+    let neighbours = [(WEST, [EAST, THIRD]), (EAST, [WEST, THIRD]), (THIRD, [WEST, EAST])];
+    let take = |w: &mut World, profile: &str| {
+        for (n, (address, others)) in neighbours.into_iter().enumerate() {
+            let networks = if n == 0 { "10.1.0.0/24" } else { ISLAND };
+            let yaml = afbr(n as u8 + 1, networks, others, ", bfd: fast");
+            let config = Node::config(address, &yaml.replace("transmit_interval: 200ms", profile));
+            w.nodes[n].gateway.configure(w.now, config, false).unwrap();
+        }
+    };
+    take(&mut w, "transmit_interval: 50ms, detect_multiplier: 5");
+    assert!(w.run(10 * SECOND, |w| !converged(w)).is_none());
+    let sessions = w.nodes[0].sessions(w.now);
+    let row = |s: &BfdInfo| (s.state, s.downs, s.detect_multiplier, s.authenticated);
+    assert_eq!(sessions.iter().map(row).collect::<Vec<_>>(), [("up", 0, 5, false); 4], "{sessions:?}");
+    // Other keys make other sessions, and no path has failed meanwhile.
+    take(&mut w, "keys: [{ id: 1, secret: k }], transmit_interval: 200ms");
+    assert!(w.run(20 * SECOND, |w| !converged(w)).is_none());
+    let sessions = w.nodes[0].sessions(w.now);
+    assert_eq!(sessions.iter().map(row).collect::<Vec<_>>(), [("up", 0, 3, true); 4], "{sessions:?}");
+    let established = |r: &mut Routing| r.speaker.neighbours().map(|n| (n.state, n.established)).collect::<Vec<_>>();
+    let up = w.nodes[0].gateway.bgp(w.now, established).unwrap();
+    assert_eq!(up, [(State::Established, 1); 2]);
+}
+
+#[test]
+fn what_nobody_watches_any_more_holds_nothing_down() {
+    let mut w = pair(true, "{ id: 1, secret: one }");
+    w.run(10 * SECOND, |_| false);
+    w.kill(1);
+    assert!(w.run(5 * SECOND, |w| w.nodes[0].egresses(ISLAND).is_empty()).is_some());
+    let afbr = format!("afbrs: [{{ name: other, address: \"{EAST}\", prefixes: [{ISLAND}] }}] }}\n{FAST}\n");
+    let mut config = Node::config(WEST, &afbr);
+    config.mesh.bfd = None;
+    w.nodes[0].gateway.configure(w.now, config, false).unwrap();
+    w.settle();
+    assert_eq!((w.nodes[0].egresses(ISLAND), w.nodes[0].sessions(w.now).len()), (vec![ip(EAST)], 0));
+    // Watched again, the path is not known to have failed.
+    w.nodes[0].gateway.configure(w.now, Node::config(WEST, &afbr), false).unwrap();
+    w.run(10 * SECOND, |_| false);
+    assert_eq!((w.nodes[0].egresses(ISLAND), w.nodes[0].sessions(w.now).len()), (vec![ip(EAST)], 1));
+}
+
+#[test]
+fn bgp_comes_and_goes_while_the_gateway_runs() {
+    let without = |address: &str| Node::config(address, &format!("}}\n{FAST}\n"));
+    let mut w = three("");
+    w.nodes[0].gateway.configure(w.now, without(WEST), false).unwrap();
+    w.run(60 * SECOND, |_| false);
+    assert!(w.nodes[0].routes.get(ISLAND).is_none() && w.nodes[0].softwires.is_empty());
+    let again = || Node::config(WEST, &afbr(1, "10.1.0.0/24", [EAST, THIRD], ""));
+    w.nodes[0].gateway.configure(w.now, again(), false).unwrap();
+    assert!(w.run(300 * SECOND, converged).is_some(), "{:?}", w.nodes[0].routes);
+    w.nodes[0].gateway.configure(w.now, without(WEST), false).unwrap();
+    w.run(SECOND, |_| false);
+    assert!(w.nodes[0].routes.get(ISLAND).is_none() && w.nodes[0].softwires.is_empty());
+    // Another speaker takes a restart, and so does its AS.
+    let mut other = again();
+    other.bgp.as_mut().unwrap().router_id = [9, 9, 9, 9].into();
+    assert_eq!(w.nodes[0].gateway.configure(w.now, other, true).unwrap().restart, ["/bgp/router_id"]);
 }

@@ -62,25 +62,31 @@ pub(super) struct Guard {
     prefixes: Vec<IpNet>,
     start: Start,
     /// When to try next; `None` while nothing is wanted, or it is up or on its way.
-    retry: Option<Instant>,
+    pub retry: Option<Instant>,
     pause: Duration,
     /// Not to be tried again before.
     rest: Option<Instant>,
     /// Something is routed to it, or it carries BGP.
-    needed: bool,
+    pub needed: bool,
     /// Peer on its way up, or up.
     pub peer: Option<PeerId>,
     /// Its child SA.
     pub up: Option<Sa>,
 }
 
+/// Our end of the SA with an AFBR.
+pub fn end(config: &Config, peer: &Peer) -> Option<IpAddr> {
+    let remote = peer.address?;
+    let profile = peer.softwire.as_deref().and_then(|name| config.mesh.profile(name));
+    let of_softwire = config.mesh.local_for(remote).filter(|_| profile.is_some());
+    of_softwire.or_else(|| routing::local(config, remote))
+}
+
 impl Guard {
     /// Of an entry with an address, where we have an end for it.
     pub fn new(config: &Config, peer: &Peer) -> Option<Self> {
-        let remote = peer.address?;
+        let (local, remote) = (end(config, peer)?, peer.address?);
         let profile = peer.softwire.as_deref().and_then(|name| config.mesh.profile(name));
-        let of_softwire = config.mesh.local_for(remote).filter(|_| profile.is_some());
-        let local = of_softwire.or_else(|| routing::local(config, remote))?;
         // Where nothing else is said, one of the two begins: the one with the lower address.
         let default = if local < remote { Start::AtStart } else { Start::Respond };
         Some(Self {
@@ -100,6 +106,23 @@ impl Guard {
             peer: None,
             up: None,
         })
+    }
+
+    /// Whether an SA of this one may go on as one of `other`.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let what = |g: &Self| (g.local, g.remote, g.profile.clone(), g.bgp);
+        self.pad == other.pad && what(self) == what(other)
+    }
+
+    /// Goes on with the SA of `before`, the same entry as it was configured before.
+    pub fn adopt(&mut self, before: &Self) {
+        (self.peer, self.up) = (before.peer, before.up);
+        (self.retry, self.pause, self.rest) = (before.retry, before.pause, before.rest);
+    }
+
+    /// Which entry it is of, and which routes it is for.
+    pub fn routes(&self) -> (&str, Option<u32>, &[IpNet]) {
+        (&self.pad, self.color, &self.prefixes)
     }
 
     /// Whether it protects a route of `prefix` that asks for `color`.

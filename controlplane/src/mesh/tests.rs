@@ -274,3 +274,99 @@ fn packets_are_padded_where_the_profile_says_so_and_the_afbr_takes_it() {
         assert!(!b.last().tfc);
     }
 }
+
+impl Bench {
+    fn configure(&mut self, more: &str, peers: &str, ended: &[PeerId]) -> (bool, Vec<SnapshotOp>) {
+        let ended = ended.iter().copied().collect();
+        let moved = self.mesh.configure(self.now, &config(more, peers), &ended, &mut self.program);
+        self.mesh.settle(&mut self.program);
+        (moved, self.ops())
+    }
+
+    /// East's softwires: number, whether it has an SA, what is shown of its guard.
+    fn east(&self) -> Vec<(SoftwireId, bool, Option<String>)> {
+        let up = |s: &Softwire| matches!(s.protection, Protection::Esp(Some(_)));
+        let east = self.mesh.softwires().filter(|v| v.softwire.remote == ip("2001:db8:ff::9"));
+        east.map(|v| (v.softwire.id, up(&v.softwire), v.pad.map(str::to_owned))).collect()
+    }
+}
+
+#[test]
+fn another_configuration_keeps_softwires_and_their_sas() {
+    let mut b = Bench::new("", EAST);
+    b.mesh.initiated("east", peer(1));
+    b.mesh.protected("east", ip("2001:db8:ff::9"), peer(1), sa(1), &mut b.program);
+    b.mesh.path_mtu(b.now, b.east()[0].0, 1400, &mut b.program);
+    let (before, old) = (b.east(), b.last());
+    assert!(before[0].1 && old.path_mtu == 1400);
+    // Something else: the same number, SA and path MTU, and the route is not touched.
+    let (moved, ops) = b.configure("hop_limit: 9, strict: false,", EAST, &[]);
+    let [SnapshotOp::SoftwireSet(s)] = &ops[..] else { panic!("{ops:?}") };
+    assert_eq!((moved, *s), (false, Softwire { hop_limit: 9, strict: false, ..old }));
+    // A second entry in front of it: one more softwire, and routes move.
+    let gold = "{ name: gold, id: gold, auth: psk, psk: g, softwire: gold, address: \"2001:db8:ff::9\", prefixes: [10.2.0.0/16] }";
+    let (moved, ops) = b.configure("", &format!("{gold}, {EAST}"), &[]);
+    let now = b.east();
+    assert_eq!((moved, now.len(), &now[1], now[0].1), (true, 2, &before[0], false));
+    let hop = [NextHop::Softwire(now[0].0)];
+    assert!(ops.iter().any(|op| matches!(op, SnapshotOp::RouteAdd(p, h) if *p == prefix("10.2.0.0", 16) && *h == hop)));
+    assert_eq!(b.mesh.due(b.now).len(), usize::from(ip("2001:db8:ff::1") < ip("2001:db8:ff::9")));
+    // Its entry is gone, and the SA of the other has ended: numbers of what is gone are free after the routes have moved.
+    let (moved, ops) = b.configure("", EAST, &[peer(1)]);
+    assert_eq!((moved, b.east()), (true, vec![(before[0].0, false, Some("east".to_owned()))]));
+    assert!(matches!(ops.last(), Some(SnapshotOp::SoftwireDel(id)) if *id == now[0].0), "{ops:?}");
+    // No entry at all: in the clear, or not at all.
+    let (_, ops) = b.configure("require_ipsec: false,", "", &[]);
+    assert!(matches!(ops.first(), Some(SnapshotOp::SoftwireSet(s)) if s.protection == Protection::Clear), "{ops:?}");
+    assert_eq!(b.mesh.due(b.now + LAST).len(), 0, "nobody is to be called any more");
+}
+
+const LAST: Duration = Duration::from_secs(600);
+
+#[test]
+fn what_is_provisioned_comes_and_goes() {
+    let mut b = Bench::new("", "");
+    b.ops();
+    let other = |afbrs: &str| {
+        let text = format!(
+            "ports: [{{ name: core, device: d, zone: public, addresses: [192.0.2.1/24, \"2001:db8:ff::1/64\"] }}]\n\
+             mesh: {{ local: [192.0.2.1, \"2001:db8:ff::1\"], afbrs: [{afbrs}] }}\n"
+        );
+        Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let north = "{ name: north, address: 192.0.2.7, prefixes: [10.2.0.0/16, 10.7.0.0/16] }";
+    let none = HashSet::new();
+    assert!(!b.mesh.configure(b.now, &other(north), &none, &mut b.program));
+    b.mesh.settle(&mut b.program);
+    let ops = b.ops();
+    let remotes: Vec<_> = b.mesh.softwires().map(|v| v.softwire.remote).collect();
+    assert_eq!((remotes, b.mesh.routes().count()), (vec![ip("192.0.2.7")], 2), "{ops:?}");
+    assert!(ops.iter().any(|op| matches!(op, SnapshotOp::SoftwireDel(_))));
+    // A route of somebody else's into it is let be.
+    b.mesh.route(b.now, prefix("10.9.0.0", 16), [to(ip("192.0.2.7"))], &mut b.program);
+    b.mesh.configure(b.now, &other(""), &none, &mut b.program);
+    b.mesh.settle(&mut b.program);
+    assert_eq!((b.mesh.softwires().count(), b.mesh.routes().count()), (1, 1));
+    b.mesh.unroute(prefix("10.9.0.0", 16), &mut b.program);
+    assert_eq!(b.mesh.softwires().count(), 0);
+}
+
+#[test]
+fn what_there_is_no_end_for_is_unreachable_until_there_is_one() {
+    let mut b = Bench::new("", "");
+    b.ops();
+    let mut none = config("", "");
+    none.mesh.local.retain(IpAddr::is_ipv4);
+    let ended = HashSet::new();
+    assert!(b.mesh.configure(b.now, &none, &ended, &mut b.program));
+    b.mesh.settle(&mut b.program);
+    let ops = b.ops();
+    assert!(
+        matches!(&ops[..], [SnapshotOp::RouteAdd(_, h), SnapshotOp::SoftwireDel(_)] if h == &[NextHop::Unreachable])
+    );
+    assert!(b.mesh.configure(b.now, &config("", ""), &ended, &mut b.program));
+    let ops = b.ops();
+    assert!(
+        matches!(&ops[..], [SnapshotOp::SoftwireSet(s), SnapshotOp::RouteAdd(_, h)] if h == &[NextHop::Softwire(s.id)])
+    );
+}

@@ -76,10 +76,8 @@ pub struct TraceRequest {
     /// Which packets.
     pub filter: TraceMatch,
     /// One in so many of those that match, as far as that can be seen when they come in.
-    #[schema(minimum = 1, maximum = 4294967295_u32)]
     pub sample: u32,
     /// Packets after which it is done, 1 to 1000.
-    #[schema(minimum = 1, maximum = 1000)]
     pub packets: usize,
 }
 

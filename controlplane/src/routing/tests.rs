@@ -1,4 +1,5 @@
 mod ce;
+mod reconfigure;
 mod view;
 
 use super::*;

@@ -19,7 +19,9 @@ fn caches(preferences: &[u8]) -> Caches {
         tls: None,
         preference: *p,
     };
-    Caches::new(&preferences.iter().enumerate().map(cache).collect::<Vec<_>>())
+    let mut caches = Caches::default();
+    caches.configure(&preferences.iter().enumerate().map(cache).collect::<Vec<_>>());
+    caches
 }
 
 /// The VRPs that were added and removed, by number.
@@ -115,4 +117,24 @@ fn timers_have_bounds() {
     assert_eq!(seconds(Timers::new(0, 0, 0)), [1, 1, 600]);
     assert_eq!(seconds(Timers::new(u32::MAX, u32::MAX, u32::MAX)), [86_400, 7_200, 172_800]);
     assert_eq!(seconds(Timers::new(3600, 600, 600)), [3600, 600, 3601]);
+}
+
+#[test]
+fn other_caches_take_over_and_those_that_stay_go_on() {
+    let (now, mut caches) = (Instant::now(), caches(&[1, 2]));
+    caches.updated(now, 0, update(true, &[1, 2], &[])).unwrap();
+    caches.updated(now, 1, update(true, &[2, 3], &[])).unwrap();
+    let second = caches.caches[&1].config.clone();
+    let new = RtrCache { name: "new".into(), preference: 0, ..second.clone() };
+    assert_eq!(told(caches.configure(&[new.clone(), second.clone()])), (vec![3], vec![1]));
+    let numbers: Vec<_> = caches.configured().map(|(i, c)| (i, c.name.clone())).collect();
+    assert_eq!(numbers, [(1, second.name.clone()), (2, new.name.clone())]);
+    // What the one that is gone says is not heard.
+    assert_eq!(told(caches.updated(now, 0, update(false, &[9], &[])).unwrap()), (vec![], vec![]));
+    assert_eq!(told(caches.updated(now, 2, update(true, &[7], &[])).unwrap()), (vec![7], vec![2, 3]));
+    // Changed, it is another one.
+    let changed = RtrCache { port: Some(8282), ..new };
+    assert_eq!(told(caches.configure(&[changed, second])), (vec![2, 3], vec![7]));
+    assert_eq!(told(caches.configure(&[])), (vec![], vec![2, 3]));
+    assert!(caches.info(now).is_empty());
 }

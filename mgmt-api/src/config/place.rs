@@ -72,8 +72,10 @@ impl Place {
                     Some(i) => &mut items[i],
                     None => return Err(self.unknown()),
                 },
-                Value::Object(map) if matches!(act, Act::Delete) => map.get_mut(part).ok_or_else(|| self.unknown())?,
                 Value::Object(map) => {
+                    if matches!(act, Act::Delete) && !map.contains_key(part.as_str()) {
+                        return Err(self.unknown());
+                    }
                     let entry = map.entry(part.as_str()).or_insert(Value::Null);
                     if entry.is_null() {
                         *entry = container(&next);

@@ -247,6 +247,11 @@ impl Rib {
         self.table.get(prefix)
     }
 
+    /// The best paths to a prefix.
+    pub fn best(&self, prefix: &IpNet) -> Vec<BestPath> {
+        self.route(prefix).map(|route| self.shared.describe(*prefix, route).best).unwrap_or_default()
+    }
+
     /// All routes of a family in order, those after `after`.
     pub fn routes(&self, family: Family, after: Option<IpNet>) -> impl Iterator<Item = (IpNet, &Route)> {
         self::after(&self.table, family, after)

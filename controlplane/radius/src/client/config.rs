@@ -4,7 +4,7 @@ use secret::Secret;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A server: its place in [`Config::servers`].
+/// A server, for as long as it is configured as it is; at first, its place in [`Config::servers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub u16);
 
@@ -37,7 +37,7 @@ impl Transport {
 }
 
 /// One server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Its name for people.
     pub name: String,

@@ -128,7 +128,7 @@ impl Client {
         let mut authenticator = [0; 16];
         self.rng.fill_bytes(&mut authenticator);
         let delay = u32::try_from((now - exchange.since).as_secs()).unwrap_or(u32::MAX);
-        let server = self.servers.get_mut(usize::from(id.0)).ok_or(Failure::NoServer)?;
+        let server = self.servers.iter_mut().find(|s| s.id == id).ok_or(Failure::NoServer)?;
         let newer = exchange.broken.filter(|link| link.server == id).map_or(0, |link| link.number);
         let (link, identifier, new) = server.take(now, number, newer, max_links).ok_or(Failure::Overload)?;
         if new {
@@ -237,7 +237,7 @@ impl Client {
     /// A server is dead: what waits for it moves to others, where there are any; the rest waits on. Streams to it are
     /// closed, and with them goes the rest.
     pub(super) fn down(&mut self, now: Instant, id: ServerId) {
-        let Some(server) = self.servers.get_mut(usize::from(id.0)).filter(|s| s.alive) else { return };
+        let Some(server) = self.servers.iter_mut().find(|s| s.id == id).filter(|s| s.alive) else { return };
         server.alive = false;
         let rest = server.rest();
         self.timers.set(Timer::Server(id), &mut server.timer, Some(now + rest));
@@ -257,7 +257,7 @@ impl Client {
     }
 
     fn up(&mut self, now: Instant, id: ServerId) {
-        let Some(server) = self.servers.get_mut(usize::from(id.0)).filter(|s| !s.alive) else { return };
+        let Some(server) = self.servers.iter_mut().find(|s| s.id == id).filter(|s| !s.alive) else { return };
         server.alive = true;
         server.answered();
         self.timers.set(Timer::Server(id), &mut server.timer, None);
@@ -268,7 +268,7 @@ impl Client {
 
     /// A dead server has been left alone long enough: it is probed, or taken for alive.
     pub(super) fn rested(&mut self, now: Instant, id: ServerId) {
-        let Some(server) = self.servers.get_mut(usize::from(id.0)) else { return };
+        let Some(server) = self.servers.iter_mut().find(|s| s.id == id) else { return };
         let Some(interval) = server.config.probe else { return self.up(now, id) };
         self.timers.set(Timer::Server(id), &mut server.timer, Some(now + interval));
         server.probe.and_then(|number| self.detach(now, number, false));
@@ -286,7 +286,7 @@ impl Client {
     /// A packet has come on a link.
     pub(super) fn receive(&mut self, now: Instant, id: LinkId, octets: &[u8]) -> Result<(), Discard> {
         let packet = Packet::parse(octets).map_err(|_| Discard::Malformed)?;
-        let server = self.servers.get(usize::from(id.server.0)).ok_or(Discard::UnknownId)?;
+        let server = self.servers.iter().find(|s| s.id == id.server).ok_or(Discard::UnknownId)?;
         let secret = &server.config.secret;
         let link = server.links.get(&id.number).ok_or(Discard::UnknownId)?;
         let late = || link.last(packet.id).is_some_and(|last| crypto::authentic(&packet, &last, secret.expose()));

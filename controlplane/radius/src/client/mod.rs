@@ -50,6 +50,7 @@ enum Timer {
 /// A client of the servers of one purpose: authentication, or accounting.
 pub struct Client {
     servers: Vec<Server>,
+    next_server: u16,
     max_in_flight: usize,
     nas_identifier: Option<String>,
     rng: Box<dyn CryptoRng + Send>,
@@ -65,11 +66,11 @@ pub struct Client {
 impl Client {
     /// A client with nothing to do.
     pub fn new(config: Config, rng: Box<dyn CryptoRng + Send>) -> Self {
-        let servers = (0..=u16::MAX).zip(config.servers).map(|(n, server)| Server::new(ServerId(n), server)).collect();
-        Self {
-            servers,
+        let mut client = Self {
+            servers: Vec::new(),
+            next_server: 0,
             max_in_flight: config.max_in_flight,
-            nas_identifier: config.nas_identifier,
+            nas_identifier: None,
             rng,
             exchanges: HashMap::new(),
             last: 0,
@@ -77,7 +78,42 @@ impl Client {
             links: VecDeque::new(),
             out: VecDeque::new(),
             events: VecDeque::new(),
+        };
+        client.set_servers(config);
+        client
+    }
+
+    /// Other servers from now on. One that is configured as before keeps its id, links and counters; what waits for one
+    /// that is not there any more goes to the others, as if it had not answered.
+    pub fn set_config(&mut self, now: Instant, config: Config) {
+        let mut moved = Vec::new();
+        for mut server in self.set_servers(config) {
+            self.timers.set(Timer::Server(server.id), &mut server.timer, None);
+            for (&number, link) in &server.links {
+                self.links.push_back(LinkOp::Close(LinkId { server: server.id, number }));
+                moved.extend(link.requests().filter_map(|exchange| self.detach(now, exchange, false)));
+            }
         }
+        moved.sort_unstable_by_key(|exchange| exchange.number);
+        moved.into_iter().filter(|e| !e.is_probe()).for_each(|exchange| self.place(now, exchange));
+    }
+
+    /// Gives those that are not there any more.
+    fn set_servers(&mut self, config: Config) -> Vec<Server> {
+        (self.max_in_flight, self.nas_identifier) = (config.max_in_flight, config.nas_identifier);
+        let mut before = std::mem::take(&mut self.servers);
+        for config in config.servers {
+            let server = match before.iter().position(|known| known.config == config) {
+                Some(known) => before.remove(known),
+                None => {
+                    let id = ServerId(self.next_server);
+                    self.next_server = self.next_server.wrapping_add(1);
+                    Server::new(id, config)
+                }
+            };
+            self.servers.push(server);
+        }
+        before
     }
 
     /// Sends a request, to `sticky` only if that is given. One [`Event::Reply`] or [`Event::Failed`] comes of it, with
@@ -105,6 +141,11 @@ impl Client {
             links: server.links.len(),
             counters: &server.counters,
         })
+    }
+
+    /// The name of a server; empty where it is not there any more.
+    pub fn name(&self, id: ServerId) -> &str {
+        self.servers.iter().find(|s| s.id == id).map_or("", |s| s.config.name.as_str())
     }
 
     /// A stream is connected. What waits for it is sent.
@@ -205,7 +246,7 @@ impl Client {
     }
 
     fn server_mut(&mut self, id: ServerId) -> Option<&mut Server> {
-        self.servers.get_mut(usize::from(id.0))
+        self.servers.iter_mut().find(|s| s.id == id)
     }
 
     fn close(&mut self, now: Instant, id: LinkId) {

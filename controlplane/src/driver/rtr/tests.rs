@@ -186,7 +186,10 @@ fn config(port: u16, more: &str) -> Config {
 
 /// The first answer over a real connection, or why there is none.
 async fn first(config: &Config) -> Result<Update, String> {
-    let mut caches = Caches::new(config).unwrap();
+    let (now, counters) = (Instant::now(), vec![Arc::new(dataplane_api::Counters::new(1, 1))]);
+    let macs = [dataplane_api::MacAddr([2; 6])];
+    let mut gateway = Gateway::new(Arc::new(config.clone()), now, &macs, counters, [7; 32]).unwrap();
+    let mut caches = Caches::new(now, &mut gateway);
     loop {
         match caches.next().await.unwrap().1 {
             Event::Connected => {}

@@ -140,3 +140,31 @@ fn a_socket_that_cannot_be_opened_makes_requests_move() {
     lab.run(5 * SECOND);
     lab.all_answered(1..2);
 }
+
+#[test]
+fn servers_change_while_requests_are_on_their_way() {
+    let port = |name, port| ServerConfig { address: ([192, 0, 2, 1], port).into(), ..server(name) };
+    let (a, b, c) = (port("a", 1), port("b", 2), port("c", 3));
+    let mut lab = Lab::new(vec![a.clone(), b.clone(), c.clone()]);
+    lab.servers[1].up = false;
+    (0..9).for_each(|n| lab.request(n, access("nemo")));
+    lab.run(Duration::from_millis(500));
+    assert!(lab.client.in_flight() > 0);
+    // One is gone, one is another now, one goes on with its link.
+    let other = ServerConfig { secret: Secret::new("changed"), ..c };
+    lab.client.set_config(lab.now, Config { servers: vec![other, a], ..Config::default() });
+    lab.drain();
+    let ids: Vec<_> = lab.client.servers().map(|s| (s.id.0, s.config.name.clone(), s.links)).collect();
+    assert_eq!(ids[1], (0, "a".to_owned(), 1));
+    assert_eq!((ids[0].0, ids.len(), lab.open.iter().filter(|l| [1, 2].contains(&l.server.0)).count()), (3, 2, 0));
+    // What went to the one whose secret is another now is not answered there, but by the one that is left.
+    let (seen, requests, attributes) = (Default::default(), Vec::new(), AttributeList::new());
+    lab.servers.push(lab::Script { up: false, seen, requests, attributes });
+    lab.run(30 * SECOND);
+    lab.all_answered(0..9);
+    // Nobody is left.
+    lab.client.set_config(lab.now, Config::default());
+    lab.request(9, access("nemo"));
+    assert_eq!(lab.failures(), [(9, Failure::NoServer)]);
+    assert!(lab.open.is_empty() && lab.client.name(ServerId(0)).is_empty());
+}

@@ -1,0 +1,124 @@
+#!/bin/bash
+# run.sh - the Debian package, on a Debian 12 that systemd has booted: built from the binaries in $BIN, installed, started,
+# watched, upgraded, removed, purged. Needs root. BIN=DIR: binaries to package, target/release where absent.
+. "$(dirname "$0")/lib.sh"
+"$REPO/tests/setup/apt.sh" package
+
+must "the package is built" env BIN="$BIN" "$REPO/packaging/build.sh" "$STATE/"
+DEB=$(echo "$STATE"/softwire-gateway_*.deb)
+check "lintian finds nothing" lintian --allow-root --fail-on error,warning,info "$DEB"
+check "the alert rules are PromQL" promtool check rules "$REPO/packaging/prometheus/alerts.yaml"
+must "a Debian 12 is there" base
+must "it boots" boot
+
+# ---- installed -------------------------------------------------------------------------------------------------
+YAML=/etc/softwire-gateway/softwired.yaml
+SOCKET=/run/softwire-gateway/api.sock
+install() { cp "$1" "$ROOT/var/tmp/new.deb" && inside dpkg -i /var/tmp/new.deb; }
+show() { inside systemctl show -P "$1" softwired; }
+active() { [ "$(show ActiveState)" = active ]; }
+is() { local got; got=$("${@:2}") && [ "$got" = "$1" ] || { echo "expected $1, got $got"; false; }; }
+mode() { is "$1" inside stat -c '%U:%G %a' "$2"; }
+api() { inside curl -sS --fail-with-body -m 5 --unix-socket $SOCKET "http://localhost$1"; }
+healthy() { api /api/v1/health && api /api/v1/ready; }
+
+must "it installs" install "$DEB"
+said() { inside journalctl -u softwired -o cat --no-pager | grep -qF -- "$1"; }
+must "systemd hears that it is ready" waits 30 active
+check "it is enabled" inside systemctl -q is-enabled softwired
+check "the API answers root over its socket" waits 10 healthy
+check "the default configuration is valid for the gateway's user" inside setpriv --reuid=softwire --regid=softwire --clear-groups softwired check -c $YAML
+check "the configuration is the gateway's alone" mode "softwire:softwire 600" $YAML
+check "so is its folder" mode "softwire:softwire 750" /etc/softwire-gateway
+check "so is its state" mode "softwire:softwire 700" /var/lib/softwire-gateway
+check "so is the socket" mode "softwire:softwire 600" $SOCKET
+for f in /lib/udev/rules.d/60-softwire-gateway.rules /usr/share/man/man8/softwired.8.gz /usr/share/man/man5/softwired.yaml.5.gz /usr/share/man/man1/swctl.1.gz \
+  /usr/share/bash-completion/completions/swctl /usr/share/zsh/vendor-completions/_swctl /usr/share/fish/vendor_completions.d/swctl.fish \
+  /usr/share/softwire-gateway/grafana/softwire-gateway.json /usr/share/softwire-gateway/prometheus/alerts.yaml; do
+  check "$f" test -s "$ROOT$f"
+done
+check "swctl speaks to it" inside swctl show status
+
+# ---- confined --------------------------------------------------------------------------------------------------
+status() { inside sh -c "grep -m1 '^$1:' /proc/\$(systemctl show -P MainPID softwired)/status" | tr -d ' \t' | cut -d: -f2; }
+check "systemd finds nothing wrong with the unit" inside systemd-analyze verify --man=no /lib/systemd/system/softwired.service
+check "its exposure is at most 2.5" inside systemd-analyze security --threshold=25 --no-pager softwired
+check "it has three capabilities: net_admin, net_raw, net_bind_service" is 0000000000003400 status CapEff
+check "and can get no more" is 0000000000003400 status CapBnd
+check "its system calls are filtered" is 2 status Seccomp
+check "the sysctls of its TAP are written all the same" is 0 inside cat /proc/sys/net/ipv6/conf/sw-core/accept_dad
+
+# ---- at work: a real port and, where there are some, huge pages ------------------------------------------------
+eal=$("$REPO/tests/setup/hugepages.sh" 128 2>/dev/null)
+inside sh -ec 'ip netns add host; ip link add g0 type veth peer name h0 netns host; ip link set g0 up; sysctl -qw net.ipv6.conf.g0.disable_ipv6=1 net.ipv4.conf.g0.arp_ignore=8
+  ip -n host addr add 198.51.100.2/24 dev h0; ip -n host link set h0 up'
+configure() {
+  cat >"$ROOT$YAML" <<Y
+dataplane: { eal: [--no-pci, $eal] }
+ports: [{ name: access, device: "net_af_packet0,iface=g0", zone: public, addresses: [198.51.100.1/24] }]
+listeners: [{ name: secure, address: 198.51.100.1 }]
+ike: { identity: gw.example.net, peers: [{ name: alice, id: alice@example.net, auth: psk, psk: a-key-that-nobody-sees }] }
+ppp: { local_ipv4: 10.100.0.1 }
+pools: { ipv4: [10.100.0.0/24] }
+subscribers: [{ user: alice, secret: a-secret-that-nobody-sees }]
+Y
+  cat >"$ROOT/root/alice.yaml" <<Y
+local: 198.51.100.2
+gateway: 198.51.100.1
+ike: { id: alice@example.net, gateway_id: gw.example.net, psk: a-key-that-nobody-sees }
+ppp: { user: alice, secret: a-secret-that-nobody-sees }
+ipv4: true
+Y
+}
+alice() { inside journalctl -u alice -o cat --no-pager | grep -qF -- "$1"; }
+subscriber() { inside systemd-run -q --collect --unit=alice ip netns exec host softwire-initiator -c /root/alice.yaml; }
+configure
+check "it starts on an AF_PACKET port with $eal" inside systemctl restart softwired
+check "and answers there" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1
+check "the configuration has kept its owner and mode" mode "softwire:softwire 600" $YAML
+
+inside sh -ec 'mkdir -p /run/systemd/system/softwired.service.d; printf "[Service]\nWatchdogSec=4\nTimeoutAbortSec=1\n" >/run/systemd/system/softwired.service.d/test.conf
+  systemctl daemon-reload; systemctl restart softwired'
+before=$(show MainPID)
+sleep 6
+check "the watchdog leaves it alone while it is well" is "$before" show MainPID
+inside systemctl kill -s STOP softwired
+restarted() { active && [ "$(show NRestarts)" -ge 1 ]; }
+check "a gateway that hangs is started anew" waits 40 restarted
+inside sh -ec 'rm -r /run/systemd/system/softwired.service.d; systemctl daemon-reload; systemctl restart softwired'
+
+# ---- upgraded --------------------------------------------------------------------------------------------------
+next() {
+  dpkg-deb -R "$DEB" "$STATE/next" && sed -i 's/^Version: .*/&+next/' "$STATE/next/DEBIAN/control" &&
+    echo '# the next version' >>"$STATE/next$YAML" && dpkg-deb -b "$STATE/next" "$STATE/next.deb"
+}
+must "a next version, with another default configuration" next
+inside sh -c 'echo kept >/var/lib/softwire-gateway/accounting.journal.kept'
+before=$(show MainPID); cp "$ROOT$YAML" "$STATE/before.yaml"
+upgrade() { cp "$STATE/next.deb" "$ROOT/var/tmp/" && inside dpkg --force-confdef --force-confold -i /var/tmp/next.deb; }
+check "it upgrades" upgrade
+check "the gateway runs on meanwhile" is "$before" show MainPID
+check "the configuration stays" cmp "$STATE/before.yaml" "$ROOT$YAML"
+check "its owner and mode, too" mode "softwire:softwire 600" $YAML
+check "state stays" inside grep -q kept /var/lib/softwire-gateway/accounting.journal.kept
+check "the new version starts" inside systemctl restart softwired
+check "and answers" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1
+
+# ---- stopped, removed, purged ----------------------------------------------------------------------------------
+check "a subscriber comes" subscriber
+check "and gets its address" waits 30 alice "ipv4 up address=10.100.0."
+check "the gateway stops" inside systemctl stop softwired
+check "having told its subscriber" waits 5 alice "down reason="
+check "in order, not by force" is success show Result
+check "having said so" said "softwired is down"
+check "no secret is in the log" refused inside sh -c 'journalctl --no-pager | grep "nobody-sees"'
+inside systemctl start softwired
+check "it is removed" inside dpkg -r softwire-gateway
+check "nothing of it runs" refused inside pgrep -x softwired
+check "the configuration stays until it is purged" test -s "$ROOT$YAML"
+check "it comes back with it" install "$STATE/next.deb"
+check "and runs" waits 30 active
+check "it is purged" inside dpkg -P softwire-gateway
+left() { find "$ROOT"/{etc,usr,lib,var/lib} \( -iname '*softwire*' -o -iname 'swctl*' \) -not -path '*/dpkg/*' -not -path '*/systemd/deb-systemd-helper*'; }
+check "and nothing is left" is "" left
+finish

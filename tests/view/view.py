@@ -1,0 +1,121 @@
+"""view.py [TEST...] - the live view in headless Chromium; see run.sh.
+
+A test is a function `test_*` of page.py or views.py, or of real.py when API names a gateway. It is given a `Visit`: a browser context
+of its own, whose page must neither write errors to the console nor break its policy, and a screenshot if it fails.
+"""
+import contextlib
+import os
+import pathlib
+import re
+import sys
+import time
+import traceback
+
+from playwright.sync_api import expect, sync_playwright
+
+import mock
+
+OUT = pathlib.Path(__file__).parent / "out"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+expect.set_options(timeout=15_000)
+# The browser says so itself when an answer is an error; what the page makes of it is what is tested.
+EXPECTED = re.compile(r"Failed to load resource|net::ERR_")
+
+
+class Visit:
+    """A page in a browser context of its own, and what it has complained of."""
+
+    def __init__(self, browser, url, world=None, name=""):
+        self.browser, self.url, self.world, self.name = browser, url, world, name
+        self.complaints = []
+        self.contexts = []
+        self.page = None
+
+    def open(self, path="", token=None, scheme="light", size=(1440, 900)):
+        """Opens the page, and logs in if a token is given. The time zone is UTC."""
+        width, height = size
+        context = self.browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height}, timezone_id="UTC",
+                                           locale="en-GB", ignore_https_errors=True, reduced_motion="reduce")
+        self.contexts.append(context)
+        self.page = context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        self.page.on("console", lambda m: m.type == "error" and not EXPECTED.search(m.text) and self.complaints.append(f"console: {m.text}"))
+        self.page.on("request", lambda r: not r.url.startswith((self.url, "data:", "blob:")) and self.complaints.append(f"asks {r.url}"))
+        self.page.goto(self.url + path)
+        if token:
+            self.page.fill("#token", token)
+            self.page.press("#token", "Enter")
+            expect(self.page.locator("#state")).to_contain_text("live")
+        return self.page
+
+    def go(self, where):
+        self.page.goto(f"{self.url}/#/{where}")
+        return self.page
+
+    def shot(self, name, full=False):
+        self.page.screenshot(path=OUT / f"{name}.png", full_page=full)
+
+    def close(self):
+        for context in self.contexts:
+            context.close()
+
+
+def run(browser, tests, start):
+    failed = 0
+    for name, test in tests:
+        began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            url, world, stop = start()
+            stack.callback(stop)
+            visit = Visit(browser, url, world, name)
+            stack.callback(visit.close)
+            try:
+                test(visit)
+                assert not visit.complaints, visit.complaints
+                result = "ok"
+            except Exception:
+                failed += 1
+                result = "FAILED"
+                traceback.print_exc(limit=-4)
+                with contextlib.suppress(Exception):
+                    visit.shot(f"failed-{name}")
+        print(f"[view] {result} {name.replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    return failed
+
+
+def main(wanted):
+    OUT.mkdir(exist_ok=True)
+    if api := os.environ.get("API"):
+        import real
+        modules = [real]
+        start = lambda: (*real_address(api), lambda: None)
+    else:
+        import page
+        import views
+        modules = [page, views]
+
+        def start():
+            world, url, stop = mock.serve()
+            return url, world, stop
+    named = [(name, f) for module in modules for name, f in vars(module).items() if name.startswith("test_")]
+    tests = [(name[5:], f) for name, f in named if not wanted or any(word in name for word in wanted)]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        try:
+            return 1 if run(browser, tests, start) or not tests else 0
+        finally:
+            browser.close()
+
+
+def real_address(api):
+    """A URL that a browser can open, for an API on TCP or on a unix socket; and no world."""
+    if not api.startswith("unix:"):
+        return api.rstrip("/"), None
+    import tunnel
+    return f"http://127.0.0.1:{tunnel.to_socket(api[5:])}", None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
