@@ -10,7 +10,10 @@ use controlplane::northbound::Northbound;
 use controlplane::program::Output;
 use dataplane_api::{Counters, DropReason, MacAddr, TableOp, TraceEnd, TraceNode, TracePacket, TraceSpec};
 use http_body_util::BodyExt;
+use mgmt_api::AppState;
+use mgmt_api::config::Store;
 use pcap_file::pcapng::{Block, PcapNgReader};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
@@ -25,8 +28,20 @@ listeners: [{ name: clear, address: "192.0.2.1", protection: none, anonymous: tr
 /// What the workers were told, last first.
 type Told = Arc<Mutex<Vec<Option<TraceSpec>>>>;
 
+// Nothing of it is left on the disk.
+fn store(northbound: Northbound) -> Arc<Store> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let dir = std::env::temp_dir().join(format!("traces-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("softwired.yaml");
+    std::fs::write(&file, YAML).unwrap();
+    let store = Store::open(&file, &dir, 1, northbound).unwrap();
+    std::fs::remove_dir_all(dir).unwrap();
+    store
+}
+
 struct Api {
-    northbound: Northbound,
+    state: AppState,
     worker: tokio::sync::mpsc::UnboundedSender<TracePacket>,
     told: Told,
 }
@@ -57,13 +72,13 @@ impl Api {
                 }
             }
         });
-        Self { northbound, worker, told }
+        Self { state: AppState { store: store(northbound.clone()), northbound }, worker, told }
     }
 
     async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String, Bytes) {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = mgmt_api::router(self.northbound.clone()).oneshot(request).await.unwrap();
+        let response = mgmt_api::router(self.state.clone()).0.oneshot(request).await.unwrap();
         let kind = response.headers().get("content-type").map(|v| v.to_str().unwrap().to_owned());
         let status = response.status().as_u16();
         (status, kind.unwrap_or_default(), response.into_body().collect().await.unwrap().to_bytes())
@@ -147,10 +162,10 @@ async fn what_is_wrong_is_a_problem_and_nothing_is_traced() {
         (r#"{"filter": {"session": "1"}}"#, 422, "/filter/session"),
         (r#"{"sample": 0}"#, 422, "/sample"),
         (r#"{"packets": 100000}"#, 422, "/packets"),
-        (r#"{"filter": {"source": "everywhere"}}"#, 422, "neither a prefix nor an address"),
-        (r#"{"filter": {"protocol": "sctq"}}"#, 422, "no protocol"),
+        (r#"{"filter": {"source": "everywhere"}}"#, 422, r#""/filter/source""#),
+        (r#"{"filter": {"protocol": "sctq"}}"#, 422, r#""/filter/protocol""#),
         (r#"{"filter": {"sauce": 1}}"#, 422, "unknown field"),
-        ("{", 400, "JSON"),
+        ("{", 400, "EOF"),
     ] {
         let (answered, kind, text) = api.call("POST", "/api/v1/traces", body).await;
         let text = String::from_utf8(text.to_vec()).unwrap();
