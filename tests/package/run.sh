@@ -50,8 +50,10 @@ check "the sysctls of its TAP are written all the same" is 0 inside cat /proc/sy
 
 # ---- at work: a real port and, where there are some, huge pages ------------------------------------------------
 eal=$("$REPO/tests/setup/hugepages.sh" 128 2>/dev/null)
-inside sh -ec 'ip netns add host; ip link add g0 type veth peer name h0 netns host; ip link set g0 up; sysctl -qw net.ipv6.conf.g0.disable_ipv6=1 net.ipv4.conf.g0.arp_ignore=8
-  ip -n host addr add 198.51.100.2/24 dev h0; ip -n host link set h0 up'
+inside sh -ec 'ip netns add host; ip link add g0 type veth peer name h0; sysctl -qw net.ipv6.conf.g0.disable_ipv6=1 net.ipv4.conf.g0.arp_ignore=8'
+# Frames are read by a program, so they must be finished.
+for e in g0 h0; do nsenter -t "$LEADER" -n ethtool -K $e tx off tso off gso off gro off >/dev/null; done
+inside sh -ec 'ip link set g0 up; ip link set h0 netns host; ip -n host addr add 198.51.100.2/24 dev h0; ip -n host link set h0 up'
 configure() {
   cat >"$ROOT$YAML" <<Y
 dataplane: { eal: [--no-pci, $eal] }
@@ -70,7 +72,7 @@ ppp: { user: alice, secret: a-secret-that-nobody-sees }
 ipv4: true
 Y
 }
-alice() { inside journalctl -u alice -o cat --no-pager | grep -qF -- "$1"; }
+alice() { inside journalctl -u alice -o cat --no-pager | tee /dev/stderr | grep -qF -- "$1"; }
 subscriber() { inside systemd-run -q --collect --unit=alice ip netns exec host softwire-initiator -c /root/alice.yaml; }
 configure
 check "it starts on an AF_PACKET port with $eal" inside systemctl restart softwired

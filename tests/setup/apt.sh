@@ -11,7 +11,7 @@ BUILD="build-essential clang dpdk libclang-dev libdpdk-dev libipsec-mb-dev pkg-c
 LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool freeradius freeradius-utils frr iperf3 iproute2 iputils-ping kea-dhcp6-server kmod nftables openssl procps python3 qemu-system-x86 stayrtr tcpdump util-linux xz-utils"
 VIEW="chromium fonts-dejavu-core python3 python3-venv"
 BENCH="bird2 curl ethtool frr iproute2 procps python3"
-PACKAGE="binutils lintian mmdebstrap prometheus python3 python3-venv systemd-container"
+PACKAGE="binutils ethtool lintian mmdebstrap prometheus python3 python3-venv systemd-container"
 want=
 for set in "${@:-build lab}"; do for word in $set; do
   case $word in build) want="$want $BUILD";; lab) want="$want $LAB";; view) want="$want $VIEW";; bench) want="$want $BENCH";; package) want="$want $PACKAGE";; *) sed -n 2,8p "$0"; exit 2;; esac
