@@ -24,11 +24,6 @@ pub(super) enum Act {
 }
 
 impl Place {
-    /// The whole document.
-    pub fn whole() -> Self {
-        Self(Vec::new())
-    }
-
     /// From the path of a request, below `/config/`.
     pub fn of(path: &str) -> Result<Self, Refused> {
         let below = path.split_once("/config/").map_or("", |(_, below)| below);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AppState, router};
+use crate::router;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;

@@ -8,7 +8,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(octets)
+        std::io::Write::write(&mut *self.0.lock().unwrap(), octets)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
