@@ -4,7 +4,7 @@ use crate::fabric::{Fabric, ROUTER, SERVER};
 use crate::servers::SECRET;
 use crate::{SECOND, address6, client, complete, dead, packet, yaml};
 use controlplane::config::Config;
-use controlplane::northbound::{Applied, IkeSaInfo, Query};
+use controlplane::northbound::{Applied, IkeFilter, IkeSaInfo, Query, Select};
 use ike::auth::LocalAuth;
 use radius::AttributeList;
 use std::net::Ipv6Addr;
@@ -29,8 +29,9 @@ fn take(f: &mut Fabric, text: &str) {
 
 fn ike_sas(f: &mut Fabric) -> Vec<IkeSaInfo> {
     let (to, answer) = tokio::sync::oneshot::channel();
-    f.gateway.handle_query(f.now, Query::IkeSas(to));
-    answer.blocking_recv().unwrap()
+    let all = Select { filter: IkeFilter::default(), after: None, limit: 1000 };
+    f.gateway.handle_query(f.now, Query::IkeSas(all, to));
+    answer.blocking_recv().unwrap().items
 }
 
 fn document(f: &mut Fabric) -> Arc<Config> {
