@@ -109,7 +109,7 @@ async fn what_somebody_has_written_into_the_file_is_not_lost() {
     let path = b.dir.join("softwired.yaml");
     // A remark is no change.
     fs::write(&path, format!("# a remark\n{YAML}")).unwrap();
-    assert_eq!(b.put("/config/ike/dpd", json!("10s")).await.status, 200);
+    assert_eq!(b.put("/config/ike/dpd", json!("10s")).await.status, 201);
     fs::write(&path, YAML.replace("rosebud", "vorpal")).unwrap();
     assert_eq!(b.put("/config/ike/dpd", json!("20s")).await.status, 409);
     assert!(b.file().contains("vorpal"));
