@@ -10,6 +10,7 @@ use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
 use dataplane_api::{Counters, FibCounters, MacAddr};
 use http_body_util::BodyExt;
+use mgmt_api::AppState;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,7 +53,13 @@ async fn scrape() -> Series {
         }
     });
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let answer = mgmt_api::router(northbound).oneshot(request).await.unwrap();
+    let dir = std::env::temp_dir().join(format!("dashboards-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("test.yaml");
+    std::fs::write(&file, YAML).unwrap();
+    let store = mgmt_api::config::Store::open(&file, &dir, 1, northbound.clone()).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let answer = mgmt_api::router(AppState { northbound, store }).0.oneshot(request).await.unwrap();
     let text = answer.into_body().collect().await.unwrap().to_bytes();
     let mut series = Series::new();
     for line in std::str::from_utf8(&text).unwrap().lines().filter(|l| !l.starts_with('#')) {

@@ -321,8 +321,9 @@ mod tests {
         g.ike_event(now, ike::Event::ChildUp { peer, child: new, select: true });
         assert!(told(&mut g).is_empty(), "a rekey is no news");
         let (to, answer) = tokio::sync::oneshot::channel();
-        g.handle_query(now, crate::northbound::Query::ChildSas(to));
-        let children = answer.blocking_recv().unwrap();
+        let all = crate::northbound::Select { filter: None, after: None, limit: 100 };
+        g.handle_query(now, crate::northbound::Query::ChildSas(all, to));
+        let children = answer.blocking_recv().unwrap().items;
         assert_eq!((children.len(), &children[0].weak[..]), (2, &["sha1"][..]));
         assert_eq!(g.control.child_refused, 0);
     }

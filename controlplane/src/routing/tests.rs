@@ -201,8 +201,8 @@ fn tunnels_of_rfc_5566_are_offered_only_where_it_is_said_and_passed_on_as_they_a
 fn what_we_originate_asks_for_the_color_of_its_prefix() {
     let colors = |tunnel: &str| offered(tunnel).colors().collect::<Vec<_>>();
     assert_eq!(colors("color: 7, prefixes: [10.1.0.0/16]"), [7]);
-    assert_eq!(colors("color: 7, prefixes: [10.2.0.0/16]"), []);
-    assert_eq!(colors("color: 7"), []);
+    assert!(colors("color: 7, prefixes: [10.2.0.0/16]").is_empty());
+    assert!(colors("color: 7").is_empty());
 }
 
 fn path(next_hop: &str, tunnels: &[(&str, Option<u32>, Option<u16>)], asks: Option<u32>) -> BestPath {
