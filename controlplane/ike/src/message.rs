@@ -57,33 +57,72 @@ impl Header {
 
     /// Parses the header of a whole datagram; its length field must tell the datagram's length.
     pub fn parse(message: &[u8]) -> Result<Self, MessageError> {
+        let (frame, length) = Frame::read(message)?;
+        if frame.version >> 4 != VERSION >> 4 {
+            return Err(MessageError::MajorVersion(frame.version >> 4));
+        }
+        if length != message.len() {
+            return Err(Malformed("length field").into());
+        }
+        let Frame { spi_i, spi_r, next, message_id, .. } = frame;
+        let flag = |bit: u8| frame.flags & bit != 0;
+        let (from_initiator, response) = (flag(Self::INITIATOR), flag(Self::RESPONSE));
+        Ok(Self { spi_i, spi_r, next, exchange: ExchangeType(frame.exchange), from_initiator, response, message_id })
+    }
+
+    /// Writes the header with the given total length.
+    pub fn emit(&self, length: usize, out: &mut Vec<u8>) {
+        self.frame().emit(length, out);
+    }
+
+    /// A whole message in the clear.
+    pub fn message(self, chain: &Builder) -> Vec<u8> {
+        self.frame().message(chain)
+    }
+
+    fn frame(&self) -> Frame {
+        let Self { spi_i, spi_r, next, message_id, .. } = *self;
+        let flags =
+            if self.from_initiator { Self::INITIATOR } else { 0 } | if self.response { Self::RESPONSE } else { 0 };
+        Frame { spi_i, spi_r, next, version: VERSION, exchange: self.exchange.0, flags, message_id }
+    }
+}
+
+/// The octets of a header, which mean the same in both versions of IKE but for exchange and flags.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub spi_i: u64,
+    pub spi_r: u64,
+    pub next: PayloadType,
+    pub version: u8,
+    pub exchange: u8,
+    pub flags: u8,
+    pub message_id: u32,
+}
+
+impl Frame {
+    /// Reads the header, of whatever version, and what it says of the length of the message.
+    pub fn read(message: &[u8]) -> Result<(Self, usize), Malformed> {
         let (header, _) = message.split_first_chunk::<HEADER_LEN>().ok_or(Malformed("truncated header"))?;
         let spi = |at: usize| header[at..at + 8].iter().fold(0u64, |acc, &octet| acc << 8 | u64::from(octet));
         let word = |at: usize| header[at..at + 4].iter().fold(0u32, |acc, &octet| acc << 8 | u32::from(octet));
-        if header[17] >> 4 != VERSION >> 4 {
-            return Err(MessageError::MajorVersion(header[17] >> 4));
-        }
-        if word(24) as usize != message.len() {
-            return Err(Malformed("length field").into());
-        }
-        Ok(Self {
+        let frame = Self {
             spi_i: spi(0),
             spi_r: spi(8),
             next: PayloadType(header[16]),
-            exchange: ExchangeType(header[18]),
-            from_initiator: header[19] & Self::INITIATOR != 0,
-            response: header[19] & Self::RESPONSE != 0,
+            version: header[17],
+            exchange: header[18],
+            flags: header[19],
             message_id: word(20),
-        })
+        };
+        Ok((frame, word(24) as usize))
     }
 
     /// Writes the header with the given total length.
     pub fn emit(&self, length: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.spi_i.to_be_bytes());
         out.extend_from_slice(&self.spi_r.to_be_bytes());
-        let flags =
-            if self.from_initiator { Self::INITIATOR } else { 0 } | if self.response { Self::RESPONSE } else { 0 };
-        out.extend_from_slice(&[self.next.0, VERSION, self.exchange.0, flags]);
+        out.extend_from_slice(&[self.next.0, self.version, self.exchange, self.flags]);
         out.extend_from_slice(&self.message_id.to_be_bytes());
         out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     }

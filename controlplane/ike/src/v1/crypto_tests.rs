@@ -83,8 +83,6 @@ fn schedule_against_another_implementation() {
             next: PayloadType::NONE,
             exchange: Exchange::MAIN,
             encrypted: false,
-            commit: false,
-            auth_only: false,
             message_id: 0,
         };
         let mut chain = Builder::new();
@@ -291,7 +289,7 @@ proptest! {
         let suite = [AES_SHA1, DES_SHA1, AES_SHA512][which];
         let keys = Keys::psk(suite, &shared(), b"secret").unwrap();
         let header = Header { cookie_i: 1, cookie_r: 2, next: PayloadType::NONE, exchange: Exchange::QUICK,
-            encrypted: false, commit: false, auth_only: false, message_id: 9 };
+            encrypted: false, message_id: 9 };
         let (mut ours, mut theirs) = (keys.later_iv(b"last", 9), keys.later_iv(b"last", 9));
         for body in bodies {
             let mut chain = Builder::new();

@@ -189,7 +189,7 @@ impl Isakmp {
     pub fn header(&self, exchange: Exchange, message_id: u32) -> Header {
         let (cookie_i, cookie_r) = self.cookies();
         let next = PayloadType::NONE;
-        Header { cookie_i, cookie_r, next, exchange, encrypted: false, commit: false, auth_only: false, message_id }
+        Header { cookie_i, cookie_r, next, exchange, encrypted: false, message_id }
     }
 
     pub fn up(&self) -> Option<&Up> {

@@ -1,6 +1,7 @@
 use super::super::captures::{MAIN_5, REFUSAL, WINDOWS};
 use super::super::payload::kind;
 use super::*;
+use crate::message::HEADER_LEN;
 use proptest::prelude::*;
 
 #[test]
@@ -11,8 +12,6 @@ fn headers_of_captures() {
         next: kind::SA,
         exchange: Exchange::MAIN,
         encrypted: false,
-        commit: false,
-        auth_only: false,
         message_id: 0,
     };
     assert_eq!(Header::parse(WINDOWS), Ok(first));
@@ -31,12 +30,12 @@ fn headers_of_captures() {
 fn a_message_is_its_header_and_its_chain() {
     let mut chain = Builder::new();
     chain.raw(kind::HASH, &[7; 20]).raw(kind::NONCE, &[9; 16]);
-    let header = Header { next: PayloadType::NONE, commit: true, ..Header::parse(MAIN_5).unwrap() };
+    let header = Header { next: PayloadType::NONE, ..Header::parse(MAIN_5).unwrap() };
     let message = header.message(&chain);
     let parsed = Header::parse(&message).unwrap();
     assert_eq!(parsed, Header { next: kind::HASH, ..header });
     assert_eq!(message[HEADER_LEN..], *chain.bytes());
-    assert_eq!(message[19], 0x03);
+    assert_eq!(message[19], 0x01);
 }
 
 #[test]
