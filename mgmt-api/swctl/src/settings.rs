@@ -113,7 +113,9 @@ impl Gateway {
     /// Where it listens.
     pub fn address(&self) -> Result<Address, Error> {
         let Some(host) = &self.host else {
-            return Ok(Address::Socket(self.socket.clone().unwrap_or_else(|| SOCKET.into())));
+            // Absolute: a candidate belongs to the socket, wherever the operator is.
+            let socket = self.socket.as_deref().unwrap_or(Path::new(SOCKET));
+            return std::path::absolute(socket).map(Address::Socket).map_err(|e| Error::file(socket, e));
         };
         let bad = || Error::Usage(format!("{host:?} is neither HOST nor HOST:PORT"));
         let (name, port) = if host.parse::<std::net::Ipv6Addr>().is_ok() {

@@ -12,6 +12,7 @@
 use super::path::{from_pointer, key, name};
 use super::yaml;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// A difference at one place; what is absent before or after is null.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +53,7 @@ fn walk(path: &mut Vec<String>, from: &Value, to: &Value, out: &mut Vec<Change>)
             return;
         }
     };
-    let mut steps: Vec<&String> = from_items.keys().collect();
-    steps.extend(to_items.keys().filter(|step| !from_items.contains_key(*step)));
+    let steps: BTreeSet<&String> = from_items.keys().chain(to_items.keys()).collect();
     for step in steps {
         path.push(step.clone());
         let at = |items: &Map<String, Value>| items.get(step).cloned().unwrap_or_default();

@@ -88,7 +88,9 @@ fn neighbour(n: &Value) -> String {
     let key = protection["key_id"]
         .as_u64()
         .map_or(String::new(), |id| format!(", key {id} of {}", text(&protection["key_chain"])));
-    let hops = protection["ttl_security"].as_u64().map_or(String::new(), |hops| format!(", at most {hops} hops away"));
+    let hops = protection["ttl_security"]
+        .as_u64()
+        .map_or(String::new(), |hops| format!(", at most {hops} hop{} away", if hops == 1 { "" } else { "s" }));
     let lines = block(&[
         ("  Description", text(&n["description"])),
         ("  State", n["seconds"].as_u64().map_or(state(n), |s| format!("{}, up for {}", state(n), span(s)))),
@@ -107,7 +109,8 @@ fn neighbour(n: &Value) -> String {
             agreed["graceful_restart"]["restart_time"].as_u64().map_or(String::new(), |s| format!("{s} s")),
         ),
         ("  Reflector client", if n["client"] == true { "yes".to_owned() } else { String::new() }),
-        ("  Import, export", format!("{}, {}", text(&n["import"]), text(&n["export"]))),
+        ("  Import", text(&n["import"])),
+        ("  Export", text(&n["export"])),
         ("  Protection", format!("{}{key}{hops}", text(&protection["method"]))),
         ("  Warnings", text(&protection["warnings"])),
         ("  No session", text(&protection["refused"])),
@@ -174,7 +177,7 @@ fn table_of(routes: &[Value], kind: Kind, more: bool) -> String {
         Kind::Received => "Verdict",
         Kind::Sent => "",
     };
-    let table = table(&["    ", "Network", "Next Hop", ">Metric", ">LocPrf", "Path", last], &lines);
+    let table = table(&["   ", "Network", "Next Hop", ">Metric", ">LocPrf", "Path", last], &lines);
     format!(
         "Status codes:  > best, = multipath, S stale; RPKI: V valid, I invalid, N not found\n\
          Origin codes:  i - IGP, e - EGP, ? - incomplete\n\n{table}\n\n{} prefix{}{}",

@@ -80,7 +80,7 @@ fn access() {
         ),
         (
             "show ike",
-            "Peer  PAD entry  Identity           Local           Remote              State        Ver  NAT  Algorithms                        Up\n   \
+            "Peer  PAD entry  Identity           Local           Remote              State        Ver  NAT  Algorithms                         Up\n   \
              7  alice      alice@example.net  192.0.2.1:4500  198.51.100.7:61000  established  v1   yes  aes256-sha1-modp1024 (weak)  1d01h01m\n\n\
              1 IKE SA\n",
         ),
@@ -151,7 +151,7 @@ BGP neighbor is 2001:db8:f2::1, remote AS 65000, local AS 65000, internal link
   Hold time         90 s, keepalive 30 s
   Capabilities      extended next hop, extended messages, four-octet AS, route refresh
   Graceful restart  120 s
-  Protection        md5, key 1 of chain, at most 1 hops away
+  Protection        md5, key 1 of chain, at most 1 hop away
   Established       2 times, lost 1
   Last down         01:06:40 ago, hold timer expired
 
