@@ -1,6 +1,6 @@
 //! A secret of the configuration: read, used, never shown.
 
-use serde::de::{Error, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::Cell;
 use std::fmt;
@@ -50,30 +50,8 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct V;
-        impl Visitor<'_> for V {
-            type Value = Secret;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
-                Ok(Secret::new(text))
-            }
-            // The library's own messages would have the value in them.
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
-                Err(E::custom("expected a text"))
-            }
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
-                Err(E::custom("expected a text"))
-            }
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
-                Err(E::custom("expected a text"))
-            }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
-                Err(E::custom("expected a text"))
-            }
-        }
-        d.deserialize_string(V)
+        // The library's own message would have the value in it.
+        String::deserialize(d).map(Self::new).map_err(|_| D::Error::custom("expected a text"))
     }
 }
 
