@@ -12,9 +12,10 @@
 
 mod notify;
 mod reload;
+mod telemetry;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use controlplane::config::{Config, Listener, Poll};
 use controlplane::driver::Driver;
 use controlplane::gateway::Gateway;
@@ -24,15 +25,14 @@ use dataplane_api::FibCounters;
 use dataplane_api::counter::Counter;
 use mgmt_api::config::Store;
 use rand::TryRng;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
+use telemetry::{LogFormat, Telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 /// Softwire gateway: IPv6 over IPv4 and IPv4 over IPv6, by IKEv2, ESP, L2TPv2 and PPP.
 #[derive(Parser)]
@@ -48,15 +48,6 @@ struct Args {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// An object per line.
-    Json,
-}
-
 #[derive(Subcommand)]
 enum Command {
     /// Validate the configuration and exit.
@@ -67,10 +58,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         Some(Command::Check) => check(&args.config),
-        None => {
-            log(args.log_format);
-            run(&args.config)
-        }
+        None => run(&args.config, args.log_format),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,18 +66,6 @@ fn main() -> ExitCode {
             eprintln!("softwired: {e:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
     }
 }
 
@@ -101,11 +77,18 @@ fn check(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(path: &Path) -> anyhow::Result<()> {
-    let config = Arc::new(Config::load(path)?);
-    config.listeners.iter().for_each(Listener::warn);
+fn run(path: &Path, format: LogFormat) -> anyhow::Result<()> {
     // The runtime comes first: the EAL pins the thread that initializes it, and the threads that one makes later.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let telemetry = Telemetry::init(format, runtime.handle())?;
+    let result = forward(path, &runtime);
+    telemetry.shutdown();
+    result
+}
+
+fn forward(path: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+    let config = Arc::new(Config::load(path)?);
+    config.listeners.iter().for_each(Listener::warn);
     let mut dataplane = dataplane::start(&dataplane::Config {
         eal: config.dataplane.eal.clone(),
         ports: config.ports.iter().map(|p| dataplane::PortSpec { device: p.device.clone(), mtu: p.mtu }).collect(),
@@ -160,10 +143,10 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
     let workers = std::mem::take(&mut dataplane.workers);
     let driver = Driver::new(&config, gateway, workers, publish, &dataplane.macs, queries, stop.clone()).await?;
 
-    tokio::spawn(reload::on_hangup(path.to_owned(), northbound.clone()));
-    let pulse = notify::Pulse::new(northbound.clone(), &counters);
+    let pulse = notify::Watch::new(northbound.clone());
     let mut api_stop = stop;
     let store = Store::open(path, Path::new(&config.api.state), config.api.history, northbound.clone())?;
+    tokio::spawn(reload::on_hangup(Arc::clone(&store)));
     let state = mgmt_api::AppState { northbound, store };
     let api = tokio::spawn(mgmt_api::serve(config.api.clone(), state, async move {
         let _ = api_stop.changed().await;

@@ -9,9 +9,7 @@
 //! So a control plane or a worker that hangs is ended by systemd and started anew.
 
 use controlplane::northbound::{Northbound, Query};
-use dataplane_api::Counters;
 use sd_notify::NotifyState;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the control plane may take for an answer.
@@ -27,20 +25,20 @@ enum Stalled {
 }
 
 /// Looks whether we are alive.
-pub(crate) struct Pulse {
+pub(crate) struct Watch {
     northbound: Northbound,
-    /// With the polls of each worker at the last look.
-    workers: Vec<(Arc<Counters>, u64)>,
+    /// The polls of each worker at the last look.
+    polls: Vec<u64>,
 }
 
-impl Pulse {
-    pub(crate) fn new(northbound: Northbound, workers: &[Arc<Counters>]) -> Self {
-        Self { northbound, workers: workers.iter().map(|c| (Arc::clone(c), c.worker.polls.get())).collect() }
+impl Watch {
+    pub(crate) fn new(northbound: Northbound) -> Self {
+        Self { northbound, polls: Vec::new() }
     }
 
     /// Says that we are ready once we are, then feeds the watchdog for as long as we are alive.
     pub(crate) async fn run(mut self) {
-        if self.control(PATIENCE).await.is_ok() {
+        if self.look(PATIENCE).await.is_ok() {
             tell(&[NotifyState::Ready]);
         }
         let Some(within) = sd_notify::watchdog_enabled() else { return };
@@ -55,20 +53,12 @@ impl Pulse {
     }
 
     async fn look(&mut self, patience: Duration) -> Result<(), Stalled> {
-        self.control(patience).await?;
-        for (number, (counters, seen)) in self.workers.iter_mut().enumerate() {
-            let polls = counters.worker.polls.get();
-            if std::mem::replace(seen, polls) == polls {
-                return Err(Stalled::Worker(number));
-            }
-        }
-        Ok(())
-    }
-
-    async fn control(&self, patience: Duration) -> Result<(), Stalled> {
-        match tokio::time::timeout(patience, self.northbound.ask(Query::Counters)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Stalled::Control),
+        let asked = tokio::time::timeout(patience, self.northbound.ask(Query::Pulse)).await;
+        let Ok(Ok(pulse)) = asked else { return Err(Stalled::Control) };
+        let before = std::mem::replace(&mut self.polls, pulse.polls);
+        match before.iter().zip(&self.polls).position(|(before, now)| before == now) {
+            Some(worker) => Err(Stalled::Worker(worker)),
+            None => Ok(()),
         }
     }
 }
@@ -88,34 +78,35 @@ fn tell(state: &[NotifyState]) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use controlplane::northbound::CountersInfo;
+    use controlplane::northbound::Pulse;
 
     #[tokio::test]
     async fn alive_means_that_the_control_plane_answers_and_every_worker_polls() {
         let (northbound, mut queries) = Northbound::channel();
-        let workers: Vec<_> = (0..2).map(|_| Arc::new(Counters::new(1, 1))).collect();
-        let mut pulse = Pulse::new(northbound, &workers);
+        let mut watch = Watch::new(northbound);
         // Nobody answers yet: the question waits in the channel.
-        assert_eq!(pulse.look(Duration::from_millis(1)).await, Err(Stalled::Control));
+        assert_eq!(watch.look(Duration::from_millis(1)).await, Err(Stalled::Control));
+        let mut polls = [[0, 0], [7, 7], [7, 8], [8, 8], [9, 9], [9, 9]].into_iter();
         tokio::spawn(async move {
-            while let Some(query) = queries.recv().await {
-                if let Query::Counters(to) = query {
-                    let _ = to.send(CountersInfo::default());
-                }
+            let Some(Query::Pulse(_late)) = queries.recv().await else { return };
+            while let Some(Query::Pulse(to)) = queries.recv().await {
+                let polls = polls.next().map_or_else(Vec::new, Vec::from);
+                let _ = to.send(Pulse { polls, draining: false });
             }
         });
-        assert_eq!(pulse.look(PATIENCE).await, Err(Stalled::Worker(0)));
-        workers[0].worker.polls.add(1);
-        assert_eq!(pulse.look(PATIENCE).await, Err(Stalled::Worker(1)));
-        workers.iter().for_each(|w| w.worker.polls.add(1));
-        assert_eq!(pulse.look(PATIENCE).await, Ok(()));
-        assert_eq!(pulse.look(PATIENCE).await, Err(Stalled::Worker(0)));
+        // The first look has nothing to compare with.
+        assert_eq!(watch.look(PATIENCE).await, Ok(()));
+        assert_eq!(watch.look(PATIENCE).await, Ok(()));
+        assert_eq!(watch.look(PATIENCE).await, Err(Stalled::Worker(0)));
+        assert_eq!(watch.look(PATIENCE).await, Err(Stalled::Worker(1)));
+        assert_eq!(watch.look(PATIENCE).await, Ok(()));
+        assert_eq!(watch.look(PATIENCE).await, Err(Stalled::Worker(0)));
     }
 
     #[tokio::test]
     async fn a_control_plane_that_has_ended_is_not_alive() {
         let (northbound, queries) = Northbound::channel();
         drop(queries);
-        assert_eq!(Pulse::new(northbound, &[]).look(PATIENCE).await, Err(Stalled::Control));
+        assert_eq!(Watch::new(northbound).look(PATIENCE).await, Err(Stalled::Control));
     }
 }

@@ -162,6 +162,10 @@ impl Store {
         let mut outcome =
             Outcome { commit: None, etag: running.etag.clone(), changes, restart: Vec::new(), confirm_by: None };
         if outcome.changes.is_empty() {
+            // The same document may name files that have changed.
+            if from_file {
+                outcome.restart = self.configure(config, options.dry_run, &document).await?.restart;
+            }
             return Ok((outcome, false));
         }
         if options.dry_run {
