@@ -2,18 +2,23 @@
 #
 #   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
 #   make demo-mesh       two gateways join two IPv4 islands over an IPv6 core, encrypted (HOLD=1: stays up)
-#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, interop with real peers
+#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, real peers, API, live view, package, Ansible
 #   make bench           figures: packets, full routing tables, other BGP speakers (BENCH="routes churn" runs some of them)
 #   make build           softwired and softwire-initiator, release
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
 #   make interop         real peers in guests and namespaces; CASES="10 31" runs some of them
+#   make api             the API against its description, by schemathesis
+#   make view            the live view in headless Chromium, against a gateway that is made up
+#   make package         the Debian package, in target/debian
+#   make test-package    the package on a Debian that systemd has booted: installed, confined, upgraded, removed
+#   make ansible         the Ansible collection: lint, modules, a run on the real package, drift
 #   make fuzz            every fuzz target for a minute each (SECONDS=60)
 #   make tcp-ao          TCP-AO on a kernel that has it: Debian sid's, in a guest; not part of make test
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo demo-mesh test bench bench-reference build lint unit interop fuzz tcp-ao reference clean setup setup-lab
+.PHONY: help demo demo-mesh test bench bench-reference build lint unit lab interop api view package test-package ansible fuzz tcp-ao reference clean setup setup-lab
 
 CASES ?=
 BENCH ?= l2tp softwires churn routes control reference
@@ -29,7 +34,7 @@ setup-lab:
 	@tests/setup/apt.sh build lab
 
 build: setup
-	cargo build --release -p softwire-gateway -p softwire-initiator --bins
+	cargo build --release -p softwire-gateway -p softwire-initiator -p swctl --bins
 
 demo: setup-lab build
 	@HOLD=$(HOLD) tests/demo/demo.sh
@@ -37,7 +42,7 @@ demo: setup-lab build
 demo-mesh: setup-lab build
 	@HOLD=$(HOLD) tests/demo/mesh.sh
 
-test: setup-lab lint unit demo demo-mesh interop
+test: setup-lab lint unit demo demo-mesh lab
 
 lint: setup
 	cargo fmt --all --check
@@ -48,8 +53,26 @@ lint: setup
 unit: setup
 	cargo test --workspace
 
+lab: setup-lab build
+	@tests/lab.sh
+
 interop: setup-lab build
 	@tests/interop/run.sh $(CASES)
+
+api: setup-lab build
+	@tests/api/schemathesis.sh
+
+view:
+	@tests/view/run.sh
+
+package: build
+	@packaging/build.sh
+
+test-package: build
+	@tests/package/run.sh
+
+ansible: build
+	@tests/ansible/run.sh
 
 fuzz: setup
 	@tests/fuzz/run.sh $(SECONDS)

@@ -1,11 +1,19 @@
 #!/bin/bash
 # run.sh - the interop tests, one after the other; logs in work/logs. Closing line: "N passed, N failed".
-# usage: run.sh [--reference] [CASE...]    CASE is the start of a name in cases/, e.g. 10
+# usage: run.sh [--reference | --guests | --no-guests] [CASE...]    CASE is the start of a name in cases/, e.g. 10
 #   --reference  a strongSwan and xl2tpd guest in the gateway's place: checks clients and network, not the gateway
+#   --guests     only cases that boot guests; --no-guests: the others
 set -u
 cd "$(dirname "$0")"
-[ "${1:-}" = --reference ] && { export PEER=linux; shift; }
-[ "${1:-}" = --help ] && { sed -n 2,5p "$0"; exit 0; }
+GUESTS=any
+case "${1:-}" in
+  --reference) export PEER=linux; shift;;
+  --guests) GUESTS=yes; shift;;
+  --no-guests) GUESTS=no; shift;;
+  --help) sed -n 2,6p "$0"; exit 0;;
+esac
+# what boots a guest waits for it to be ready
+wanted() { case $GUESTS in yes) grep -qw ready "$1";; no) ! grep -qw ready "$1";; esac; }
 ../setup/apt.sh build lab && ../setup/root.sh && image/build.sh || exit 1
 [ "${PEER:-}" = linux ] || [ -x "${BIN:-${CARGO_TARGET_DIR:-../../target}/release}/softwired" ] || { echo "no softwired: cargo build --release" >&2; exit 1; }
 export LOGS=${LOGS:-$PWD/work/logs}; rm -rf "$LOGS"; mkdir -p "$LOGS"
@@ -14,6 +22,7 @@ PASSED=0 FAILED=0
 trap '[ -z "${CHILD:-}" ] || { kill -TERM "$CHILD"; wait "$CHILD"; }; exit 143' TERM INT HUP
 for prefix in "$@"; do for script in cases/"$prefix"*.sh; do
   [ -e "$script" ] || { echo "no such case: $prefix"; FAILED=$((FAILED+1)); continue; }
+  wanted "$script" || continue
   name=$(basename "$script" .sh) began=$(date +%s)
   echo "== $name: $(sed -n '2s/^# //p' "$script")"
   timeout -k 30 "${CASE_SECONDS:-420}" bash "$script" </dev/null > >(tee "$LOGS/$name.log") 2>&1 & CHILD=$!

@@ -1,0 +1,26 @@
+#!/bin/bash
+# lab.sh - all that needs a network lab, in two lanes side by side, since each of them waits most of the time: interop cases
+# with guests, which keep one core busy, and the rest. Lines of the second lane begin with "| ".
+# Closing line: what has failed, if anything has.
+set -u
+cd "$(dirname "$0")"
+setup/apt.sh build lab view package && setup/root.sh && interop/image/build.sh || exit 1
+LOGS=$PWD/interop/work/logs
+lanes=() failed=$(mktemp)
+trap 'for lane in "${lanes[@]}"; do kill -TERM -- "-$lane" 2>/dev/null; done; wait; rm -f "$failed"; exit 143' TERM INT HUP
+run() { local began=$(date +%s); echo "==== $1"; "${@:2}" || echo "$1" >>"$failed"; echo "==== $1: $(( $(date +%s) - began )) s"; }
+guests() { run "interop with guests" env LOGS="$LOGS/guests" interop/run.sh --guests; }
+others() {
+  run "interop without guests" env LOGS="$LOGS/others" interop/run.sh --no-guests
+  run "API against its description" env LOGS="$LOGS/api" api/schemathesis.sh
+  run "live view" view/run.sh
+  run "Debian package" package/run.sh
+  run "Ansible" ansible/run.sh
+}
+set -m
+guests & lanes+=($!)
+others > >(sed -u 's/^/| /') 2>&1 & lanes+=($!)
+set +m
+wait
+if [ -s "$failed" ]; then echo "failed: $(paste -sd, "$failed")"; rm -f "$failed"; exit 1; fi
+rm -f "$failed"; echo "all of the lab has passed"
