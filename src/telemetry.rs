@@ -98,7 +98,7 @@ struct Client {
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        self.runtime.spawn(tokio::time::timeout(PATIENCE, send(request))).await??
+        self.runtime.spawn(async { tokio::time::timeout(PATIENCE, send(request)).await }).await??
     }
 }
 

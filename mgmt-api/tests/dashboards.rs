@@ -14,6 +14,7 @@ use mgmt_api::AppState;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 use tower::ServiceExt;
 
@@ -53,7 +54,8 @@ async fn scrape() -> Series {
         }
     });
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let dir = std::env::temp_dir().join(format!("dashboards-{}", std::process::id()));
+    static RUN: AtomicU32 = AtomicU32::new(0);
+    let dir = std::env::temp_dir().join(format!("dashboards-{}-{}", std::process::id(), RUN.fetch_add(1, Relaxed)));
     std::fs::create_dir_all(&dir).unwrap();
     let file = dir.join("test.yaml");
     std::fs::write(&file, YAML).unwrap();
@@ -89,6 +91,9 @@ fn matchers(text: &str) -> Vec<(String, String, String)> {
 fn named(expression: &str) -> Vec<(String, Vec<(String, String, String)>)> {
     let mut all = Vec::new();
     for (at, _) in expression.match_indices("softwire_") {
+        if expression[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            continue;
+        }
         let rest = &expression[at..];
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         let braces = rest[end..].strip_prefix('{').and_then(|b| b.split_once('}')).map_or("", |(inside, _)| inside);

@@ -92,6 +92,7 @@ fn another_router_is_the_next_hop_of_what_goes_there() {
         (ops.iter().filter(|op| matches!(op, SnapshotOp::RouteDel(_))).count(), learned(&lab.west).len()),
         (3, 0)
     );
+    assert_eq!(lab.sessions(), [UP]);
     lab.take(yaml(ROUTER, &neighbour("")));
     assert_eq!((lab.sessions(), learned(&lab.west).len()), (vec![UP], 3));
 }
@@ -110,7 +111,8 @@ fn a_neighbour_goes_comes_and_stays_disabled() {
         Action::Close(_, last) => Some(last),
         _ => None,
     });
-    assert_eq!(close.unwrap()[18..21], [3, 6, 3], "Cease, Peer De-configured");
+    // With RFC 8538 it is told in a hard reset, since routes that are kept would stay.
+    assert_eq!(close.unwrap()[18..23], [3, 6, 9, 6, 3], "Cease, Hard Reset: Cease, Peer De-configured");
     let (conn, now) = (lab.east.conn.take().unwrap(), lab.now);
     lab.east.routing.speaker.closed(now, conn);
     (lab.west.conn, lab.config) = (None, none);
