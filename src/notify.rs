@@ -38,11 +38,14 @@ impl Watch {
 
     /// Says that we are ready once we are, then feeds the watchdog for as long as we are alive.
     pub(crate) async fn run(mut self) {
-        if self.look(PATIENCE).await.is_ok() {
-            tell(&[NotifyState::Ready]);
+        while let Err(why) = self.look(PATIENCE).await {
+            tracing::warn!(%why, "not ready yet");
+            tokio::time::sleep(PATIENCE).await;
         }
+        tell(&[NotifyState::Ready]);
         let Some(within) = sd_notify::watchdog_enabled() else { return };
-        let mut tick = tokio::time::interval(within / 4);
+        let every = within / 4;
+        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         loop {
             tick.tick().await;
             match self.look(PATIENCE).await {

@@ -139,15 +139,10 @@ impl Traces {
 
 impl Trace {
     fn input(&mut self, packet: &TracePacket) {
-        let before = self.waiting.iter().position(|parts| parts.first().is_some_and(|p| p.id == packet.id));
-        let mut parts = match before.and_then(|at| self.waiting.remove(at)) {
-            Some(parts) => parts,
-            // Its beginning was given up.
-            None if packet.continued => return,
-            None => Vec::with_capacity(1),
-        };
+        let before = self.waiting.iter().position(|parts| parts.iter().any(|p| p.id == packet.id));
+        let mut parts = before.and_then(|at| self.waiting.remove(at)).unwrap_or_default();
         parts.push(packet.clone());
-        if let TraceEnd::HandedOff(_) = packet.end {
+        if !is_whole(&mut parts) {
             if self.waiting.len() == WAITING {
                 self.waiting.pop_front();
             }
@@ -156,7 +151,8 @@ impl Trace {
         }
         let filter = &self.request.filter;
         let seen = parts.iter().any(|p| p.headers) && parts.iter().any(|p| p.session);
-        if seen && (!filter.dropped || matches!(packet.end, TraceEnd::Dropped(_))) {
+        let dropped = parts.iter().any(|p| matches!(p.end, TraceEnd::Dropped(_)));
+        if seen && (!filter.dropped || dropped) {
             self.packets.push(parts);
         }
     }
@@ -179,6 +175,21 @@ impl Trace {
             lost: if running { names.lost.saturating_sub(self.lost) } else { self.lost },
         }
     }
+}
+
+/// Puts the parts of a packet in the order of its way, each worker's behind the one that has handed it over: workers are
+/// read one after the other, so that an end may come before its beginning. False while one is missing.
+fn is_whole(parts: &mut [TracePacket]) -> bool {
+    let mut next = parts.iter().position(|p| !p.continued);
+    for at in 0..parts.len() {
+        let Some(found) = next else { return false };
+        parts.swap(at, found);
+        next = match parts[at].end {
+            TraceEnd::HandedOff(to) => (at + 1..parts.len()).find(|i| parts[*i].worker == to),
+            _ => return at + 1 == parts.len(),
+        };
+    }
+    false
 }
 
 fn filter(m: &TraceMatch, ports: &[String]) -> Result<TraceFilter, TraceRefused> {

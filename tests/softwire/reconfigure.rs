@@ -25,6 +25,7 @@ fn edit(text: &str, from: &str, to: &str) -> String {
 
 fn take(f: &mut Fabric, text: &str) {
     assert_eq!(f.configure(text, false), Ok(Applied::default()));
+    f.run(SECOND / 100, |_| false);
 }
 
 fn ike_sas(f: &mut Fabric) -> Vec<IkeSaInfo> {

@@ -112,6 +112,21 @@ pub enum Discard {
 }
 
 impl Discard {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::UnknownClient,
+        Self::Malformed,
+        Self::WrongCode,
+        Self::BadAuthenticator,
+        Self::NoMessageAuthenticator,
+        Self::BadMessageAuthenticator,
+        Self::NoEventTimestamp,
+        Self::StaleEventTimestamp,
+        Self::Replayed,
+        Self::InProgress,
+        Self::Overload,
+    ];
+
     /// Its name in metrics.
     pub const fn name(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@
 //!   identity: gw.example.net
 //!   peers:
 //!     - { name: alice, id: alice@example.net, auth: psk, psk: correct-horse }
-//! pools: { ipv6: ["2001:db8:100::/48"], delegated: "2001:db8:f000::/36" }
+//! pools: { ipv6: ["2001:db8:100::/48"], delegated: ["2001:db8:f000::/36"] }
 //! subscribers:
 //!   - { user: alice, secret: wonderland }
 //! ```

@@ -112,7 +112,8 @@ impl Gateway {
             // Who was on the way down, or in between, when it began.
             teardown.left = self.whom();
         }
-        let steps = 1 + teardown.due.saturating_duration_since(now).as_millis() / STEP.as_millis();
+        let time = teardown.due.saturating_duration_since(now);
+        let steps = 1 + time.as_millis() / STEP.as_millis();
         let some = teardown.left.len().div_ceil(usize::try_from(steps).unwrap_or(usize::MAX));
         for whom in teardown.left.drain(..some) {
             match whom {
@@ -120,7 +121,9 @@ impl Gateway {
                 Whom::Peer(peer) => self.close_peer(now, peer),
             }
         }
-        teardown.next = now + if teardown.left.is_empty() { AGAIN } else { STEP };
+        // Fewer than there are steps are ended one by one, further apart.
+        let apart = |left: usize| time / u32::try_from(left).unwrap_or(u32::MAX);
+        teardown.next = now + if teardown.left.is_empty() { AGAIN } else { STEP.max(apart(teardown.left.len())) };
         if let Some(d) = &mut self.drain {
             d.teardown = Some(teardown);
         }

@@ -4,6 +4,7 @@ use super::Gateway;
 use crate::config::Config;
 use crate::config::aaa::{Dynamic, Server, Transport};
 use crate::northbound::{RadiusInfo, RadiusServerInfo};
+use radius::dynauth::Discard;
 use radius::{Client, LinkId, LinkOp, Secret, ServerConfig, ServerId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -150,13 +151,16 @@ impl Gateway {
         };
         let mut servers = rows("authentication", self.aaa.radius());
         servers.extend(rows("accounting", self.accounting.radius()));
-        let discards = self.dynamic.iter().flat_map(|d| d.discards());
+        // All reasons, so that a series begins at 0.
+        let discards = self.dynamic.iter().flat_map(|d| {
+            Discard::ALL.iter().map(|reason| (reason.name().to_owned(), d.discards().get(reason).copied().unwrap_or(0)))
+        });
         RadiusInfo {
             servers,
             waiting,
             records_pending: pending,
             records_taken: taken,
-            dynamic_discards: discards.map(|(reason, n)| (reason.name().to_owned(), *n)).collect(),
+            dynamic_discards: discards.collect(),
         }
     }
 }

@@ -59,6 +59,8 @@ impl Routing {
             // What the operator has disabled stays so.
             if let Some(view) = view.filter(|_| known(old, n.address)) {
                 wanted.enabled = view.config.enabled;
+                // Without a way there our address is not known anew; the session ends by its hold timer, if at all.
+                wanted.local = wanted.local.or(view.config.local);
                 if *view.config == wanted {
                     continue;
                 }

@@ -60,16 +60,21 @@ fn parts_of_a_packet_are_joined_by_its_number() {
     (second.headers, second.continued, second.worker) = (false, true, WorkerId(1));
     second.clear();
     second.visit(TraceNode::Forward, (None, None, None), &FRAME[14..]);
-    let second = sent(second);
-    // The end of a packet whose beginning nobody has.
+    let mut second = sent(second);
+    // Workers are read one after the other: either part may come first.
     assert!(!lab.traces.input(&second, 0));
-    assert!(!lab.traces.input(&first, 0));
     assert_eq!(lab.captured(), [(1, 0)]);
-    assert!(!lab.traces.input(&second, 0));
+    assert!(!lab.traces.input(&first, 0));
     assert_eq!(lab.captured(), [(1, 1)]);
+    (first.id, second.id) = (3, 3);
+    assert!(!lab.traces.input(&first, 0));
+    assert_eq!(lab.captured(), [(1, 1)]);
+    assert!(!lab.traces.input(&second, 0));
+    assert_eq!(lab.captured(), [(1, 2)]);
     let info = lab.traces.info(1, lab.names()).unwrap();
     let nodes: Vec<_> = info.packets[0].nodes.iter().map(|n| n.node).collect();
     assert_eq!(nodes, ["rx", "hand-off", "forward", "tx"]);
+    assert_eq!(lab.traces.info(1, lab.names()).unwrap().packets[1].nodes.len(), 4);
     assert_eq!((info.packets[0].worker, info.packets[0].verdict.as_str()), (0, "sent"));
     assert_eq!(info.packets[0].nodes[1].detail.worker, Some(1));
     // Of one that goes on unseen, nothing is said; nor of one that nowhere shows what is asked for.
@@ -78,7 +83,7 @@ fn parts_of_a_packet_are_joined_by_its_number() {
     let mut unseen = second.clone();
     unseen.id = 2;
     lab.traces.input(&unseen, 0);
-    assert_eq!(lab.captured(), [(1, 1)]);
+    assert_eq!(lab.captured(), [(1, 2)]);
 }
 
 #[test]

@@ -95,7 +95,7 @@ mod tests {
             let mut parser = Parser::default();
             let events: Vec<Event> = STREAM.as_bytes().chunks(size).flat_map(|c| parser.take(c)).collect();
             let lines: Vec<String> = events.iter().map(line).collect();
-            assert_eq!(lines, ["2026-11-26T10:00:00Z session.up id=1.2 user=\"alice é\"", "lagged 12"]);
+            assert_eq!(lines, ["2026-11-26T10:00:00Z session.up user=\"alice é\" id=1.2", "lagged 12"]);
         }
     }
 }

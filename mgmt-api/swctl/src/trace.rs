@@ -113,7 +113,7 @@ mod tests {
             { "node": "esp-in", "detail": { "spi": "c0000001", "peer": 7, "session": null } },
         ]});
         let expected = "packet 3  10:00:00.000123  worker 0  port access  drop: esp_replay\n  rx        length=142\n  \
-                        classify\n  esp-in    peer=7 spi=c0000001";
+                        classify\n  esp-in    spi=c0000001 peer=7";
         assert_eq!(packet(3, &p), expected);
     }
 }

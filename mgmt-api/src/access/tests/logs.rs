@@ -1,14 +1,36 @@
 //! What is written about access: a line for each change, and no secret.
 
 use super::*;
+use std::cell::RefCell;
 use std::io::Write;
+use std::sync::Once;
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+thread_local! {
+    /// Where what this thread writes goes.
+    static SINK: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        SINK.take();
+    }
+}
+
+/// What the subscriber writes to: one for the process, since those of single threads do not hear of a call site that
+/// another thread has come to first.
+struct Sink;
+
+impl Write for Sink {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        std::io::Write::write(&mut *self.0.lock().unwrap(), octets)
+        SINK.with_borrow(|log| match log {
+            Some(log) => std::io::Write::write(&mut *log.0.lock().unwrap(), octets),
+            None => Ok(octets.len()),
+        })
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -18,15 +40,19 @@ impl Write for Log {
 
 impl Log {
     /// Everything that this thread writes from now on.
-    fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
+    fn capture() -> (Self, Guard) {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(|| Sink)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
         let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        SINK.set(Some(log.clone()));
+        (log, Guard)
     }
 
     fn lines(&self, with: &[&str]) -> Vec<String> {

@@ -145,8 +145,8 @@ mod tests {
 [edit subscribers]
 +  bob:
 +    user: bob
-+    ipv4: 10.0.0.2
-+    secret: "***""#;
++    secret: "***"
++    ipv4: 10.0.0.2"#;
         assert_eq!(show(&compare(&from, &to)), expected);
         assert!(compare(&from, &from).is_empty());
     }

@@ -36,8 +36,8 @@ fn a_candidate_is_edited_shown_checked_and_committed() {
 [edit subscribers]
 +  bob:
 +    user: bob
-+    ipv4: 10.0.0.2
 +    secret: "***"
++    ipv4: 10.0.0.2
 "#;
     assert_eq!(diff, expected);
     assert_eq!(gateway.asked(), [""; 0]);
@@ -159,7 +159,7 @@ Commit  Time                  Author         State      Changes  Comment
     gateway.asked();
     let rolled_back = gateway.run(&["rollback", "11", "--confirm", "90s", "--comment", "as it was"]);
     assert_eq!(rolled_back.out, "commit 13 complete, 2 changes\n");
-    assert_eq!(gateway.asked(), [r#"POST /api/v1/config/rollback?confirm=90 {"comment":"as it was","to":11}"#]);
+    assert_eq!(gateway.asked(), [r#"POST /api/v1/config/rollback?confirm=90 {"to":11,"comment":"as it was"}"#]);
     let ended = gateway.swctl("confirm");
     assert_eq!((ended.status, ended.err.as_str()), (1, "swctl: there is no commit to confirm\n"));
 }
@@ -169,7 +169,7 @@ fn the_configuration_is_shown_as_yaml_and_as_commands() {
     let gateway = Gateway::start();
     assert_eq!(
         gateway.out("show config listeners secure"),
-        "name: secure\naddress: 192.0.2.1\nanonymous: false\nprotection: ipsec\n"
+        "name: secure\naddress: 192.0.2.1\nprotection: ipsec\nanonymous: false\n"
     );
     assert_eq!(gateway.out("show config subscribers alice secret"), "\"***\"\n");
     assert_eq!(gateway.out("show config subscribers --commands"), "set subscribers alice secret '***'\n");

@@ -53,7 +53,7 @@ fn a_token_is_printed_alone() {
     let ended = gateway.swctl("token create ansible --role admin --expires 90d");
     assert_eq!((ended.status, ended.out.as_str()), (0, "swgw_k3v9w2aq_the-token\n"));
     assert!(ended.err.contains("not shown again") && !ended.err.contains("the-token"));
-    assert_eq!(gateway.asked(), [r#"POST /api/v1/tokens {"expires_in":7776000,"name":"ansible","role":"admin"}"#]);
+    assert_eq!(gateway.asked(), [r#"POST /api/v1/tokens {"name":"ansible","role":"admin","expires_in":7776000}"#]);
 }
 
 #[test]
@@ -85,9 +85,9 @@ packet 2  10:00:00.000002  worker 0  port access  forwarded
 ";
     assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (0, expected, ""));
     assert_eq!(std::fs::read(&file).unwrap(), b"pcapng");
-    let filter = r#"{"destination":"192.0.2.1/32","dropped":true,"port":53,"port_name":"access","protocol":"udp","session":"4113.7","source":"10.0.0.0/8"}"#;
+    let filter = r#"{"source":"10.0.0.0/8","destination":"192.0.2.1/32","protocol":"udp","port":53,"session":"4113.7","port_name":"access","dropped":true}"#;
     let expected = [
-        &format!(r#"POST /api/v1/traces {{"filter":{filter},"packets":2,"sample":10}}"#),
+        &format!(r#"POST /api/v1/traces {{"filter":{filter},"sample":10,"packets":2}}"#),
         "GET /api/v1/traces/3",
         "GET /api/v1/traces/3",
         "GET /api/v1/traces/3/pcapng",
