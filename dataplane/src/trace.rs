@@ -46,6 +46,7 @@ pub struct Tracer {
     numbered: u32,
     open: Box<[Open]>,
     vacant: Vec<u8>,
+    #[expect(clippy::vec_box, reason = "boxes go from ring to ring, their contents stay")]
     spare: Vec<Box<TracePacket>>,
     /// What waits in a TX burst: which, for which port, and its place in the burst.
     queued: Vec<(Tag, PortId, usize)>,

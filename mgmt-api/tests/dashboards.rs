@@ -74,8 +74,11 @@ async fn scrape() -> Series {
     series
 }
 
-/// `a="b",c=~"d|e"` as label, operator, value.
-fn matchers(text: &str) -> Vec<(String, String, String)> {
+/// Label, operator, value.
+type Matcher = (String, String, String);
+
+/// `a="b",c=~"d|e"`.
+fn matchers(text: &str) -> Vec<Matcher> {
     let mut all = Vec::new();
     let mut rest = text;
     while let Some((label, after)) = rest.split_once(['=', '!']) {
@@ -88,7 +91,7 @@ fn matchers(text: &str) -> Vec<(String, String, String)> {
 }
 
 /// What an expression names: series with what is in their braces.
-fn named(expression: &str) -> Vec<(String, Vec<(String, String, String)>)> {
+fn named(expression: &str) -> Vec<(String, Vec<Matcher>)> {
     let mut all = Vec::new();
     for (at, _) in expression.match_indices("softwire_") {
         if expression[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {

@@ -149,7 +149,8 @@ fn secrets_count_for_the_next_time() {
     (pad.local_auth, pad.remote_auth) = (LocalAuth::psk(b"another-key"), ike::auth::RemoteAuth::psk(b"another-key"));
     one.ike = Some(Arc::new(pad));
     two.ppp.credentials.as_mut().unwrap().secret = ppp::Secret::new(b"another-secret".to_vec());
-    (f.add(one), f.add(two));
+    f.add(one);
+    f.add(two);
     assert!(f.run(60 * SECOND, |f| complete(f, 4) && complete(f, 5)), "{:?} {:?}", f.drops(), f.audit);
 }
 

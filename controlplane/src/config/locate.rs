@@ -33,7 +33,7 @@ impl From<&Value> for Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Tree>::deserialize(d)?;
-        Ok(Self { line: Some(spanned.referenced.line() as u64), tree: spanned.value })
+        Ok(Self { line: Some(spanned.referenced.line()), tree: spanned.value })
     }
 }
 

@@ -61,11 +61,13 @@ fn scratch() -> PathBuf {
     dir
 }
 
+/// What the control plane was given: whether just to look at, and the users in it.
+type Given = (bool, Vec<String>);
+
 struct Bench {
     dir: PathBuf,
     store: Arc<Store>,
-    /// What the control plane was given: whether just to look at, and the users in it.
-    given: Arc<Mutex<Vec<(bool, Vec<String>)>>>,
+    given: Arc<Mutex<Vec<Given>>>,
     mood: Arc<Mutex<Mood>>,
     events: Mutex<broadcast::Receiver<Arc<Notice>>>,
 }
@@ -115,7 +117,7 @@ impl Bench {
         *self.mood.lock().unwrap() = mood;
     }
 
-    fn given(&self) -> Vec<(bool, Vec<String>)> {
+    fn given(&self) -> Vec<Given> {
         std::mem::take(&mut self.given.lock().unwrap())
     }
 

@@ -14,7 +14,7 @@ pub fn lines(name: &str, value: &Value) -> Vec<String> {
         Value::Object(map) if map.values().all(Value::is_null) => vec![format!("{}: {{}}", plain(name))],
         Value::Object(_) => headed(name, document(value)),
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            headed(name, items.iter().flat_map(|item| item_lines(item)).collect())
+            headed(name, items.iter().flat_map(item_lines).collect())
         }
         _ => vec![format!("{}: {}", plain(name), scalar(name, value))],
     }

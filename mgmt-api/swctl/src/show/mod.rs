@@ -74,8 +74,11 @@ fn listing(answer: &Value, what: &str, table: &str) -> String {
     }
 }
 
+/// A column: its head, and what it shows of a row.
+type Column<'a> = (&'a str, &'a dyn Fn(&Value) -> String);
+
 /// A table whose columns are what functions make of a row.
-fn columns(columns: &[(&str, &dyn Fn(&Value) -> String)], rows: &[Value]) -> String {
+fn columns(columns: &[Column], rows: &[Value]) -> String {
     let headings: Vec<&str> = columns.iter().map(|c| c.0).collect();
     let lines: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|c| c.1(row)).collect()).collect();
     table(&headings, &lines)
