@@ -446,13 +446,13 @@ fn bgp_comes_and_goes_while_the_gateway_runs() {
     let mut w = three("");
     w.nodes[0].gateway.configure(w.now, without(WEST), false).unwrap();
     w.run(60 * SECOND, |_| false);
-    assert!(w.nodes[0].routes.get(ISLAND).is_none() && w.nodes[0].softwires.is_empty());
+    assert!(!w.nodes[0].routes.contains_key(ISLAND) && w.nodes[0].softwires.is_empty());
     let again = || Node::config(WEST, &afbr(1, "10.1.0.0/24", [EAST, THIRD], ""));
     w.nodes[0].gateway.configure(w.now, again(), false).unwrap();
     assert!(w.run(300 * SECOND, converged).is_some(), "{:?}", w.nodes[0].routes);
     w.nodes[0].gateway.configure(w.now, without(WEST), false).unwrap();
     w.run(SECOND, |_| false);
-    assert!(w.nodes[0].routes.get(ISLAND).is_none() && w.nodes[0].softwires.is_empty());
+    assert!(!w.nodes[0].routes.contains_key(ISLAND) && w.nodes[0].softwires.is_empty());
     // Another speaker takes a restart, and so does its AS.
     let mut other = again();
     other.bgp.as_mut().unwrap().router_id = [9, 9, 9, 9].into();
