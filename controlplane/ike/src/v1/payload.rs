@@ -240,12 +240,12 @@ impl<'a> Notify<'a> {
         self.kind < notify::CONNECTED
     }
 
-    /// Whether it is about the SA that was offered under this SPI; without an SPI of ESP it is about any.
+    /// Whether it is about the SA that was offered under this SPI; without an SPI of ESP, or with zero in its place, as
+    /// strongSwan refuses, it is about any.
     pub fn is_about(&self, spi: Option<u32>) -> bool {
-        match (spi, <[u8; 4]>::try_from(self.spi)) {
-            (Some(offered), Ok(named)) if self.protocol == PROTO_ESP => offered == u32::from_be_bytes(named),
-            (offered, _) => offered.is_some(),
-        }
+        let named = <[u8; 4]>::try_from(self.spi).map(u32::from_be_bytes);
+        let named = named.ok().filter(|named| self.protocol == PROTO_ESP && *named != 0);
+        spi.is_some_and(|offered| named.is_none_or(|named| named == offered))
     }
 
     /// Writes the body. An SPI longer than 255 octets does not exist.

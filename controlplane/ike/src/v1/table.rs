@@ -313,9 +313,10 @@ impl Table {
             self.down(ctx, old, DownReason::Replaced(handle));
         }
         self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
-            for child in peer.children.extract_if(.., |child| child.since < sa.created) {
-                let (spi_in, reason) = (child.spi_in, ChildDownReason::Deleted);
-                ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+            let older = peer.children.iter().filter(|child| child.since < sa.created);
+            let older: Vec<u32> = older.map(|child| child.spi_in).collect();
+            for spi_in in older {
+                peer.end(ctx, handle, spi_in, ChildDownReason::Deleted);
             }
             true
         });
@@ -362,8 +363,7 @@ impl Table {
         }
         match sa.peer {
             Some(peer) if !sa.joins => self.forget(ctx, peer, DownReason::Failed(failure)),
-            Some(peer) if !self.has_up(peer) => self.forget(ctx, peer, DownReason::Dead),
-            Some(_) => {}
+            Some(peer) => self.remains(ctx, peer, DownReason::Dead),
             None => ctx.events.push_back(Event::AuthFailed { remote: meta.remote, id, reason: failure }),
         }
     }
@@ -412,14 +412,13 @@ impl Table {
             let offers = sa.quick.iter_mut().filter(|q| error.is_about(q.drawn())).filter_map(Quick::withdraw);
             refused.extend(offers.map(|offer| (offer, Failure::Notified(NotifyType(error.kind)))));
         }
+        let mut useless = None;
         for (offer, why) in refused {
             if let Some(peer) = sa.peer {
                 crate::sa::child::refused(ctx, peer, why.clone());
             }
             if self.lost(ctx, sa, offer) {
-                sa.delete(ctx, meta, &Delete::Isakmp(vec![cookies]));
-                self.ended(ctx, sa, DownReason::Failed(why));
-                return true;
+                useless = Some(why);
             }
         }
         if body.notify(notify::INITIAL_CONTACT).is_some() {
@@ -436,6 +435,9 @@ impl Table {
         }
         if own {
             self.ended(ctx, sa, DownReason::Deleted);
+        } else if let Some(why) = useless {
+            sa.delete(ctx, meta, &Delete::Isakmp(vec![cookies]));
+            self.ended(ctx, sa, DownReason::Failed(why));
         }
         true
     }
@@ -452,10 +454,15 @@ impl Table {
         let Some((handle, peer)) = sa.peer.and_then(|h| self.peers.get_mut(&h).map(|p| (h, p))) else { return };
         peer.sas.retain(|cookie| *cookie != sa.cookie);
         peer.probe = None;
-        if peer.sas.is_empty() && peer.children.is_empty() {
+        self.remains(ctx, handle, reason);
+    }
+
+    /// A peer has an ISAKMP SA less. Without any it is down, unless it has child SAs, which are looked at anew.
+    fn remains(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, reason: DownReason) {
+        let Some(peer) = self.peers.get_mut(&handle).filter(|peer| peer.sas.is_empty()) else { return };
+        if peer.children.is_empty() {
             self.forget(ctx, handle, reason);
-        } else if peer.sas.is_empty() {
-            // What is left of it is looked at anew.
+        } else {
             self.timers.set(Key::Peer(handle), &mut peer.deadline, Some(ctx.now));
         }
     }

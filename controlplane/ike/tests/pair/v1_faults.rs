@@ -56,6 +56,40 @@ fn a_lost_offer_is_made_again_where_the_peer_lives() {
     net.sides.iter().for_each(Side::no_spi_is_lost);
 }
 
+/// Who does not answer an offer may have lost the ISAKMP SA, or be away for a while: a new one is tried beside it, and
+/// nothing is given up but for silence where the peer is asked whether it is there.
+#[test]
+fn an_unheard_peer_keeps_what_it_has() {
+    for asked in [false, true] {
+        let ends = [A, B].map(|side| PadEntry { dpd_delay: asked.then_some(Duration::from_secs(30)), ..entry(side) });
+        let [a, b] = ends;
+        let mut net = up(Net::new(v1(A, a), v1(B, b), 12));
+        let (before, old) = (net.ends[A].sas().next().unwrap(), net.sides[A].child().spi_in);
+        let main = sent(&net, A, MAIN).len();
+        (net.cut, net.check) = (true, false);
+        rekey_child(&mut net, A);
+        net.run(200);
+        if asked {
+            assert_eq!(net.sides[A].downs(), [DownReason::Dead]);
+            continue;
+        }
+        let after = net.ends[A].sas().next().unwrap();
+        assert_eq!(after.peer, before.peer);
+        assert!(sent(&net, A, MAIN).len() > main);
+        net.run(1000);
+        assert_eq!(net.sides[A].child().spi_in, old);
+        // The old ISAKMP SA is as good as ever.
+        net.cut = false;
+        net.lose = |_, data| data[18] == MAIN;
+        net.run(300);
+        assert_ne!(net.sides[A].child().spi_in, old);
+        let after = net.ends[A].sas().next().unwrap();
+        assert_eq!((after.spi_i, after.state), (before.spi_i, "established"));
+        assert!(net.sides.iter().all(|side| side.downs().is_empty()));
+        net.sides.iter().for_each(Side::no_spi_is_lost);
+    }
+}
+
 /// strongSwan installs the pair when it has read message 3: what is sent on it before is lost.
 #[test]
 fn the_old_pair_is_sent_on_until_the_peer_has_the_new_one() {
@@ -232,4 +266,26 @@ fn tunnel_selectors_outlive_a_new_binding() {
     assert_ne!(new.spi_in, old.spi_in);
     assert_eq!((&new.local_ts, &new.remote_ts), (&old.local_ts, &old.remote_ts));
     assert_eq!(new.replaces, Some(old.spi_in), "or both would be there for ever");
+}
+
+/// An offer is under way while a NAT gives the peer another address: it is made of the ends as they are then.
+#[test]
+fn an_offer_follows_the_peer() {
+    let with_dpd = |side| PadEntry { dpd_delay: Some(Duration::from_secs(5)), ..entry(side) };
+    let mut net = Net::new(v1(A, with_dpd(A)), v1(B, with_dpd(B)), 13);
+    net.nat = Some(Nat { public: [203, 0, 113, 9].into(), shift: 20_000 });
+    let mut net = up(net);
+    let old = net.sides[B].child().spi_in;
+    net.check = false;
+    net.lose = |side, data| side == B && data[18] == QUICK;
+    rekey_child(&mut net, B);
+    net.run_ms(100);
+    net.nat = Some(Nat { public: [203, 0, 113, 10].into(), shift: 30_000 });
+    net.run(8);
+    assert_eq!(net.sides[B].moves().len(), 1);
+    net.lose = |_, _| false;
+    net.run(300);
+    let new = net.sides[B].child();
+    assert_eq!((new.replaces, new.remote), (Some(old), ([203, 0, 113, 10], 34_500).into()));
+    assert_eq!(new.remote_ts, [TrafficSelector::host(17, (1701, 1701), [203, 0, 113, 10].into())]);
 }

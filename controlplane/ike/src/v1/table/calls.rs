@@ -137,16 +137,12 @@ impl Table {
         self.sas.len()
     }
 
-    /// Notifies a peer of something under its newest ISAKMP SA, or deletes others there.
+    /// Tells a peer something under its newest ISAKMP SA.
     #[cfg(test)]
-    pub fn say(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, kind: u16, delete: Vec<(u64, u64)>) {
+    pub fn say(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, write: impl FnOnce(&mut crate::payload::Builder)) {
         let mut sa = self.current(handle).unwrap();
         let path = sa.path;
-        if delete.is_empty() {
-            sa.notify(ctx, path, kind, &[]);
-        } else {
-            sa.delete(ctx, path, &Delete::Isakmp(delete));
-        }
+        sa.inform(ctx, path, write);
         self.put(ctx, sa);
     }
 
