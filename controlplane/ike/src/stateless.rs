@@ -39,18 +39,32 @@ pub(crate) fn deserves_invalid_spi(header: &Header) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit {
     since: Option<Instant>,
-    passed: u32,
+    spent: u32,
 }
 
 impl RateLimit {
     /// Whether one more may pass.
     pub fn pass(&mut self, now: Instant, per_second: u32) -> bool {
-        if self.since.is_none_or(|since| now >= since + Duration::from_secs(1)) {
-            (self.since, self.passed) = (Some(now), 0);
-        }
-        let pass = self.passed < per_second;
-        self.passed += u32::from(pass);
+        let pass = self.has_room(now, per_second);
+        self.spend(u32::from(pass));
         pass
+    }
+
+    /// Whether there is room for something of which it is not known yet what it costs.
+    pub fn has_room(&mut self, now: Instant, per_second: u32) -> bool {
+        let since = self.since.get_or_insert(now);
+        let seconds = now.saturating_duration_since(*since).as_secs();
+        if seconds > 0 {
+            *since += Duration::from_secs(seconds);
+            let room = u64::from(per_second).saturating_mul(seconds);
+            self.spent = self.spent.saturating_sub(u32::try_from(room).unwrap_or(u32::MAX));
+        }
+        self.spent < per_second
+    }
+
+    /// It has cost so much. What is more than the second has room for is owed to the next ones.
+    pub fn spend(&mut self, cost: u32) {
+        self.spent = self.spent.saturating_add(cost);
     }
 }
 
@@ -96,5 +110,19 @@ mod tests {
         assert_eq!([0, 10, 20, 999].map(&mut passed), [true, true, false, false]);
         assert_eq!([1000, 1001, 1002, 5000].map(&mut passed), [true, true, false, true]);
         assert!(!RateLimit::default().pass(start, 0));
+    }
+
+    #[test]
+    fn what_costs_more_than_there_is_room_for_is_paid_for_later() {
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(limit.has_room(start, 100));
+        limit.spend(250);
+        assert_eq!(
+            [0, 999, 1000, 1999, 2000].map(|ms| limit.has_room(at(ms), 100)),
+            [false, false, false, false, true]
+        );
+        limit.spend(49);
+        assert!(limit.pass(at(2000), 100) && !limit.pass(at(2999), 100) && limit.pass(at(3000), 100));
     }
 }

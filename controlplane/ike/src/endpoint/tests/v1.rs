@@ -1,11 +1,11 @@
 //! IKEv1: what our own initiator does not send.
 
 use super::*;
-use crate::event::ChildDownReason;
 use crate::error::Failure;
+use crate::event::ChildDownReason;
 use crate::payload::Builder;
 use crate::v1::payload::{DOI, Delete, Notify, PROTO_ESP, PROTO_ISAKMP, kind, notify};
-use crate::v1::proposal::{Phase1, esp_defaults};
+use crate::v1::proposal::{Phase1, esp_defaults, parse_esp};
 use std::time::Duration;
 
 fn pair() -> Pair {
@@ -252,4 +252,110 @@ fn the_only_pair_left_is_sent_on() {
     let [a, _] = pair.deliver();
     let [Event::ChildDown { spi_in, .. }, Event::ChildSelect { spi_in: selected, .. }] = a[..] else { panic!("{a:?}") };
     assert_eq!((spi_in, selected), (old, new));
+}
+
+/// An ISAKMP SA knows all its message ids, of which there are so many: before they run out, there is another one.
+#[test]
+fn an_isakmp_sa_wears_out() {
+    let mut pair = pair();
+    pair.deliver();
+    let (first, children) = (cookies(&pair, 0), sa(&pair, 0).children);
+    let mut exchanges = 0;
+    while cookies(&pair, 0) == first {
+        say(&mut pair, 0, |chain| notifies(chain, notify::R_U_THERE_ACK));
+        let [a, b] = pass(&mut pair, 0, true);
+        assert!(a.is_empty() && b.is_empty(), "{a:?} {b:?}");
+        exchanges += 1;
+        assert!(exchanges < 16_000);
+    }
+    assert!(exchanges > 14_000);
+    // The other end has counted as many.
+    assert_ne!(cookies(&pair, 1), first);
+    let refused = pair.ends[1].stats().v1_refused;
+    for _ in 0..3000 {
+        say(&mut pair, 0, |chain| notifies(chain, notify::R_U_THERE_ACK));
+        pass(&mut pair, 0, true);
+    }
+    assert_eq!((pair.ends[1].stats().v1_refused, sa(&pair, 0).children), (refused, children));
+}
+
+/// A NAT in front of the gateway alone, and a client that is late to change its ports (RFC 3947, section 4).
+#[test]
+fn a_client_that_stays_on_port_500_until_quick_mode() {
+    const PUBLIC: [u8; 4] = [198, 51, 100, 7];
+    fn through(meta: Meta, port: u16) -> Meta {
+        let Meta { mut local, mut remote } = meta;
+        for end in [&mut local, &mut remote] {
+            end.set_port(port);
+        }
+        if local.ip() == std::net::IpAddr::from(PUBLIC) {
+            local.set_ip(address(1).ip());
+        } else {
+            remote.set_ip(PUBLIC.into());
+        }
+        Meta { local, remote }
+    }
+    let mut pair = pair();
+    let peer = pair.peer;
+    pair.ends[0].close(pair.now, peer).unwrap();
+    lose(&mut pair, 0);
+    pair.ends[0].initiate_v1(pair.now, "peer", address(0), (PUBLIC, 500).into()).unwrap();
+    let mut events = [Vec::new(), Vec::new()];
+    while pair.ends[1].sas().next().is_none() {
+        assert!(pair.carry(&mut events, |meta| through(meta, 500)));
+    }
+    let on = |port: u16| (SocketAddr::new(address(1).ip(), port), SocketAddr::new(address(0).ip(), port));
+    let up = sa(&pair, 1);
+    assert_eq!(((up.local, up.remote), up.natt), (on(500), true));
+    while pair.carry(&mut events, |meta| through(meta, 4500)) {}
+    let [_, b] = events;
+    let [
+        Event::PeerUp { natt: true, .. },
+        Event::PeerMoved { local, remote, encap: true, .. },
+        Event::ChildUp { ref child, .. },
+        Event::ChildSelect { .. },
+    ] = b[..]
+    else {
+        panic!("{b:?}")
+    };
+    assert_eq!(((local, remote), child.encap), (on(4500), true));
+    assert_eq!((child.local, child.remote), on(4500));
+    assert_eq!(child.remote_ts, [crate::TrafficSelector::host(17, (1701, 1701), address(0).ip())]);
+}
+
+/// What quick mode's own key exchange gives is in the keys of ESP (RFC 2409, section 5.5).
+#[test]
+fn the_key_exchange_of_quick_mode_is_in_the_keys() {
+    for (esp, group) in [("aes256gcm16", None), ("aes256gcm16-ecp256", Some(19))] {
+        let mut pair = pair();
+        for end in &mut pair.ends {
+            let mut config = Config::clone(&end.policy.config);
+            config.v1[0].esp = vec![parse_esp(esp).unwrap()];
+            end.set_config(config.into());
+        }
+        let mut events = [Vec::new(), Vec::new()];
+        let up = |e: &Event| if let Event::ChildUp { child, .. } = e { Some(child.clone()) } else { None };
+        let child = loop {
+            assert!(pair.carry(&mut events, |meta| meta));
+            events[1].extend(std::iter::from_fn(|| pair.ends[1].poll_event()));
+            if let Some(child) = events[1].iter().find_map(up) {
+                break child;
+            }
+        };
+        assert_eq!(child.suite.ke, group);
+        let without = pair.ends[1].v1.keys_without_key_exchange(child.spi_in);
+        assert_eq!(child.inbound.encr[..] == without[..], group.is_none());
+    }
+}
+
+#[test]
+fn who_is_gone_is_known_no_more() {
+    let mut pair = pair();
+    pair.deliver();
+    assert_eq!(pair.ends.each_ref().map(|end| end.v1.known()), [1, 1]);
+    let peer = pair.peer;
+    pair.ends[0].close(pair.now, peer).unwrap();
+    pair.deliver();
+    assert_eq!(pair.ends.each_ref().map(|end| end.v1.known()), [0, 0]);
+    pair.ends.iter_mut().for_each(|end| assert_eq!(end.v1.isakmp_sas(), 0));
 }

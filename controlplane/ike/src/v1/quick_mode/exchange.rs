@@ -83,6 +83,15 @@ impl Quick {
         if let Stage::Offered(offer) = &self.stage { Some(offer.spi_in) } else { None }
     }
 
+    /// The nonces of a pair that waits for message 3.
+    #[cfg(test)]
+    pub fn nonces(&self, spi: u32) -> Option<(&[u8], &[u8])> {
+        match &self.stage {
+            Stage::Replied { spi_in, ni, nr } if *spi_in == spi => Some((ni, nr)),
+            _ => None,
+        }
+    }
+
     /// When something is due.
     pub fn next_deadline(&self) -> Instant {
         self.unanswered.as_ref().map_or(self.until, |u| u.next)

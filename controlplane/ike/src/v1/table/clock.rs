@@ -1,7 +1,6 @@
 //! What is due: retransmissions, lifetimes, keepalives, R-U-THERE.
 
 use super::{GRACE, Key, Table};
-use crate::error::Failure;
 use crate::event::{ChildDownReason, DownReason, Event, PeerHandle};
 use crate::sa::Ctx;
 use crate::v1::isakmp::{Isakmp, State};
@@ -31,7 +30,8 @@ impl Table {
         let up = sa.peer.filter(|_| sa.up().is_some()).and_then(|handle| self.peers.get(&handle));
         let path = up.map_or(sa.path, |peer| peer.path);
         if !sa.unanswered.as_mut().is_none_or(|u| u.again(ctx, path, None)) {
-            return self.failed(ctx, sa, path, None, Failure::Timeout);
+            let (id, failure) = sa.failure();
+            return self.failed(ctx, sa, path, id, failure);
         }
         if sa.half_open() && ctx.now >= sa.created + ctx.policy.config.timers.half_open {
             sa.state = State::Gone;
