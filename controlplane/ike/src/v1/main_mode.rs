@@ -12,6 +12,7 @@
 //! With a pre-shared key, the key that opens message 5 depends on the secret, and who the peer is stands inside: the
 //! responder tries the secrets of the PAD until one opens it with the right HASH_I. So a secret of its own for each peer
 //! works whatever address it comes from (H46), and what is proved is the identity that this secret belongs to (H22).
+//! How many are tried in a second is bounded, since any stranger can have them tried.
 
 mod proof;
 

@@ -117,8 +117,9 @@ impl Peer {
             return;
         }
         let rebound = self.nat.remote && (!self.nat.local || self.found);
-        let floats = self.nat.any() && self.path.local.port() != NATT_PORT && path.local.port() == NATT_PORT;
-        if !rebound && !(floats && path.remote.ip() == self.path.remote.ip()) {
+        let floats = self.path.local.port() != NATT_PORT && path.local.port() == NATT_PORT;
+        let floats = floats && self.nat.any() && path.remote.ip() == self.path.remote.ip();
+        if !rebound && !floats {
             return;
         }
         let from = std::mem::replace(&mut self.path, path);

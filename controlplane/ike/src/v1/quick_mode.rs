@@ -11,7 +11,7 @@
 //! show takes their place (RFC 3947, section 5.2), and the inner checksums are of no account, since the ICV covers them.
 //! The inbound half is in place before message 2 leaves; we send once message 3, or a packet, shows that the peer has
 //! the other. The initiator does not hear when the responder has taken message 3: a pair that takes the place of another
-//! is sent on when a packet has come on it, or some time has gone by.
+//! is sent on when a packet has come on it, or some time has gone by, or the other is gone.
 
 mod exchange;
 

@@ -17,6 +17,7 @@ const INFORMATIONAL: u8 = 5;
 const QUICK: u8 = 32;
 const KE: u8 = 4;
 const ID: u8 = 5;
+const VENDOR: u8 = 13;
 
 fn sent(net: &Net, from: usize, exchange: u8) -> Vec<Vec<u8>> {
     net.log.iter().filter(|(side, data)| *side == from && data[18] == exchange).map(|(_, data)| data.clone()).collect()
@@ -405,16 +406,22 @@ fn a_newcomer_at_the_half_open_limit() {
     }
     net.inject(B, from_peer(B), &fifth);
     assert_eq!((net.sides[B].peers.len(), net.ends[B].half_open()), (1, 1));
-    // None of those that have got further makes room.
-    net.ends[B]
-        .set_config(Config { limits: Limits { max_half_open: 0, ..Limits::default() }, ..v1(B, entry(B)) }.into());
+    // What is longer than any first message costs nobody its place.
     let mut long = sent(&net, A, MAIN)[0].clone();
-    long.resize(5000, 0);
-    long[24..28].copy_from_slice(&5000u32.to_be_bytes());
+    let length = |at: usize, long: &[u8]| usize::from(u16::from_be_bytes([long[at + 2], long[at + 3]]));
+    let mut last = 28;
+    while long[last] != 0 {
+        last += length(last, &long);
+    }
+    (long[0], long[last]) = (0xff, VENDOR);
+    long.extend([[0, 0, 0x13, 0x88].as_slice(), &[0x5a; 4996]].concat());
+    let total = long.len() as u32;
+    long[24..28].copy_from_slice(&total.to_be_bytes());
     let before = net.ends[B].stats().v1_refused;
     net.inject(B, Meta { remote: ([192, 0, 2, 99], 500).into(), ..from_peer(B) }, &long);
     let after = net.ends[B].stats().v1_refused;
     assert_eq!((after.half_open, after.invalid), (before.half_open, before.invalid + 1));
+    assert_eq!(net.ends[B].half_open(), 1);
 }
 
 #[test]

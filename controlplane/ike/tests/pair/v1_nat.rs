@@ -128,7 +128,7 @@ fn each_has_its_own() {
         assert_eq!(child.remote_ts, [TrafficSelector::host(17, (1701, 1701), PUBLIC)]);
     }
     // Rekeys of both phases, from both sides.
-    for n in 0..4 {
+    for (n, outer) in outer.into_iter().enumerate() {
         let IkeSaInfo { peer, spi_i, ref children, .. } = lab.clients[n].sas().next().unwrap();
         let before = lab.selected.clone();
         lab.clients[n].rekey_ike(lab.now, peer).unwrap();
@@ -139,7 +139,7 @@ fn each_has_its_own() {
         let changed: Vec<_> = before.iter().filter(|(peer, spi)| lab.selected[peer] != **spi).collect();
         let [(peer, old)] = changed[..] else { panic!("{changed:?}") };
         let (remote, children) = &lab.peers[peer];
-        assert_eq!(remote.port(), outer[n]);
+        assert_eq!(remote.port(), outer);
         assert_eq!(children[&lab.selected[peer]].replaces, Some(*old));
     }
     for (peer, old) in lab.selected.clone() {

@@ -153,12 +153,12 @@ impl Table {
     /// What the inbound key of a pair that waits for message 3 would be, had there been no key exchange.
     #[cfg(test)]
     pub fn keys_without_key_exchange(&self, spi_in: u32) -> crate::crypto::Secret {
-        let find = |sa: &Box<crate::v1::isakmp::Isakmp>| {
+        let find = |sa: &crate::v1::isakmp::Isakmp| {
             let keys = sa.up()?.keys.clone();
             let (ni, nr) = sa.quick.iter().find_map(|q| q.nonces(spi_in))?;
             Some(keys.keymat(None, spi_in, ni, nr, 36))
         };
-        self.sas.values().find_map(find).unwrap()
+        self.sas.values().find_map(|sa| find(sa)).unwrap()
     }
 
     /// Tells a peer something under its newest ISAKMP SA.
