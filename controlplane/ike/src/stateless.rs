@@ -39,32 +39,33 @@ pub(crate) fn deserves_invalid_spi(header: &Header) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit {
     since: Option<Instant>,
-    spent: u32,
+    passed: u32,
 }
 
 impl RateLimit {
     /// Whether one more may pass.
     pub fn pass(&mut self, now: Instant, per_second: u32) -> bool {
-        let pass = self.has_room(now, per_second);
+        let pass = self.room(now, per_second) > 0;
         self.spend(u32::from(pass));
         pass
     }
 
-    /// Whether there is room for something of which it is not known yet what it costs.
-    pub fn has_room(&mut self, now: Instant, per_second: u32) -> bool {
-        let since = self.since.get_or_insert(now);
-        let seconds = now.saturating_duration_since(*since).as_secs();
-        if seconds > 0 {
-            *since += Duration::from_secs(seconds);
-            let room = u64::from(per_second).saturating_mul(seconds);
-            self.spent = self.spent.saturating_sub(u32::try_from(room).unwrap_or(u32::MAX));
+    /// How many more may pass.
+    pub fn room(&mut self, now: Instant, per_second: u32) -> u32 {
+        if self.renewed().is_none_or(|at| now >= at) {
+            (self.since, self.passed) = (Some(now), 0);
         }
-        self.spent < per_second
+        per_second.saturating_sub(self.passed)
     }
 
-    /// It has cost so much. What is more than the second has room for is owed to the next ones.
-    pub fn spend(&mut self, cost: u32) {
-        self.spent = self.spent.saturating_add(cost);
+    /// So many have passed.
+    pub fn spend(&mut self, count: u32) {
+        self.passed = self.passed.saturating_add(count);
+    }
+
+    /// When as many may pass again. `None`: now.
+    pub fn renewed(&self) -> Option<Instant> {
+        self.since.map(|since| since + Duration::from_secs(1))
     }
 }
 
@@ -113,16 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_more_than_there_is_room_for_is_paid_for_later() {
+    fn many_may_pass_at_once() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
-        assert!(limit.has_room(start, 100));
-        limit.spend(250);
-        assert_eq!(
-            [0, 999, 1000, 1999, 2000].map(|ms| limit.has_room(at(ms), 100)),
-            [false, false, false, false, true]
-        );
-        limit.spend(49);
-        assert!(limit.pass(at(2000), 100) && !limit.pass(at(2999), 100) && limit.pass(at(3000), 100));
+        assert_eq!((limit.renewed(), limit.room(start, 100)), (None, 100));
+        limit.spend(60);
+        assert_eq!((limit.renewed(), limit.room(at(999), 100)), (Some(at(1000)), 40));
+        limit.spend(50);
+        assert_eq!([999, 1000].map(|ms| limit.room(at(ms), 100)), [0, 100]);
     }
 }

@@ -75,7 +75,8 @@ pub struct Refused {
     pub invalid: u64,
     /// Too many SAs were half open: this one was refused, or the oldest of which nothing more had come made room.
     pub half_open: u64,
-    /// Put off until as many pre-shared keys may be tried again ([`crate::Limits::v1_secrets_per_second`]).
+    /// Put off, since as many pre-shared keys as may be have been tried ([`crate::Limits::v1_secrets_per_second`]), or
+    /// are being tried on another message of the same SA.
     pub secrets: u64,
 }
 

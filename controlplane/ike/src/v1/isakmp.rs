@@ -77,6 +77,20 @@ pub(super) struct KeReplied {
     pub nat: Nat,
     /// Messages that no credential fitted.
     pub failed: u32,
+    pub trial: Option<Trial>,
+}
+
+/// A message 5 that is tried with one secret after another, some at a time.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub message: Vec<u8>,
+    pub path: Meta,
+    /// So many secrets have been tried.
+    pub tried: usize,
+    /// One fitted, and this is another one's identity.
+    pub other: Option<Identity>,
+    /// When the next ones are tried.
+    pub at: Instant,
 }
 
 #[derive(Debug)]
@@ -214,6 +228,17 @@ impl Isakmp {
     /// The first message of somebody is answered, and nothing more has come.
     pub fn is_new(&self) -> bool {
         matches!(self.state, State::SaReplied(_))
+    }
+
+    /// When more secrets are to be tried on message 5.
+    pub fn trial_at(&self) -> Option<Instant> {
+        if let State::KeReplied(s) = &self.state { s.trial.as_ref().map(|trial| trial.at) } else { None }
+    }
+
+    /// The message 5 on which more secrets are to be tried now, and where it came from.
+    pub fn trial(&self, now: Instant) -> Option<(Meta, Vec<u8>)> {
+        let State::KeReplied(s) = &self.state else { return None };
+        s.trial.as_ref().filter(|trial| trial.at <= now).map(|trial| (trial.path, trial.message.clone()))
     }
 
     /// Why it has not come up, when its time is over.

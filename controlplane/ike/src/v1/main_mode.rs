@@ -12,13 +12,14 @@
 //! With a pre-shared key, the key that opens message 5 depends on the secret, and who the peer is stands inside: the
 //! responder tries the secrets of the PAD until one opens it with the right HASH_I. So a secret of its own for each peer
 //! works whatever address it comes from (H46), and what is proved is the identity that this secret belongs to (H22).
-//! How many are tried in a second is bounded, since any stranger can have them tried.
+//! How many are tried in a second is bounded, since any stranger can have them tried; and they are tried some at a time,
+//! so that a PAD of many keeps nobody waiting.
 
 mod proof;
 
 use super::config::{Listener, method};
 use super::crypto::{Hash, Keys, Shared};
-use super::isakmp::{Agreed, Authenticated, IdSent, Isakmp, KeReplied, KeSent, SaReplied, SaSent, State, Up};
+use super::isakmp::{Agreed, Authenticated, IdSent, Isakmp, KeReplied, KeSent, SaReplied, SaSent, State, Trial, Up};
 use super::message::{Exchange, Header};
 use super::payload::{self, Body, kind};
 use super::proposal::{Method, Phase1, choose_phase1, offer_phase1};
@@ -39,6 +40,8 @@ use proof::{Opened, Unfit, by_certificate, by_secret, prove};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Pre-shared keys that are tried before anything else has its turn.
+const AT_ONCE: u32 = 1000;
 /// Messages that open with no credential, until the SA is given up.
 const ATTEMPTS: u32 = 3;
 /// The port of IKE.
@@ -130,7 +133,7 @@ pub(super) enum Outcome {
     Taken,
     /// It was not for this state, or not authentic.
     Refused,
-    /// It is not looked at now: it has to come again.
+    /// There is no time for it now: it is tried later, or has to come again.
     PutOff,
     /// Phase 1 is over.
     Up(Box<Authenticated>),
@@ -265,7 +268,14 @@ impl Isakmp {
         self.announce(&mut chain, hash, meta, false);
         let shared = Shared { g_xi, g_xr, g_xy, ni, nr, cookie_i, cookie_r };
         let reply = self.header(Exchange::MAIN, 0).message(&chain);
-        self.state = State::KeReplied(Box::new(KeReplied { agreed: s.agreed, sa_i: s.sa_i, shared, nat, failed: 0 }));
+        self.state = State::KeReplied(Box::new(KeReplied {
+            agreed: s.agreed,
+            sa_i: s.sa_i,
+            shared,
+            nat,
+            failed: 0,
+            trial: None,
+        }));
         self.path = meta;
         self.answer(ctx, meta, message, reply);
         Ok(Outcome::Taken)
@@ -342,12 +352,28 @@ impl Isakmp {
     ) -> Result<Outcome, Outcome> {
         let found = match s.agreed.method {
             Method::Psk => {
-                if !trials.has_room(ctx.now, ctx.policy.config.limits.v1_secrets_per_second) {
+                let mut trial = match s.trial.take() {
+                    Some(trial) if trial.message != message || ctx.now < trial.at => {
+                        // One at a time. It may be the same one again.
+                        let outcome = if trial.message == message { Outcome::Taken } else { Outcome::PutOff };
+                        s.trial = Some(trial);
+                        self.state = State::KeReplied(Box::new(s));
+                        return Err(outcome);
+                    }
+                    Some(trial) => trial,
+                    None => Trial { message: message.to_vec(), path: meta, tried: 0, other: None, at: ctx.now },
+                };
+                let per_second = ctx.policy.config.limits.v1_secrets_per_second;
+                let room = trials.room(ctx.now, per_second).min(AT_ONCE);
+                let (before, found) = (trial.tried, by_secret(ctx, listener, &s, header, &mut trial, room as usize));
+                trials.spend((trial.tried - before) as u32);
+                let Some(found) = found else {
+                    let renewed = trials.renewed().filter(|_| trials.room(ctx.now, per_second) == 0);
+                    trial.at = renewed.unwrap_or(ctx.now);
+                    s.trial = Some(trial);
                     self.state = State::KeReplied(Box::new(s));
-                    return Err(Outcome::PutOff);
-                }
-                let (found, tried) = by_secret(ctx, listener, meta, &s, header, message);
-                trials.spend(tried);
+                    return Err(if renewed.is_some() { Outcome::PutOff } else { Outcome::Taken });
+                };
                 found
             }
             Method::RsaSig => by_certificate(ctx, &s, header, message),

@@ -527,6 +527,7 @@ impl Table {
         let at = up
             .chain(quick)
             .chain(half_open)
+            .chain(sa.trial_at())
             .chain(sa.fragments.until)
             .chain(sa.unanswered.as_ref().map(|u| u.next))
             .min();

@@ -302,12 +302,10 @@ fn an_offer_follows_the_peer() {
     assert_eq!(net.sides[B].child().replaces, Some(new.spi_in));
 }
 
-/// Strangers do not keep the gateway busy with its secrets: what there is no time for comes again.
-#[test]
-fn secrets_are_tried_so_often_in_a_second() {
+/// A gateway with as many other peers, each with a secret of its own, before the right one.
+fn with_secrets(count: usize) -> Config {
     let mut b = v1(B, entry(B));
-    b.limits.v1_secrets_per_second = 10;
-    for n in 0..20 {
+    for n in 0..count {
         let secret = format!("secret {n}");
         let other = PadEntry {
             name: format!("other{n}"),
@@ -316,20 +314,60 @@ fn secrets_are_tried_so_often_in_a_second() {
             local_auth: LocalAuth::psk(secret.as_bytes()),
             ..entry(B)
         };
-        b.pad.insert(0, Arc::new(other));
+        b.pad.push(Arc::new(other));
     }
+    b.pad.rotate_left(1);
+    b
+}
+
+/// Strangers do not keep the gateway busy with its secrets.
+#[test]
+fn secrets_are_tried_so_often_in_a_second() {
+    let mut b = with_secrets(20);
+    b.limits.v1_secrets_per_second = 10;
     let mut net = Net::new(v1(A, entry(A)), b, 14);
     let fifth = halted(&mut net, |side, data| side == A && data[16] == ID);
     let mut wrong = fifth.clone();
     wrong[28 + 10] ^= 1;
-    net.inject(B, from_peer(B), &wrong);
-    assert_eq!(net.sides[B].auth_failures().len(), 1);
-    for n in 1..10 {
-        net.inject(B, from_peer(B), if n % 2 == 0 { &fifth } else { &wrong });
+    let counted = |net: &Net| {
         let refused = net.ends[B].stats().v1_refused;
-        assert_eq!((refused.secrets, refused.invalid, net.ends[B].half_open()), (n, 1, 1));
+        (refused.secrets, refused.invalid, net.sides[B].auth_failures().len(), net.sides[B].peers.len())
+    };
+    net.lose = |side, data| side == A && data[16] == ID;
+    net.inject(B, from_peer(B), &wrong);
+    assert_eq!(counted(&net), (1, 0, 0, 0));
+    // Again, it is known already; another one has to wait.
+    net.inject(B, from_peer(B), &wrong);
+    net.inject(B, from_peer(B), &fifth);
+    assert_eq!(counted(&net), (2, 0, 0, 0));
+    net.run_ms(1100);
+    assert_eq!(counted(&net), (2, 0, 0, 0));
+    net.run_ms(1000);
+    assert_eq!(counted(&net), (2, 0, 1, 0), "21 of them in the third second");
+    net.run_ms(1000);
+    net.inject(B, from_peer(B), &fifth);
+    net.run_ms(1900);
+    assert_eq!(counted(&net), (3, 0, 1, 0));
+    net.run_ms(200);
+    assert_eq!(counted(&net), (3, 0, 1, 1));
+    net.lose = |_, _| false;
+    net.run(60);
+    net.settled();
+}
+
+/// Whoever has other business with the gateway does not wait until all secrets of a large PAD are tried.
+#[test]
+fn secrets_are_tried_some_at_a_time() {
+    let mut net = Net::new(v1(A, entry(A)), with_secrets(2500), 22);
+    let fifth = halted(&mut net, |side, data| side == A && data[16] == ID);
+    net.inject(B, from_peer(B), &fifth);
+    for _ in 0..2 {
+        assert!(net.sides[B].peers.is_empty());
+        assert_eq!(net.ends[B].poll_timeout(), Some(net.now));
+        net.ends[B].handle_timeout(net.now);
+        net.flush();
     }
-    assert!(net.sides[B].peers.is_empty());
+    assert_eq!((net.sides[B].peers.len(), net.ends[B].stats().v1_refused), (1, v1::Refused::default()));
     net.run(60);
     net.settled();
 }

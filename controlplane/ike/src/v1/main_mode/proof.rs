@@ -3,12 +3,11 @@
 use crate::auth::{AuthError, Identity, LocalAuth, RemoteAuth, verify_raw};
 use crate::config::PadEntry;
 use crate::error::Failure;
-use crate::event::Meta;
 use crate::payload::{Builder, CERT_X509};
 use crate::sa::Ctx;
 use crate::v1::config::{Listener, method};
 use crate::v1::crypto::Keys;
-use crate::v1::isakmp::{Authenticated, KeReplied};
+use crate::v1::isakmp::{Authenticated, KeReplied, Trial};
 use crate::v1::message::Header;
 use crate::v1::payload::{Body, kind, notify, parse_phase1_id};
 use crate::v1::proposal::Method;
@@ -117,38 +116,44 @@ impl Unfit {
 
 type Found = Result<(Authenticated, Keys, Vec<u8>), Unfit>;
 
-/// Finds the secret that opens message 5: those that are for the peer's address first. Says how many were tried.
+/// Finds the secret that opens message 5: those that are for the peer's address first, and `room` of them now. `None`:
+/// there are more.
 pub(super) fn by_secret(
     ctx: &Ctx<'_>,
     listener: &Listener,
-    meta: Meta,
     s: &KeReplied,
     header: &Header,
-    message: &[u8],
-) -> (Found, u32) {
-    let mut tried = 0;
-    if message.len() > MAX_FIFTH {
-        return (Err(Unfit::unreadable(Failure::Protocol("message 5 is too long"))), tried);
+    trial: &mut Trial,
+    room: usize,
+) -> Option<Found> {
+    if trial.message.len() > MAX_FIFTH {
+        return Some(Err(Unfit::unreadable(Failure::Protocol("message 5 is too long"))));
     }
-    let mut unfit = Unfit::unreadable(Failure::Authentication("no pre-shared key fits".into()));
-    let address = Identity::Address(meta.remote.ip());
+    let address = Identity::Address(trial.path.remote.ip());
     let near = ctx.policy.lookup(&address, None).filter(|pad| method(pad) == Some(Method::Psk));
     let others = ctx.policy.v1.secrets.iter().filter(|pad| !pad.remote.matches(&address));
-    for pad in near.chain(others).chain(&listener.legacy) {
+    let mut pads = near.chain(others).chain(&listener.legacy).skip(trial.tried);
+    for pad in pads.by_ref().take(room) {
+        trial.tried += 1;
         let RemoteAuth::Psk(secret) = &pad.remote_auth else { continue };
-        tried += 1;
         let Ok(keys) = Keys::psk(s.agreed.suite, &s.shared, secret) else { continue };
         let mut iv = keys.first_iv(&s.shared);
-        let Some(plain) = keys.open(message, &mut iv) else { continue };
+        let Some(plain) = keys.open(&trial.message, &mut iv) else { continue };
         let Some(opened) = Opened::read(header, &plain) else { continue };
         match opened.check(ctx, pad, |id| keys.proof(&s.shared, true, &s.sa_i, id)) {
-            Ok(()) => return (Ok((opened.authenticated(pad, s), keys, iv)), tried),
+            Ok(()) => return Some(Ok((opened.authenticated(pad, s), keys, iv))),
             // Of another entry the secret may be the same.
-            Err(why) if why.proved => unfit = why,
+            Err(Unfit { proved: true, .. }) => trial.other = Some(opened.id),
             Err(_) => {}
         }
     }
-    (Err(unfit), tried)
+    if pads.next().is_some() {
+        return None;
+    }
+    Some(Err(match trial.other.take() {
+        Some(id) => Unfit { id: Some(id), failure: Failure::UnknownIdentity, proved: true },
+        None => Unfit::unreadable(Failure::Authentication("no pre-shared key fits".into())),
+    }))
 }
 
 pub(super) fn by_certificate(ctx: &Ctx<'_>, s: &KeReplied, header: &Header, message: &[u8]) -> Found {

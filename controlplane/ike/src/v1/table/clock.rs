@@ -4,6 +4,7 @@ use super::{GRACE, Key, Table};
 use crate::event::{ChildDownReason, DownReason, Event, PeerHandle};
 use crate::sa::Ctx;
 use crate::v1::isakmp::{Isakmp, State};
+use crate::v1::message::Header;
 use crate::v1::payload::{Delete, notify};
 use crate::v1::peer::Child;
 use crate::v1::quick_mode::{Lost, TimedOut};
@@ -35,6 +36,13 @@ impl Table {
         }
         if sa.half_open() && ctx.now >= sa.created + ctx.policy.config.timers.half_open {
             sa.state = State::Gone;
+            return;
+        }
+        if let Some((path, message)) = sa.trial(ctx.now) {
+            match (ctx.policy.v1(path.local.ip()), Header::parse(&message)) {
+                (Some(listener), Ok(header)) => drop(self.dispatch(ctx, listener, sa, path, &header, &message)),
+                _ => sa.state = State::Gone,
+            }
             return;
         }
         sa.fragments.expire(ctx.now);
