@@ -112,7 +112,7 @@ pub struct PadEntry {
     /// Add ML-KEM-768 to each proposal, where the peer has it too (RFC 9370). In rekeys of the child SA it goes with a
     /// key exchange, so it is offered only where [`EspProposal::ke`] puts one first.
     pub mlkem: bool,
-    /// Claim to be behind a NAT, so that ESP is always carried in UDP.
+    /// Claim to be behind a NAT when we initiate, so that ESP is always carried in UDP.
     pub force_encap: bool,
     /// Offer MOBIKE, and take it (RFC 4555): the initiator may change its address.
     pub mobike: bool,
@@ -208,11 +208,19 @@ pub struct Limits {
     pub max_half_open: usize,
     /// INVALID_IKE_SPI answers per second to requests for IKE SAs that do not exist (section 2.21.4). 0: none.
     pub invalid_spi_per_second: u32,
+    /// Pre-shared keys of the PAD that are tried on messages of IKEv1 per second. Message 5 of main mode does not say in
+    /// the clear whose it is.
+    pub v1_secrets_per_second: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { cookie_threshold: 512, max_half_open: 65_536, invalid_spi_per_second: 100 }
+        Self {
+            cookie_threshold: 512,
+            max_half_open: 65_536,
+            invalid_spi_per_second: 100,
+            v1_secrets_per_second: 50_000,
+        }
     }
 }
 
@@ -283,6 +291,8 @@ pub(crate) struct Policy {
     pub authorities: Option<Vec<u8>>,
     /// Names of the trust anchors, which IKEv1 asks for.
     pub authority_names: Vec<Vec<u8>>,
+    /// What of the PAD is of use with IKEv1.
+    pub v1: crate::v1::Usable,
 }
 
 impl Policy {
@@ -294,6 +304,7 @@ impl Policy {
             proposals: Vec::new(),
             authorities: crate::sa::initial::authorities(&config.pad),
             authority_names: Vec::new(),
+            v1: crate::v1::Usable::of(&config.pad),
             config: Arc::clone(&config),
         };
         let mut seen = std::collections::HashSet::new();

@@ -112,7 +112,7 @@ pub enum ChildDownReason {
     Rekeyed,
     /// The peer does not know it any more.
     Lost,
-    /// The first child SA never came up: there was no `ChildUp`, and the SPI is 0. The IKE SA stays.
+    /// One was not agreed on: there was no `ChildUp`, and the SPI is 0. The others stay.
     Refused(Failure),
     /// The SPI was taken from the source and is free again: it was in no `ChildUp`, and the peer may not be up either.
     Unused,

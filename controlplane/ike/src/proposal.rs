@@ -358,7 +358,7 @@ impl EspSuite {
 
     /// What in it is not to be relied on any more, by the names that [`crate::v1::proposal::Weak`] has for it.
     pub fn weak(&self) -> Vec<&'static str> {
-        crate::v1::proposal::Weak::of(self.encr.0, self.integ == integ::HMAC_SHA1_96, self.ke)
+        crate::v1::proposal::Weak::among(&[self.encr], self.integ == integ::HMAC_SHA1_96, self.ke.as_slice())
             .into_iter()
             .map(crate::v1::proposal::Weak::name)
             .collect()

@@ -45,12 +45,27 @@ pub(crate) struct RateLimit {
 impl RateLimit {
     /// Whether one more may pass.
     pub fn pass(&mut self, now: Instant, per_second: u32) -> bool {
-        if self.since.is_none_or(|since| now >= since + Duration::from_secs(1)) {
+        let pass = self.room(now, per_second) > 0;
+        self.spend(u32::from(pass));
+        pass
+    }
+
+    /// How many more may pass.
+    pub fn room(&mut self, now: Instant, per_second: u32) -> u32 {
+        if self.renewed().is_none_or(|at| now >= at) {
             (self.since, self.passed) = (Some(now), 0);
         }
-        let pass = self.passed < per_second;
-        self.passed += u32::from(pass);
-        pass
+        per_second.saturating_sub(self.passed)
+    }
+
+    /// So many have passed.
+    pub fn spend(&mut self, count: u32) {
+        self.passed = self.passed.saturating_add(count);
+    }
+
+    /// When as many may pass again. `None`: now.
+    pub fn renewed(&self) -> Option<Instant> {
+        self.since.map(|since| since + Duration::from_secs(1))
     }
 }
 
@@ -96,5 +111,16 @@ mod tests {
         assert_eq!([0, 10, 20, 999].map(&mut passed), [true, true, false, false]);
         assert_eq!([1000, 1001, 1002, 5000].map(&mut passed), [true, true, false, true]);
         assert!(!RateLimit::default().pass(start, 0));
+    }
+
+    #[test]
+    fn many_may_pass_at_once() {
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!((limit.renewed(), limit.room(start, 100)), (None, 100));
+        limit.spend(60);
+        assert_eq!((limit.renewed(), limit.room(at(999), 100)), (Some(at(1000)), 40));
+        limit.spend(50);
+        assert_eq!([999, 1000].map(|ms| limit.room(at(ms), 100)), [0, 100]);
     }
 }

@@ -94,7 +94,7 @@ fn fragments(mut data: &[u8]) {
     let (mut held, now) = (Reassembler::default(), std::time::Instant::now());
     while let Some((&len, rest)) = data.split_first() {
         let Some((piece, rest)) = rest.split_at_checked(usize::from(len)) else { return };
-        if let Ok(Some(message)) = held.add(piece, now) {
+        if let Ok(Some(message)) = held.add(piece, now, fragment::MAX_MESSAGE) {
             assert!(message.len() <= fragment::MAX_MESSAGE);
         }
         data = rest;

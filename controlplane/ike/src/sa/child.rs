@@ -324,7 +324,7 @@ impl Agreement {
     }
 }
 
-/// Reports that the first child SA did not come about.
+/// Reports that a child SA was not agreed on.
 pub(crate) fn refused(ctx: &mut Ctx<'_>, peer: PeerHandle, failure: Failure) {
     ctx.events.push_back(Event::ChildDown { peer, spi_in: 0, reason: ChildDownReason::Refused(failure) });
 }

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 /// More fragments than this are refused.
 pub const MAX_FRAGMENTS: u8 = 64;
 /// More octets than this are refused.
-pub const MAX_MESSAGE: usize = 65536;
+pub const MAX_MESSAGE: usize = 65_536;
+/// So are more than this before the peer has proved itself: its certificates are the largest that it has to say.
+pub const MAX_UNPROVED: usize = 16_384;
 /// After this long without another fragment the ones that are there are forgotten.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,7 +47,7 @@ pub fn split(message: &[u8], mut header: Header, id: u16, room: usize) -> Vec<Ve
     message.chunks(data).enumerate().map(piece).collect()
 }
 
-/// Puts the fragments of one message together. It holds [`MAX_MESSAGE`] octets at most.
+/// Puts the fragments of one message together.
 #[derive(Debug, Default)]
 pub struct Reassembler {
     id: u16,
@@ -58,8 +60,8 @@ pub struct Reassembler {
 impl Reassembler {
     /// Takes what follows the header of a message whose first payload is a FRAGMENT. Gives the whole message when the
     /// last missing fragment is there. Another id starts over; and since some have one id for all their messages, of
-    /// fragments that contradict each other the newest counts.
-    pub fn add(&mut self, bytes: &[u8], now: Instant) -> Result<Option<Vec<u8>>, Malformed> {
+    /// fragments that contradict each other the newest counts. It holds `most` octets.
+    pub fn add(&mut self, bytes: &[u8], now: Instant, most: usize) -> Result<Option<Vec<u8>>, Malformed> {
         let [next, _, len_hi, len_lo, hi, lo, number, flags, ref data @ ..] = *bytes else {
             return Err(Malformed("truncated fragment"));
         };
@@ -87,7 +89,7 @@ impl Reassembler {
         if let Some(piece) = self.pieces.get_mut(number - 1) {
             *piece = Some(data.to_vec());
         }
-        if self.pieces.iter().flatten().map(Vec::len).sum::<usize>() > MAX_MESSAGE {
+        if self.pieces.iter().flatten().map(Vec::len).sum::<usize>() > most {
             *self = Self::default();
             return Err(Malformed("message of fragments too large"));
         }

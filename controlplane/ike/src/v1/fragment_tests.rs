@@ -9,7 +9,7 @@ fn cut(message: &[u8], id: u16, room: usize) -> Vec<Vec<u8>> {
 
 fn add(held: &mut Reassembler, datagram: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     assert_eq!(Header::parse(datagram).unwrap().next, kind::FRAGMENT);
-    held.add(&datagram[HEADER_LEN..], Instant::now())
+    held.add(&datagram[HEADER_LEN..], Instant::now(), MAX_MESSAGE)
 }
 
 // The layout by strongSwan's and racoon's use of it; no RFC has it.
@@ -74,13 +74,13 @@ fn nonsense_is_refused_and_nothing_grows() {
         &hex!("000000080001"),
         &[],
     ] {
-        assert!(held.add(bad, Instant::now()).is_err(), "{bad:x?}");
+        assert!(held.add(bad, Instant::now(), MAX_MESSAGE).is_err(), "{bad:x?}");
     }
     let piece = |number: u8| {
         let length = 8 + 2000u16;
         [&[0, 0][..], &length.to_be_bytes(), &[0, 1, number, 0], &[number; 2000]].concat()
     };
-    let refused = (1..=64).filter(|n| held.add(&piece(*n), Instant::now()).is_err()).count();
+    let refused = (1..=64).filter(|n| held.add(&piece(*n), Instant::now(), MAX_MESSAGE).is_err()).count();
     assert_eq!(refused, 1);
     assert!(held.pieces.iter().flatten().map(Vec::len).sum::<usize>() <= MAX_MESSAGE);
 }
@@ -111,7 +111,7 @@ proptest! {
         for (id, number, flags, data) in pieces {
             let length = (8 + data.len() as u16).to_be_bytes();
             let bytes = [&[0, 0][..], &length, &id.to_be_bytes(), &[number, flags], &data].concat();
-            if let Ok(Some(message)) = held.add(&bytes, Instant::now()) {
+            if let Ok(Some(message)) = held.add(&bytes, Instant::now(), MAX_MESSAGE) {
                 prop_assert!(!message.is_empty());
             }
         }
@@ -125,7 +125,7 @@ fn what_is_left_of_a_message_is_forgotten() {
     let mut held = Reassembler::default();
     let mut add = |seconds: u64, at: usize| {
         let now = start + Duration::from_secs(seconds);
-        assert_eq!(held.add(&pieces[at][HEADER_LEN..], now), Ok(None));
+        assert_eq!(held.add(&pieces[at][HEADER_LEN..], now, MAX_MESSAGE), Ok(None));
         held.pieces.iter().map(Option::is_some).collect::<Vec<_>>()
     };
     assert_eq!(add(0, 0), [true]);

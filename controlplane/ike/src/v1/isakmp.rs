@@ -15,9 +15,12 @@ use super::payload::{Delete, Notify, PROTO_ISAKMP, kind};
 use super::proposal::{Method, Phase1Suite};
 use super::quick_mode::Quick;
 use super::vendor::Features;
+use crate::auth::Identity;
 use crate::config::PadEntry;
 use crate::crypto::{CryptoError, KeyExchange};
+use crate::error::{Failure, Malformed};
 use crate::event::{Meta, PeerHandle};
+use crate::message::HEADER_LEN;
 use crate::payload::{Builder, PayloadType};
 use crate::sa::Ctx;
 use crate::sa::nat::Nat;
@@ -30,6 +33,8 @@ use std::time::{Duration, Instant};
 
 /// Exchanges of an ISAKMP SA. All their message ids are remembered, so that what is replayed does nothing.
 const MAX_EXCHANGES: usize = 16_384;
+/// After so many it is rekeyed.
+const WORN: usize = MAX_EXCHANGES / 8 * 7;
 
 /// What phase 1 has agreed on.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,20 @@ pub(super) struct KeReplied {
     pub nat: Nat,
     /// Messages that no credential fitted.
     pub failed: u32,
+    pub trial: Option<Trial>,
+}
+
+/// A message 5 that is tried with one secret after another, some at a time.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub message: Vec<u8>,
+    pub path: Meta,
+    /// So many secrets have been tried.
+    pub tried: usize,
+    /// One fitted, and this is another one's identity.
+    pub other: Option<Identity>,
+    /// When the next ones are tried.
+    pub at: Instant,
 }
 
 #[derive(Debug)]
@@ -83,6 +102,8 @@ pub(super) struct IdSent {
     pub keys: Keys,
     pub iv: Vec<u8>,
     pub nat: Nat,
+    /// What was wrong with an answer, which may have been anybody's.
+    pub failure: Option<(Option<Identity>, Failure)>,
 }
 
 #[derive(Debug)]
@@ -110,7 +131,7 @@ pub(super) enum State {
 /// What phase 1 has come to.
 pub(super) struct Authenticated {
     pub pad: Arc<PadEntry>,
-    pub id: crate::auth::Identity,
+    pub id: Identity,
     pub chain: Vec<Vec<u8>>,
     pub nat: Nat,
     /// The peer says that it has no other SA with us (RFC 2407, section 4.6.3.3).
@@ -143,7 +164,9 @@ pub(super) struct Isakmp {
     pub fragments: Reassembler,
     fragment_id: u16,
     pub quick: Vec<Quick>,
-    pub heard: HashSet<u32>,
+    heard: HashSet<u32>,
+    /// So many exchanges that another SA is to take its place.
+    worn: bool,
 }
 
 /// The hash by which a message is known when it comes again.
@@ -178,6 +201,7 @@ impl Isakmp {
             fragment_id: 0,
             quick: Vec::new(),
             heard: HashSet::new(),
+            worn: false,
         }
     }
 
@@ -199,6 +223,48 @@ impl Isakmp {
     /// Whether it counts against the half-open limit.
     pub fn half_open(&self) -> bool {
         matches!(self.state, State::SaReplied(_) | State::KeReplied(_))
+    }
+
+    /// The first message of somebody is answered, and nothing more has come.
+    pub fn is_new(&self) -> bool {
+        matches!(self.state, State::SaReplied(_))
+    }
+
+    /// When more secrets are to be tried on message 5.
+    pub fn trial_at(&self) -> Option<Instant> {
+        if let State::KeReplied(s) = &self.state { s.trial.as_ref().map(|trial| trial.at) } else { None }
+    }
+
+    /// The message 5 on which more secrets are to be tried now, and where it came from.
+    pub fn trial(&self, now: Instant) -> Option<(Meta, Vec<u8>)> {
+        let State::KeReplied(s) = &self.state else { return None };
+        s.trial.as_ref().filter(|trial| trial.at <= now).map(|trial| (trial.path, trial.message.clone()))
+    }
+
+    /// Why it has not come up, when its time is over.
+    pub fn failure(&mut self) -> (Option<Identity>, Failure) {
+        let State::IdSent(s) = &mut self.state else { return (None, Failure::Timeout) };
+        s.failure.take().unwrap_or((None, Failure::Timeout))
+    }
+
+    /// Has it rekeyed before its exchanges run out.
+    pub fn wear(&mut self, now: Instant) {
+        if self.heard.len() < WORN || self.worn {
+            return;
+        }
+        if let State::Up(up) = &mut self.state {
+            (self.worn, up.rekey_at) = (true, Some(now));
+        }
+    }
+
+    /// Takes a fragment, of a peer that has said it makes them, and gives the message when it is whole. Until the peer has
+    /// proved itself there is little room for them, and none before it has answered from where it says it is.
+    pub fn gather(&mut self, now: Instant, message: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+        if !self.features.fragmentation || self.is_new() {
+            return Err(Malformed("fragments are not agreed on"));
+        }
+        let most = if self.up().is_some() { fragment::MAX_MESSAGE } else { fragment::MAX_UNPROVED };
+        self.fragments.add(message.get(HEADER_LEN..).unwrap_or_default(), now, most)
     }
 
     /// A message as datagrams: in fragments where it is too large and the peer knows them.

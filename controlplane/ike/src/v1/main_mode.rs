@@ -12,16 +12,19 @@
 //! With a pre-shared key, the key that opens message 5 depends on the secret, and who the peer is stands inside: the
 //! responder tries the secrets of the PAD until one opens it with the right HASH_I. So a secret of its own for each peer
 //! works whatever address it comes from (H46), and what is proved is the identity that this secret belongs to (H22).
+//! How many are tried in a second is bounded, since any stranger can have them tried; and they are tried some at a time,
+//! so that a PAD of many keeps nobody waiting.
 
-use super::config::Listener;
-use super::crypto::Hash;
-use super::crypto::{Keys, Shared};
-use super::isakmp::{Agreed, Authenticated, IdSent, Isakmp, KeReplied, KeSent, SaReplied, SaSent, State, Up};
+mod proof;
+
+use super::config::{Listener, method};
+use super::crypto::{Hash, Keys, Shared};
+use super::isakmp::{Agreed, Authenticated, IdSent, Isakmp, KeReplied, KeSent, SaReplied, SaSent, State, Trial, Up};
 use super::message::{Exchange, Header};
 use super::payload::{self, Body, kind};
 use super::proposal::{Method, Phase1, choose_phase1, offer_phase1};
 use super::{nat, sa_payload, vendor};
-use crate::auth::{AuthError, Identity, LocalAuth, RemoteAuth, verify_raw};
+use crate::auth::{Identity, RemoteAuth};
 use crate::config::PadEntry;
 use crate::crypto::{KeMethod, KeyExchange, respond};
 use crate::error::{CallError, Failure, Malformed};
@@ -30,15 +33,19 @@ use crate::message::HEADER_LEN;
 use crate::payload::{Builder, CERT_X509};
 use crate::sa::Ctx;
 use crate::sa::child::shorten;
+use crate::sa::initial::NATT_PORT;
 use crate::sa::nat::Nat;
+use crate::stateless::RateLimit;
+use proof::{Opened, Unfit, by_certificate, by_secret, prove};
 use std::sync::Arc;
 use std::time::Duration;
-use subtle::ConstantTimeEq;
 
+/// Pre-shared keys that are tried before anything else has its turn.
+const AT_ONCE: u32 = 1000;
 /// Messages that open with no credential, until the SA is given up.
 const ATTEMPTS: u32 = 3;
-/// Octets of a message 5 that is tried with every secret: an identity, a hash, a notification.
-const MAX_FIFTH: usize = 1024;
+/// The port of IKE.
+const PORT: u16 = 500;
 /// The lifetime that we offer.
 const LIFETIME: Duration = Duration::from_secs(8 * 3600);
 /// The shortest that a peer may ask for, of either phase.
@@ -54,27 +61,6 @@ impl From<Malformed> for Refusal {
     fn from(_: Malformed) -> Self {
         Self::Malformed
     }
-}
-
-/// Method by which a PAD entry authenticates both ends; none with EAP, or where each end has another.
-fn method(pad: &PadEntry) -> Option<Method> {
-    match (&pad.remote_auth, &pad.local_auth) {
-        (RemoteAuth::Psk(_), LocalAuth::Psk(_)) => Some(Method::Psk),
-        (RemoteAuth::Certificate(_), LocalAuth::Certificate(own)) if own.signs_raw() => Some(Method::RsaSig),
-        _ => None,
-    }
-}
-
-/// The entries whose secret may be the peer's: one that is for its address first.
-fn with_secret<'a>(ctx: &'a Ctx<'_>, listener: &'a Listener, path: Meta) -> impl Iterator<Item = &'a Arc<PadEntry>> {
-    let psk = |pad: &&Arc<PadEntry>| method(pad) == Some(Method::Psk);
-    let address = Identity::Address(path.remote.ip());
-    let pad = ctx.policy.config.pad.iter().filter(psk);
-    let near = pad.clone().filter({
-        let address = address.clone();
-        move |pad| pad.remote.matches(&address)
-    });
-    near.chain(pad.filter(move |pad| !pad.remote.matches(&address))).chain(&listener.legacy)
 }
 
 fn body<'a>(header: &Header, message: &'a [u8]) -> Result<Body<'a>, Malformed> {
@@ -102,11 +88,10 @@ pub(super) fn respond_first(
     let body = body(header, message)?;
     let sa_i = body.sa.ok_or(Refusal::Malformed)?;
     let offered = sa_payload::parse(sa_i)?;
-    let pads = || ctx.policy.config.pad.iter().chain(&listener.legacy);
-    let methods: Vec<Method> = [Method::RsaSig, Method::Psk]
-        .into_iter()
-        .filter(|wanted| pads().any(|pad| method(pad) == Some(*wanted)))
-        .collect();
+    let mut methods = ctx.policy.v1.methods.clone();
+    if listener.legacy.is_some() && !methods.contains(&Method::Psk) {
+        methods.push(Method::Psk);
+    }
     let choice = choose_phase1(&listener.proposals, &offered, &methods).ok_or(Refusal::NoProposal)?;
     let features = vendor::Features::of(&body.vendors);
     let agreed = Agreed { suite: choice.suite, method: choice.method, lifetime: choice.lifetime };
@@ -148,6 +133,8 @@ pub(super) enum Outcome {
     Taken,
     /// It was not for this state, or not authentic.
     Refused,
+    /// There is no time for it now: it is tried later, or has to come again.
+    PutOff,
     /// Phase 1 is over.
     Up(Box<Authenticated>),
     /// It has failed.
@@ -165,7 +152,7 @@ impl Isakmp {
     pub(super) fn main_mode(
         &mut self,
         ctx: &mut Ctx<'_>,
-        listener: &Listener,
+        (listener, trials): (&Listener, &mut RateLimit),
         meta: Meta,
         header: &Header,
         message: &[u8],
@@ -185,7 +172,7 @@ impl Isakmp {
             State::SaSent(s) => self.second(ctx, listener, *s, header, message),
             State::SaReplied(s) => self.third(ctx, meta, *s, header, message),
             State::KeSent(s) => self.fourth(ctx, meta, *s, header, message),
-            State::KeReplied(s) => self.fifth(ctx, listener, meta, *s, header, message),
+            State::KeReplied(s) => self.fifth(ctx, (listener, trials), meta, *s, header, message),
             State::IdSent(s) => self.sixth(ctx, meta, *s, header, message),
             other @ (State::Up(_) | State::Gone) => {
                 self.state = other;
@@ -269,9 +256,7 @@ impl Isakmp {
             return Err(Outcome::Refused);
         };
         let (hash, (cookie_i, cookie_r)) = (s.agreed.suite.hash, self.cookies());
-        // The entry, which may want UDP in any case, is not known yet.
-        let pretend = ctx.policy.config.pad.iter().any(|pad| pad.force_encap);
-        let nat = self.detect(&body, hash, meta, pretend);
+        let nat = self.detect(&body, hash, meta, false);
         let nr = ctx.nonce();
         let mut chain = Builder::new();
         chain.raw(kind::KE, &g_xr).raw(kind::NONCE, &nr);
@@ -280,10 +265,17 @@ impl Isakmp {
                 chain.cert(kind::CR, CERT_X509, name);
             }
         }
-        self.announce(&mut chain, hash, meta, pretend);
+        self.announce(&mut chain, hash, meta, false);
         let shared = Shared { g_xi, g_xr, g_xy, ni, nr, cookie_i, cookie_r };
         let reply = self.header(Exchange::MAIN, 0).message(&chain);
-        self.state = State::KeReplied(Box::new(KeReplied { agreed: s.agreed, sa_i: s.sa_i, shared, nat, failed: 0 }));
+        self.state = State::KeReplied(Box::new(KeReplied {
+            agreed: s.agreed,
+            sa_i: s.sa_i,
+            shared,
+            nat,
+            failed: 0,
+            trial: None,
+        }));
         self.path = meta;
         self.answer(ctx, meta, message, reply);
         Ok(Outcome::Taken)
@@ -319,8 +311,12 @@ impl Isakmp {
         };
         let keys = keys.map_err(|_| crypto("keys"))?;
         if nat.any() {
-            // RFC 3947, section 4.
-            self.path = Meta { local: at_4500(self.path.local), remote: at_4500(self.path.remote) };
+            // RFC 3947, section 4. Who has another port than IKE's has it for a reason.
+            for end in [&mut self.path.local, &mut self.path.remote] {
+                if end.port() == PORT {
+                    end.set_port(NATT_PORT);
+                }
+            }
         }
         let mut chain = Builder::new();
         let proof = |id: &[u8]| keys.proof(&shared, true, &sa_i, id);
@@ -339,7 +335,7 @@ impl Isakmp {
         let mut iv = keys.first_iv(&shared);
         let header = self.header(Exchange::MAIN, 0);
         let message = keys.seal(header, &chain, &mut iv).map_err(|_| crypto("encryption"))?;
-        self.state = State::IdSent(Box::new(IdSent { pad, agreed, sa_i, shared, keys, iv, nat }));
+        self.state = State::IdSent(Box::new(IdSent { pad, agreed, sa_i, shared, keys, iv, nat, failure: None }));
         self.ask(ctx, message);
         Ok(Outcome::Taken)
     }
@@ -348,30 +344,51 @@ impl Isakmp {
     fn fifth(
         &mut self,
         ctx: &mut Ctx<'_>,
-        listener: &Listener,
+        (listener, trials): (&Listener, &mut RateLimit),
         meta: Meta,
         mut s: KeReplied,
         header: &Header,
         message: &[u8],
     ) -> Result<Outcome, Outcome> {
         let found = match s.agreed.method {
-            Method::Psk => by_secret(ctx, listener, meta, &s, header, message),
+            Method::Psk => {
+                let mut trial = match s.trial.take() {
+                    Some(trial) if trial.message != message || ctx.now < trial.at => {
+                        // One at a time. It may be the same one again.
+                        let outcome = if trial.message == message { Outcome::Taken } else { Outcome::PutOff };
+                        s.trial = Some(trial);
+                        self.state = State::KeReplied(Box::new(s));
+                        return Err(outcome);
+                    }
+                    Some(trial) => trial,
+                    None => Trial { message: message.to_vec(), path: meta, tried: 0, other: None, at: ctx.now },
+                };
+                let per_second = ctx.policy.config.limits.v1_secrets_per_second;
+                let room = trials.room(ctx.now, per_second).min(AT_ONCE);
+                let (before, found) = (trial.tried, by_secret(ctx, listener, &s, header, &mut trial, room as usize));
+                trials.spend((trial.tried - before) as u32);
+                let Some(found) = found else {
+                    let renewed = trials.renewed().filter(|_| trials.room(ctx.now, per_second) == 0);
+                    trial.at = renewed.unwrap_or(ctx.now);
+                    s.trial = Some(trial);
+                    self.state = State::KeReplied(Box::new(s));
+                    return Err(if renewed.is_some() { Outcome::PutOff } else { Outcome::Taken });
+                };
+                found
+            }
             Method::RsaSig => by_certificate(ctx, &s, header, message),
         };
         let (authenticated, keys, mut iv) = match found {
             Ok(found) => found,
-            Err((id, failure)) => {
+            Err(Unfit { id, failure, proved: true }) => return Err(Outcome::Failed(id, failure)),
+            Err(Unfit { id, failure, proved: false }) => {
                 s.failed += 1;
-                if id.is_some() {
-                    return Err(Outcome::Failed(id, failure));
-                }
-                if s.failed >= ATTEMPTS {
-                    return Err(Outcome::Refused);
-                }
                 if s.failed == 1 {
-                    ctx.events.push_back(Event::AuthFailed { remote: meta.remote, id: None, reason: failure });
+                    ctx.events.push_back(Event::AuthFailed { remote: meta.remote, id, reason: failure });
                 }
-                self.state = State::KeReplied(Box::new(s));
+                if s.failed < ATTEMPTS {
+                    self.state = State::KeReplied(Box::new(s));
+                }
                 return Err(Outcome::Refused);
             }
         };
@@ -394,7 +411,7 @@ impl Isakmp {
         &mut self,
         ctx: &mut Ctx<'_>,
         meta: Meta,
-        s: IdSent,
+        mut s: IdSent,
         header: &Header,
         message: &[u8],
     ) -> Result<Outcome, Outcome> {
@@ -414,8 +431,14 @@ impl Isakmp {
                 let authenticated = Authenticated { pad: s.pad, id, chain, nat: s.nat, initial_contact: false };
                 Ok(Outcome::Up(Box::new(authenticated)))
             }
-            (Some(opened), Some(Err(failure))) => Err(Outcome::Failed(Some(opened.id.clone()), failure)),
-            _ => {
+            (Some(opened), Some(Err(Unfit { failure, proved: true, .. }))) => {
+                Err(Outcome::Failed(Some(opened.id.clone()), failure))
+            }
+            // Whoever is on the way can spoil an answer. If there is no better one, this is what was wrong.
+            (_, found) => {
+                if let Some(Err(unfit)) = found {
+                    s.failure = Some((unfit.id, unfit.failure));
+                }
                 self.state = State::IdSent(Box::new(s));
                 Err(Outcome::Refused)
             }
@@ -431,123 +454,4 @@ impl Isakmp {
         self.unanswered = None;
         self.state = State::Up(Box::new(Up { keys, last_block, rekey_at, leaves_at: None, expires_at }));
     }
-}
-
-fn at_4500(address: std::net::SocketAddr) -> std::net::SocketAddr {
-    let port = if address.port() == 500 { 4500 } else { address.port() };
-    std::net::SocketAddr::new(address.ip(), port)
-}
-
-/// Writes our identity and proof.
-fn prove(chain: &mut Builder, pad: &PadEntry, proof: impl Fn(&[u8]) -> crate::crypto::Secret) -> Result<(), AuthError> {
-    let id = pad.local_id.body();
-    chain.raw(kind::ID, &id);
-    let hash = proof(&id);
-    match &pad.local_auth {
-        LocalAuth::Certificate(own) => {
-            for certificate in own.chain() {
-                chain.cert(kind::CERT, CERT_X509, certificate);
-            }
-            chain.raw(kind::SIG, &own.sign_raw(&hash)?);
-        }
-        LocalAuth::Psk(_) | LocalAuth::Eap => {
-            chain.raw(kind::HASH, &hash);
-        }
-    }
-    Ok(())
-}
-
-/// A message with identity and proof, opened and not yet believed.
-struct Opened<'a> {
-    body: Body<'a>,
-    id_body: &'a [u8],
-    id: Identity,
-}
-
-impl<'a> Opened<'a> {
-    /// `None`: it does not parse, as when the key is wrong.
-    fn read(header: &Header, plain: &'a [u8]) -> Option<Self> {
-        let body = Body::parse(header.next, plain, true).ok()?;
-        let id_body: &[u8] = body.ids.first()?;
-        Some(Self { id: payload::parse_phase1_id(id_body).ok()?, id_body, body })
-    }
-
-    fn certs(&self) -> Vec<Vec<u8>> {
-        self.body.certs.iter().filter(|c| c.encoding == CERT_X509).map(|c| c.data.to_vec()).collect()
-    }
-
-    /// Whether the proof is that of the identity, and the identity that of the entry.
-    fn check(
-        &self,
-        ctx: &Ctx<'_>,
-        pad: &PadEntry,
-        proof: impl Fn(&[u8]) -> crate::crypto::Secret,
-    ) -> Result<(), Failure> {
-        let hash = proof(self.id_body);
-        let failed = |e: AuthError| Failure::Authentication(e.to_string());
-        match &pad.remote_auth {
-            RemoteAuth::Psk(_) => {
-                let right = self.body.hash.is_some_and(|found| bool::from(hash.ct_eq(found)));
-                right.then_some(()).ok_or_else(|| failed(AuthError::SharedKey))?;
-            }
-            RemoteAuth::Certificate(trust) => {
-                let signature = self.body.sig.ok_or_else(|| failed(AuthError::Signature))?;
-                let certs = self.certs();
-                let now = ctx.unix.ok_or(Failure::Resources("the time is not known"))?;
-                let own = trust.validate(&certs, &self.id, now).map_err(failed)?;
-                verify_raw(own, &hash, signature).map_err(failed)?;
-            }
-            RemoteAuth::Eap => return Err(Failure::UnknownIdentity),
-        }
-        if pad.remote.matches(&self.id) { Ok(()) } else { Err(Failure::UnknownIdentity) }
-    }
-}
-
-type Found = Result<(Authenticated, Keys, Vec<u8>), (Option<Identity>, Failure)>;
-
-/// Finds the secret that opens message 5. An identity in the error is one that has proved a secret, of another entry.
-fn by_secret(ctx: &Ctx<'_>, listener: &Listener, meta: Meta, s: &KeReplied, header: &Header, message: &[u8]) -> Found {
-    if message.len() > MAX_FIFTH {
-        return Err((None, Failure::Protocol("message 5 is too long")));
-    }
-    let mut failure = (None, Failure::Authentication("no pre-shared key fits".into()));
-    for pad in with_secret(ctx, listener, meta) {
-        let RemoteAuth::Psk(secret) = &pad.remote_auth else { continue };
-        let Ok(keys) = Keys::psk(s.agreed.suite, &s.shared, secret) else { continue };
-        let mut iv = keys.first_iv(&s.shared);
-        let Some(plain) = keys.open(message, &mut iv) else { continue };
-        let Some(opened) = Opened::read(header, &plain) else { continue };
-        match opened.check(ctx, pad, |id| keys.proof(&s.shared, true, &s.sa_i, id)) {
-            Ok(()) => {
-                let initial_contact = opened.body.notify(payload::notify::INITIAL_CONTACT).is_some();
-                let (pad, id) = (Arc::clone(pad), opened.id);
-                let found = Authenticated { pad, id, chain: Vec::new(), nat: s.nat, initial_contact };
-                return Ok((found, keys, iv));
-            }
-            Err(Failure::UnknownIdentity) => failure = (Some(opened.id), Failure::UnknownIdentity),
-            Err(_) => {}
-        }
-    }
-    Err(failure)
-}
-
-fn by_certificate(ctx: &Ctx<'_>, s: &KeReplied, header: &Header, message: &[u8]) -> Found {
-    let unreadable = || (None, Failure::Protocol("message 5 does not open"));
-    let keys = Keys::signature(s.agreed.suite, &s.shared).map_err(|_| unreadable())?;
-    let mut iv = keys.first_iv(&s.shared);
-    let plain = keys.open(message, &mut iv).ok_or_else(unreadable)?;
-    let opened = Opened::read(header, &plain).ok_or_else(unreadable)?;
-    let mut failure = Failure::UnknownIdentity;
-    let pads = ctx.policy.lookup(&opened.id, None).filter(|pad| method(pad) == Some(Method::RsaSig));
-    for pad in pads {
-        match opened.check(ctx, pad, |id| keys.proof(&s.shared, true, &s.sa_i, id)) {
-            Ok(()) => {
-                let initial_contact = opened.body.notify(payload::notify::INITIAL_CONTACT).is_some();
-                let (pad, id, chain) = (Arc::clone(pad), opened.id.clone(), opened.certs());
-                return Ok((Authenticated { pad, id, chain, nat: s.nat, initial_contact }, keys, iv));
-            }
-            Err(why) => failure = why,
-        }
-    }
-    Err((Some(opened.id), failure))
 }

@@ -23,8 +23,6 @@ impl Exchange {
     pub const MAIN: Self = Self(2);
     pub const AGGRESSIVE: Self = Self(4);
     pub const INFORMATIONAL: Self = Self(5);
-    /// Mode configuration and XAUTH.
-    pub const TRANSACTION: Self = Self(6);
     pub const QUICK: Self = Self(32);
 }
 

@@ -33,7 +33,8 @@ pub mod sa_payload;
 mod table;
 pub mod vendor;
 
-pub use config::{Listener, Refused};
+pub(crate) use config::Usable;
+pub use config::{Listener, Refused, usable};
 pub(crate) use table::Table;
 
 #[cfg(test)]

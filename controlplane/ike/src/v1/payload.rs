@@ -175,31 +175,12 @@ fn push<T>(list: &mut Vec<T>, value: T) -> Result<(), Malformed> {
 /// Notify message types (RFC 2408, section 3.14.1; RFC 2407, section 4.6.3; RFC 3706, section 5.3).
 #[allow(missing_docs)]
 pub mod notify {
-    pub const INVALID_PAYLOAD_TYPE: u16 = 1;
-    pub const DOI_NOT_SUPPORTED: u16 = 2;
-    pub const SITUATION_NOT_SUPPORTED: u16 = 3;
-    pub const INVALID_COOKIE: u16 = 4;
-    pub const INVALID_MAJOR_VERSION: u16 = 5;
-    pub const INVALID_EXCHANGE_TYPE: u16 = 7;
-    pub const INVALID_FLAGS: u16 = 8;
-    pub const INVALID_MESSAGE_ID: u16 = 9;
-    pub const INVALID_PROTOCOL_ID: u16 = 10;
-    pub const INVALID_SPI: u16 = 11;
-    pub const ATTRIBUTES_NOT_SUPPORTED: u16 = 13;
     pub const NO_PROPOSAL_CHOSEN: u16 = 14;
     pub const PAYLOAD_MALFORMED: u16 = 16;
     pub const INVALID_KEY_INFORMATION: u16 = 17;
     pub const INVALID_ID_INFORMATION: u16 = 18;
-    pub const INVALID_CERTIFICATE: u16 = 20;
-    pub const INVALID_CERT_AUTHORITY: u16 = 22;
-    pub const INVALID_HASH_INFORMATION: u16 = 23;
-    pub const AUTHENTICATION_FAILED: u16 = 24;
-    pub const INVALID_SIGNATURE: u16 = 25;
-    pub const UNSUPPORTED_EXCHANGE_TYPE: u16 = 29;
     /// Types below are errors.
     pub const CONNECTED: u16 = 16384;
-    pub const RESPONDER_LIFETIME: u16 = 24576;
-    pub const REPLAY_STATUS: u16 = 24577;
     pub const INITIAL_CONTACT: u16 = 24578;
     pub const R_U_THERE: u16 = 36136;
     pub const R_U_THERE_ACK: u16 = 36137;
@@ -240,12 +221,12 @@ impl<'a> Notify<'a> {
         self.kind < notify::CONNECTED
     }
 
-    /// Whether it is about the SA that was offered under this SPI; without an SPI of ESP it is about any.
+    /// Whether it is about the SA that was offered under this SPI; without an SPI of ESP, or with zero in its place, as
+    /// strongSwan refuses, it is about any.
     pub fn is_about(&self, spi: Option<u32>) -> bool {
-        match (spi, <[u8; 4]>::try_from(self.spi)) {
-            (Some(offered), Ok(named)) if self.protocol == PROTO_ESP => offered == u32::from_be_bytes(named),
-            (offered, _) => offered.is_some(),
-        }
+        let named = <[u8; 4]>::try_from(self.spi).map(u32::from_be_bytes);
+        let named = named.ok().filter(|named| self.protocol == PROTO_ESP && *named != 0);
+        spi.is_some_and(|offered| named.is_none_or(|named| named == offered))
     }
 
     /// Writes the body. An SPI longer than 255 octets does not exist.

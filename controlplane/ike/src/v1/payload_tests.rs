@@ -169,6 +169,17 @@ fn notifications_and_deletes() {
 }
 
 #[test]
+fn what_a_refusal_is_about() {
+    let about = |protocol, spi: &[u8], offered| {
+        Notify { doi: DOI, protocol, kind: notify::NO_PROPOSAL_CHOSEN, spi, data: &[] }.is_about(offered)
+    };
+    assert!(about(PROTO_ESP, &[0, 0, 0, 7], Some(7)) && !about(PROTO_ESP, &[0, 0, 0, 7], Some(8)));
+    for (protocol, spi) in [(PROTO_ESP, &[0; 4][..]), (PROTO_ESP, &[]), (PROTO_ISAKMP, &[0, 0, 0, 7])] {
+        assert!(about(protocol, spi, Some(8)) && !about(protocol, spi, None), "{protocol} {spi:?}");
+    }
+}
+
+#[test]
 fn identities_of_phase_1() {
     for protocol_and_port in [hex!("000000"), hex!("110000"), hex!("1101f4"), hex!("111194")] {
         let body = [&[1][..], &protocol_and_port, &[192, 0, 2, 1]].concat();

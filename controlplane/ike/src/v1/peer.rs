@@ -1,14 +1,18 @@
 //! A peer: what its ISAKMP SAs have in common, and its child SAs.
 //!
 //! In IKEv1 child SAs outlive the ISAKMP SA that they were negotiated under, and a new ISAKMP SA to the same place (the
-//! same identity, address and port) is the same peer's. It is down when it has neither any more.
+//! same identity, address and port) is the same peer's, unless it says INITIAL-CONTACT. A peer that has neither any more
+//! is down; one that does not answer R-U-THERE is down whatever it has.
 
 use crate::auth::Identity;
-use crate::config::{BACKOFF, Mode, PadEntry};
-use crate::event::{ChildDownReason, Event, Meta, PeerHandle};
+use crate::config::{BACKOFF, PadEntry};
+use crate::event::{ChildDownReason, Event, Meta, PeerHandle, Transmit};
 use crate::payload::ts::TrafficSelector;
 use crate::sa::Ctx;
+use crate::sa::child::follow;
+use crate::sa::initial::NATT_PORT;
 use crate::sa::nat::Nat;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +31,7 @@ pub(super) struct Child {
     /// When the owner is to send on it nevertheless.
     pub select_at: Option<Instant>,
     pub rekey_at: Option<Instant>,
-    pub expires_at: Option<Instant>,
+    pub expires_at: Instant,
 }
 
 /// R-U-THERE, until it is answered (RFC 3706).
@@ -91,6 +95,16 @@ impl Peer {
         self.keepalive_at = nat.local.then(|| self.keepalive_at.unwrap_or(ctx.now + keepalive));
     }
 
+    /// Keeps the binding of a NAT in front of us (RFC 3948, section 4).
+    pub fn keep_alive(&mut self, ctx: &mut Ctx<'_>) {
+        if self.keepalive_at.is_none_or(|at| ctx.now < at) {
+            return;
+        }
+        self.keepalive_at = Some(ctx.now + ctx.policy.config.timers.keepalive);
+        let (Meta { local, remote }, data) = (self.path, vec![0xff]);
+        ctx.transmits.push_back(Transmit { local, remote, data, keepalive: true });
+    }
+
     /// A sign of life.
     pub fn heard(&mut self, now: Instant) {
         (self.last_heard, self.probe) = (now, None);
@@ -103,16 +117,14 @@ impl Peer {
             return;
         }
         let rebound = self.nat.remote && (!self.nat.local || self.found);
-        let floats = self.nat.any() && self.path.local.port() != 4500 && path.local.port() == 4500;
-        let follow = rebound || floats && path.remote.ip() == self.path.remote.ip();
-        if !follow {
+        let floats = self.path.local.port() != NATT_PORT && path.local.port() == NATT_PORT;
+        let floats = floats && self.nat.any() && path.remote.ip() == self.path.remote.ip();
+        if !rebound && !floats {
             return;
         }
-        self.path = path;
-        let transport = self.pad.child.mode == Mode::Transport;
-        for child in self.children.iter_mut().filter(|_| transport) {
-            child.local_ts.addresses = (path.local.ip(), path.local.ip());
-            child.remote_ts.addresses = (path.remote.ip(), path.remote.ip());
+        let from = std::mem::replace(&mut self.path, path);
+        for Child { local_ts, remote_ts, .. } in &mut self.children {
+            follow(&self.pad.child, slice::from_mut(local_ts), slice::from_mut(remote_ts), from, path);
         }
         let Meta { local, remote } = path;
         ctx.events.push_back(Event::PeerMoved { peer: handle, local, remote, encap: true });
@@ -131,8 +143,12 @@ impl Peer {
     /// The peer has the other half of this pair: the owner sends on it from now on, unless a newer one has taken its place
     /// already.
     pub fn select(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, spi_in: u32) {
-        let Some(child) = self.child_mut(spi_in).filter(|child| !child.selected) else { return };
-        (child.selected, child.unconfirmed, child.select_at) = (true, false, None);
+        let Some(child) = self.child_mut(spi_in) else { return };
+        child.unconfirmed = false;
+        if child.selected {
+            return;
+        }
+        (child.selected, child.select_at) = (true, None);
         let (local, remote) = (child.local_ts, child.remote_ts);
         if self.current(&local, &remote) == Some(spi_in) {
             ctx.events.push_back(Event::ChildSelect { peer: handle, spi_in });
@@ -146,14 +162,18 @@ impl Peer {
         settled.into_iter().for_each(|spi_in| self.select(ctx, handle, spi_in));
     }
 
-    /// Ends a pair. Where the owner sent on it, it sends on the newest of the others.
+    /// Ends a pair. Where the owner sent on it, it sends on the newest of the others, though the peer may not have shown
+    /// that it has it.
     pub fn end(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, spi_in: u32, reason: ChildDownReason) {
         let Some(at) = self.children.iter().position(|child| child.spi_in == spi_in) else { return };
         let gone = self.children.remove(at);
         ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
-        let newer = self.children.iter().skip(at).any(|child| child.selected);
-        if let Some(next) = self.current(&gone.local_ts, &gone.remote_ts).filter(|_| gone.selected && !newer) {
-            ctx.events.push_back(Event::ChildSelect { peer: handle, spi_in: next });
+        let same = |child: &Child| child.local_ts == gone.local_ts && child.remote_ts == gone.remote_ts;
+        let newer = self.children.iter().skip(at).any(|child| child.selected && same(child));
+        let next = self.children.iter_mut().rev().find(|child| same(child));
+        if let Some(next) = next.filter(|_| gone.selected && !newer) {
+            (next.selected, next.select_at) = (true, None);
+            ctx.events.push_back(Event::ChildSelect { peer: handle, spi_in: next.spi_in });
         }
     }
 
@@ -181,7 +201,7 @@ impl Peer {
 
     /// When something of it is due.
     pub fn next_deadline(&self, dpd: bool) -> Option<Instant> {
-        let children = self.children.iter().flat_map(|c| [c.rekey_at, c.expires_at, c.select_at]).flatten();
+        let children = self.children.iter().flat_map(|c| [c.rekey_at, Some(c.expires_at), c.select_at]).flatten();
         children.chain(self.keepalive_at).chain(self.probe_at(dpd)).min()
     }
 }

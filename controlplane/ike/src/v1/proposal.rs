@@ -8,7 +8,7 @@
 //! | | phase 1 (RFC 2409, appendix A) | phase 2, ESP (RFC 2407, section 4.5) |
 //! |---|---|---|
 //! | cipher | 1: 5 3DES, 7 AES | transform id: 3 3DES, 11 NULL, 12 AES, 20 AES-GCM |
-//! | hash | 2: 2 SHA, 4 to 6 SHA2 | 5: 2 HMAC-SHA, 5 to 7 HMAC-SHA2 |
+//! | hash | 2: 2 SHA, 4 to 6 SHA2 | 5: 2 HMAC-SHA, 5 HMAC-SHA2-256 |
 //! | authentication | 3: 1 pre-shared key, 3 RSA signatures | |
 //! | group | 4 | 3 |
 //! | lifetime | 11 type, 12 duration | 1 type, 2 duration |
@@ -52,11 +52,12 @@ impl Weak {
         }
     }
 
-    pub(crate) fn of(cipher: u16, sha1: bool, group: Option<u16>) -> Vec<Self> {
+    /// What is weak of these ciphers and groups, and of SHA-1 where it is among the hashes.
+    pub(crate) fn among(ciphers: &[(u16, u16)], sha1: bool, groups: &[u16]) -> Vec<Self> {
         let is = |weak: &Self| match weak {
             Self::Sha1 => sha1,
-            Self::Modp1024 => group == Some(ke::MODP_1024),
-            Self::TripleDes => cipher == encr::TRIPLE_DES,
+            Self::Modp1024 => groups.contains(&ke::MODP_1024),
+            Self::TripleDes => ciphers.iter().any(|(id, _)| *id == encr::TRIPLE_DES),
         };
         Self::ALL.into_iter().filter(is).collect()
     }
@@ -122,12 +123,7 @@ impl Phase1 {
 
     /// What of it is weak.
     pub fn weak(&self) -> Vec<Weak> {
-        let of = |w: &Weak| match w {
-            Weak::Sha1 => self.hash.contains(&Hash::Sha1),
-            Weak::Modp1024 => self.group.contains(&ke::MODP_1024),
-            Weak::TripleDes => self.encr.iter().any(|(id, _)| *id == encr::TRIPLE_DES),
-        };
-        Weak::ALL.into_iter().filter(of).collect()
+        Weak::among(&self.encr, self.hash.contains(&Hash::Sha1), &self.group)
     }
 
     /// What is wrong with it, if anything.
@@ -159,7 +155,7 @@ const GROUPS: [u16; 4] = [ke::MODP_1024, ke::MODP_2048, ke::ECP_256, ke::ECP_384
 impl Phase1Suite {
     /// What of it is weak.
     pub fn weak(&self) -> Vec<Weak> {
-        Weak::of(self.encr.0, self.hash == Hash::Sha1, Some(self.group))
+        Weak::among(&[self.encr], self.hash == Hash::Sha1, &[self.group])
     }
 }
 
@@ -228,12 +224,7 @@ pub fn esp_defaults(weak: &[Weak]) -> Vec<EspProposal> {
 
 /// What of it is weak.
 pub fn esp_weak(proposal: &EspProposal) -> Vec<Weak> {
-    let of = |w: &Weak| match w {
-        Weak::Sha1 => proposal.integ.contains(&integ::HMAC_SHA1_96),
-        Weak::Modp1024 => proposal.ke.contains(&ke::MODP_1024),
-        Weak::TripleDes => proposal.encr.iter().any(|(id, _)| *id == encr::TRIPLE_DES),
-    };
-    Weak::ALL.into_iter().filter(of).collect()
+    Weak::among(&proposal.encr, proposal.integ.contains(&integ::HMAC_SHA1_96), &proposal.ke)
 }
 
 /// What is wrong with an ESP proposal for IKEv1, if anything.

@@ -11,7 +11,9 @@
 //! show takes their place (RFC 3947, section 5.2), and the inner checksums are of no account, since the ICV covers them.
 //! The inbound half is in place before message 2 leaves; we send once message 3, or a packet, shows that the peer has
 //! the other. The initiator does not hear when the responder has taken message 3: a pair that takes the place of another
-//! is sent on when a packet has come on it, or some time has gone by.
+//! is sent on when a packet has come on it, or some time has gone by, or the other is gone.
+
+mod exchange;
 
 use super::config::Listener;
 use super::crypto::Keys;
@@ -29,10 +31,13 @@ use crate::event::{Child, ChildDownReason, ChildKey, Event, Meta, PeerHandle};
 use crate::payload::Builder;
 use crate::payload::ts::TrafficSelector;
 use crate::sa::Ctx;
-use crate::sa::child::shorten;
+use crate::sa::child::{follow, shorten};
 use crate::sa::window::Unanswered;
+pub(super) use exchange::{Lost, Quick, TimedOut};
+use exchange::{Offer, Stage, lifetime};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::slice;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -48,101 +53,6 @@ const GRACE: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(5);
 /// The lifetime that we offer where the policy names none.
 const LIFETIME: Duration = Duration::from_secs(3600);
-
-#[derive(Debug)]
-enum Stage {
-    /// Initiator: message 1 is out.
-    Offered {
-        spi_in: u32,
-        exchange: Option<KeyExchange>,
-        ni: Vec<u8>,
-        ids: [TrafficSelector; 2],
-        replaces: Option<u32>,
-    },
-    /// Responder: message 2 is out.
-    Replied { spi_in: u32, ni: Vec<u8>, nr: Vec<u8> },
-    /// It has ended; what the last message drew is repeated.
-    Over,
-}
-
-/// An offer of ours that came to nothing.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lost {
-    pub spi_in: u32,
-    pub replaces: Option<u32>,
-    pub since: Instant,
-}
-
-/// What became of an exchange when its time was over.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum TimedOut {
-    /// Nobody has answered our offer.
-    Offer(Lost),
-    /// The pair with this inbound SPI was not confirmed.
-    Unconfirmed(u32),
-}
-
-/// An exchange.
-#[derive(Debug)]
-pub(super) struct Quick {
-    message_id: u32,
-    since: Instant,
-    iv: Vec<u8>,
-    stage: Stage,
-    unanswered: Option<Unanswered>,
-    /// Hash of the message that came last, and what it drew.
-    last: (Vec<u8>, Vec<Vec<u8>>),
-    /// When it is forgotten.
-    until: Instant,
-}
-
-impl Quick {
-    /// The inbound SPI that is in no child SA yet.
-    pub fn drawn(&self) -> Option<u32> {
-        if let Stage::Offered { spi_in, .. } = &self.stage { Some(*spi_in) } else { None }
-    }
-
-    /// When something is due.
-    pub fn next_deadline(&self) -> Instant {
-        self.unanswered.as_ref().map_or(self.until, |u| u.next)
-    }
-
-    /// Sends again what is due, until there was no answer.
-    pub fn timeout(&mut self, ctx: &mut Ctx<'_>, path: Meta) -> Option<TimedOut> {
-        if self.unanswered.as_mut()?.again(ctx, path, None) {
-            return None;
-        }
-        self.unanswered = None;
-        if let Stage::Replied { spi_in, .. } = self.stage {
-            self.stage = Stage::Over;
-            return Some(TimedOut::Unconfirmed(spi_in));
-        }
-        self.withdraw().map(TimedOut::Offer)
-    }
-
-    /// Ends an exchange of ours that is not answered yet.
-    pub fn withdraw(&mut self) -> Option<Lost> {
-        let Stage::Offered { spi_in, replaces, .. } = self.stage else { return None };
-        (self.stage, self.unanswered) = (Stage::Over, None);
-        Some(Lost { spi_in, replaces, since: self.since })
-    }
-
-    /// Whether it is ours and to take the place of this pair.
-    fn is_to_replace(&self, spi: u32) -> bool {
-        matches!(self.stage, Stage::Offered { replaces: Some(old), .. } if old == spi)
-    }
-
-    /// The pair of this exchange is confirmed, or gone: message 2 has nothing more to draw.
-    pub fn settle(&mut self, spi: u32) {
-        if matches!(self.stage, Stage::Replied { spi_in, .. } if spi_in == spi) {
-            (self.stage, self.unanswered) = (Stage::Over, None);
-        }
-    }
-
-    pub fn is_over(&self, now: Instant) -> bool {
-        matches!(self.stage, Stage::Over) && now >= self.until
-    }
-}
 
 /// Why an offer is refused: the notification, and what the log says.
 struct Refusal(u16, Failure);
@@ -229,14 +139,12 @@ impl Isakmp {
                 peer.select(ctx, handle, spi_in);
                 true
             }
-            Stage::Offered { spi_in, exchange, ni, ids, replaces }
-                if is(&body, &keys.hash2(header.message_id, &ni, body.after_hash)) =>
-            {
+            Stage::Offered(offer) if is(&body, &keys.hash2(header.message_id, &offer.ni, body.after_hash)) => {
                 (q.iv, q.unanswered) = (iv, None);
-                let offer = Offer { spi_in, exchange, ni: &ni, ids, replaces };
-                match self.conclude(ctx, listener, (handle, &mut *peer), &keys, &body, offer) {
+                let (spi_in, replaces) = (offer.spi_in, offer.replaces);
+                match self.conclude(ctx, listener, (handle, &mut *peer), &keys, &body, &offer) {
                     Some(nr) => {
-                        let hash = |keys: &Keys, _: &[u8]| keys.hash3(header.message_id, &ni, &nr);
+                        let hash = |keys: &Keys, _: &[u8]| keys.hash3(header.message_id, &offer.ni, &nr);
                         let id = header.message_id;
                         if let Ok(third) = self.seal(Exchange::QUICK, id, &mut q.iv, &Builder::new(), hash) {
                             ctx.send(meta.local, meta.remote, third.clone());
@@ -245,7 +153,7 @@ impl Isakmp {
                         // Message 3 may get lost: the peer sends on the old pair until it has come.
                         if let Some(old) = replaces.and_then(|old| peer.child_mut(old)) {
                             let over = ctx.now + ctx.policy.config.timers.patience();
-                            old.expires_at = Some(old.expires_at.map_or(over, |at| at.min(over)));
+                            old.expires_at = old.expires_at.min(over);
                             old.rekey_at = None;
                         }
                     }
@@ -397,8 +305,8 @@ impl Isakmp {
             let reason = ChildDownReason::Unused;
             ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
         };
-        let exchange = offered_group(&listener.esp).and_then(KeMethod::from_id).map(KeyExchange::initiate).transpose();
-        let Ok(exchange) = exchange else { return unused(ctx) };
+        let group = offered_group(&listener.esp).and_then(KeMethod::from_id);
+        let Ok(exchange) = group.map(KeyExchange::initiate).transpose() else { return unused(ctx) };
         let encap = match (peer.nat.any(), self.features.natt, policy.mode) {
             (true, Some(natt), mode) => natt.encap(mode),
             (_, _, Mode::Transport) => Encap::Transport,
@@ -426,7 +334,8 @@ impl Isakmp {
         let until = ctx.now + ctx.policy.config.timers.patience();
         let datagrams = self.datagrams(ctx, Exchange::QUICK, message);
         let unanswered = Some(Unanswered::send(ctx, peer.path, datagrams));
-        let stage = Stage::Offered { spi_in, exchange, ni, ids, replaces };
+        let exchange = group.map(KeMethod::id).zip(exchange);
+        let stage = Stage::Offered(Offer { spi_in, exchange, ni, ids, path: peer.path, replaces });
         let last = (Vec::new(), Vec::new());
         self.quick.push(Quick { message_id, since: ctx.now, iv, stage, unanswered, last, until });
     }
@@ -439,18 +348,17 @@ impl Isakmp {
         (handle, peer): (PeerHandle, &mut Peer),
         keys: &Keys,
         body: &Body<'_>,
-        offer: Offer<'_>,
+        offer: &Offer,
     ) -> Option<Vec<u8>> {
         let chosen = sa_payload::parse(body.sa?).ok()?;
         let choice = choose_phase2(&listener.esp, &chosen, peer.pad.child.mode, peer.nat.any(), listener.sha256_96)?;
-        let shared = match (offer.exchange, body.ke) {
-            (Some(exchange), Some(ke)) => Some(exchange.finish(ke).ok()?),
-            (None, None) => None,
-            _ => return None,
-        };
+        let shared = offer.agree(&choice, body.ke)?;
         let nr = body.nonce?;
-        let [local_ts, remote_ts] = offer.ids;
-        let Offer { spi_in, ni, replaces, .. } = offer;
+        let [mut local_ts, mut remote_ts] = offer.ids;
+        // The peer may have moved since.
+        let (ours, peers) = (slice::from_mut(&mut local_ts), slice::from_mut(&mut remote_ts));
+        follow(&peer.pad.child, ours, peers, offer.path, peer.path);
+        let Offer { spi_in, ref ni, replaces, .. } = *offer;
         let shared = shared.as_ref();
         let agreement =
             Agreement { choice: &choice, spi_in, local_ts, remote_ts, ni, nr, shared, replaces, initiator: true };
@@ -473,8 +381,7 @@ impl Isakmp {
             let (encr, integ) = all.split_at(encr);
             ChildKey { encr: Zeroizing::new(encr.to_vec()), integ: Zeroizing::new(integ.to_vec()) }
         };
-        let theirs = choice.lifetime.map(|lifetime| lifetime.max(MIN_LIFETIME));
-        let after = peer.pad.child.rekey_after.into_iter().chain(theirs).min();
+        let after = lifetime(peer.pad.child.rekey_after, choice.lifetime);
         let Meta { local, remote } = peer.path;
         let child = Child {
             spi_in,
@@ -495,7 +402,7 @@ impl Isakmp {
         let select = initiator && !waits;
         ctx.events.push_back(Event::ChildUp { peer: handle, child: Box::new(child), select });
         let settle = SETTLE.min(ctx.policy.config.timers.patience() / 2);
-        let rekey_at = after.map(|after| ctx.now + shorten(ctx, after));
+        let rekey_at = Some(ctx.now + shorten(ctx, after));
         peer.children.push(Kept {
             spi_in,
             spi_out: choice.spi_out,
@@ -506,7 +413,7 @@ impl Isakmp {
             unconfirmed: !select,
             select_at: waits.then(|| ctx.now + settle),
             rekey_at,
-            expires_at: after.map(|after| ctx.now + after + GRACE),
+            expires_at: ctx.now + after + GRACE,
         });
         if peer.children.len() > MAX_CHILDREN
             && let Some(oldest) = peer.children.first().map(|c| c.spi_in)
@@ -526,15 +433,6 @@ impl Isakmp {
         self.delete(ctx, peer.path, &Delete::Esp(vec![spi_in]));
         peer.end(ctx, handle, spi_in, reason);
     }
-}
-
-/// Our offer, when it is answered.
-struct Offer<'a> {
-    spi_in: u32,
-    exchange: Option<KeyExchange>,
-    ni: &'a [u8],
-    ids: [TrafficSelector; 2],
-    replaces: Option<u32>,
 }
 
 fn is(body: &Body<'_>, hash: &Secret) -> bool {

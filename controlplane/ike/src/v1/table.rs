@@ -16,12 +16,12 @@ use super::quick_mode::Quick;
 use crate::auth::Identity;
 use crate::error::Failure;
 use crate::event::{ChildDownReason, DownReason, Event, Meta, PeerHandle};
-use crate::message::HEADER_LEN;
 use crate::payload::Builder;
 use crate::payload::notify::NotifyType;
 use crate::sa::Ctx;
 use crate::sa::nat::Nat;
-use std::collections::{BTreeMap, HashMap};
+use crate::stateless::RateLimit;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,6 +34,15 @@ enum Key {
     Peer(PeerHandle),
 }
 
+/// What became of a message.
+enum Verdict {
+    Taken,
+    /// It was not authentic, or not for the state of the SA.
+    Refused,
+    /// There was no time for it.
+    PutOff,
+}
+
 /// All of IKEv1.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -41,9 +50,14 @@ pub(crate) struct Table {
     /// By (initiator's cookie, address): responders' SAs, to recognise repeated first messages.
     origins: HashMap<(u64, SocketAddr), u64>,
     half_open: usize,
+    /// Of those that are half open, the ones of which nothing has come since the first message, the oldest first.
+    new: BTreeSet<(Instant, u64)>,
     peers: BTreeMap<PeerHandle, Box<Peer>>,
+    identities: HashMap<Identity, Vec<PeerHandle>>,
     children: HashMap<u32, PeerHandle>,
     timers: Timers<Key>,
+    /// Pre-shared keys that were tried.
+    trials: RateLimit,
 }
 
 impl Table {
@@ -91,22 +105,24 @@ impl Table {
             refused.unknown_cookie += 1;
             return;
         };
-        let taken = if header.next == kind::FRAGMENT {
-            match sa.fragments.add(message.get(HEADER_LEN..).unwrap_or_default(), ctx.now) {
-                Ok(None) => true,
+        let verdict = if header.next == kind::FRAGMENT {
+            match sa.gather(ctx.now, message) {
+                Ok(None) => Verdict::Taken,
                 Ok(Some(whole)) => match Header::parse(&whole) {
                     Ok(inner) if inner.next != kind::FRAGMENT && inner.cookie_i == header.cookie_i => {
                         self.dispatch(ctx, listener, &mut sa, meta, &inner, &whole)
                     }
-                    _ => false,
+                    _ => Verdict::Refused,
                 },
-                Err(_) => false,
+                Err(_) => Verdict::Refused,
             }
         } else {
             self.dispatch(ctx, listener, &mut sa, meta, &header, message)
         };
-        if !taken {
-            refused.invalid += 1;
+        match verdict {
+            Verdict::Taken => {}
+            Verdict::Refused => refused.invalid += 1,
+            Verdict::PutOff => refused.secrets += 1,
         }
         self.put(ctx, sa);
     }
@@ -128,7 +144,7 @@ impl Table {
             }
             return;
         }
-        if header.cookie_i == 0 || header.message_id != 0 || header.encrypted {
+        if header.cookie_i == 0 || header.message_id != 0 || header.encrypted || message.len() > MAX_FIRST {
             refused.invalid += 1;
             return;
         }
@@ -137,12 +153,20 @@ impl Table {
             sa.repeats(ctx, meta, message);
             return;
         }
-        if self.half_open >= ctx.policy.config.limits.max_half_open.min(MAX_HALF_OPEN) || message.len() > MAX_FIRST {
+        let full = self.half_open >= ctx.policy.config.limits.max_half_open.min(MAX_HALF_OPEN);
+        if full && self.new.is_empty() {
             refused.half_open += 1;
             return;
         }
         match main_mode::respond_first(ctx, listener, meta, header, message) {
             Ok(sa) => {
+                // Whoever goes on does so at once: the oldest of which nothing has come is the least likely to.
+                let oldest = self.new.first().map(|(_, cookie)| *cookie).filter(|_| full);
+                if let Some(mut oldest) = oldest.and_then(|cookie| self.take(cookie)) {
+                    refused.half_open += 1;
+                    oldest.state = State::Gone;
+                    self.put(ctx, oldest);
+                }
                 self.origins.insert(origin, sa.cookie);
                 self.put(ctx, Box::new(sa));
             }
@@ -164,7 +188,6 @@ impl Table {
         }
     }
 
-    /// False: it was not authentic, or not for the state of the SA.
     fn dispatch(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -173,26 +196,25 @@ impl Table {
         meta: Meta,
         header: &Header,
         message: &[u8],
-    ) -> bool {
-        match header.exchange {
-            Exchange::MAIN => match sa.main_mode(ctx, listener, meta, header, message) {
-                Outcome::Taken => true,
-                Outcome::Refused => false,
-                Outcome::Up(authenticated) => {
-                    self.authenticated(ctx, listener, sa, *authenticated);
-                    true
+    ) -> Verdict {
+        let taken = match header.exchange {
+            Exchange::MAIN => {
+                match sa.main_mode(ctx, (listener, &mut self.trials), meta, header, message) {
+                    Outcome::Taken => {}
+                    Outcome::Refused => return Verdict::Refused,
+                    Outcome::PutOff => return Verdict::PutOff,
+                    Outcome::Up(authenticated) => self.authenticated(ctx, listener, sa, *authenticated),
+                    Outcome::Failed(id, failure) => self.failed(ctx, sa, meta, id, failure),
                 }
-                Outcome::Failed(id, failure) => {
-                    self.failed(ctx, sa, meta, id, failure);
-                    true
-                }
-            },
+                true
+            }
             Exchange::QUICK => self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
                 sa.quick_mode(ctx, listener, (handle, peer), meta, header, message)
             }),
             Exchange::INFORMATIONAL => self.informational(ctx, sa, meta, header, message),
             _ => false,
-        }
+        };
+        if taken { Verdict::Taken } else { Verdict::Refused }
     }
 
     /// Does something with the peer of an SA; false, if it has none.
@@ -241,7 +263,7 @@ impl Table {
             (Some(peer), _) if sa.joins => {
                 // Whoever answers at a peer's address need not be the peer.
                 if self.peers.get(&peer).is_none_or(|p| p.id.as_ref() != Some(&id)) {
-                    return self.failed(ctx, sa, Meta { ..sa.path }, Some(id), Failure::UnknownIdentity);
+                    return self.failed(ctx, sa, sa.path, Some(id), Failure::UnknownIdentity);
                 }
                 self.joined(ctx, sa, nat, chain);
                 return;
@@ -260,6 +282,7 @@ impl Table {
             self.timers.set(Key::Peer(handle), &mut connecting.deadline, None);
         }
         self.peers.insert(handle, Box::new(peer));
+        self.identities.entry(id.clone()).or_default().push(handle);
         let suite = sa.up().map(|up| up.keys.suite());
         let weak: Vec<&'static str> = suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
         ctx.events.push_back(Event::PeerUp {
@@ -291,11 +314,10 @@ impl Table {
 
     /// Peers with this identity, other than that of `sa`. Who has a secret that others have too is at the same place only.
     fn others(&self, id: &Identity, pad: &str, sa: &Isakmp, legacy: bool) -> Vec<PeerHandle> {
-        let same = |peer: &Peer| {
-            let it = peer.id.as_ref() == Some(id) && peer.pad.name == pad;
-            it && (!legacy || peer.path.remote == sa.path.remote)
-        };
-        self.peers.iter().filter(|(h, p)| sa.peer != Some(**h) && same(p)).map(|(h, _)| *h).collect()
+        let same = |peer: &Peer| peer.pad.name == pad && (!legacy || peer.path.remote == sa.path.remote);
+        let known = self.identities.get(id).map_or(&[][..], |peers| peers);
+        let others = known.iter().filter(|h| sa.peer != Some(**h) && self.peers.get(h).is_some_and(|p| same(p)));
+        others.copied().collect()
     }
 
     /// INITIAL-CONTACT after main mode, as Apple's clients send it: the peer has nothing with us but this SA. What it was
@@ -313,9 +335,10 @@ impl Table {
             self.down(ctx, old, DownReason::Replaced(handle));
         }
         self.of_peer(ctx, sa, |ctx, sa, handle, peer| {
-            for child in peer.children.extract_if(.., |child| child.since < sa.created) {
-                let (spi_in, reason) = (child.spi_in, ChildDownReason::Deleted);
-                ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
+            let older = peer.children.iter().filter(|child| child.since < sa.created);
+            let older: Vec<u32> = older.map(|child| child.spi_in).collect();
+            for spi_in in older {
+                peer.end(ctx, handle, spi_in, ChildDownReason::Deleted);
             }
             true
         });
@@ -362,8 +385,7 @@ impl Table {
         }
         match sa.peer {
             Some(peer) if !sa.joins => self.forget(ctx, peer, DownReason::Failed(failure)),
-            Some(peer) if !self.has_up(peer) => self.forget(ctx, peer, DownReason::Dead),
-            Some(_) => {}
+            Some(peer) => self.remains(ctx, peer, DownReason::Dead),
             None => ctx.events.push_back(Event::AuthFailed { remote: meta.remote, id, reason: failure }),
         }
     }
@@ -412,14 +434,13 @@ impl Table {
             let offers = sa.quick.iter_mut().filter(|q| error.is_about(q.drawn())).filter_map(Quick::withdraw);
             refused.extend(offers.map(|offer| (offer, Failure::Notified(NotifyType(error.kind)))));
         }
+        let mut useless = None;
         for (offer, why) in refused {
             if let Some(peer) = sa.peer {
                 crate::sa::child::refused(ctx, peer, why.clone());
             }
             if self.lost(ctx, sa, offer) {
-                sa.delete(ctx, meta, &Delete::Isakmp(vec![cookies]));
-                self.ended(ctx, sa, DownReason::Failed(why));
-                return true;
+                useless = Some(why);
             }
         }
         if body.notify(notify::INITIAL_CONTACT).is_some() {
@@ -436,6 +457,9 @@ impl Table {
         }
         if own {
             self.ended(ctx, sa, DownReason::Deleted);
+        } else if let Some(why) = useless {
+            sa.delete(ctx, meta, &Delete::Isakmp(vec![cookies]));
+            self.ended(ctx, sa, DownReason::Failed(why));
         }
         true
     }
@@ -452,10 +476,15 @@ impl Table {
         let Some((handle, peer)) = sa.peer.and_then(|h| self.peers.get_mut(&h).map(|p| (h, p))) else { return };
         peer.sas.retain(|cookie| *cookie != sa.cookie);
         peer.probe = None;
-        if peer.sas.is_empty() && peer.children.is_empty() {
+        self.remains(ctx, handle, reason);
+    }
+
+    /// A peer has an ISAKMP SA less. Without any it is down, unless it has child SAs, which are looked at anew.
+    fn remains(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, reason: DownReason) {
+        let Some(peer) = self.peers.get_mut(&handle).filter(|peer| peer.sas.is_empty()) else { return };
+        if peer.children.is_empty() {
             self.forget(ctx, handle, reason);
-        } else if peer.sas.is_empty() {
-            // What is left of it is looked at anew.
+        } else {
             self.timers.set(Key::Peer(handle), &mut peer.deadline, Some(ctx.now));
         }
     }
@@ -479,6 +508,7 @@ impl Table {
     fn take(&mut self, cookie: u64) -> Option<Box<Isakmp>> {
         let sa = self.sas.remove(&cookie)?;
         self.half_open -= usize::from(sa.half_open());
+        self.new.remove(&(sa.created, cookie));
         Some(sa)
     }
 
@@ -490,17 +520,22 @@ impl Table {
             }
             return;
         }
+        sa.wear(ctx.now);
         let half_open = sa.half_open().then(|| sa.created + ctx.policy.config.timers.half_open);
         let up = sa.up().map(|up| [up.rekey_at, up.leaves_at, up.expires_at]).into_iter().flatten().flatten();
         let quick = sa.quick.iter().map(|q| q.next_deadline());
         let at = up
             .chain(quick)
             .chain(half_open)
+            .chain(sa.trial_at())
             .chain(sa.fragments.until)
             .chain(sa.unanswered.as_ref().map(|u| u.next))
             .min();
         self.timers.set(Key::Sa(sa.cookie), &mut sa.deadline, at);
         self.half_open += usize::from(sa.half_open());
+        if sa.is_new() {
+            self.new.insert((sa.created, sa.cookie));
+        }
         self.sas.insert(sa.cookie, sa);
     }
 }

@@ -162,7 +162,8 @@ pub struct Net {
     pub largest: usize,
     /// Everything sent: (from, datagram).
     pub log: Vec<(usize, Vec<u8>)>,
-    pub keepalives: usize,
+    /// Sent by each side.
+    pub keepalives: [usize; 2],
     pub check: bool,
     pub script: Script,
     /// EAP events that an owner thinks about.
@@ -241,7 +242,7 @@ impl Net {
             lose: |_, _| false,
             largest: 0,
             log: Vec::new(),
-            keepalives: 0,
+            keepalives: [0; 2],
             check: true,
             script: Script {
                 rounds: 3,
@@ -426,7 +427,7 @@ impl Net {
             self.drain(side);
             while let Some(t) = self.ends[side].poll_transmit() {
                 if t.keepalive {
-                    self.keepalives += 1;
+                    self.keepalives[side] += 1;
                     continue;
                 }
                 self.log.push((side, t.data.clone()));

@@ -134,7 +134,7 @@ fn behind_a_nat() {
     assert_eq!(b.remote_ts, [TrafficSelector::host(17, (1701, 1701), public)]);
     assert_eq!(a.local_ts, [TrafficSelector::host(17, (1701, 1701), addr(A))]);
     net.run(65);
-    assert!(net.keepalives >= 5, "{}", net.keepalives);
+    assert!(net.keepalives[A] >= 5, "{}", net.keepalives[A]);
     // The NAT forgets its binding; an authentic request from the new one moves the peer.
     net.nat = Some(Nat { public, shift: 20_000 });
     let child = net.sides[A].child().spi_in;

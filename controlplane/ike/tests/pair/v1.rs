@@ -3,7 +3,7 @@
 use super::net::*;
 use ike::auth::{IdMatch, RemoteAuth};
 use ike::v1::Listener;
-use ike::v1::proposal::{Phase1, Weak, esp_defaults};
+use ike::v1::proposal::{Phase1, Weak, esp_defaults, parse_esp};
 use ike::*;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -189,6 +189,95 @@ fn behind_a_nat() {
     }
 }
 
+/// Message 4 goes to whoever has sent message 3: what one peer's entry wants is not for another.
+#[test]
+fn a_responder_claims_no_nat() {
+    let mut b = v1(B, PadEntry { force_encap: true, ..entry(B) });
+    b.pad.push(Arc::new(PadEntry { name: "other".into(), ..PadEntry::clone(&b.pad[0]) }));
+    let net = up(Net::new(v1(A, entry(A)), b, 21));
+    assert!(!net.sides[A].child().encap && !net.sides[B].child().encap);
+}
+
+/// The types of the payloads of a message in the clear.
+fn types(message: &[u8]) -> Vec<u8> {
+    let (mut next, mut at, mut types) = (message[16], 28, Vec::new());
+    while next != 0 {
+        types.push(next);
+        next = message[at];
+        at += usize::from(u16::from_be_bytes([message[at + 2], message[at + 3]]));
+    }
+    types
+}
+
+/// Puts other octets in the place of vendor ids of the first message, and gives it to the responder.
+pub fn without(net: &mut Net, ids: &[[u8; 16]]) {
+    net.lose = |side, data| side == A && data[8..16] == [0; 8];
+    connect(net);
+    net.lose = |_, _| false;
+    let mut first = net.log[0].1.clone();
+    for id in ids {
+        let at = first.windows(16).position(|octets| octets == id).unwrap();
+        first[at..at + 16].fill(0x5a);
+    }
+    let remote = net.nat.map_or((addr(A), 500).into(), |nat| (nat.public, 500 + nat.shift).into());
+    net.inject(B, Meta { local: (addr(B), 500).into(), remote }, &first);
+}
+
+/// Windows XP and others of its age have NAT traversal by a draft only, with payload numbers of its own.
+#[test]
+fn drafts_of_nat_traversal() {
+    use ike::v1::vendor::{NATT_DRAFT_02, NATT_DRAFT_02_N, NATT_DRAFT_03, NATT_RFC};
+    const NAT_D: u8 = 20;
+    const DRAFT: u8 = 130;
+    let all = [NATT_RFC, NATT_DRAFT_03, NATT_DRAFT_02_N, NATT_DRAFT_02];
+    for newest in 0..4 {
+        let mut net = plain(22);
+        net.nat = Some(Nat { public: [203, 0, 113, 9].into(), shift: 20_000 });
+        without(&mut net, &all[..newest]);
+        net.run(5);
+        let numbers = |side: usize| {
+            let ke = net.log.iter().find(|(from, data)| *from == side && data[16] == 4).unwrap();
+            types(&ke.1).into_iter().filter(|kind| [NAT_D, DRAFT].contains(kind)).collect::<Vec<_>>()
+        };
+        let expected = if newest == 0 { NAT_D } else { DRAFT };
+        assert_eq!((numbers(A), numbers(B)), (vec![expected; 2], vec![expected; 2]), "{newest}");
+        // The responder says which one it has chosen, and no other.
+        let second = &net.log.iter().find(|(from, _)| *from == B).unwrap().1;
+        let said = all.iter().filter(|id| second.windows(16).any(|octets| octets == &id[..])).count();
+        assert_eq!(said, if newest < 2 { 1 } else { 2 }, "the second draft has two names");
+        net.settled();
+        let (a, b) = (net.sides[A].child(), net.sides[B].child());
+        assert!(a.encap && b.encap);
+        assert_eq!((b.remote, b.local.port()), (([203, 0, 113, 9], 24_500).into(), 4500));
+    }
+}
+
+/// Perfect forward secrecy, where the first proposal has a group.
+#[test]
+fn quick_mode_with_a_key_exchange() {
+    let mut plain = 0;
+    for (group, id, octets) in [("none", None, 0), ("modp2048", Some(14), 256), ("ecp256", Some(19), 64)] {
+        let [a, b] = [A, B].map(|side| {
+            let mut config = v1(side, entry(side));
+            config.v1[0].esp = vec![parse_esp(&format!("aes256gcm16-{group}")).unwrap()];
+            // In one datagram.
+            config.fragment_size = (1500, 1500);
+            config
+        });
+        let mut net = up(Net::new(a, b, 23));
+        assert_eq!((net.sides[A].child().suite.ke, net.sides[B].child().suite.ke), (id, id));
+        let first = net.log.iter().find(|(side, data)| *side == A && data[18] == 32).unwrap().1.len();
+        plain = if octets == 0 { first } else { plain };
+        assert!((first - plain).abs_diff(octets) < 32, "{first}");
+        let old = net.sides[A].child().spi_in;
+        rekey_child(&mut net, A);
+        net.run(200);
+        net.settled();
+        assert_ne!(net.sides[A].child().spi_in, old);
+        assert_eq!(net.sides[B].child().suite.ke, id);
+    }
+}
+
 #[test]
 fn a_nat_rebinds() {
     let mut net = plain(6);
@@ -311,26 +400,36 @@ fn a_dead_peer_is_noticed() {
     assert_eq!((net.sides[A].downs(), net.sides[B].downs()), (vec![DownReason::Dead], vec![DownReason::Dead]));
 }
 
+/// Ends with certificates that name these.
+pub fn certified(names: [&str; 2]) -> [Config; 2] {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut p = rcgen::CertificateParams::default();
+    p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = rcgen::CertifiedIssuer::self_signed(p, ca_key).unwrap();
+    [A, B].map(|side| {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let params = rcgen::CertificateParams::new(vec![names[side].to_owned()]).unwrap();
+        let cert = params.signed_by(&key, &ca).unwrap();
+        let mut e = entry(side);
+        e.local_auth = auth::LocalAuth::certificate(cert.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+        e.remote_auth = RemoteAuth::certificate(ca.pem().as_bytes(), &[]).unwrap();
+        v1(side, e)
+    })
+}
+
+/// They know what time it is.
+pub fn with_clocks([a, b]: [Config; 2], seed: u64) -> Net {
+    let mut net = Net::new(a, b, seed);
+    for end in &mut net.ends {
+        end.set_clock(net.start, Duration::from_secs(1_767_225_600));
+    }
+    net
+}
+
 #[test]
 fn certificates_in_fragments() {
     for names in [["client.example.net", "gateway.example.net"], ["other.example.net", "gateway.example.net"]] {
-        let ca_key = rcgen::KeyPair::generate().unwrap();
-        let mut p = rcgen::CertificateParams::default();
-        p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let ca = rcgen::CertifiedIssuer::self_signed(p, ca_key).unwrap();
-        let [a, b] = [A, B].map(|side| {
-            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-            let params = rcgen::CertificateParams::new(vec![names[side].to_owned()]).unwrap();
-            let cert = params.signed_by(&key, &ca).unwrap();
-            let mut e = entry(side);
-            e.local_auth = auth::LocalAuth::certificate(cert.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-            e.remote_auth = RemoteAuth::certificate(ca.pem().as_bytes(), &[]).unwrap();
-            v1(side, e)
-        });
-        let mut net = Net::new(a, b, 14);
-        for end in &mut net.ends {
-            end.set_clock(net.start, Duration::from_secs(1_767_225_600));
-        }
+        let mut net = with_clocks(certified(names), 14);
         net.duplicate = 30;
         connect(&mut net);
         net.run(60);

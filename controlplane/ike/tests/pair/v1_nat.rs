@@ -1,6 +1,7 @@
 //! Many clients of IKEv1 behind one NAT (H40): the same private address, the same ports, the same identity.
 
-use super::net::{A, B, addr, config, entry};
+use super::net::{A, B, Nat, Net, addr, config, entry};
+use super::v1::{up, v1};
 use ike::auth::{IdMatch, Identity};
 use ike::v1::Listener;
 use ike::v1::proposal::{Phase1, esp_defaults};
@@ -10,7 +11,7 @@ use rand::rngs::StdRng;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
 
@@ -34,6 +35,8 @@ struct Lab {
     now: Instant,
     /// Of the gateway, by peer: its address, and its child SAs.
     peers: BTreeMap<PeerHandle, (SocketAddr, HashMap<u32, Child>)>,
+    /// What it sends on.
+    selected: BTreeMap<PeerHandle, u32>,
     downs: Vec<DownReason>,
 }
 
@@ -50,6 +53,7 @@ impl Lab {
             gateway: endpoint(b, 100),
             now: Instant::now(),
             peers: BTreeMap::new(),
+            selected: BTreeMap::new(),
             downs: Vec::new(),
         }
     }
@@ -67,9 +71,11 @@ impl Lab {
                     assert_eq!(child.remote, self.peers[&peer].0, "replies go where the SA came from");
                     self.peers.get_mut(&peer).unwrap().1.insert(child.spi_in, *child);
                 }
+                Event::ChildSelect { peer, spi_in } => drop(self.selected.insert(peer, spi_in)),
                 Event::ChildDown { peer, spi_in, .. } => drop(self.peers.get_mut(&peer).unwrap().1.remove(&spi_in)),
                 Event::PeerDown { peer, reason, .. } => {
                     self.peers.remove(&peer);
+                    self.selected.remove(&peer);
                     self.downs.push(reason);
                 }
                 _ => {}
@@ -122,17 +128,28 @@ fn each_has_its_own() {
         assert_eq!(child.remote_ts, [TrafficSelector::host(17, (1701, 1701), PUBLIC)]);
     }
     // Rekeys of both phases, from both sides.
-    for n in 0..4 {
-        let peer = lab.clients[n].sas().next().unwrap().peer;
+    for (n, outer) in outer.into_iter().enumerate() {
+        let IkeSaInfo { peer, spi_i, ref children, .. } = lab.clients[n].sas().next().unwrap();
+        let before = lab.selected.clone();
         lab.clients[n].rekey_ike(lab.now, peer).unwrap();
-        let child = lab.clients[n].sas().next().unwrap().children[0];
-        lab.clients[n].rekey_child(lab.now, child).unwrap();
         lab.run();
+        lab.clients[n].rekey_child(lab.now, children[0]).unwrap();
+        lab.run();
+        assert_ne!(lab.clients[n].sas().next().unwrap().spi_i, spi_i);
+        let changed: Vec<_> = before.iter().filter(|(peer, spi)| lab.selected[peer] != **spi).collect();
+        let [(peer, old)] = changed[..] else { panic!("{changed:?}") };
+        let (remote, children) = &lab.peers[peer];
+        assert_eq!(remote.port(), outer);
+        assert_eq!(children[&lab.selected[peer]].replaces, Some(*old));
     }
-    for spi_in in lab.peers.values().flat_map(|(_, c)| c.keys().copied()).collect::<Vec<_>>() {
-        let _ = lab.gateway.rekey_child(lab.now, spi_in);
+    for (peer, old) in lab.selected.clone() {
+        let before = lab.peers[&peer].1.len();
+        lab.gateway.rekey_child(lab.now, old).unwrap();
+        lab.run();
+        let children = &lab.peers[&peer].1;
+        assert_eq!(children.len(), before + 1);
+        assert_eq!(children.values().filter(|child| child.replaces == Some(old)).count(), 1);
     }
-    lab.run();
     assert_eq!((lab.peers.len(), lab.downs.len()), (4, 0));
     // One leaves, the others stay; and it comes back.
     let peer = lab.clients[2].sas().next().unwrap().peer;
@@ -142,4 +159,32 @@ fn each_has_its_own() {
     lab.connect(2);
     lab.run();
     assert_eq!((lab.peers.len(), lab.downs.len()), (4, 1));
+}
+
+/// Whoever is behind a NAT keeps its binding, as long as there is anything that needs it.
+#[test]
+fn keepalives_of_either_end() {
+    for (nat, front) in [(false, false), (true, false), (false, true), (true, true)] {
+        let short = |side| v1(side, PadEntry { ike_rekey_after: Some(Duration::from_secs(600)), ..entry(side) });
+        let mut net = Net::new(short(A), short(B), 30);
+        net.nat = nat.then_some(Nat { public: PUBLIC, shift: 20_000 });
+        net.front = front.then_some([198, 51, 100, 99].into());
+        let mut net = up(net);
+        // One every 20 s.
+        let counted = |net: &mut Net, seconds: u64| {
+            let before = net.keepalives;
+            net.run(seconds);
+            let sent = [A, B].map(|side| net.keepalives[side] - before[side]);
+            for (sent, behind) in sent.into_iter().zip([nat, front]) {
+                let expected = if behind { seconds as usize / 20 } else { 0 };
+                assert!(sent.abs_diff(expected) <= 1, "{nat} {front}: {sent} in {seconds} s");
+            }
+        };
+        counted(&mut net, 100);
+        // No new ISAKMP SA comes about, and the old one goes: child SAs are left.
+        net.lose = |_, data| data[18] == 2;
+        counted(&mut net, 1000);
+        assert_eq!(net.ends.each_ref().map(|end| end.sas().next().unwrap().state), ["children-only"; 2]);
+        counted(&mut net, 200);
+    }
 }

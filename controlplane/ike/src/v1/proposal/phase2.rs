@@ -100,8 +100,6 @@ fn esp_suite(transform: &Transform, sha256_96: bool) -> Option<(EspSuite, Encap)
         Some(2) => integ::HMAC_SHA1_96,
         Some(5) if sha256_96 => integ::HMAC_SHA2_256_96,
         Some(5) => integ::HMAC_SHA2_256_128,
-        Some(6) => integ::HMAC_SHA2_384_192,
-        Some(7) => integ::HMAC_SHA2_512_256,
         Some(_) => return None,
     };
     let group = transform.get(attribute::GROUP).map(u16::try_from).transpose().ok()?;

@@ -117,15 +117,22 @@ impl Table {
     /// Forgets a peer and its SAs, and reports it.
     pub(super) fn forget(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, reason: DownReason) {
         let Some(mut peer) = self.peers.remove(&handle) else { return };
-        let others: Vec<u64> = self.sas.values().filter(|sa| sa.peer == Some(handle)).map(|sa| sa.cookie).collect();
-        for cookie in others {
-            if let Some(mut sa) = self.take(cookie) {
+        for cookie in &peer.sas {
+            if let Some(mut sa) = self.take(*cookie) {
                 self.ended(ctx, &mut sa, DownReason::Closed);
                 self.put(ctx, sa);
             }
         }
         for child in &peer.children {
             self.children.remove(&child.spi_in);
+        }
+        if let Some(id) = &peer.id
+            && let Some(same) = self.identities.get_mut(id)
+        {
+            same.retain(|other| *other != handle);
+            if same.is_empty() {
+                self.identities.remove(id);
+            }
         }
         self.timers.set(Key::Peer(handle), &mut peer.deadline, None);
         ctx.handles.release(handle);
@@ -137,16 +144,29 @@ impl Table {
         self.sas.len()
     }
 
-    /// Notifies a peer of something under its newest ISAKMP SA, or deletes others there.
+    /// Identities of peers.
     #[cfg(test)]
-    pub fn say(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, kind: u16, delete: Vec<(u64, u64)>) {
+    pub fn known(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// What the inbound key of a pair that waits for message 3 would be, had there been no key exchange.
+    #[cfg(test)]
+    pub fn keys_without_key_exchange(&self, spi_in: u32) -> crate::crypto::Secret {
+        let find = |sa: &crate::v1::isakmp::Isakmp| {
+            let keys = sa.up()?.keys.clone();
+            let (ni, nr) = sa.quick.iter().find_map(|q| q.nonces(spi_in))?;
+            Some(keys.keymat(None, spi_in, ni, nr, 36))
+        };
+        self.sas.values().find_map(|sa| find(sa)).unwrap()
+    }
+
+    /// Tells a peer something under its newest ISAKMP SA.
+    #[cfg(test)]
+    pub fn say(&mut self, ctx: &mut Ctx<'_>, handle: PeerHandle, write: impl FnOnce(&mut crate::payload::Builder)) {
         let mut sa = self.current(handle).unwrap();
         let path = sa.path;
-        if delete.is_empty() {
-            sa.notify(ctx, path, kind, &[]);
-        } else {
-            sa.delete(ctx, path, &Delete::Isakmp(delete));
-        }
+        sa.inform(ctx, path, write);
         self.put(ctx, sa);
     }
 
