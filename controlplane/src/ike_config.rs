@@ -74,6 +74,13 @@ pub fn build(config: &Config) -> Result<ike::Config, Error> {
     for (i, peer) in k.peers.iter().enumerate() {
         pad.push(Arc::new(entry(&format!("ike.peers[{i}]"), config, peer, own.as_ref(), &proposals, &esp)?));
     }
+    let usable = pad.is_empty() || pad.iter().any(|entry| ike::v1::usable(entry));
+    let lonely = |l: &&Listener| l.ikev1.as_ref().is_some_and(|v1| v1.shared_secret.is_none());
+    if let Some(l) = config.listeners.iter().find(lonely).filter(|_| !usable) {
+        let i = config.listeners.iter().position(|other| other.name == l.name).unwrap_or_default();
+        let why = "nobody in ike.peers can come: IKEv1 takes a pre-shared key at both ends, or certificates where ours is of RSA";
+        return Err(error(format!("listeners[{i}].ikev1"), why));
+    }
     let v1 = config.listeners.iter().enumerate().filter_map(|(i, l)| v1_listener(config, i, l).transpose());
     let mut result = ike::Config { pad, v1: v1.collect::<Result<_, _>>()?, ..ike::Config::default() };
     result.limits.cookie_threshold = k.cookie_threshold;
@@ -273,6 +280,36 @@ mod tests {
         // IKEv2 never sees it.
         assert!(c.pad.iter().all(|entry| entry.remote != IdMatch::Any));
         assert!(!format!("{c:?}").contains("\"k\""));
+    }
+
+    #[test]
+    fn a_listener_for_ikev1_has_somebody_who_can_come() {
+        let dir = std::env::temp_dir().join(format!("ikev1-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["gw.example.net".to_owned()]).unwrap();
+        let file = |name: &str, text: String| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (chain, key) = (file("gw.pem", made.cert.pem()), file("gw.key", made.signing_key.serialize_pem()));
+        let built = |peers: &str, more: &str| {
+            let text = format!(
+                "ports: [{{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }}]\n\
+                 listeners: [{{ name: l, address: 192.0.2.1, ikev1: {{ {more} }} }}]\n\
+                 ike: {{ identity: gw.example.net, certificate: {{ chain: {chain}, key: {key} }}, peers: [{peers}] }}\n"
+            );
+            build(&Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}")))
+        };
+        // Our key is one of ECDSA, which does not sign in IKEv1.
+        let certificate = format!("{{ name: c, id: c@example.net, auth: certificate, ca: {chain} }}");
+        let e = built(&certificate, "").unwrap_err().to_string();
+        assert!(e.starts_with("listeners[0].ikev1: nobody in ike.peers can come"), "{e}");
+        let psk = "{ name: p, id: p@example.net, auth: psk, local_auth: psk, psk: o }";
+        for (peers, more) in [(format!("{certificate}, {psk}"), ""), (certificate, "shared_secret: { secret: k }")] {
+            assert!(built(&peers, more).is_ok(), "{peers} {more}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -28,6 +28,22 @@ pub struct Stats {
     pub v1_refused: crate::v1::Refused,
 }
 
+impl Stats {
+    /// All of IKEv2's with their names in metrics.
+    pub fn named(&self) -> [(&'static str, u64); 8] {
+        [
+            ("malformed", self.malformed),
+            ("unknown_spi", self.unknown_spi),
+            ("invalid_spi_sent", self.invalid_spi_sent),
+            ("refused", self.refused),
+            ("cookies_sent", self.cookies_sent),
+            ("cookies_wrong", self.cookies_wrong),
+            ("half_open", self.half_open_dropped),
+            ("init_refused", self.init_refused),
+        ]
+    }
+}
+
 /// An IKE SA as the API shows it.
 #[derive(Clone, Debug)]
 pub struct IkeSaInfo {

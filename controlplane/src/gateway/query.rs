@@ -182,8 +182,9 @@ impl Gateway {
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v))
         .collect();
-        let v1 = self.ike.stats().v1_refused.named();
-        control.extend(v1.map(|(reason, n)| (format!("ike.v1_{reason}"), n)));
+        let ike = self.ike.stats();
+        control.extend(ike.named().map(|(what, n)| (format!("ike.{what}"), n)));
+        control.extend(ike.v1_refused.named().map(|(reason, n)| (format!("ike.v1_{reason}"), n)));
         let stats = self.l2tp.stats();
         let refused = l2tp::Refused::ALL.iter().map(|&r| (format!("l2tp.{}", r.name()), stats.refused(r)));
         control.extend(refused);
