@@ -11,7 +11,7 @@
 #   make api             the API against its description, by schemathesis
 #   make view            the live view in headless Chromium, against a gateway that is made up
 #   make package         the Debian package, in target/debian
-#   make test-package    the package on a Debian that systemd has booted: installed, confined, upgraded, removed
+#   make test-package    the package on a Debian that systemd has booted, and a new operator's first hour
 #   make ansible         the Ansible collection: lint, modules, a run on the real package, drift
 #   make fuzz            every fuzz target for a minute each (SECONDS=60)
 #   make tcp-ao          TCP-AO on a kernel that has it: Debian sid's, in a guest; not part of make test
@@ -70,6 +70,7 @@ package: build
 
 test-package: build
 	@tests/package/run.sh
+	@tests/package/first-hour.sh
 
 ansible: build
 	@tests/ansible/run.sh

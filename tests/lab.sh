@@ -15,6 +15,7 @@ others() {
   run "API against its description" env LOGS="$LOGS/api" api/schemathesis.sh
   run "live view" view/run.sh
   run "Debian package" package/run.sh
+  run "first hour" package/first-hour.sh
   run "Ansible" ansible/run.sh
 }
 set -m
