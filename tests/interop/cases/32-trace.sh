@@ -21,6 +21,7 @@ pings() { in_ns "$CUST" ping -c "$1" -i 0.2 -W 2 "$WEB6"; }
 must "tshark is there" command -v tshark
 layout; gateway; customer; bob
 session=$(api value 'user("bob")["id"]')
+check "the web server's address is resolved" waits 5 pings 1
 
 started "{\"filter\": {\"session\": \"$session\", \"destination\": \"$WEB6\", \"protocol\": \"icmpv6\"}, \"packets\": 3}"
 check "one trace at a time" test "$(traces "" -d '{}' -o /dev/null -w '%{http_code}')" = 409
