@@ -217,6 +217,8 @@ pub struct Subscriber {
     pub must_be: Option<String>,
     /// What AAA has said of it in IKE, where that is enough.
     pub skip: Option<Box<Accept>>,
+    /// The peer's L2TP Host Name (RFC 2661, section 4.4.3).
+    pub host_name: String,
     /// Name of the listener.
     pub listener: String,
     /// The listener admits without authentication.

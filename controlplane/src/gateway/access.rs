@@ -213,7 +213,8 @@ impl Gateway {
     }
 
     /// What a client of IKEv1 has left behind that has lost its state. It may say so by nothing but a new SA, and is known
-    /// by its user, its IKE identity and its outer address. IKEv2 has INITIAL_CONTACT (RFC 7296, section 2.4): a second
+    /// by its user, its IKE identity, its outer address and its L2TP Host Name, which two devices of one user behind one NAT do
+    /// not share. IKEv2 has INITIAL_CONTACT (RFC 7296, section 2.4): a second
     /// IKE SA without is meant to be one.
     fn left_behind(&self, id: SessionId, user: &str) -> Vec<SessionId> {
         let Some(s) = self.subscribers.get(&id).filter(|_| !user.is_empty()) else { return Vec::new() };
@@ -227,6 +228,7 @@ impl Gateway {
                 && v1(o.session.peer)
                 && o.context.ike_id == s.context.ike_id
                 && o.session.outer.remote.ip() == s.session.outer.remote.ip()
+                && o.host_name == s.host_name
                 && o.state != State::Closing
         };
         self.subscribers.values().filter(same).map(|o| o.id).collect()

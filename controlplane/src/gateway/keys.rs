@@ -104,6 +104,7 @@ impl Gateway {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
                 if let ike::ChildDownReason::Refused(why) = &reason {
+                    self.control.child_refused += 1;
                     tracing::warn!(peer = peer.0.get(), id = p.remote_id, %why, "no child SA");
                 }
                 let worker = p.worker;

@@ -146,6 +146,7 @@ impl Gateway {
             claimed: skip.as_ref().map_or_else(String::new, |a| a.user.clone()),
             must_be: admitted.filter(|_| policy != PppPolicy::Demand).map(|a| a.user),
             skip: skip.map(|a| a.accept),
+            host_name: up.peer_host_name.clone(),
             listener: listener.name,
             anonymous,
             context: Arc::new(context),

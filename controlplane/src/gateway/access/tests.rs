@@ -217,7 +217,12 @@ fn v1_gateway(now: Instant) -> Gateway {
 }
 
 /// A client comes up, and its user is admitted.
-fn comes(g: &mut Gateway, now: Instant, n: u32, (version, id, outer, user): (u8, &str, &str, &str)) -> SessionId {
+fn comes(
+    g: &mut Gateway,
+    now: Instant,
+    n: u32,
+    (version, id, outer, host, user): (u8, &str, &str, &str, &str),
+) -> SessionId {
     let peer = ike::PeerHandle(std::num::NonZeroU32::new(n).unwrap());
     g.ike_event(
         now,
@@ -243,7 +248,7 @@ fn comes(g: &mut Gateway, now: Instant, n: u32, (version, id, outer, user): (u8,
         id: session.0,
         peer_tunnel: 1,
         peer_session: 1,
-        peer_host_name: "peer".into(),
+        peer_host_name: host.into(),
         sequencing: false,
         local: "192.0.2.1:1701".parse().unwrap(),
         remote,
@@ -258,14 +263,15 @@ fn comes(g: &mut Gateway, now: Instant, n: u32, (version, id, outer, user): (u8,
 
 #[test]
 fn a_client_of_ikev1_that_comes_back_replaces_what_it_left_behind() {
-    let first = (1, "192.168.1.2", "198.51.100.7:61000", "alice");
+    let first = (1, "192.168.1.2", "198.51.100.7:61000", "laptop", "alice");
     for (second, replaced) in [
-        ((1, "192.168.1.2", "198.51.100.7:61000", "alice"), true),
-        ((1, "192.168.1.2", "198.51.100.7:61001", "alice"), true),
-        ((1, "192.168.1.2", "198.51.100.7:61001", "bob"), false),
-        ((1, "192.168.1.3", "198.51.100.7:61001", "alice"), false),
-        ((1, "192.168.1.2", "198.51.100.8:61000", "alice"), false),
-        ((2, "192.168.1.2", "198.51.100.7:61000", "alice"), false),
+        ((1, "192.168.1.2", "198.51.100.7:61000", "laptop", "alice"), true),
+        ((1, "192.168.1.2", "198.51.100.7:61001", "laptop", "alice"), true),
+        ((1, "192.168.1.2", "198.51.100.7:61001", "desktop", "alice"), false),
+        ((1, "192.168.1.2", "198.51.100.7:61001", "laptop", "bob"), false),
+        ((1, "192.168.1.3", "198.51.100.7:61001", "laptop", "alice"), false),
+        ((1, "192.168.1.2", "198.51.100.8:61000", "laptop", "alice"), false),
+        ((2, "192.168.1.2", "198.51.100.7:61000", "laptop", "alice"), false),
     ] {
         let now = Instant::now();
         let mut g = v1_gateway(now);
@@ -275,7 +281,7 @@ fn a_client_of_ikev1_that_comes_back_replaces_what_it_left_behind() {
         let new = comes(&mut g, now, 2, second);
         let gone = g.subscribers.get(&old).is_none_or(|s| s.state == State::Closing);
         assert_eq!(gone, replaced, "{second:?}");
-        assert_eq!(g.subscribers[&new].user, second.3);
+        assert_eq!(g.subscribers[&new].user, second.4);
         // Its addresses are free at once.
         let held = g.pools.claim(address, 77) == Err(crate::pool::Refused::Held(old.0));
         assert_eq!(!held, replaced, "{second:?}");
