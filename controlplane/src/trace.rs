@@ -23,6 +23,8 @@ pub const LIFE: Duration = Duration::from_secs(600);
 const KEPT: usize = 4;
 /// Most packets of one.
 const MOST: usize = 1000;
+/// One in so many, at most.
+const RAREST: u32 = 1_000_000;
 /// Packets whose other part is awaited.
 const WAITING: usize = 256;
 
@@ -65,7 +67,8 @@ impl Traces {
         }
         let filter = filter(&request.filter, names.ports)?;
         let invalid = |path, detail: String| TraceRefused::Invalid { path, detail };
-        let sample = NonZeroU32::new(request.sample).ok_or_else(|| invalid("/sample", "is at least 1".into()))?;
+        let sample = NonZeroU32::new(request.sample).filter(|n| n.get() <= RAREST);
+        let sample = sample.ok_or_else(|| invalid("/sample", format!("is 1 to {RAREST}")))?;
         if !(1..=MOST).contains(&request.packets) {
             return Err(invalid("/packets", format!("is 1 to {MOST}")));
         }

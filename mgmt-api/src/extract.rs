@@ -50,7 +50,10 @@ impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
         let (json, bytes) = octets(request, state).await?;
-        if bytes.is_empty() { Ok(None) } else { read(json, &bytes).map(Some) }
+        match bytes.trim_ascii() {
+            b"" | b"null" => Ok(None),
+            _ => read(json, &bytes).map(Some),
+        }
     }
 }
 

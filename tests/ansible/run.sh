@@ -27,7 +27,7 @@ check "the modules do what they say" modules
 for name in west east; do check "the example's $name is a valid configuration" example $name; done
 
 must "the package is built" env BIN="$BIN" "$REPO/packaging/build.sh" "$STATE/gateway.deb"
-must "the collection is built" ansible-galaxy collection build -q --output-path "$STATE" "$REPO/ansible"
+must "the collection is built" ansible-galaxy collection build --output-path "$STATE" "$REPO/ansible"
 must "a Debian 12 is there" base
 must "it boots" boot --bind-ro="$VENV"
 

@@ -28,10 +28,11 @@ install() {
   "$VENV/bin/schemathesis" --version 2>/dev/null | grep -q " $VERSION\$" && return
   rm -rf "$VENV"; python3 -m venv "$VENV" && "$VENV/bin/pip" install -q "schemathesis==$VERSION"
 }
+# Wrong tokens are slowed down, so the check of them sees 429 soon: mgmt-api/src/access/tests goes through all routes and roles.
 # Streams do not end, and are not for it. Tokens are deleted by their own test; a configuration is tried, and not taken.
 fuzz() {
   cd "$STATE" && in_ns "$GW" "$VENV/bin/schemathesis" --config-file "$REPO/tests/api/schemathesis.toml" run "$REPO/mgmt-api/openapi.json" \
-    --url "$API" --tls-verify false -H "Authorization: Bearer $TOKEN" --no-color --phases examples,coverage,fuzzing --checks all \
+    --url "$API" --tls-verify false -H "Authorization: Bearer $TOKEN" --no-color --phases examples,coverage,fuzzing --checks all --exclude-checks ignored_auth \
     --max-examples "${EXAMPLES:-30}" --request-timeout 10 --generation-database none ${SEED:+--seed $SEED} "$@" >"$LOGS/schemathesis.log" 2>&1
 }
 # a stream is open, and says what happens
@@ -43,7 +44,7 @@ must "schemathesis $VERSION is there" install
 must "softwired accepts the configuration" in_ns "$GW" "$BIN/softwired" check -c "$STATE/gw.yaml"
 spawn softwired "$GW" "$BIN/softwired" -c "$STATE/gw.yaml"
 must "softwired is up" waits 30 up
-must "a token is made" login
+login; must "a token is made" test -n "$TOKEN"
 check "it is ready: its workers poll" local_api http://gw/api/v1/ready
 check "the document is the committed one" eval 'local_api http://gw/api/v1/openapi.json | cmp - "$REPO/mgmt-api/openapi.json"'
 check "every operation does as the document says" fuzz || grep -A40 "FAILURES\|ERRORS" "$LOGS/schemathesis.log" | head -n 80

@@ -75,9 +75,11 @@ impl fmt::Display for TraceMatch {
 pub struct TraceRequest {
     /// Which packets.
     pub filter: TraceMatch,
-    /// One in so many of those that match, as far as that can be seen when they come in.
+    /// One in so many of those that match, as far as that can be seen when they come in; 1 to 1,000,000.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub sample: u32,
     /// Packets after which it is done, 1 to 1000.
+    #[schema(minimum = 1, maximum = 1000)]
     pub packets: usize,
 }
 
@@ -259,16 +261,7 @@ impl Serialize for TraceProtocol {
 
 impl<'de> Deserialize<'de> for TraceProtocol {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Number(u8),
-            Name(String),
-        }
-        match Either::deserialize(d)? {
-            Either::Number(n) => Ok(Self(n)),
-            Either::Name(name) => name.parse().map_err(serde::de::Error::custom),
-        }
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

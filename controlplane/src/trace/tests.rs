@@ -120,6 +120,7 @@ fn requests_that_make_no_sense_say_where() {
     let net = |s: &str| Some(s.parse().unwrap());
     for (filter, sample, packets, want) in [
         (TraceMatch { port_name: Some("nowhere".into()), ..any() }, 1, 1, "/filter/port_name"),
+        (any(), 1_000_001, 1, "/sample"),
         (TraceMatch { session: Some("7".into()), ..any() }, 1, 1, "/filter/session"),
         (TraceMatch { session: Some("7.70000".into()), ..any() }, 1, 1, "/filter/session"),
         (TraceMatch { source: net("::/0"), destination: net("0.0.0.0/0"), ..any() }, 1, 1, "/filter/destination"),

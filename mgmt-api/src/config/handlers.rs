@@ -244,6 +244,7 @@ struct Back {
 /// The commit before a pending one puts that one back; any other is made anew, and has a number of its own.
 #[utoipa::path(post, path = "/config/rollback", tag = "configuration", params(How), request_body = Back, responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
+    (status = 404, description = "There is no such commit"),
     (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
     (status = 412, description = "The document is not the one of If-Match"),
 ))]
