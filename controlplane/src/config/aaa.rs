@@ -3,40 +3,53 @@
 
 use super::rtr::Tls;
 use super::validate::Problems;
-use super::{AuthMethod, Certificate, Config, Secret, span};
+use super::values::{AddressAndPort, Prefix, Time};
+use super::{AuthMethod, Certificate, Config, Secret};
 use dataplane_api::Zone;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// AAA.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+/// Authentication, authorization, accounting.
+///
+/// ```yaml
+/// aaa:
+///   servers:
+///     - { name: r1, address: 10.9.0.2, secret: shared-with-r1 }
+///     - { name: far, address: 203.0.113.9, transport: tls, tls: { ca: /etc/softwire-gateway/radius-ca.pem }, priority: 2 }
+///   management: [10.9.0.0/24]
+///   accounting: { interim: 10m }
+///   dynamic: { listen: ["10.9.0.1:3799"], clients: [{ address: 10.9.0.2, secret: shared-for-coa }] }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aaa {
     /// Who is asked, in this order: the next one when the one before does not know the user (`local`) or does not answer
-    /// (`radius`). Where empty: RADIUS if there are servers, else the embedded subscriber file.
+    /// (`radius`). Where empty: RADIUS if there are servers that authenticate, else the embedded subscriber file.
     pub sources: Vec<Source>,
     /// RADIUS servers.
     pub servers: Vec<Server>,
-    /// NAS-Identifier; L2TP's host name where absent.
+    /// NAS-Identifier; `l2tp.host_name` where absent. A change waits for the next start.
     pub nas_identifier: Option<String>,
-    /// NAS-IP-Address or NAS-IPv6-Address.
+    /// NAS-IP-Address or NAS-IPv6-Address; neither is sent where absent. A change waits for the next start.
     pub nas_address: Option<IpAddr>,
     /// Networks of the management zone, besides those of trusted ports and the loopback interface: to servers there,
     /// RADIUS may go without TLS (H10).
+    #[schemars(with = "Vec<Prefix>")]
     pub management: Vec<IpNet>,
-    /// Sessions that a user may have at a time, unless AAA says another number (Port-Limit).
+    /// Sessions that a user may have at a time, unless AAA says another number (Port-Limit); any where absent.
     pub sessions_per_user: Option<u32>,
     /// Accounting.
     pub accounting: Accounting,
-    /// Dynamic authorization (RFC 5176).
+    /// Dynamic authorization (RFC 5176); none where absent.
     pub dynamic: Option<Dynamic>,
 }
 
 /// Who knows subscribers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The embedded subscriber file.
@@ -46,30 +59,32 @@ pub enum Source {
 }
 
 /// How a RADIUS server is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// RFC 2865.
+    /// UDP (RFC 2865).
     #[default]
     Udp,
-    /// RFC 6613.
+    /// TCP (RFC 6613).
     Tcp,
     /// RadSec (RFC 6614).
     Tls,
 }
 
 /// A RADIUS server.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RadiusServer")]
 pub struct Server {
     /// Name in status, metrics and logs.
+    #[schemars(length(min = 1))]
     pub name: String,
     /// Its address.
     pub address: IpAddr,
-    /// Shared secret; `radsec` with TLS where absent (RFC 6614, section 2.3).
+    /// Shared secret; with TLS it is `radsec` where absent (RFC 6614, section 2.3).
     #[serde(default)]
     pub secret: Option<Secret>,
-    /// UDP, TCP or TLS.
+    /// How it is reached.
     #[serde(default)]
     pub transport: Transport,
     /// Port for authentication; 1812, or 2083 with TLS, where absent.
@@ -87,14 +102,15 @@ pub struct Server {
     /// Servers with a higher number are asked when all with a lower one are dead. Those with the same share the load.
     #[serde(default = "one")]
     pub priority: u8,
-    /// Time until a request is sent again; it doubles with each.
-    #[serde(with = "span", default = "timeout")]
+    /// Time until a request is sent again, at least 100ms; it doubles with each.
+    #[serde(with = "Time", default = "timeout")]
     pub timeout: Duration,
     /// Transmissions of a request before another server is asked.
     #[serde(default = "tries")]
+    #[schemars(range(min = 1, max = 10))]
     pub tries: u32,
     /// How long a server that does not answer is left alone.
-    #[serde(with = "span", default = "dead_time")]
+    #[serde(with = "Time", default = "dead_time")]
     pub dead_time: Duration,
     /// It answers Status-Server (RFC 5997): once dead, it comes back when it does.
     #[serde(default = "yes")]
@@ -105,10 +121,10 @@ pub struct Server {
     /// RADIUS goes unencrypted to a server outside the management zone (H10).
     #[serde(default)]
     pub plain_outside_management: bool,
-    /// Its certificate, with `transport: tls`.
+    /// How it proves who it is; needed with `transport: tls`, and only there.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// Ours, with `transport: tls`.
+    /// Our certificate, with `transport: tls`; none is shown where absent.
     #[serde(default)]
     pub certificate: Option<Certificate>,
 }
@@ -147,18 +163,18 @@ impl Server {
 }
 
 /// Accounting (RFC 2866), to the servers that take records.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Accounting {
-    /// Time between interim records, unless AAA says another (Acct-Interim-Interval).
-    #[serde(with = "span")]
+    /// Time between interim records, at least 60s, unless AAA says another (Acct-Interim-Interval).
+    #[serde(with = "Time")]
     pub interim: Duration,
-    /// File in which records are kept until a server has taken them.
+    /// File in which records are kept until a server has taken them. A change waits for the next start.
     pub journal: String,
-    /// How often what open sessions have used is noted there, for records after a crash.
-    #[serde(with = "span")]
+    /// How often what open sessions have used is noted there, for records after a crash; at least 1s.
+    #[serde(with = "Time")]
     pub checkpoint: Duration,
-    /// Tunnel-Start and Tunnel-Stop (RFC 2867), too.
+    /// Records for tunnels, too: Tunnel-Start and Tunnel-Stop (RFC 2867).
     pub tunnels: bool,
 }
 
@@ -174,15 +190,17 @@ impl Default for Accounting {
 }
 
 /// Dynamic authorization: CoA-Request and Disconnect-Request (RFC 5176).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dynamic {
-    /// Addresses and ports at which requests are taken; the port is 3799 by custom.
+    /// Addresses and ports at which requests are taken, at least one; the port is 3799 by custom.
+    #[schemars(with = "Vec<AddressAndPort>", length(min = 1))]
     pub listen: Vec<SocketAddr>,
-    /// Who may send them. Nobody else is answered.
+    /// Who may send them, at least one. Nobody else is answered.
+    #[schemars(length(min = 1))]
     pub clients: Vec<DynamicClient>,
     /// How far a request's Event-Timestamp may be from our clock.
-    #[serde(with = "span", default = "window")]
+    #[serde(with = "Time", default = "window")]
     pub window: Duration,
 }
 
@@ -191,7 +209,7 @@ fn window() -> Duration {
 }
 
 /// Who may send CoA-Requests and Disconnect-Requests.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DynamicClient {
     /// Its address.

@@ -11,7 +11,9 @@
 
 use super::Config;
 use super::validate::Problems;
+use super::values::AddressAndPort;
 use dataplane_api::Zone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -21,25 +23,36 @@ use utoipa::ToSchema;
 /// Octets of a unix socket's path, without the one that ends it.
 const SOCKET_PATH: usize = 107;
 
-/// REST.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// The management plane: where REST is served, and to whom. A change waits for the next start.
+///
+/// ```yaml
+/// api:
+///   listen: 192.0.2.130:8443
+///   certificate: /etc/softwire-gateway/api.pem
+///   key: /etc/softwire-gateway/api.key
+///   client_ca: /etc/softwire-gateway/operators.pem
+///   clients: [{ name: monitor.example.net, role: read }, { name: ops.example.net, role: admin }]
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
-    /// Where it listens for TLS; loopback unless the operator writes otherwise.
+    /// The management address, where it listens for TLS; not one of a public port.
+    #[schemars(with = "AddressAndPort")]
     pub listen: SocketAddr,
-    /// Unix socket for root and the daemon's own user; `null` for none.
+    /// Absolute path of a unix socket for root and the daemon's own user, at most 107 octets; `null` for none.
     pub socket: Option<String>,
     /// PEM file with our certificate and those between it and its CA; one that signs itself is made where absent.
     pub certificate: Option<String>,
-    /// PEM file with the key of `certificate`.
+    /// PEM file with the key of `certificate`; the two go together.
     pub key: Option<String>,
-    /// PEM file with the CAs of the operators' certificates.
+    /// PEM file with the CAs of the operators' certificates; goes with `clients`.
     pub client_ca: Option<String>,
     /// Who may come with a certificate under `client_ca`.
     pub clients: Vec<ApiClient>,
-    /// Directory for what outlives the process: tokens, the certificate made by ourselves.
+    /// Absolute path of the directory for what outlives the process: tokens, commits, the certificate made by ourselves.
     pub state: String,
-    /// Commits of the configuration that are kept there, at least one.
+    /// Commits of the configuration that are kept there.
+    #[schemars(range(min = 1))]
     pub history: usize,
 }
 
@@ -59,17 +72,18 @@ impl Default for Api {
 }
 
 /// Whoever comes with a certificate of this name.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiClient {
     /// Common name, or subject alternative name (DNS, mail, URI).
+    #[schemars(length(min = 1))]
     pub name: String,
     /// What it may do.
     pub role: Role,
 }
 
 /// What somebody may do; each role may do what the one before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, ToSchema, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Look.

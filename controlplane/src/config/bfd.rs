@@ -2,8 +2,10 @@
 //! `bgp.neighbours[].bfd` and `mesh.bfd`.
 
 use super::validate::Problems;
-use super::{Config, Secret, span};
+use super::values::Time;
+use super::{Config, Secret};
 use crate::liveness;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,30 +17,40 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Octets of the hash that a key is padded to (RFC 5880, section 6.7.4).
 const KEY: usize = 20;
 
-/// Bidirectional forwarding detection (RFC 5880).
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+/// Bidirectional forwarding detection (RFC 5880). What is watched names a profile: `bgp.neighbours` and `mesh` by `bfd`.
+///
+/// ```yaml
+/// bfd:
+///   profiles:
+///     - { name: fast, transmit_interval: 250ms, receive_interval: 250ms, detect_multiplier: 3 }
+///     - { name: core, keys: [{ id: 1, secret: up-to-20-octets }] }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bfd {
-    /// By name.
+    /// Timing and keys, by name.
     pub profiles: Vec<Profile>,
 }
 
 /// Timing and keys of sessions.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "BfdProfile")]
 pub struct Profile {
-    /// Name.
+    /// Name, by which what is watched says that it is its own.
+    #[schemars(length(min = 1))]
     pub name: String,
-    /// Time between our packets, if the peer can take as many: Desired Min TX Interval.
-    #[serde(default = "interval", with = "span")]
+    /// Time between our packets, if the peer can take as many (Desired Min TX Interval): 10ms to 60s.
+    #[serde(default = "interval", with = "Time")]
     pub transmit_interval: Duration,
-    /// Time between packets of the peer, at least: Required Min RX Interval.
-    #[serde(default = "interval", with = "span")]
+    /// Time between packets of the peer, at least (Required Min RX Interval): 10ms to 60s.
+    #[serde(default = "interval", with = "Time")]
     pub receive_interval: Duration,
     /// Packets of ours in a row that the peer must miss.
     #[serde(default = "multiplier")]
+    #[schemars(range(min = 1, max = 255))]
     pub detect_multiplier: u8,
-    /// Keys for meticulous keyed SHA1 (RFC 5880, section 6.7.4): the first signs, all are believed. None: no
+    /// Keys for meticulous keyed SHA1 (RFC 5880, section 6.7.4): the first signs, all are believed. Without any there is no
     /// authentication.
     #[serde(default)]
     pub keys: Vec<Key>,
@@ -53,12 +65,13 @@ fn multiplier() -> u8 {
 }
 
 /// A key.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "BfdKey")]
 pub struct Key {
     /// Auth Key ID, by which both ends know it.
     pub id: u8,
-    /// 1 to 20 octets.
+    /// The key, 1 to 20 octets.
     pub secret: Secret,
 }
 

@@ -1,33 +1,59 @@
 //! BGP: our AS, what we originate, our neighbours.
 
 use super::key_chain::KeyChain;
-use super::neighbour::{Family, MaxPrefix, Role, remote_as};
+use super::neighbour::{AsNumber, Family, MaxPrefix, Role};
 use super::policy::{Filter, Policy, PrefixRange};
 use super::rtr::RtrCache;
-use super::span;
+use super::values::{Prefix, Time};
 use ::bgp::neighbour::RemoteAs;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// The BGP speaker.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// bgp:
+///   asn: 65000
+///   router_id: 192.0.2.1
+///   networks: [10.1.0.0/24]
+///   tunnels: [{ color: 100 }]
+///   key_chains: [{ name: core, keys: [{ id: 1, secret: a-key-of-some-24-octets }] }]
+///   neighbours:
+///     - { address: 203.0.113.2, asn: internal, md5: core, next_hop_self: true }
+///     - { address: 10.1.0.2, asn: 65001, import: from-ce, export: accept, role: provider, max_prefix: { limit: 100 } }
+///   dynamic_neighbours:
+///     - { range: 10.1.0.128/25, max: 50, neighbour: { asn: external, import: from-ce, export: accept } }
+///   prefix_lists:
+///     customer: ["10.64.0.0/16 le 24", "2001:db8:64::/48"]
+///   policies:
+///     from-ce:
+///       rules:
+///         - { match: { as_path_length: { min: 6 } }, then: reject }
+///         - { match: { prefix_list: customer }, set: { local_pref: 200, prepend: { times: 2 } }, then: accept }
+///   rtr: [{ name: near, address: 10.9.0.53, preference: 10 }]
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bgp {
-    /// Our AS.
+    /// Our AS. A change waits for the next start.
+    #[schemars(range(min = 1))]
     pub asn: u32,
-    /// Our BGP Identifier.
+    /// Our BGP Identifier, which has the form of an IPv4 address and is not 0.0.0.0. A change waits for the next start.
     pub router_id: Ipv4Addr,
-    /// Our cluster as a route reflector; `router_id` where absent.
+    /// Our cluster as a route reflector; `router_id` where absent. A change waits for the next start.
     #[serde(default)]
     pub cluster_id: Option<Ipv4Addr>,
-    /// Most equal paths to a prefix.
+    /// Most equal paths to a prefix that share the load. A change waits for the next start.
     #[serde(default = "paths")]
+    #[schemars(range(min = 1, max = 64))]
     pub max_paths: usize,
     /// Prefixes of our islands that we originate.
     #[serde(default)]
+    #[schemars(with = "Vec<Prefix>")]
     pub networks: Vec<IpNet>,
     /// IP-in-IP tunnels to `mesh.local` that we offer with what we originate (RFC 9012).
     #[serde(default)]
@@ -39,19 +65,19 @@ pub struct Bgp {
     /// Keys that protect sessions.
     #[serde(default)]
     pub key_chains: Vec<KeyChain>,
-    /// Neighbours.
+    /// Neighbours that are known one by one.
     #[serde(default)]
     pub neighbours: Vec<Neighbour>,
-    /// Neighbours that are not known one by one.
+    /// Neighbours that are known by the range that their addresses are in.
     #[serde(default)]
     pub dynamic_neighbours: Vec<DynamicNeighbours>,
-    /// Lists of prefixes, by name.
+    /// Lists of prefixes, by name. None is empty.
     #[serde(default)]
     pub prefix_lists: BTreeMap<String, Vec<PrefixRange>>,
-    /// Policies, by name.
+    /// Policies, by name; `accept` and `reject` are no names of any.
     #[serde(default)]
     pub policies: BTreeMap<String, Policy>,
-    /// RPKI caches.
+    /// RPKI caches, for origin validation.
     #[serde(default)]
     pub rtr: Vec<RtrCache>,
 }
@@ -79,19 +105,20 @@ fn paths() -> usize {
 }
 
 /// A tunnel that we offer.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tunnel {
-    /// Its color.
+    /// Its color, which no other tunnel has; none where absent.
     pub color: Option<u32>,
     /// What we originate within these prefixes asks for the color (RFC 9012, section 4.3).
+    #[schemars(with = "Vec<Prefix>")]
     pub prefixes: Vec<IpNet>,
     /// Offer it by a TLV of RFC 5566 as well, for AFBRs that are older than RFC 9012, which deprecates these.
     pub rfc5566: Option<Rfc5566>,
 }
 
 /// Tunnel types of RFC 5566, section 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rfc5566 {
     /// IPsec in tunnel mode.
@@ -111,19 +138,19 @@ impl Rfc5566 {
 }
 
 /// A neighbour.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbour {
-    /// Its address; the template of a range has none.
+    /// Its address. Only the template of a range has none.
     #[serde(default = "unspecified")]
     pub address: IpAddr,
-    /// Its AS; `internal` is ours, `external` any other one.
-    #[serde(with = "remote_as")]
+    /// Its AS.
+    #[serde(with = "AsNumber")]
     pub asn: RemoteAs,
     /// What operators call it.
     #[serde(default)]
     pub description: Option<String>,
-    /// Our end of the session; the address of ours that is nearest to it where absent.
+    /// Our end of the session, an address of a port; the one that is nearest to it where absent.
     #[serde(default)]
     pub local: Option<IpAddr>,
     /// Wait for it to connect.
@@ -132,39 +159,43 @@ pub struct Neighbour {
     /// It is a client of ours as a route reflector (RFC 4456).
     #[serde(default)]
     pub client: bool,
-    /// What lies between it and us.
+    /// Whether the devices between it and us are trusted (M7).
     #[serde(default)]
     pub trust: Trust,
-    /// The key chain that signs the session's TCP segments by MD5 (RFC 2385).
+    /// Name of the key chain that signs the session's TCP segments by MD5 (RFC 2385).
     #[serde(default)]
     pub md5: Option<String>,
-    /// The key chain of the TCP Authentication Option (RFC 5925), where the kernel has it.
+    /// Name of the key chain of the TCP Authentication Option (RFC 5925), where the kernel has it. There is either this or
+    /// `md5`.
     #[serde(default)]
     pub tcp_ao: Option<String>,
-    /// It is at most this many hops away, and packets from further away are not heard (GTSM, RFC 5082).
+    /// It is at most this many hops away, and packets from further away are not heard (GTSM, RFC 5082); not looked at where
+    /// absent.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 254))]
     pub ttl_security: Option<u8>,
-    /// Which of its routes are taken; none of an external neighbour unless this says so (RFC 8212).
+    /// Which of its routes are taken. Where absent, none of an external neighbour (RFC 8212), all of an internal one.
     #[serde(default)]
     pub import: Option<Filter>,
     /// Which of ours it is sent; likewise.
     #[serde(default)]
     pub export: Option<Filter>,
-    /// Watch the path to it with this profile of `bfd.profiles`: over a single hop where it is on a network of a port's,
-    /// over several hops otherwise.
+    /// The path to it is watched with this profile of `bfd.profiles`: over a single hop where it is on a network of a port's,
+    /// over several hops otherwise. Not watched where absent.
     #[serde(default)]
     pub bfd: Option<String>,
-    /// Its routes are rejected when origin validation finds them invalid, whatever `import` says. An external
-    /// neighbour's are by default, once there are RPKI caches.
+    /// Its routes are rejected when origin validation finds them invalid, whatever `import` says. An external neighbour's are
+    /// where this is absent, once there are RPKI caches.
     #[serde(default)]
     pub reject_invalid: Option<bool>,
     /// Families that are exchanged; those that we have a next hop for where absent.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 2))]
     pub families: Option<Vec<Family>>,
-    /// Most prefixes of each family.
+    /// Most prefixes of each family; any number where absent.
     #[serde(default)]
     pub max_prefix: Option<MaxPrefix>,
-    /// What we are to an external neighbour (RFC 9234).
+    /// What we are to an external neighbour (RFC 9234); not said where absent.
     #[serde(default)]
     pub role: Option<Role>,
     /// It must say its role, too.
@@ -177,11 +208,11 @@ pub struct Neighbour {
     /// An internal neighbour gets our next hop in place of those learned elsewhere, reflected routes excepted.
     #[serde(default)]
     pub next_hop_self: bool,
-    /// Hold time in seconds.
+    /// Hold time in seconds: 0 for none, or at least 3.
     #[serde(default = "hold")]
     pub hold_time: u16,
-    /// Time between attempts to connect; it grows while they fail.
-    #[serde(default = "connect_retry", with = "span")]
+    /// Time between attempts to connect, at least 1s; it grows while they fail.
+    #[serde(default = "connect_retry", with = "Time")]
     pub connect_retry: Duration,
 }
 
@@ -201,7 +232,7 @@ impl Neighbour {
 }
 
 /// Whether the devices between a neighbour and us are trusted (M7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// They are; protection is as configured.
@@ -216,15 +247,17 @@ fn connect_retry() -> Duration {
 }
 
 /// Whoever connects from a range of addresses is a neighbour.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DynamicNeighbours {
     /// Their addresses.
+    #[schemars(with = "Prefix")]
     pub range: IpNet,
     /// How many there may be at a time.
     #[serde(default = "dynamic")]
+    #[schemars(range(min = 1))]
     pub max: usize,
-    /// How each is treated.
+    /// How each is treated: a neighbour without `address` and `bfd`.
     pub neighbour: Neighbour,
 }
 

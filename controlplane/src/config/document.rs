@@ -218,4 +218,4 @@ fn keep(new: &mut Value, old: Option<&Value>, pattern: &str, path: &str, problem
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,47 +2,63 @@
 
 use super::Config;
 use super::validate::Problems;
+use super::values::{Prefix, Word};
 use dataplane_api::filter::{FilterAction, FilterDirection, FilterRule, MAX_RULES};
 use dataplane_api::{IpPrefix, PortRange};
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::collections::HashSet;
 
-/// An access list: the first rule that matches decides, and what none matches is denied.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// An access list, which AAA names (Filter-Id): the first rule that matches decides, and what none matches is denied.
+///
+/// ```yaml
+/// filters:
+///   - name: walled-garden
+///     rules:
+///       - { action: permit, destination: 198.51.100.80/32, protocol: tcp, ports: 80-443 }
+///       - { action: permit, source: 198.51.100.80/32 }
+///       - { action: deny }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Its name.
+    #[schemars(length(min = 1))]
     pub name: String,
-    /// In order.
+    /// The rules in order, 1 to 256.
+    #[schemars(length(min = 1, max = 256))]
     pub rules: Vec<Rule>,
 }
 
 /// A rule; what is absent matches all.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FilterRule")]
 pub struct Rule {
     /// What happens to a packet that matches.
     pub action: Action,
-    /// Which way it goes.
+    /// Which way the packet goes.
     #[serde(default)]
     pub direction: Direction,
-    /// Where it comes from.
+    /// Where the packet comes from.
     #[serde(default)]
+    #[schemars(with = "Option<Prefix>")]
     pub source: Option<IpNet>,
-    /// Where it goes.
+    /// Where the packet goes, in the family of `source`.
     #[serde(default)]
+    #[schemars(with = "Option<Prefix>")]
     pub destination: Option<IpNet>,
-    /// IP protocol: a number, or `tcp`, `udp`, `icmp`, `icmpv6`.
-    #[serde(default, with = "protocol")]
+    /// IP protocol.
+    #[serde(default, with = "Protocol")]
     pub protocol: Option<u8>,
-    /// Destination port of TCP or UDP, or `first-last`.
-    #[serde(default, with = "ports")]
+    /// Destination ports, with `protocol` tcp or udp. Fragments beyond the first never match.
+    #[serde(default, with = "Ports")]
     pub ports: Option<(u16, u16)>,
 }
 
 /// Permit or deny.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It passes.
@@ -52,7 +68,7 @@ pub enum Action {
 }
 
 /// Which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// From the subscriber.
@@ -64,60 +80,47 @@ pub enum Direction {
     Both,
 }
 
-/// A number or a text; YAML does not tell them apart, JSON does.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum Word {
-    Number(u64),
-    Text(String),
-}
-
-impl From<Word> for String {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Number(n) => n.to_string(),
-            Word::Text(text) => text,
-        }
-    }
-}
-
 fn word<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<Word>::deserialize(d)?.map(String::from))
 }
 
-/// IP protocols.
-mod protocol {
-    use serde::{Deserializer, Serialize, Serializer, de::Error};
+/// An IP protocol: a number up to 255, or `tcp`, `udp`, `icmp`, `icmpv6`.
+#[derive(JsonSchema)]
+#[schemars(with = "Option<Word>", title = "protocol", example = &"tcp", example = 47)]
+struct Protocol;
 
+impl Protocol {
     const NAMES: [(&str, u8); 4] = [("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58)];
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u8>, D::Error> {
-        let Some(text) = super::word(d)? else { return Ok(None) };
-        let named = NAMES.iter().find(|(name, _)| *name == text).map(|&(_, number)| number);
+    fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u8>, D::Error> {
+        let Some(text) = word(d)? else { return Ok(None) };
+        let named = Self::NAMES.iter().find(|(name, _)| *name == text).map(|&(_, number)| number);
         let number = named.or_else(|| text.parse().ok());
         number.map(Some).ok_or_else(|| D::Error::custom(format!("\"{text}\" is no protocol")))
     }
 
-    pub fn serialize<S: Serializer>(protocol: &Option<u8>, s: S) -> Result<S::Ok, S::Error> {
-        match NAMES.iter().find(|&&(_, number)| Some(number) == *protocol) {
+    fn serialize<S: Serializer>(protocol: &Option<u8>, s: S) -> Result<S::Ok, S::Error> {
+        match Self::NAMES.iter().find(|&&(_, number)| Some(number) == *protocol) {
             Some((name, _)) => s.serialize_str(name),
             None => protocol.serialize(s),
         }
     }
 }
 
-/// A port or `first-last`.
-mod ports {
-    use serde::{Deserializer, Serializer, de::Error};
+/// A port, or a range of ports.
+#[derive(JsonSchema)]
+#[schemars(with = "Option<Word>", title = "port range", example = 443, example = &"80-443")]
+struct Ports;
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<(u16, u16)>, D::Error> {
-        let Some(text) = super::word(d)? else { return Ok(None) };
+impl Ports {
+    fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<(u16, u16)>, D::Error> {
+        let Some(text) = word(d)? else { return Ok(None) };
         let (first, last) = text.split_once('-').unwrap_or((&text, &text));
         let range = first.trim().parse().ok().zip(last.trim().parse().ok()).filter(|(a, b): &(u16, u16)| a <= b);
         range.map(Some).ok_or_else(|| D::Error::custom(format!("\"{text}\" is no port, nor a range first-last")))
     }
 
-    pub fn serialize<S: Serializer>(ports: &Option<(u16, u16)>, s: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(ports: &Option<(u16, u16)>, s: S) -> Result<S::Ok, S::Error> {
         match ports {
             Some((first, last)) if first == last => s.collect_str(first),
             Some((first, last)) => s.collect_str(&format_args!("{first}-{last}")),

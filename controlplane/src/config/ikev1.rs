@@ -15,10 +15,18 @@ use super::validate::Problems;
 use super::{Config, Listener, PeerAuth, Protection, Secret};
 use ike::EspProposal;
 use ike::v1::proposal::{Phase1, Weak, esp_defaults, esp_weak, parse_esp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// IKEv1 (RFC 2409) on a listener.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+/// IKEv1 (RFC 2409) on a listener. Entries of `ike.peers` with a key or a certificate may be used with it.
+///
+/// ```yaml
+/// listeners:
+///   - name: old-clients
+///     address: 192.0.2.7
+///     ikev1: { weak: [sha1, modp1024], shared_secret: { secret: one-key-for-all } }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ikev1 {
     /// Proposals of phase 1 in order of preference, like `aes256-sha256-modp2048`; the built-in list, with what `weak`
@@ -28,19 +36,19 @@ pub struct Ikev1 {
     pub esp_proposals: Vec<String>,
     /// Old algorithms that are allowed: `sha1`, `modp1024`, `3des`. No proposal may have one that is not named here.
     pub weak: Vec<String>,
-    /// HMAC-SHA2-256 of ESP is truncated to 96 bits instead of 128 (RFC 4868), as Android does it.
+    /// HMAC-SHA2-256 of ESP is truncated to 96 bits instead of 128 (RFC 4868), as old Androids do it.
     pub sha256_96: bool,
-    /// One pre-shared key for whoever comes. It is a group key, which H46 forbids: a legacy override for clients that can
-    /// neither say who they are before they are authenticated nor have a certificate. Whoever knows it can pose as the
-    /// gateway to all others.
+    /// One pre-shared key for whoever comes; none where absent. It is a group key, which H46 forbids: a legacy override for
+    /// clients that can neither say who they are before they are authenticated nor have a certificate. Whoever knows it can
+    /// pose as the gateway to all others.
     pub shared_secret: Option<SharedSecret>,
 }
 
 /// A pre-shared key of a whole listener.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SharedSecret {
-    /// The key.
+    /// The key; no entry of `ike.peers` has the same.
     pub secret: Secret,
 }
 

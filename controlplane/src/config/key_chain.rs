@@ -1,32 +1,36 @@
 //! Key chains (RFC 8177): the keys of TCP sessions, each with its time.
 
 use super::Secret;
+use super::values::Moment;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
 /// Keys that follow each other.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyChain {
-    /// Name.
+    /// Name, by which neighbours say that it is theirs.
+    #[schemars(length(min = 1))]
     pub name: String,
-    /// The keys.
+    /// The keys, at least one. No two have the same `id` or the same `start`.
+    #[schemars(length(min = 1))]
     pub keys: Vec<Key>,
 }
 
 /// A key. Its lifetime is for both directions (`send-accept-lifetime`).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// Its name in status and logs, and its KeyID in TCP-AO.
     pub id: u8,
-    /// The key, at most 80 octets.
+    /// The key, 1 to 80 octets; fewer than 12 are weak.
     pub secret: Secret,
-    /// Used from this time on, as RFC 3339 writes it in UTC: `2026-11-25T22:00:00Z`; since ever where absent.
-    #[serde(default, with = "time")]
+    /// Used from this time on; since ever where absent.
+    #[serde(default, with = "Moment")]
     pub start: Option<SystemTime>,
     /// Used until this time, if another key is there to take its place; for ever where absent.
-    #[serde(default, with = "time")]
+    #[serde(default, with = "Moment")]
     pub end: Option<SystemTime>,
 }
 
@@ -54,24 +58,6 @@ impl KeyChain {
     pub fn accepted(&self, now: SystemTime) -> impl Iterator<Item = &Key> {
         let active = self.active(now).map(|k| k.id);
         self.keys.iter().filter(move |k| k.has_started(now) && !k.has_ended(now) || Some(k.id) == active)
-    }
-}
-
-/// Times as RFC 3339 writes them in UTC.
-mod time {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use std::time::SystemTime;
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SystemTime>, D::Error> {
-        let text = Option::<String>::deserialize(d)?;
-        text.map(|t| humantime::parse_rfc3339(&t)).transpose().map_err(serde::de::Error::custom)
-    }
-
-    pub fn serialize<S: Serializer>(time: &Option<SystemTime>, s: S) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => s.collect_str(&humantime::format_rfc3339_seconds(*time)),
-            None => s.serialize_none(),
-        }
     }
 }
 

@@ -1,37 +1,49 @@
 //! The mesh: this gateway as an AFBR (RFC 5565).
 
-use super::{optional_span, span};
+use super::values::{EspAlgorithms, OptionalTime, Prefix, Time, TooBigName};
 use dataplane_api::softwire::TooBig;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// Softwires to other AFBRs.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// mesh:
+///   local: [192.0.2.1, "2001:db8:a::1"]
+///   profiles: [{ name: gold, esp_proposals: [aes256gcm16-esn], rekey: 30m }]
+///   afbrs: [{ name: west, address: "2001:db8:f2::1", prefixes: [10.2.0.0/16] }]
+///   bfd: core
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mesh {
     /// Our ends of softwires, ports' addresses; at most one of each family.
+    #[schemars(length(max = 2))]
     pub local: Vec<IpAddr>,
     /// AFBRs that are provisioned here, with the prefixes behind them.
     pub afbrs: Vec<Afbr>,
     /// How softwires to `ike.peers` with a `softwire` profile are protected.
     pub profiles: Vec<Profile>,
     /// TTL or hop limit of outer packets.
+    #[schemars(range(min = 1, max = 255))]
     pub hop_limit: u8,
     /// DSCP of outer packets; that of the inner packet where absent.
+    #[schemars(range(min = 0, max = 63))]
     pub dscp: Option<u8>,
-    /// `inner`: the source of a packet that does not fit is told; `outer`: the outer packet is fragmented.
-    #[serde(with = "too_big")]
+    /// What becomes of packets that do not fit.
+    #[serde(with = "TooBigName")]
     pub too_big: TooBig,
     /// Accept only inner sources that are routed to the AFBR they come from (M9).
     pub strict: bool,
     /// Refuse to send to an AFBR without IPsec, and to hear it.
     pub require_ipsec: bool,
-    /// Watch softwires with this profile of `bfd.profiles`, over several hops (RFC 5883).
+    /// Softwires are watched with this profile of `bfd.profiles`, over several hops (RFC 5883); not watched where absent.
     pub bfd: Option<String>,
     /// How long a path MTU that a router told is believed (RFC 1191, section 6.3).
-    #[serde(with = "span")]
+    #[serde(with = "Time")]
     pub path_mtu_age: Duration,
 }
 
@@ -53,7 +65,7 @@ impl Default for Mesh {
 }
 
 /// An AFBR that is known without BGP.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Afbr {
     /// Name in status and logs.
@@ -61,20 +73,23 @@ pub struct Afbr {
     /// Its end of the softwire.
     pub address: IpAddr,
     /// What lies behind it. The same prefix behind several AFBRs is balanced between them.
+    #[schemars(with = "Vec<Prefix>")]
     pub prefixes: Vec<IpNet>,
 }
 
-/// An IPsec profile (M12, M24).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// An IPsec profile of softwires (M12, M24).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SoftwireProfile")]
 pub struct Profile {
-    /// Name.
+    /// Name, by which `ike.peers` say that it is theirs.
     pub name: String,
-    /// `transport` protects IP in IP between the AFBRs; `tunnel` negotiates the inner prefixes as selectors.
+    /// What ESP is negotiated for.
     #[serde(default)]
     pub mode: Mode,
-    /// In order of preference, among them `null-sha256` and `aes128gmac`; `ike.esp_proposals` where empty.
+    /// ESP proposals in order of preference, among them `null-sha256` and `aes128gmac`; `ike.esp_proposals` where empty.
     #[serde(default)]
+    #[schemars(with = "Vec<EspAlgorithms>")]
     pub esp_proposals: Vec<String>,
     /// When we bring the SA up; where absent, the AFBR with the lower address does at start.
     #[serde(default)]
@@ -82,17 +97,18 @@ pub struct Profile {
     /// Our IKE identity; `ike.identity` where absent.
     #[serde(default)]
     pub identity: Option<String>,
-    /// Child SAs are rekeyed after this time; `ike.child_rekey` where absent.
-    #[serde(default, with = "optional_span")]
+    /// Child SAs are rekeyed after this time, at least 10s; `ike.child_rekey` where absent.
+    #[serde(default, with = "OptionalTime")]
     pub rekey: Option<Duration>,
-    /// ... after this many packets; `ike.child_rekey_packets` where absent.
+    /// A child SA is rekeyed after this many packets, 0 for no limit; `ike.child_rekey_packets` where absent.
     #[serde(default)]
     pub rekey_packets: Option<u64>,
-    /// ... after this many octets; `ike.child_rekey_octets` where absent.
+    /// A child SA is rekeyed after this many octets, 0 for no limit; `ike.child_rekey_octets` where absent.
     #[serde(default)]
     pub rekey_octets: Option<u64>,
-    /// Replay window in packets; `ike.replay_window` where absent.
+    /// Replay window in packets: 64, 128, 256, 512, 1024, 2048 or 4096; `ike.replay_window` where absent.
     #[serde(default)]
+    #[schemars(range(min = 64, max = 4096))]
     pub replay_window: Option<u16>,
     /// Pad packets to the softwire's MTU, so that their lengths tell nothing (TFC, RFC 4303, section 2.7), if the AFBR
     /// takes that.
@@ -101,25 +117,25 @@ pub struct Profile {
 }
 
 /// When we bring an SA up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// As soon as something is routed to the AFBR, and again whenever it is lost.
     AtStart,
-    /// When there is a packet for it.
+    /// When there is a packet for it; packets are dropped until it is up.
     OnDemand,
     /// Never: the other AFBR does.
     Respond,
 }
 
 /// ESP mode of a softwire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// RFC 4301, section 4.1.
+    /// IP in IP between the AFBRs.
     #[default]
     Transport,
-    /// RFC 4301, section 4.1; the same octets around IP in IP, but selectors that speak of the inner packets.
+    /// The inner packets: the same octets, but selectors that speak of inner prefixes.
     Tunnel,
 }
 
@@ -132,25 +148,5 @@ impl Mesh {
     /// A profile.
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().find(|p| p.name == name)
-    }
-}
-
-mod too_big {
-    use dataplane_api::softwire::TooBig;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<TooBig, D::Error> {
-        match String::deserialize(d)?.as_str() {
-            "inner" => Ok(TooBig::Inner),
-            "outer" => Ok(TooBig::Outer),
-            other => Err(serde::de::Error::unknown_variant(other, &["inner", "outer"])),
-        }
-    }
-
-    pub fn serialize<S: Serializer>(t: &TooBig, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(match t {
-            TooBig::Inner => "inner",
-            TooBig::Outer => "outer",
-        })
     }
 }

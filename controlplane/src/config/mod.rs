@@ -36,9 +36,11 @@ pub mod neighbour;
 pub mod policy;
 mod protection;
 pub mod rtr;
+mod schema;
 mod secret;
 mod service;
 mod validate;
+pub(crate) mod values;
 
 pub use aaa::Aaa;
 pub use api::{Api, ApiClient, Role};
@@ -51,54 +53,58 @@ pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use ikev1::Ikev1;
 pub use keys::{key, name_of};
 pub use mesh::Mesh;
+pub use schema::schema;
 pub use secret::Secret;
 pub use service::{AuthMethod, Dhcp6, L2tp, PoolSet, Pools, Ppp, Subscriber};
 pub use validate::Problem;
 
 use dataplane_api::Zone;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Duration;
+use values::{Prefix, ZoneName};
 
-/// The whole document.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// The whole document. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "softwired.yaml")]
 pub struct Config {
-    /// Workers, memory, EAL.
+    /// Workers, memory, arguments for DPDK.
     #[serde(default)]
     pub dataplane: Dataplane,
-    /// Network ports.
+    /// Network ports, at least one.
+    #[schemars(length(min = 1))]
     pub ports: Vec<Port>,
     /// Static routes.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// Addresses at which softwire initiators are served.
+    /// Addresses at which softwire initiators are served; there is one, or `mesh.local`.
     #[serde(default)]
     pub listeners: Vec<Listener>,
-    /// IKE and child SAs.
+    /// IKE and child SAs: who may connect, lifetimes, algorithms.
     #[serde(default)]
     pub ike: Ike,
     /// Softwires to other AFBRs.
     #[serde(default)]
     pub mesh: Mesh,
-    /// BGP, which tells what lies behind which AFBR.
+    /// BGP, which tells what lies behind which AFBR; not spoken where absent.
     #[serde(default)]
     pub bgp: Option<Bgp>,
-    /// How paths are watched.
+    /// How fast, and by which keys, paths are watched.
     #[serde(default)]
     pub bfd: Bfd,
-    /// L2TP.
+    /// L2TP, which carries subscribers' PPP.
     #[serde(default)]
     pub l2tp: L2tp,
-    /// PPP.
+    /// PPP: authentication, what subscribers are told.
     #[serde(default)]
     pub ppp: Ppp,
     /// Who says whether a subscriber is who it claims to be: RADIUS, accounting.
     #[serde(default)]
     pub aaa: Aaa,
-    /// DHCPv6.
+    /// DHCPv6 for subscribers.
     #[serde(default)]
     pub dhcp6: Dhcp6,
     /// Access lists for subscribers.
@@ -110,29 +116,36 @@ pub struct Config {
     /// The embedded subscriber file.
     #[serde(default)]
     pub subscribers: Vec<Subscriber>,
-    /// Another file with a list of subscribers, relative to this one.
+    /// Another file with a list of subscribers, relative to this one. It is read with every change, and never written.
     #[serde(default)]
     pub subscribers_file: Option<String>,
-    /// REST.
+    /// The management plane: REST, and who may use it.
     #[serde(default)]
     pub api: Api,
 }
 
-/// Workers, memory, EAL.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// Workers, memory, arguments for DPDK. A change waits for the next start.
+///
+/// ```yaml
+/// dataplane: { workers: [1, 2], poll: busy, eal: [--in-memory], max_routes: 1048576 }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dataplane {
-    /// Core of each worker.
+    /// The processor core of each worker, 1 to 16 different ones. A worker has its core for itself.
+    #[schemars(length(min = 1, max = 16))]
     pub workers: Vec<usize>,
-    /// `busy` never sleeps; `idle` sleeps shortly when there is nothing to do.
+    /// What a worker does when there is nothing to do.
     pub poll: Poll,
-    /// More EAL arguments, e.g. `--no-huge`.
+    /// More arguments for DPDK's EAL, such as `--in-memory`, `--no-huge`, `--no-pci`.
     pub eal: Vec<String>,
-    /// Sessions, and SAs each way, per worker.
+    /// Sessions, and SAs each way, that each worker has room for.
+    #[schemars(range(min = 1, max = 1048576))]
     pub max_sessions: usize,
-    /// Packet buffers.
+    /// Packet buffers of 2.5 KiB.
+    #[schemars(range(min = 1024))]
     pub buffers: u32,
-    /// Routes per family that the forwarding tables can hold.
+    /// Routes of each family that the forwarding tables have room for. A full table of the Internet needs 1048576.
     pub max_routes: u32,
 }
 
@@ -150,35 +163,46 @@ impl Default for Dataplane {
 }
 
 /// What a worker does when there is nothing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Poll {
-    /// Poll on.
+    /// It polls on: least delay, and a core that is always busy.
     Busy,
-    /// Sleep shortly.
+    /// It sleeps shortly.
     Idle,
 }
 
-/// A network port.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// A network port. A change waits for the next start.
+///
+/// ```yaml
+/// ports:
+///   - { name: access, device: "0000:03:00.0", zone: public, addresses: [192.0.2.1/24, 192.0.2.7/24, "2001:db8:a::1/64"] }
+///   - { name: core, device: "net_af_packet0,iface=eth1", zone: trusted, addresses: [10.1.0.1/24, "2001:db8:c::1/64"] }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// Name in routes, metrics and messages.
+    #[schemars(length(min = 1))]
     pub name: String,
-    /// PCI address, or a DPDK virtual device with its arguments.
+    /// PCI address of a device that is bound to vfio-pci, or a DPDK virtual device with its arguments, such as
+    /// `net_af_packet0,iface=eth1`.
     pub device: String,
-    /// `public` (SPD applies) or `trusted`.
-    #[serde(with = "zone")]
+    /// How far the network behind it is trusted.
+    #[serde(with = "ZoneName")]
     pub zone: Zone,
-    /// Addresses with prefix lengths.
+    /// Its addresses with the lengths of the networks' prefixes.
+    #[schemars(with = "Vec<Prefix>")]
     pub addresses: Vec<IpNet>,
-    /// Largest IP packet.
+    /// Largest IP packet in octets.
     #[serde(default = "mtu")]
+    #[schemars(range(min = 1280, max = 9600))]
     pub mtu: u16,
-    /// 802.1Q VLAN of the addresses.
+    /// 802.1Q VLAN of the addresses; untagged where absent.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 4094))]
     pub vlan: Option<u16>,
-    /// Name of the host-stack TAP; `sw-NAME` where absent.
+    /// Name of the interface by which the host sees the port, cut to 15 octets; `sw-` and the port's name where absent.
     #[serde(default)]
     pub tap: Option<String>,
 }
@@ -195,20 +219,32 @@ impl Port {
 }
 
 /// A static route.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// routes:
+///   - { to: "::/0", via: ["2001:db8:c::2", "2001:db8:c::3"], port: core }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Destination.
+    #[schemars(with = "Prefix")]
     pub to: IpNet,
-    /// Next router, or several for ECMP; none means the destination is on the link.
+    /// Next router, of the destination's family. Several share the load; none means that the destination is on the link.
     #[serde(default)]
     pub via: Vec<IpAddr>,
-    /// Port name.
+    /// Name of the port that leads there.
     pub port: String,
 }
 
 /// An address at which softwire initiators are served.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// listeners:
+///   - { name: secure, address: 192.0.2.1 }
+///   - { name: inside, address: 10.1.0.1, protection: none }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Name in status and logs.
@@ -221,7 +257,7 @@ pub struct Listener {
     /// Sessions without PPP authentication are admitted (H33).
     #[serde(default)]
     pub anonymous: bool,
-    /// IKEv1 is spoken there, too.
+    /// IKEv1 is spoken there, too, for clients that speak nothing newer; off where absent.
     #[serde(default)]
     pub ikev1: Option<Ikev1>,
 }
@@ -251,65 +287,14 @@ impl Listener {
 }
 
 /// Protection of L2TP on a listener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
-    /// Only inside ESP (H1).
+    /// L2TP is taken inside ESP only (H1).
     #[default]
     Ipsec,
-    /// In the clear: for trusted networks, or for anonymous access (H29, H33).
+    /// L2TP is in the clear: for trusted networks, or for anonymous access (H29, H33).
     None,
-}
-
-mod zone {
-    use dataplane_api::Zone;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Zone, D::Error> {
-        match String::deserialize(d)?.as_str() {
-            "public" => Ok(Zone::Public),
-            "trusted" => Ok(Zone::Trusted),
-            other => Err(serde::de::Error::unknown_variant(other, &["public", "trusted"])),
-        }
-    }
-
-    pub fn serialize<S: Serializer>(zone: &Zone, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(match zone {
-            Zone::Public => "public",
-            Zone::Trusted => "trusted",
-        })
-    }
-}
-
-/// Durations such as `30s`, `90m`, `4h`.
-pub(crate) mod span {
-    use super::Duration;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        humantime::parse_duration(&String::deserialize(d)?).map_err(serde::de::Error::custom)
-    }
-
-    pub fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&humantime::format_duration(*d))
-    }
-}
-
-/// Durations that may be absent.
-pub(crate) mod optional_span {
-    use super::{Duration, span};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Deserialize, Serialize)]
-    struct Span(#[serde(with = "span")] Duration);
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<Span>::deserialize(d)?.map(|s| s.0))
-    }
-
-    pub fn serialize<S: Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        value.map(Span).serialize(s)
-    }
 }
 
 /// Why a configuration was refused.

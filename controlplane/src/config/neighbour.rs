@@ -1,13 +1,17 @@
 //! What can be said of a BGP neighbour.
 
-use super::{Config, Port, optional_span};
+use super::values::{OptionalTime, Word};
+use super::{Config, Port};
 use ::bgp::neighbour::RemoteAs;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4 unicast.
@@ -17,19 +21,21 @@ pub enum Family {
 }
 
 /// A maximum of prefixes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaxPrefix {
-    /// Prefixes that are allowed; beyond it the session ends.
+    /// Prefixes of a family that are allowed; beyond it the session ends.
+    #[schemars(range(min = 1))]
     pub limit: u32,
     /// Per cent of the limit from which on there is a warning.
     #[serde(default = "warning")]
+    #[schemars(range(min = 1, max = 100))]
     pub warning: u8,
     /// Beyond the limit, too, there is only a warning.
     #[serde(default)]
     pub warning_only: bool,
     /// Time after which a session that ended so is tried again; where absent, when the operator says so.
-    #[serde(default, with = "optional_span")]
+    #[serde(default, with = "OptionalTime")]
     pub restart: Option<Duration>,
 }
 
@@ -38,18 +44,19 @@ fn warning() -> u8 {
 }
 
 /// What we are to a neighbour (RFC 9234, section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "BgpRole")]
 pub enum Role {
     /// We give transit.
     Provider,
     /// We take transit.
     Customer,
-    /// Lateral peer.
+    /// We are a lateral peer.
     Peer,
-    /// Route server.
+    /// We are a route server.
     RouteServer,
-    /// Client of a route server.
+    /// We are a client of a route server.
     RouteServerClient,
 }
 
@@ -71,13 +78,12 @@ impl Port {
     }
 }
 
-/// An AS number, `internal` or `external`.
-pub(super) mod remote_as {
-    use super::RemoteAs;
-    use serde::de::{Deserializer, Error, Visitor};
-    use serde::ser::Serializer;
-    use std::fmt;
+/// A number of an AS, `internal` for our own, or `external` for any other one.
+#[derive(JsonSchema)]
+#[schemars(with = "Word", title = "AS number", example = 65001, example = &"internal", example = &"external")]
+pub(super) struct AsNumber;
 
+impl AsNumber {
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<RemoteAs, D::Error> {
         struct V;
         impl Visitor<'_> for V {

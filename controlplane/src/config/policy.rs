@@ -10,18 +10,19 @@
 //!     otherwise: reject
 //! ```
 
-use super::filter::Word;
+use super::values::{Prefix, Word};
 use ::bgp::attribute::{Community, LargeCommunity};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// An ordered list of rules.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// The rules.
+    /// The rules, read from the top.
     #[serde(default)]
     pub rules: Vec<Rule>,
     /// What becomes of a route that no rule has decided.
@@ -34,7 +35,7 @@ fn reject() -> Verdict {
 }
 
 /// The end of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The route goes through.
@@ -44,21 +45,22 @@ pub enum Verdict {
 }
 
 /// A rule: if all of `match` holds, what is in `set` is done.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PolicyRule")]
 pub struct Rule {
     /// Conditions; none always holds.
     #[serde(default, rename = "match")]
     pub matches: Match,
-    /// Changes.
+    /// Changes of the route.
     #[serde(default)]
     pub set: Set,
-    /// Then the route is accepted, rejected, or looked at by the next rule.
+    /// What becomes of the route then.
     pub then: Then,
 }
 
 /// The end of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
     /// The route goes through.
@@ -69,46 +71,45 @@ pub enum Then {
     Next,
 }
 
-/// Conditions.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+/// Conditions. All that are written must hold.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Match {
-    /// The prefix is in this list.
+    /// The prefix is in this one of `bgp.prefix_lists`.
     pub prefix_list: Option<String>,
     /// The AS is anywhere in the AS_PATH.
+    #[schemars(range(min = 1))]
     pub as_path_contains: Option<u32>,
     /// The AS is the last of the AS_PATH.
+    #[schemars(range(min = 1))]
     pub origin_as: Option<u32>,
     /// Length of the AS_PATH.
     pub as_path_length: Option<Length>,
-    /// It has the community.
+    /// The route has the community.
     pub community: Option<Tag>,
-    /// It has the color (RFC 9012).
+    /// The route asks for the color of tunnels (RFC 9012).
     pub color: Option<u32>,
     /// Origin validation came out so (RFC 6811).
     pub rov: Option<Rov>,
     /// The next hop is in this prefix.
+    #[schemars(with = "Option<Prefix>")]
     pub next_hop: Option<IpNet>,
 }
 
 /// A range of lengths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Length {
     /// The least.
     #[serde(default)]
     pub min: usize,
-    /// The most.
-    #[serde(default = "most")]
-    pub max: usize,
-}
-
-fn most() -> usize {
-    usize::MAX
+    /// The most; any where absent.
+    #[serde(default)]
+    pub max: Option<usize>,
 }
 
 /// State of origin validation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rov {
     /// A ROA matches.
@@ -119,40 +120,43 @@ pub enum Rov {
     NotFound,
 }
 
-/// Changes.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+/// Changes of a route.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Set {
-    /// LOCAL_PREF.
+    /// LOCAL_PREF, which counts inside an AS.
     pub local_pref: Option<u32>,
-    /// MULTI_EXIT_DISC; `none` takes it away.
+    /// MULTI_EXIT_DISC.
     pub med: Option<Med>,
     /// Communities that are added.
     pub add_communities: Vec<Tag>,
     /// Communities that are taken away.
     pub remove_communities: Vec<Tag>,
-    /// The color, in place of all others.
+    /// The color of tunnels that it asks for, in place of all others.
     pub color: Option<u32>,
     /// An AS in front of the AS_PATH.
     pub prepend: Option<Prepend>,
-    /// We are the next hop.
+    /// We are the next hop; for export only.
     pub next_hop_self: bool,
 }
 
 /// An AS in front of the AS_PATH.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prepend {
-    /// Which; ours where absent.
+    /// Which AS; ours where absent.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub asn: Option<u32>,
     /// How often.
+    #[schemars(range(min = 1, max = 16))]
     pub times: u8,
 }
 
-/// What a neighbour's `import` and `export` say.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// `accept` for everything, `reject` for nothing, or the name of one of `bgp.policies`, which decides.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(from = "String", into = "String")]
+#[schemars(rename = "RouteFilter", title = "filter of routes", example = &"accept", example = &"reject", example = &"from-ce")]
 pub enum Filter {
     /// Everything.
     Accept,
@@ -206,9 +210,10 @@ macro_rules! text {
 text!(PrefixRange);
 text!(Tag);
 
-/// Prefixes within a prefix: `10.0.0.0/8`, which is just this one, `10.0.0.0/8 le 24`, `10.0.0.0/8 ge 16 le 24`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// A prefix, or all within it of some lengths: from `ge` on, up to `le`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(title = "prefix range", example = &"10.0.0.0/8", example = &"10.0.0.0/8 le 24", example = &"2001:db8::/32 ge 40 le 48")]
 pub struct PrefixRange {
     /// The prefix.
     pub prefix: IpNet,
@@ -257,9 +262,10 @@ impl fmt::Display for PrefixRange {
     }
 }
 
-/// A community, as RFC 1997 (`65000:100`, `no-export`) or RFC 8092 (`65000:1:2`) has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// A community of RFC 1997, among them `no-export`, `no-advertise` and `no-export-subconfed`, or a large one of RFC 8092.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(rename = "Community", title = "community", example = &"65000:100", example = &"65000:1:2", example = &"no-export")]
 pub enum Tag {
     /// Of four octets.
     Community(Community),
@@ -286,9 +292,10 @@ impl fmt::Display for Tag {
     }
 }
 
-/// A value of MULTI_EXIT_DISC, or `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// A value of MULTI_EXIT_DISC, or `none`, which takes it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "Word", into = "String")]
+#[schemars(title = "MED", example = 50, example = &"none")]
 pub struct Med(pub Option<u32>);
 
 impl TryFrom<Word> for Med {

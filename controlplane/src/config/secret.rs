@@ -1,5 +1,6 @@
 //! A secret of the configuration: read, used, never shown.
 
+use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::Cell;
@@ -26,8 +27,9 @@ pub(super) fn marked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Shared secret or password. Serializes and prints as `***`.
-#[derive(Clone, PartialEq, Eq)]
+/// A shared secret or a password. Answers and logs show it as `***`; in what the API is sent, `***` keeps the one that is there.
+#[derive(Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", title = "secret", extend("format" = "password"))]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {

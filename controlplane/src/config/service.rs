@@ -1,27 +1,34 @@
 //! L2TP, PPP, address pools, subscribers.
 
-use super::{Secret, span};
+use super::Secret;
+use super::values::{Ipv4Prefix, Ipv6Prefix, Time};
 use ipnet::{Ipv4Net, Ipv6Net};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// L2TP (RFC 2661, RFC 5571).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// l2tp: { host_name: gw1.example.net, hello: 20s, dead_after: 60s }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct L2tp {
-    /// Host Name AVP.
+    /// Our name, in the Host Name AVP. A change waits for the next start.
     pub host_name: String,
-    /// Silence after which a HELLO is sent (RFC 5571, section 5.2.3).
-    #[serde(with = "span")]
+    /// Silence after which the peer is sent a HELLO (RFC 5571, section 5.2.3).
+    #[serde(with = "Time")]
     pub hello: Duration,
     /// Silence after which the peer is taken for dead.
-    #[serde(with = "span")]
+    #[serde(with = "Time")]
     pub dead_after: Duration,
-    /// Tunnel secret; with it the peer's Challenge is answered.
+    /// Secret of tunnel authentication; with it the peer's Challenge is answered. It must not cross a public network in the
+    /// clear (H37).
     pub secret: Option<Secret>,
-    /// Challenge the peer (H14); needs `secret`.
+    /// The peer is challenged, too (H14); this needs `secret`.
     pub challenge: bool,
 }
 
@@ -38,7 +45,7 @@ impl Default for L2tp {
 }
 
 /// PPP authentication methods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
     /// CHAP with MD5 (RFC 1994).
@@ -51,26 +58,30 @@ pub enum AuthMethod {
     Eap,
 }
 
-/// PPP.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// PPP on subscribers' links (RFC 1661).
+///
+/// ```yaml
+/// ppp: { authenticate: [mschapv2, chap], name: gw1.example.net, local_ipv4: 10.100.0.1, dns: [192.0.2.53, "2001:db8::53"] }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ppp {
-    /// What we demand, in order of preference.
+    /// How subscribers may authenticate, in order of preference; none only where all listeners are anonymous (H33).
     pub authenticate: Vec<AuthMethod>,
     /// Our name in CHAP.
     pub name: String,
     /// Our secret, for peers that demand mutual authentication (H32).
     pub secret: Option<Secret>,
     /// Time between LCP echo requests.
-    #[serde(with = "span")]
+    #[serde(with = "Time")]
     pub echo: Duration,
-    /// Unanswered echo requests that end the link.
+    /// Unanswered echo requests in a row that end the link.
     pub echo_failures: u32,
-    /// Our IPv4 address on every link.
+    /// Our IPv4 address on every link; needed where subscribers get IPv4.
     pub local_ipv4: Option<Ipv4Addr>,
-    /// DNS servers told to subscribers (IPCP, RA, DHCPv6).
+    /// DNS servers that subscribers are told (IPCP, router advertisements, DHCPv6), unless AAA says others.
     pub dns: Vec<IpAddr>,
-    /// Clamp TCP's MSS to the session's MTU.
+    /// TCP's maximum segment size is lowered to what fits into the session.
     pub clamp_mss: bool,
 }
 
@@ -90,36 +101,56 @@ impl Default for Ppp {
 }
 
 /// Addresses and prefixes of one name.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolSet {
-    /// IPv4 addresses.
+    /// IPv4 addresses of links.
+    #[schemars(with = "Vec<Ipv4Prefix>")]
     pub ipv4: Vec<Ipv4Net>,
-    /// Cut into /64 for the links.
+    /// IPv6 prefixes, cut into a /64 for each link; none is longer than that.
+    #[schemars(with = "Vec<Ipv6Prefix>")]
     pub ipv6: Vec<Ipv6Net>,
-    /// Cut into prefixes of `delegated_len` for DHCPv6.
+    /// IPv6 prefixes, cut into some of `delegated_len` that DHCPv6 delegates (IA_PD).
+    #[schemars(with = "Vec<Ipv6Prefix>")]
     pub delegated: Vec<Ipv6Net>,
     /// Length of a delegated prefix; 56 where absent.
+    #[schemars(range(min = 32, max = 64))]
     pub delegated_len: Option<u8>,
-    /// IPv6 addresses for DHCPv6 (IA_NA).
+    /// IPv6 addresses that DHCPv6 gives out (IA_NA).
+    #[schemars(with = "Vec<Ipv6Prefix>")]
     pub addresses: Vec<Ipv6Net>,
 }
 
 /// Address pools: the default ones, and those that AAA names.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// pools:
+///   ipv4: [10.100.0.0/16]
+///   ipv6: ["2001:db8:100::/40"]
+///   delegated: ["2001:db8:f000::/36"]
+///   named:
+///     business: { ipv4: [10.200.0.0/16], delegated: ["2001:db8:b000::/36"], delegated_len: 48 }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pools {
-    /// IPv4 addresses.
+    /// IPv4 addresses of links.
+    #[schemars(with = "Vec<Ipv4Prefix>")]
     pub ipv4: Vec<Ipv4Net>,
-    /// Cut into /64 for the links.
+    /// IPv6 prefixes, cut into a /64 for each link; none is longer than that.
+    #[schemars(with = "Vec<Ipv6Prefix>")]
     pub ipv6: Vec<Ipv6Net>,
-    /// Cut into prefixes of `delegated_len` for DHCPv6.
+    /// IPv6 prefixes, cut into some of `delegated_len` that DHCPv6 delegates (IA_PD).
+    #[schemars(with = "Vec<Ipv6Prefix>")]
     pub delegated: Vec<Ipv6Net>,
     /// Length of a delegated prefix; 56 where absent.
+    #[schemars(range(min = 32, max = 64))]
     pub delegated_len: Option<u8>,
-    /// IPv6 addresses for DHCPv6 (IA_NA).
+    /// IPv6 addresses that DHCPv6 gives out (IA_NA).
+    #[schemars(with = "Vec<Ipv6Prefix>")]
     pub addresses: Vec<Ipv6Net>,
-    /// By name (Framed-Pool, Framed-IPv6-Pool, Delegated-IPv6-Prefix-Pool, Stateful-IPv6-Address-Pool).
+    /// Pools by the names that AAA has for them (Framed-Pool, Framed-IPv6-Pool, Delegated-IPv6-Prefix-Pool,
+    /// Stateful-IPv6-Address-Pool).
     pub named: BTreeMap<String, PoolSet>,
 }
 
@@ -139,7 +170,11 @@ impl Pools {
 }
 
 /// DHCPv6 (RFC 8415).
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// dhcp6: { relay: ["2001:db8:c::547"] }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dhcp6 {
     /// Servers elsewhere that subscribers' messages are relayed to; without any, we answer ourselves, with what AAA and the
@@ -148,27 +183,36 @@ pub struct Dhcp6 {
 }
 
 /// One subscriber of the embedded file.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+///
+/// ```yaml
+/// subscribers:
+///   - { user: alice, secret: a-password }
+///   - { user: bob, secret: another-one, ike_id: bob@example.net, ipv4: 10.100.0.9, ipv6_prefix: "2001:db8:200::/64" }
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subscriber {
-    /// PPP user name.
+    /// PPP user name, each once.
+    #[schemars(length(min = 1))]
     pub user: String,
-    /// In the clear, as CHAP needs it.
+    /// Password in the clear, as CHAP needs it. There is either this or `hash`.
     #[serde(default)]
     pub secret: Option<Secret>,
-    /// `$5$` or `$6$` hash of crypt(3), for PAP only.
+    /// Password as a `$5$` or `$6$` hash of crypt(3), which is for PAP only.
     #[serde(default)]
     pub hash: Option<Secret>,
-    /// The IKE identity this user must come with (H23).
+    /// The IKE identity that this user must come with (H23); any where absent.
     #[serde(default)]
     pub ike_id: Option<String>,
-    /// Fixed IPv4 address.
+    /// IPv4 address of its own; one of the pools where absent.
     #[serde(default)]
     pub ipv4: Option<Ipv4Addr>,
-    /// Fixed /64 of the link.
+    /// A /64 of its own for the link; one of the pools where absent.
     #[serde(default)]
+    #[schemars(with = "Option<Ipv6Prefix>")]
     pub ipv6_prefix: Option<Ipv6Net>,
-    /// Fixed delegated prefix.
+    /// Delegated prefix of its own; one of the pools where absent.
     #[serde(default)]
+    #[schemars(with = "Option<Ipv6Prefix>")]
     pub delegated: Option<Ipv6Net>,
 }

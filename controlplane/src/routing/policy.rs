@@ -84,7 +84,7 @@ fn matches(m: &settings::Match, lists: &BTreeMap<&str, Arc<PrefixList>>) -> Vec<
         m.prefix_list.as_ref().map(|name| Match::Prefix(list(name))),
         m.as_path_contains.map(Match::AsPathContains),
         m.origin_as.map(Match::OriginAs),
-        m.as_path_length.map(|l| Match::AsPathLength(l.min..=l.max)),
+        m.as_path_length.map(|l| Match::AsPathLength(l.min..=l.max.unwrap_or(usize::MAX))),
         m.community.map(community),
         m.color.map(Match::Color),
         m.rov.map(|state| Match::Rov(rov(state))),

@@ -166,7 +166,7 @@ fn changes_go_by_name() {
 }
 
 /// Configurations of the project: examples, the documentation, tests. Parts of one are made whole.
-fn examples() -> Vec<(PathBuf, String)> {
+pub(in crate::config) fn examples() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
     for dir in ["docs", "tests", "packaging", "controlplane/src", "mgmt-api"] {

@@ -143,7 +143,7 @@ fn conditions(b: &Bgp, m: &Match, path: &str, p: &mut Problems) {
             p.add(format!("{path}.{key}"), "AS 0 belongs to nobody (RFC 7607)");
         }
     }
-    if m.as_path_length.is_some_and(|l| l.min > l.max) {
+    if m.as_path_length.is_some_and(|l| l.max.is_some_and(|max| l.min > max)) {
         p.add(format!("{path}.as_path_length"), "min is more than max");
     }
     if m.rov.is_some_and(|rov| rov != Rov::NotFound) && b.rtr.is_empty() {
