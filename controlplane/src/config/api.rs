@@ -37,7 +37,8 @@ pub struct Api {
     pub client_ca: Option<String>,
     /// Who may come with a certificate under `client_ca`.
     pub clients: Vec<ApiClient>,
-    /// Directory for what outlives the process: tokens, the certificate made by ourselves.
+    /// Directory for what outlives the process: tokens, the certificate made by ourselves, commits, and whose the blocks of
+    /// pools were last (`leases`).
     pub state: String,
     /// Commits of the configuration that are kept there, at least one.
     pub history: usize,

@@ -14,7 +14,8 @@ fn an_event_is_serialized_with_its_kind_and_time() {
     let notice = listener.blocking_recv().unwrap();
     assert_eq!(notice.id, 1);
     assert_eq!(notice.event.kind(), "softwire.up");
-    let expected = serde_json::json!({ "at": "2023-11-14T22:13:20.500Z", "kind": "softwire.up", "id": 7, "remote": "0.0.0.0" });
+    let expected =
+        serde_json::json!({ "at": "2023-11-14T22:13:20.500Z", "kind": "softwire.up", "id": 7, "remote": "0.0.0.0" });
     assert_eq!(serde_json::to_value(&*notice).unwrap(), expected);
 }
 
