@@ -2,23 +2,39 @@
 //!
 //! One registry knows all that subscribers hold, from whatever pool or by AAA's word, and whatever overlaps with it is
 //! not given to anybody else: nothing is leased twice at a time. A lease is keyed by the subscriber's name, so that one
-//! who comes back gets what he had, as long as nobody else needed it (H3).
+//! who comes back gets what he had, as long as nobody else needed it (H3). One with several sessions gets the newest of
+//! what he had first, from each pool, so that what a session had comes back together.
+//!
+//! ```text
+//!              own, else forgotten, else fresh, else the oldest returned
+//!                ┌──────────────────────────────────────────────┐
+//!                │                                              ▼
+//!  fresh    forgotten ◄── beyond the limit ── returned ◄───── held
+//! ```
+//!
+//! Sans-IO: the owner appends the lines of [`Allocator::poll_line`] to a file, replaces it by [`Allocator::compact`]'s, and
+//! gives it to [`Allocator::restore`] after a restart. What was held then was given back last.
+
+mod log;
+mod returned;
 
 use crate::config::{PoolSet, Pools, Subscriber};
 use dataplane_api::IpPrefix;
 use ipnet::{IpNet, Ipv6Net};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use log::{Line, Log};
+use returned::Returned;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// Who holds something: the number of a session.
 pub type Holder = u32;
 
-/// What is held: from which pool, if from one.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What is held; if from a pool, from which and by whose name.
 struct Entry {
     prefix: IpPrefix,
     holder: Holder,
-    pool: Option<usize>,
+    lease: Option<(usize, Arc<str>)>,
 }
 
 /// What is held, by first address. Entries do not overlap.
@@ -27,18 +43,18 @@ struct Held(BTreeMap<IpAddr, Entry>);
 
 impl Held {
     /// The entries that overlap with `p`: one that contains it, or those within it.
-    fn overlapping(&self, p: &IpPrefix) -> impl Iterator<Item = Entry> {
+    fn overlapping(&self, p: &IpPrefix) -> impl Iterator<Item = &Entry> {
         let before = self.0.range(..p.address()).next_back().filter(|(_, e)| e.prefix.contains(p.address()));
         let within = self.0.range(p.address()..).take_while(|(a, _)| p.contains(**a));
-        before.into_iter().chain(within).map(|(_, entry)| *entry)
+        before.into_iter().chain(within).map(|(_, entry)| entry)
     }
 
     fn is_free(&self, p: &IpPrefix) -> bool {
         self.overlapping(p).next().is_none()
     }
 
-    fn insert(&mut self, prefix: IpPrefix, holder: Holder, pool: Option<usize>) {
-        self.0.insert(prefix.address(), Entry { prefix, holder, pool });
+    fn insert(&mut self, prefix: IpPrefix, holder: Holder, lease: Option<(usize, Arc<str>)>) {
+        self.0.insert(prefix.address(), Entry { prefix, holder, lease });
     }
 
     /// Adds what may overlap with others: only the larger of two stays.
@@ -60,26 +76,25 @@ struct Pool {
     block: u8,
     // Position of the next block that was never leased: (network, index).
     fresh: (usize, u128),
-    // Given back, oldest first, with the last holder's name; and where a name's last one is.
-    returned: BTreeMap<u64, (IpPrefix, String)>,
-    last: HashMap<String, u64>,
-    turn: u64,
+    returned: Returned,
+    // Given back so long ago that nobody knows whose they were, oldest first.
+    forgotten: VecDeque<IpPrefix>,
+    limit: usize,
     // Met while they were held otherwise, by AAA's word or from another pool, or reserved: free again when that ends.
     passed: BTreeMap<IpAddr, IpPrefix>,
 }
 
 impl Pool {
-    fn new(networks: Vec<IpNet>, block: u8) -> Self {
-        let (returned, last, passed) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
-        Self { networks, block, fresh: (0, 0), returned, last, turn: 0, passed }
+    fn new(networks: Vec<IpNet>, block: u8, limit: usize) -> Self {
+        let (returned, forgotten, passed) = (Returned::new(limit), VecDeque::new(), BTreeMap::new());
+        Self { networks, block, fresh: (0, 0), returned, forgotten, limit, passed }
     }
 
     /// Other networks, or blocks of another size. What is new comes last, so that nobody gets what was given back, and may
     /// be asked for again, as long as there is something that nobody had.
     fn configure(&mut self, networks: Vec<IpNet>, block: u8) {
         if block != self.block {
-            let turn = self.turn;
-            *self = Self { turn, ..Self::new(networks, block) };
+            *self = Self::new(networks, block, self.limit);
             return;
         }
         let kept = |all: &[IpNet]| all.iter().filter(|n| networks.contains(n)).count();
@@ -89,50 +104,37 @@ impl Pool {
         let new = networks.iter().copied().filter(|n| !self.networks.contains(n)).collect::<Vec<_>>();
         self.networks.retain(|n| networks.contains(n));
         self.networks.extend(new);
-        let is_block = |p: &IpPrefix| networks.iter().any(|n| n.contains(&p.address()));
-        self.returned.retain(|_, (p, _)| is_block(p));
-        self.last.retain(|_, turn| self.returned.contains_key(turn));
+        let is_block = |p: &IpPrefix| is_block(&networks, block, p);
+        self.returned.retain(is_block);
+        self.forgotten.retain(is_block);
         self.passed.retain(|_, p| is_block(p));
     }
 
     /// It is one of the blocks.
     fn has(&self, p: &IpPrefix) -> bool {
-        p.len() == self.block && self.networks.iter().any(|n| n.contains(&p.address()))
+        is_block(&self.networks, self.block, p)
     }
 
-    /// What `user` had, else what nobody had yet, else what has been free for the longest time.
-    fn next(&mut self, user: &str, reserved: &Held, held: &Held) -> Option<IpPrefix> {
-        if let Some(turn) = self.last.get(user).copied()
-            && let Some(p) = self.take(turn, reserved, held)
-        {
-            return Some(p);
-        }
-        while let Some(p) = self.next_fresh() {
+    /// What `user` had, else what was forgotten, or nobody had yet, else what has been free for the longest time.
+    fn next(&mut self, user: &Arc<str>, reserved: &Held, held: &Held) -> Option<IpPrefix> {
+        loop {
+            let own = self.returned.take_of(user).or_else(|| self.next_unknown());
+            let p = own.or_else(|| self.returned.take_oldest())?;
             if reserved.is_free(&p) && held.is_free(&p) {
                 return Some(p);
             }
             self.passed.insert(p.address(), p);
         }
-        while let Some((turn, _)) = self.returned.first_key_value() {
-            let turn = *turn;
-            if let Some(p) = self.take(turn, reserved, held) {
+    }
+
+    /// One whose last holder is not known. What was forgotten comes first, so that it does not become more and more.
+    fn next_unknown(&mut self) -> Option<IpPrefix> {
+        loop {
+            let p = self.forgotten.pop_front().or_else(|| self.next_fresh())?;
+            if !self.returned.has(&p) {
                 return Some(p);
             }
         }
-        None
-    }
-
-    /// One that was given back, unless it is held otherwise meanwhile.
-    fn take(&mut self, turn: u64, reserved: &Held, held: &Held) -> Option<IpPrefix> {
-        let (p, user) = self.returned.remove(&turn)?;
-        if self.last.get(&user) == Some(&turn) {
-            self.last.remove(&user);
-        }
-        if reserved.is_free(&p) && held.is_free(&p) {
-            return Some(p);
-        }
-        self.passed.insert(p.address(), p);
-        None
     }
 
     fn next_fresh(&mut self) -> Option<IpPrefix> {
@@ -144,20 +146,16 @@ impl Pool {
             }
             let index = self.fresh.1;
             self.fresh.1 += 1;
-            if let Some(p) = block(net, self.block, index).filter(|_| !edge(net, self.block, index)) {
+            if let Some(p) = block(net, self.block, index).filter(|p| !edge(net, p)) {
                 return Some(p);
             }
         }
         None
     }
 
-    fn put_back(&mut self, p: IpPrefix, user: &str) {
+    fn put_back(&mut self, p: IpPrefix, user: Arc<str>) {
         self.passed.remove(&p.address());
-        self.turn += 1;
-        self.returned.insert(self.turn, (p, user.to_owned()));
-        if !user.is_empty() {
-            self.last.insert(user.to_owned(), self.turn);
-        }
+        self.forgotten.extend(self.returned.put(p, user));
     }
 
     /// `p` is no longer held: what was passed because of it is free again.
@@ -170,7 +168,7 @@ impl Pool {
 
     fn free_again(&mut self, blocks: Vec<IpPrefix>, reserved: &Held, held: &Held) {
         for b in blocks.into_iter().filter(|b| reserved.is_free(b) && held.is_free(b)) {
-            self.put_back(b, "");
+            self.put_back(b, Arc::default());
         }
     }
 }
@@ -188,13 +186,16 @@ fn block(net: &IpNet, len: u8, index: u128) -> Option<IpPrefix> {
     }
 }
 
+fn is_block(networks: &[IpNet], len: u8, p: &IpPrefix) -> bool {
+    p.len() == len && networks.iter().any(|n| n.contains(&p.address()) && !edge(n, p))
+}
+
 // Network and broadcast address of an IPv4 pool, and the subnet routers' anycast address, are left out.
-fn edge(net: &IpNet, len: u8, index: u128) -> bool {
+fn edge(net: &IpNet, p: &IpPrefix) -> bool {
+    let first = p.address() == net.network();
     match net {
-        IpNet::V4(n) => {
-            len == 32 && n.prefix_len() < 31 && (index == 0 || index == u128::from(u32::from(n.hostmask())))
-        }
-        IpNet::V6(n) => len == 128 && n.prefix_len() < 127 && index == 0,
+        IpNet::V4(n) => p.len() == 32 && n.prefix_len() < 31 && (first || p.address() == n.broadcast()),
+        IpNet::V6(n) => p.len() == 128 && n.prefix_len() < 127 && first,
     }
 }
 
@@ -237,13 +238,16 @@ pub struct Allocator {
     // Never leased from a pool: fixed addresses of subscribers, our own.
     reserved: Held,
     own: Option<IpAddr>,
+    limit: usize,
+    log: Log,
 }
 
 impl Allocator {
-    /// From the configuration; fixed addresses of subscribers and our own are never leased to others.
-    pub fn new(config: &Pools, subscribers: &[Subscriber], local: Option<Ipv4Addr>) -> Self {
-        let (pools, names) = (Vec::new(), HashMap::new());
-        let mut all = Self { pools, names, held: Held::default(), reserved: Held::default(), own: None };
+    /// From the configuration; fixed addresses of subscribers and our own are never leased to others. Of each pool the
+    /// last holders of `limit` blocks are remembered.
+    pub fn new(config: &Pools, subscribers: &[Subscriber], local: Option<Ipv4Addr>, limit: usize) -> Self {
+        let (pools, names, held, reserved) = (Vec::new(), HashMap::new(), Held::default(), Held::default());
+        let mut all = Self { pools, names, held, reserved, own: None, limit, log: Log::default() };
         all.configure(config, subscribers, local);
         all
     }
@@ -258,7 +262,7 @@ impl Allocator {
                 gone.remove(&index);
                 match self.pools.get_mut(index) {
                     Some(pool) => pool.configure(networks, block),
-                    None => self.pools.push(Pool::new(networks, block)),
+                    None => self.pools.push(Pool::new(networks, block, self.limit)),
                 }
             }
         }
@@ -277,12 +281,15 @@ impl Allocator {
         }
     }
 
-    /// Leases one block of the pool `name` (empty: the default one) to `user`.
+    /// Leases one block of the pool `name` (empty: the default one) to `user`, who has no name where it is empty or of
+    /// several lines.
     pub fn lease(&mut self, kind: Kind, name: &str, user: &str, holder: Holder) -> Result<IpPrefix, Refused> {
         let index = *self.names.get(&(kind, name.to_owned())).ok_or(Refused::Unknown)?;
         let pool = self.pools.get_mut(index).filter(|p| !p.networks.is_empty()).ok_or(Refused::Unknown)?;
-        let p = pool.next(user, &self.reserved, &self.held).ok_or(Refused::Exhausted)?;
-        self.held.insert(p, holder, Some(index));
+        let user: Arc<str> = if user.contains('\n') { Arc::default() } else { user.into() };
+        let p = pool.next(&user, &self.reserved, &self.held).ok_or(Refused::Exhausted)?;
+        self.held.insert(p, holder, Some((index, Arc::clone(&user))));
+        self.note(Line { held: true, prefix: p, user });
         Ok(p)
     }
 
@@ -299,16 +306,71 @@ impl Allocator {
     }
 
     /// Ends what `holder` has of it; nothing happens where it is not, or no longer, the holder.
-    pub fn give_back(&mut self, p: IpPrefix, user: &str, holder: Holder) {
-        let entry = self.held.0.get(&p.address()).copied();
-        let Some(entry) = entry.filter(|e| e.prefix == p && e.holder == holder) else { return };
-        self.held.0.remove(&p.address());
-        if let Some(pool) = entry.pool.and_then(|i| self.pools.get_mut(i)).filter(|pool| pool.has(&p)) {
-            pool.put_back(p, user);
+    pub fn give_back(&mut self, p: IpPrefix, holder: Holder) {
+        let entry = self.held.0.get(&p.address());
+        if entry.is_none_or(|e| e.prefix != p || e.holder != holder) {
+            return;
+        }
+        let lease = self.held.0.remove(&p.address()).and_then(|e| e.lease);
+        if let Some((index, user)) = lease
+            && let Some(pool) = self.pools.get_mut(index).filter(|pool| pool.has(&p))
+        {
+            pool.put_back(p, Arc::clone(&user));
+            self.note(Line { held: false, prefix: p, user });
         }
         for pool in &mut self.pools {
             pool.freed(&p, &self.reserved, &self.held);
         }
+    }
+
+    /// Remembers what the lines of an earlier run say, before anything is leased. What is in no pool any more is left out,
+    /// and lines that cannot be read are counted.
+    pub fn restore<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> usize {
+        let (mut last, mut bad) = (HashMap::new(), 0);
+        for (n, line) in lines.enumerate() {
+            match line.parse() {
+                Ok(Line { held, prefix, user }) => drop(last.insert(prefix, (held, n, user))),
+                Err(_) => bad += 1,
+            }
+        }
+        let mut all: Vec<_> = last.into_iter().map(|(prefix, (held, n, user))| (held, n, prefix, user)).collect();
+        all.sort_unstable();
+        for (.., prefix, user) in all {
+            for pool in self.pools.iter_mut().filter(|pool| pool.has(&prefix)) {
+                // What is beyond the limit is as good as fresh.
+                pool.returned.put(prefix, Arc::clone(&user));
+            }
+        }
+        bad
+    }
+
+    fn note(&mut self, line: Line) {
+        let needed = self.held.0.len() + self.pools.iter().map(|p| p.returned.len()).sum::<usize>();
+        self.log.add(line, needed);
+    }
+
+    /// The next line for the file, without its end.
+    pub fn poll_line(&mut self) -> Option<String> {
+        self.log.poll().map(|l| l.to_string())
+    }
+
+    /// The whole file, when what there is has become much longer than it needs to be.
+    pub fn compact(&mut self) -> Option<Vec<String>> {
+        self.log.is_stale().then(|| self.whole())
+    }
+
+    /// The whole file, as short as it can be.
+    pub fn whole(&mut self) -> Vec<String> {
+        let returned = self.pools.iter().flat_map(|p| p.returned.iter());
+        let returned = returned.map(|(prefix, user)| (false, *prefix, user));
+        let mut held: Vec<_> = self.held.0.values().filter_map(|e| Some((e, &e.lease.as_ref()?.1))).collect();
+        // In the same order from each pool.
+        held.sort_by_key(|(e, _)| e.holder);
+        let all = returned.chain(held.into_iter().map(|(e, user)| (true, e.prefix, user)));
+        let lines = all.map(|(held, prefix, user)| Line { held, prefix, user: Arc::clone(user) }.to_string());
+        let lines: Vec<_> = lines.collect();
+        self.log.renew(lines.len());
+        lines
     }
 }
 
@@ -323,180 +385,4 @@ fn cut(set: &PoolSet) -> [(Kind, Vec<IpNet>, u8); 4] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn pools(v4: &str, v6: &str) -> Pools {
-        Pools {
-            ipv4: vec![v4.parse().expect("v4")],
-            ipv6: vec![v6.parse().expect("v6")],
-            delegated: vec!["2001:db8:f000::/55".parse().expect("pd")],
-            ..Pools::default()
-        }
-    }
-
-    #[test]
-    fn leases_are_unique_sticky_and_end() {
-        let mut a = Allocator::new(&pools("10.0.0.0/29", "2001:db8::/62"), &[], Some(Ipv4Addr::new(10, 0, 0, 1)));
-        let got: Vec<_> = (0..6).map(|i| a.lease(Kind::Ipv4, "", &format!("u{i}"), i)).collect();
-        // .0 and .7 are the edges, .1 is ours.
-        let text: Vec<_> = got.iter().flatten().map(ToString::to_string).collect();
-        assert_eq!(text, ["10.0.0.2/32", "10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32", "10.0.0.6/32"]);
-        assert_eq!(got[5], Err(Refused::Exhausted));
-        a.give_back(got[1].expect("leased"), "u1", 1);
-        a.give_back(got[3].expect("leased"), "u3", 3);
-        assert_eq!(a.lease(Kind::Ipv4, "", "u3", 7), got[3]);
-        assert_eq!(a.lease(Kind::Ipv4, "", "new", 8), got[1]);
-        assert_eq!(a.lease(Kind::Ipv4, "", "u1", 9), Err(Refused::Exhausted));
-    }
-
-    #[test]
-    fn other_pools_leave_what_is_held() {
-        let local = Some(Ipv4Addr::new(10, 0, 0, 1));
-        let with = |v4: &[&str]| Pools { ipv4: v4.iter().map(|n| n.parse().unwrap()).collect(), ..Pools::default() };
-        let mut a = Allocator::new(&with(&["10.0.0.0/30", "10.0.1.0/30"]), &[], local);
-        let text = |r: Result<IpPrefix, Refused>| r.map(|p| p.address().to_string());
-        let lease = |a: &mut Allocator, user: &str, n| text(a.lease(Kind::Ipv4, "", user, n));
-        let [one, two, three] = [("a", 1), ("b", 2), ("c", 3)].map(|(user, n)| lease(&mut a, user, n).unwrap());
-        assert_eq!([&*one, &*two, &*three], ["10.0.0.2", "10.0.1.1", "10.0.1.2"]);
-        assert_eq!(lease(&mut a, "d", 4), Err(Refused::Exhausted));
-        let host = |text: &str| IpPrefix::host(text.parse().unwrap());
-        // Another network: held ones are not given again, and what somebody had is kept for him while there is a new one.
-        a.give_back(host(&two), "b", 2);
-        a.configure(&with(&["10.0.2.0/30", "10.0.0.0/30", "10.0.1.0/30"]), &[], local);
-        assert_eq!(lease(&mut a, "d", 4).as_deref(), Ok("10.0.2.1"));
-        assert_eq!(lease(&mut a, "b", 5).as_deref(), Ok("10.0.1.1"));
-        // A network that is gone is held until released, and does not come back by that.
-        a.configure(&with(&["10.0.2.0/30"]), &[], local);
-        assert_eq!(a.claim(host(&one), 9), Err(Refused::Held(1)));
-        for (p, user, n) in [(&one, "a", 1), (&two, "b", 5), (&three, "c", 3)] {
-            a.give_back(host(p), user, n);
-        }
-        assert_eq!(lease(&mut a, "a", 6).as_deref(), Ok("10.0.2.2"));
-        assert_eq!(lease(&mut a, "b", 7), Err(Refused::Exhausted));
-        // None at all, and back again.
-        a.configure(&with(&[]), &[], local);
-        assert_eq!(lease(&mut a, "b", 7), Err(Refused::Unknown));
-        a.configure(&with(&["10.0.2.0/29"]), &[], local);
-        let all: Vec<_> = std::iter::from_fn(|| lease(&mut a, "e", 8).ok()).collect();
-        assert_eq!(all, ["10.0.2.3", "10.0.2.4", "10.0.2.5", "10.0.2.6"]);
-    }
-
-    #[test]
-    fn a_reserved_address_is_nobody_elses_from_then_on_and_until_then() {
-        let fixed = |ipv4: &str| {
-            let yaml = format!("{{ user: f, secret: s, ipv4: {ipv4} }}");
-            vec![serde_saphyr::from_str::<Subscriber>(&yaml).unwrap()]
-        };
-        let pools = pools("10.0.0.0/29", "2001:db8::/64");
-        let mut a = Allocator::new(&pools, &fixed("10.0.0.1"), None);
-        let all = |a: &mut Allocator| {
-            let got: Vec<_> = std::iter::from_fn(|| a.lease(Kind::Ipv4, "", "x", 1).ok()).collect();
-            got.iter().for_each(|p| a.give_back(*p, "x", 1));
-            got.into_iter().map(|p| p.address()).collect::<std::collections::BTreeSet<_>>()
-        };
-        let but = |n: u8| -> std::collections::BTreeSet<IpAddr> {
-            (1..=6).filter(|i| *i != n).map(|i| IpAddr::from([10, 0, 0, i])).collect()
-        };
-        assert_eq!(all(&mut a), but(1));
-        a.configure(&pools, &fixed("10.0.0.4"), None);
-        assert_eq!(all(&mut a), but(4));
-        a.configure(&pools, &[], None);
-        assert_eq!(all(&mut a).len(), 6);
-    }
-
-    #[test]
-    fn prefixes_are_cut_to_size() {
-        let mut a = Allocator::new(&pools("10.0.0.0/30", "2001:db8::/62"), &[], None);
-        let mut all =
-            |kind| std::iter::from_fn(|| a.lease(kind, "", "x", 1).ok()).map(|p| p.to_string()).collect::<Vec<_>>();
-        assert_eq!(all(Kind::Ipv6), ["2001:db8::/64", "2001:db8:0:1::/64", "2001:db8:0:2::/64", "2001:db8:0:3::/64"]);
-        assert_eq!(all(Kind::Delegated), ["2001:db8:f000::/56", "2001:db8:f000:100::/56"]);
-    }
-
-    #[test]
-    fn a_lease_ends_once_and_by_its_holder() {
-        let mut a = Allocator::new(&pools("10.0.0.0/30", "2001:db8::/64"), &[], None);
-        let l = a.lease(Kind::Ipv6, "", "x", 1).expect("one");
-        a.give_back(l, "x", 2);
-        assert_eq!(a.lease(Kind::Ipv6, "", "y", 2), Err(Refused::Exhausted));
-        a.give_back(l, "x", 1);
-        a.give_back(l, "x", 1);
-        assert_eq!(a.lease(Kind::Ipv6, "", "y", 2), Ok(l));
-        assert_eq!(a.lease(Kind::Ipv6, "", "z", 3), Err(Refused::Exhausted));
-    }
-
-    #[test]
-    fn what_aaa_gives_is_nobody_elses() {
-        let mut a = Allocator::new(&pools("10.0.0.0/29", "2001:db8::/62"), &[], Some(Ipv4Addr::new(10, 0, 0, 1)));
-        let p = |text: &str| {
-            let n: IpNet = text.parse().unwrap();
-            IpPrefix::new(n.network(), n.prefix_len()).unwrap()
-        };
-        assert_eq!(a.claim(p("10.0.0.2/32"), 1), Ok(()));
-        assert_eq!(a.claim(p("10.0.0.2/32"), 2), Err(Refused::Held(1)));
-        assert_eq!(a.claim(p("10.0.0.0/24"), 2), Err(Refused::Reserved));
-        assert_eq!(a.claim(p("2001:db8::/60"), 3), Ok(()));
-        assert_eq!(a.claim(p("2001:db8:0:2::/64"), 4), Err(Refused::Held(3)));
-        assert_eq!(a.claim(p("2001::/16"), 4), Err(Refused::Held(3)));
-        assert_eq!(a.lease(Kind::Ipv4, "", "x", 5).unwrap(), p("10.0.0.3/32"));
-        assert_eq!(a.lease(Kind::Ipv6, "", "x", 5), Err(Refused::Exhausted));
-        // All four blocks were passed; they are there when they are free, whatever the length of what held them.
-        a.give_back(p("2001:db8::/60"), "x", 3);
-        let four: Vec<_> = std::iter::from_fn(|| a.lease(Kind::Ipv6, "", "x", 5).ok()).collect();
-        assert_eq!(four.len(), 4);
-        assert_eq!(a.lease(Kind::Ipv6, "other", "x", 5), Err(Refused::Unknown));
-    }
-
-    // A block that a smaller prefix of AAA's was in, and one that AAA's own block was.
-    #[test]
-    fn what_aaa_gives_again_and_again_takes_no_room() {
-        let mut a = Allocator::new(&pools("10.0.0.0/29", "2001:db8::/63"), &[], None);
-        let host = IpPrefix::host("2001:db8::5".parse().unwrap());
-        let fixed = IpPrefix::host(Ipv4Addr::new(10, 0, 0, 3).into());
-        for _ in 0..1000 {
-            assert_eq!((a.claim(host, 1), a.claim(fixed, 1)), (Ok(()), Ok(())));
-            let leases: Vec<_> = (0..8).map_while(|i| a.lease(Kind::Ipv4, "", &format!("u{i}"), 2).ok()).collect();
-            let links: Vec<_> = std::iter::from_fn(|| a.lease(Kind::Ipv6, "", "x", 2).ok()).collect();
-            assert_eq!((leases.len(), links.len()), (5, 1));
-            a.give_back(host, "y", 1);
-            a.give_back(fixed, "y", 1);
-            assert_eq!(a.lease(Kind::Ipv4, "", "z", 3), Ok(fixed));
-            a.give_back(fixed, "z", 3);
-            leases.into_iter().chain(links).for_each(|p| a.give_back(p, "u", 2));
-        }
-        assert!(a.pools.iter().all(|p| p.returned.len() + p.passed.len() <= 6));
-    }
-
-    proptest! {
-        // Whatever is leased, claimed and given back: no two holders overlap, and a full pool is full.
-        #[test]
-        fn no_duplicate_ever(steps in proptest::collection::vec((0..4u8, 0..12u32, 0..16u8), 1..200)) {
-            let mut a = Allocator::new(&pools("10.0.0.0/28", "2001:db8::/61"), &[], None);
-            let mut mine: Vec<(IpPrefix, u32)> = Vec::new();
-            for (what, user, n) in steps {
-                let name = format!("u{user}");
-                let got = match what {
-                    0 => a.lease(Kind::Ipv4, "", &name, user).ok(),
-                    1 => a.lease(Kind::Ipv6, "", &name, user).ok(),
-                    2 => {
-                        let p = IpPrefix::new(Ipv4Addr::new(10, 0, 0, n).into(), 32).unwrap();
-                        a.claim(p, user).ok().map(|()| p)
-                    }
-                    _ => {
-                        if !mine.is_empty() {
-                            let (p, user) = mine.swap_remove(usize::from(n) % mine.len());
-                            a.give_back(p, &format!("u{user}"), user);
-                        }
-                        None
-                    }
-                };
-                if let Some(p) = got {
-                    prop_assert!(mine.iter().all(|(q, _)| !q.contains(p.address()) && !p.contains(q.address())));
-                    mine.push((p, user));
-                }
-            }
-        }
-    }
-}
+mod tests;

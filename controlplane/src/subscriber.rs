@@ -84,7 +84,7 @@ impl Leases {
         let mut leases = Self::default();
         let result = leases.fill(profile, user, holder, pools);
         if result.is_err() {
-            leases.release(user, holder, pools);
+            leases.release(holder, pools);
         }
         result.map(|()| leases)
     }
@@ -137,9 +137,9 @@ impl Leases {
     }
 
     /// Gives all of it back; what it was is still to be seen, for the last records.
-    pub fn release(&self, user: &str, holder: Holder, pools: &mut Allocator) {
+    pub fn release(&self, holder: Holder, pools: &mut Allocator) {
         for prefix in self.prefixes() {
-            pools.give_back(prefix, user, holder);
+            pools.give_back(prefix, holder);
         }
     }
 
@@ -297,7 +297,7 @@ mod tests {
             named: [("small".to_owned(), set)].into(),
             ..Pools::default()
         };
-        Allocator::new(&pools, &[], None)
+        Allocator::new(&pools, &[], None, 16)
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
         assert!(a.ipv6.is_some() && a.delegated.is_none());
         assert_eq!(Leases::assign(&profile, "mallory", 2, &mut pools), Err(Unassigned::Held(FRAMED_IP_ADDRESS, 1)));
         let before = a.ipv6;
-        a.release("alice", 1, &mut pools);
+        a.release(1, &mut pools);
         assert_eq!(Leases::assign(&profile, "alice", 3, &mut pools).unwrap().ipv6, before);
     }
 

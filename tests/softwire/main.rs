@@ -4,6 +4,7 @@
 
 mod drain;
 mod fabric;
+mod leases;
 mod ports;
 mod radius;
 mod reconfigure;

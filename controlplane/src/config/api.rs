@@ -49,7 +49,8 @@ pub struct Api {
     pub client_ca: Option<String>,
     /// Who may come with a certificate under `client_ca`.
     pub clients: Vec<ApiClient>,
-    /// Absolute path of the directory for what outlives the process: tokens, commits, the certificate made by ourselves.
+    /// Absolute path of the directory for what outlives the process: tokens, commits, the certificate made by ourselves, and whose
+    /// the blocks of pools were last (`leases`).
     pub state: String,
     /// Commits of the configuration that are kept there.
     #[schemars(range(min = 1))]

@@ -1,5 +1,5 @@
-//! The file of the accounting journal. What is written survives this process; what the machine has not yet brought to the disk
-//! when it fails is lost.
+//! Files of lines that outlive the process: the accounting journal, and what pools remember. What is written survives this
+//! process; what the machine has not yet brought to the disk when it fails is lost.
 
 use crate::gateway::Gateway;
 use anyhow::Context;
@@ -12,8 +12,42 @@ use std::time::{Duration, Instant};
 /// Until a file that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The journal, open for more.
+/// What a file has of the gateway.
+pub(super) struct Content {
+    /// In the log.
+    what: &'static str,
+    /// The setting that names it.
+    pub path: &'static str,
+    /// Takes what an earlier run has left.
+    start: fn(&mut Gateway, Instant, &mut dyn Iterator<Item = &str>),
+    line: fn(&mut Gateway) -> Option<String>,
+    compact: fn(&mut Gateway) -> Option<Vec<String>>,
+    whole: fn(&mut Gateway) -> Vec<String>,
+}
+
+/// Records that no server has taken.
+pub(super) const ACCOUNTING: Content = Content {
+    what: "the accounting journal",
+    path: "aaa.accounting.journal",
+    start: |gateway, now, lines| gateway.start_accounting(now, lines),
+    line: Gateway::poll_journal,
+    compact: Gateway::compact_journal,
+    whole: Gateway::whole_journal,
+};
+
+/// Whose the blocks of pools were last.
+const LEASES: Content = Content {
+    what: "the file of leases",
+    path: "api.state",
+    start: |gateway, _, lines| gateway.restore_leases(lines),
+    line: Gateway::poll_lease,
+    compact: Gateway::compact_leases,
+    whole: Gateway::whole_leases,
+};
+
+/// The file, open for more.
 pub(super) struct Journal {
+    content: &'static Content,
     path: PathBuf,
     file: File,
     /// Lines are missing in it, or torn: it is written anew then.
@@ -37,20 +71,28 @@ impl Journal {
     }
 
     /// Gives the gateway what the last run has left.
-    pub fn open(now: Instant, path: &Path, gateway: &mut Gateway) -> anyhow::Result<Self> {
-        let context = || format!("aaa.accounting.journal: {}", path.display());
+    pub fn open(now: Instant, content: &'static Content, path: &Path, gateway: &mut Gateway) -> anyhow::Result<Self> {
+        let context = || format!("{}: {}", content.path, path.display());
         Self::prepare(path).with_context(context)?;
         let before = match std::fs::read(path) {
             Ok(octets) => String::from_utf8_lossy(&octets).into_owned(),
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
             Err(e) => return Err(e).with_context(context),
         };
-        // A line without an end was being written.
-        gateway.start_accounting(now, before.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')));
-        let mut journal =
-            Self { path: path.to_owned(), file: owned().append(true).open(path).with_context(context)?, broken: None };
+        if !before.is_empty() && !before.ends_with('\n') {
+            tracing::warn!(path = %path.display(), "the last line was being written, and is left out");
+        }
+        (content.start)(gateway, now, &mut before.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')));
+        let file = owned().append(true).open(path).with_context(context)?;
+        let mut journal = Self { content, path: path.to_owned(), file, broken: None };
         journal.replace(gateway).with_context(context)?;
         Ok(journal)
+    }
+
+    /// The one of the leases. Nobody is kept from being served by it: without, addresses are not remembered.
+    pub fn leases(now: Instant, state: &Path, gateway: &mut Gateway) -> Option<Self> {
+        let opened = Self::open(now, &LEASES, &state.join("leases"), gateway);
+        opened.inspect_err(|e| tracing::error!(error = format!("{e:#}"), "leases are not remembered")).ok()
     }
 
     /// Appends what is new.
@@ -59,11 +101,11 @@ impl Journal {
             return;
         }
         let mut text = String::new();
-        while let Some(line) = gateway.poll_journal() {
+        while let Some(line) = (self.content.line)(gateway) {
             text.push_str(&line);
             text.push('\n');
         }
-        let result = match (self.broken, gateway.compact_journal()) {
+        let result = match (self.broken, (self.content.compact)(gateway)) {
             (Some(_), _) => self.replace(gateway),
             (None, Some(lines)) => self.rewrite(&lines),
             (None, None) if text.is_empty() => Ok(()),
@@ -71,12 +113,12 @@ impl Journal {
         };
         self.broken = result.is_err().then(|| now + RETRY);
         if let Err(error) = result {
-            tracing::error!(path = %self.path.display(), %error, "the accounting journal cannot be written");
+            tracing::error!(path = %self.path.display(), %error, "{} cannot be written", self.content.what);
         }
     }
 
     fn replace(&mut self, gateway: &mut Gateway) -> std::io::Result<()> {
-        let lines = gateway.whole_journal();
+        let lines = (self.content.whole)(gateway);
         self.rewrite(&lines)
     }
 
@@ -102,6 +144,8 @@ mod tests {
     fn gateway(now: Instant) -> Gateway {
         let text = "ports: [{ name: a, device: d, zone: trusted, addresses: [10.0.0.1/24] }]\n\
                     listeners: [{ name: l, address: 10.0.0.1, protection: none }]\n\
+                    ppp: { local_ipv4: 10.0.0.1 }\n\
+                    pools: { ipv4: [10.9.0.0/24] }\n\
                     aaa: { servers: [{ name: r, address: 127.0.0.1, secret: s }] }\n";
         let config = Arc::new(Config::from_yaml("t", text).unwrap_or_else(|e| panic!("{e}")));
         Gateway::new(config, now, &[MacAddr([2; 6])], vec![Arc::new(Counters::new(1, 1))], [7; 32]).unwrap()
@@ -124,7 +168,7 @@ mod tests {
         std::fs::write(&path, b"+ 7 stop s 2802\n\xff\xfe\n+ 8 stop s 28").unwrap();
         let now = Instant::now();
         let mut g = gateway(now);
-        let mut journal = Journal::open(now, &path, &mut g).unwrap();
+        let mut journal = Journal::open(now, &ACCOUNTING, &path, &mut g).unwrap();
         // The record is kept, and Accounting-On is a new one.
         assert_eq!(lines(&path), ["+ 7 stop", "+ 8 start"]);
 
@@ -142,5 +186,36 @@ mod tests {
         journal.write(now + RETRY * 2, &mut g);
         assert_eq!(lines(&path), ["+ 7 stop", "+ 8 start", "+ 9 start"]);
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn leases_are_kept_for_the_next_run_whatever_is_in_the_file() {
+        let dir = std::env::temp_dir().join(format!("leases-{}", std::process::id()));
+        let (state, path) = (dir.join("state"), dir.join("state").join("leases"));
+        let now = Instant::now();
+        let whole = "- 10.9.0.7/32 alice\n- 10.9.0.8/32 bob\n";
+        // There is none, one whose end is missing, garbage, and one that was written by a gateway that was killed.
+        let files: [(&[u8], &str); 4] = [
+            (b"", ""),
+            (b"- 10.9.0.7/32 alice\n- 10.9.0.8/32 bob\n+ 10.9.0.9/32 ca", whole),
+            (b"\0\0\0\n+ 10.9.0.8/32 bob\n\xff\xfe - \n- 10.9.0.7/32 alice\n- 10.9.0\n", whole),
+            (b"+ 10.9.0.8/32 bob\n- 10.9.0.7/32 alice\n+ 10.8.0.1/32 of other pools\n", whole),
+        ];
+        for (octets, after) in files {
+            if !octets.is_empty() {
+                std::fs::write(&path, octets).unwrap();
+            }
+            let mut g = gateway(now);
+            let mut journal = Journal::leases(now, &state, &mut g).unwrap();
+            journal.write(now, &mut g);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        // Where it cannot be, the gateway serves without.
+        std::fs::remove_dir_all(&dir).unwrap();
+        std::fs::write(&dir, "in the way").unwrap();
+        assert!(Journal::leases(now, &state, &mut gateway(now)).is_none());
+        std::fs::remove_file(&dir).unwrap();
     }
 }

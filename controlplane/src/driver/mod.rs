@@ -21,6 +21,8 @@ use crate::program::Output;
 use dataplane_api::trace::TRACE_BUFFERS;
 use dataplane_api::{Inject, InjectMsg, PortId, SnapshotOp, WorkerHandle};
 use host::{HostStack, Neighbour};
+use journal::Journal;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
@@ -54,6 +56,7 @@ pub struct Driver {
     rtr: rtr::Caches,
     radius: radius::Servers,
     dhcp6: dhcp6::Servers,
+    leases: Option<Journal>,
     stop: watch::Receiver<bool>,
 }
 
@@ -74,7 +77,8 @@ impl Driver {
         let rtr = rtr::Caches::new(Instant::now(), &mut gateway);
         let radius = radius::Servers::new(Instant::now(), config, &mut gateway).await?;
         let dhcp6 = dhcp6::Servers::new(config).await?;
-        Ok(Self { gateway, workers, publish, host, frames, neighbours, north, bgp, rtr, radius, dhcp6, stop })
+        let leases = Journal::leases(Instant::now(), Path::new(&config.api.state), &mut gateway);
+        Ok(Self { gateway, workers, publish, host, frames, neighbours, north, bgp, rtr, radius, dhcp6, leases, stop })
     }
 
     /// Runs until told to stop, then ends the softwires in order.
@@ -105,6 +109,9 @@ impl Driver {
             }
             self.bgp.act(now, &mut self.gateway);
             self.radius.act(now, &mut self.gateway);
+            if let Some(leases) = &mut self.leases {
+                leases.write(now, &mut self.gateway);
+            }
             self.dhcp6.act(&mut self.gateway);
             self.flush();
             while let Some((port, address)) = self.gateway.poll_unresolved() {

@@ -3,7 +3,7 @@
 //! A link of the client is a connected UDP socket, or a TCP or TLS connection, each with a task that reads; a stream has
 //! one that writes, too. What a socket does not take at once is lost, as on any network, and the client sends it again.
 
-use super::journal::Journal;
+use super::journal::{ACCOUNTING, Journal};
 use super::tls;
 use crate::config::aaa::{Server, Transport};
 use crate::config::{Config, Problem};
@@ -126,7 +126,7 @@ impl Servers {
         let opened = Opened { authentication: remotes(false)?, accounting: remotes(true)?, dynamic };
         if self.journal.is_none() && !opened.accounting.is_empty() {
             let path = Path::new(&config.aaa.accounting.journal);
-            Journal::prepare(path).map_err(|e| Problem::new("aaa.accounting.journal", format!("{e:#}")))?;
+            Journal::prepare(path).map_err(|e| Problem::new(ACCOUNTING.path, format!("{e:#}")))?;
         }
         Ok(opened)
     }
@@ -154,7 +154,7 @@ impl Servers {
         }
         // Without servers, what is in the journal waits for one.
         if self.journal.is_none() && !self.accounting.is_empty() {
-            self.journal = Some(Journal::open(now, Path::new(&config.aaa.accounting.journal), gateway)?);
+            self.journal = Some(Journal::open(now, &ACCOUNTING, Path::new(&config.aaa.accounting.journal), gateway)?);
         }
         Ok(())
     }

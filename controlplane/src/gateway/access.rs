@@ -179,7 +179,7 @@ impl Gateway {
         self.make_room(now, id, &user, profile.port_limit.or(self.config.aaa.sessions_per_user))?;
         let leases = self.assign(now, id, &user, accept)?;
         if leases.prefixes().count() > MAX_INNER {
-            leases.release(&user, id.0, &mut self.pools);
+            leases.release(id.0, &mut self.pools);
             return Err(Unhonoured::new(FRAMED_ROUTE, format!("more than {MAX_INNER} prefixes")).to_string());
         }
         let Some(s) = self.subscribers.get_mut(&id) else { return Ok(()) };
@@ -195,7 +195,7 @@ impl Gateway {
     /// Takes all inner addresses from a session.
     fn strip(&mut self, id: SessionId) {
         let Some(s) = self.subscribers.get_mut(&id) else { return };
-        s.leases.release(&s.user, id.0, &mut self.pools);
+        s.leases.release(id.0, &mut self.pools);
         s.session.inner.prefixes = Default::default();
         s.dhcp6 = None;
         let routes = std::mem::take(&mut s.routes);

@@ -196,7 +196,7 @@ impl Gateway {
         let Some(s) = self.subscribers.get_mut(&id) else { return false };
         if !bound {
             s.leases.routes.retain(|own| *own != p);
-            self.pools.give_back(p, &s.user, id.0);
+            self.pools.give_back(p, id.0);
             return true;
         }
         // An address of the link's own prefix is the subscriber's already.

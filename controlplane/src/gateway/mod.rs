@@ -7,6 +7,7 @@
 //! | `keys` | IKE's events: peers, child SAs, lifetimes, moves |
 //! | `softwire` | L2TP's and PPP's events: the life of a subscriber |
 //! | `access` | questions to AAA and its answers, for PPP and IKE |
+//! | `leases` | what pools remember over a restart |
 //! | `records` | accounting, and what runs with a session's time |
 //! | `dynamic` | CoA-Requests and Disconnect-Requests |
 //! | `servers` | the RADIUS clients, and the octets that the driver carries |
@@ -31,6 +32,7 @@ mod drain;
 mod dynamic;
 mod inner;
 mod keys;
+mod leases;
 mod leave;
 mod lists;
 mod liveness;
@@ -172,6 +174,8 @@ impl Gateway {
         seed: [u8; 32],
     ) -> Result<Self, StartError> {
         let mut rng = StdRng::from_seed(seed);
+        // As many as there can be sessions.
+        let remembered = config.dataplane.max_sessions * counters.len();
         let mut program = Program::new(counters.len(), config.dataplane.max_sessions);
         let slots = program.allocation().clone();
         let spis = slots.clone();
@@ -200,7 +204,7 @@ impl Gateway {
             look: None,
             clock: None,
             closing: None,
-            pools: Allocator::new(&config.pools, &config.subscribers, config.ppp.local_ipv4),
+            pools: Allocator::new(&config.pools, &config.subscribers, config.ppp.local_ipv4, remembered),
             mesh: Mesh::new(now, &config, &mut program),
             routing: config.bgp.as_ref().map(|b| Routing::new(now, &config, b, StdRng::from_rng(&mut rng))),
             liveness: Liveness::new(now, &config, StdRng::from_rng(&mut rng)),

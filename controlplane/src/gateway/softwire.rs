@@ -176,8 +176,7 @@ impl Gateway {
         for prefix in std::mem::take(&mut s.routes) {
             self.program.withdraw(prefix);
         }
-        let user = s.user.clone();
-        s.leases.release(&user, id.0, &mut self.pools);
+        s.leases.release(id.0, &mut self.pools);
         if let Some(peer) = s.session.peer.filter(|_| dead) {
             self.close_after.insert(id, peer);
         }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Accounting: records against the data plane's own counters, a server that is away, kill -9, an orderly end; nothing lost or twice
+# Accounting: records against the data plane's own counters, a server that is away, kill -9, an orderly end; nothing lost or twice. Addresses are the same after kill -9
 . "$(dirname "$0")/../lib.sh"; . "$INTEROP/radius.sh"
 C2=$PFX-c2
 layout; layout_aaa; customer
@@ -62,6 +62,8 @@ say "the gateway is killed with a record that waits and a session that is open"
 second carol christmas; CAROL=$(session carol); bob || finish
 ID=$(session bob); check "download" in_ns "$CUST" curl -sS -m 60 -o /dev/null "http://[$WEB6]/file"
 k=$(counters bob); sleep 2.5
+has='[[user(name)[of] for of in ("ipv4", "ipv6_prefix", "delegated")] for name in ("bob", "carol")]'
+check "both have a delegated prefix" api wait "all(of[2] for of in $has)" 5; HAD=$(api value "$has")
 radius_stop r1
 check "carol leaves" halted carol; gone carol
 check "her record waits" api wait 'radius["records_pending"] >= 1' 5
@@ -73,12 +75,16 @@ stop_says "with what it had used by the last checkpoint" "s['Softwire-Output-Oct
 check "Accounting-On a second time" records r1 'len(of("Accounting-On")) == 2' 3
 check "nothing waits" api wait 'radius["records_pending"] == 0' 10
 
+say "they come back, in another order"
+second carol christmas; bob || finish
+check "each has the addresses that were his" api wait "$has == $HAD" 5
+check "which are remembered for nobody else to read" eval '[ "$(stat -c %a "$STATE/gw-api/leases")" = 600 ]'
+
 say "an orderly end"
-bob || finish
 ID=$(session bob)
 gateway_stop
 stop_says "the open session gets its Stop: Admin-Reboot" 's["Acct-Terminate-Cause"] == "Admin-Reboot"'
 check "Accounting-Off comes last" records r1 'r[-1]["Acct-Status-Type"] == "Accounting-Off"' 3
-check "every Start has exactly one Stop" records r1 'len(of("Start")) == 9 and Counter(x["Acct-Session-Id"] for x in of("Start")) == Counter(x["Acct-Session-Id"] for x in of("Stop"))'
+check "every Start has exactly one Stop" records r1 'len(of("Start")) == 10 and Counter(x["Acct-Session-Id"] for x in of("Start")) == Counter(x["Acct-Session-Id"] for x in of("Stop"))'
 check "no record is there twice" records r1 'max(Counter((x.get("Acct-Session-Id"), x["Acct-Status-Type"], x["Event-Timestamp"]) for x in r).values()) == 1'
 finish

@@ -152,7 +152,7 @@ fn a_session_that_ends_takes_nothing_from_its_successor() {
     lab.run();
     lab.gateway.disconnect(lab.now, lab.id, Cause::AdminReset, "test");
     let address = lab.gateway.subscribers[&lab.id].leases.ipv4.unwrap();
-    lab.gateway.pools.give_back(address, "alice", lab.id.0);
+    lab.gateway.pools.give_back(address, lab.id.0);
     assert_eq!(lab.gateway.pools.claim(address, 77), Ok(()));
     lab.gateway.aaa_answer(lab.now, Who::Session(lab.id), Answer::Accept(Box::default()));
     assert_eq!(lab.gateway.pools.claim(address, 78), Err(crate::pool::Refused::Held(77)));
