@@ -35,7 +35,8 @@ gateway_stop
 say "cases 1 and 2: home concentrator; the subscriber moves, and what he had is his again (H3)"
 SERVERS="{ name: own, address: \"$R6\", secret: $SECRET }" MORE=$(aaa_config) gateway
 from() { ip -n "$CUST" addr flush dev e0; address "$CUST" e0 "$1/24"; }
-what() { api value 'user("bob")["ipv4"], user("bob")["ipv6_prefix"], user("bob")["delegated"]'; }
+# the delegated prefix comes last
+what() { api wait 'user("bob")["delegated"]' >/dev/null; api value 'user("bob")["ipv4"], user("bob")["ipv6_prefix"], user("bob")["delegated"]'; }
 from 192.0.2.20; bob || finish
 had=$(what); check "he leaves" halted bob; api wait 'not subs' >/dev/null
 from 192.0.2.21; bob
