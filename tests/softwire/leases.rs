@@ -29,15 +29,17 @@ fn a_restart_keeps_the_addresses() {
     let text = yaml(4, "");
     let (mut f, first) = after(&[], &text, &[0, 1, 2]);
     let lines = |f: &mut Fabric| std::iter::from_fn(|| f.gateway.poll_lease()).collect::<Vec<_>>();
-    // Killed: nothing more is said. A newcomer is the first to come then, and gets nobody's addresses.
     let killed = lines(&mut f);
+    f.gateway.close_all(f.now);
+    assert!(f.run(30 * SECOND, |f| f.gateway.is_idle()));
+    let ended = [killed.clone(), lines(&mut f)].concat();
+    // There is one data plane at a time.
+    drop(f);
+    // Killed: nothing more is said. A newcomer is the first to come then, and gets nobody's addresses.
     let (_, second) = after(&killed, &text, &[3, 2, 1, 0]);
     assert_eq!(second[1..], [first[2].clone(), first[1].clone(), first[0].clone()]);
     assert!(second[0].iter().all(|p| !first.concat().contains(p)));
     // In order: all have given back what they had.
-    f.gateway.close_all(f.now);
-    assert!(f.run(30 * SECOND, |f| f.gateway.is_idle()));
-    let ended = [killed, lines(&mut f)].concat();
     let (_, third) = after(&ended, &text, &[1, 3, 0, 2]);
     assert_eq!([&third[0], &third[2], &third[3]], [&first[1], &first[0], &first[2]]);
     // An address that is another's by configuration now is not his any more, nor are those of pools that are gone.

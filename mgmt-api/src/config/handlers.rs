@@ -1,4 +1,4 @@
-//! The routes of the configuration. All of them say the ETag of the document that runs, and heed If-Match.
+//! The routes of the configuration. Those of the document say the ETag of the one that runs, and heed If-Match.
 
 use super::place::{Act, Place};
 use super::store::{Options, Wish};
@@ -41,6 +41,7 @@ where
         .routes(routes!(rollback))
         .routes(routes!(commits))
         .routes(routes!(commit))
+        .routes(routes!(schema))
         .layer(DefaultBodyLimit::max(LARGEST))
 }
 
@@ -305,4 +306,12 @@ struct CommitDocument {
 async fn commit(State(store): State<Arc<Store>>, Segments(id): Segments<u64>) -> Result<Json<CommitDocument>, Problem> {
     let (commit, document) = store.commit_of(id).await?;
     Ok(Json(CommitDocument { commit, document: document.masked() }))
+}
+
+/// The configuration's JSON Schema (2020-12): every setting with its meaning, its default and its bounds.
+#[utoipa::path(get, path = "/config/schema", tag = "configuration", responses(
+    (status = 200, description = "The schema", body = Value, content_type = "application/schema+json"),
+))]
+async fn schema() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/schema+json")], Json(controlplane::config::schema()))
 }

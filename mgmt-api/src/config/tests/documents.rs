@@ -142,6 +142,17 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_schema_is_served_beside_the_settings() {
+    let b = Bench::new();
+    let answer = b.get("/config/schema").await;
+    assert_eq!((answer.status, answer.body["properties"]["ports"]["type"].as_str()), (200, Some("array")));
+    // What has a route of its own would hide a setting of that name.
+    for route in ["schema", "commits", "confirm", "rollback"] {
+        assert!(answer.body["properties"].get(route).is_none(), "{route}");
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_changes_nothing() {
     let b = Bench::new();
     let (before, file) = (b.get("/config").await, b.file());
