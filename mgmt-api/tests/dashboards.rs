@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use axum::body::Body;
 use axum::http::Request;
+use common::store;
 use controlplane::config::Config;
 use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
@@ -14,7 +17,6 @@ use mgmt_api::AppState;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 use tower::ServiceExt;
 
@@ -54,13 +56,7 @@ async fn scrape() -> Series {
         }
     });
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    static RUN: AtomicU32 = AtomicU32::new(0);
-    let dir = std::env::temp_dir().join(format!("dashboards-{}-{}", std::process::id(), RUN.fetch_add(1, Relaxed)));
-    std::fs::create_dir_all(&dir).unwrap();
-    let file = dir.join("test.yaml");
-    std::fs::write(&file, YAML).unwrap();
-    let store = mgmt_api::config::Store::open(&file, &dir, 1, northbound.clone()).unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
+    let store = store(YAML, northbound.clone());
     let answer = mgmt_api::router(AppState { northbound, store }).0.oneshot(request).await.unwrap();
     let text = answer.into_body().collect().await.unwrap().to_bytes();
     let mut series = Series::new();

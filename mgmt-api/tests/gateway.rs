@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use axum::body::Body;
 use axum::http::Request;
+use common::store;
 use controlplane::config::Config;
 use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
@@ -12,7 +15,6 @@ use http_body_util::BodyExt;
 use mgmt_api::AppState;
 use mgmt_api::config::Store;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use tower::ServiceExt;
@@ -32,19 +34,6 @@ ike:
   peers: [{ name: east-ike, id: east, auth: psk, psk: very-hidden-key, softwire: secret, address: "2001:db8:f2::1", color: 7, prefixes: [10.2.0.0/16] }]
 bgp: { asn: 65000, router_id: 1.1.1.1, networks: [10.1.0.0/16, 10.7.0.0/16], neighbours: [{ address: "2001:db8:f2::1", asn: 65000, description: east }] }
 "#;
-
-// Nothing of it is left on the disk.
-fn store(northbound: Northbound) -> Arc<Store> {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("gateway-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-    let dir = std::env::temp_dir().join(name);
-    std::fs::create_dir_all(&dir).unwrap();
-    let file = dir.join("softwired.yaml");
-    std::fs::write(&file, YAML).unwrap();
-    let store = Store::open(&file, &dir, 1, northbound).unwrap();
-    std::fs::remove_dir_all(dir).unwrap();
-    store
-}
 
 struct Api {
     northbound: Northbound,
@@ -67,7 +56,7 @@ impl Api {
                 }
             }
         });
-        Self { store: store(northbound.clone()), northbound, audit }
+        Self { store: store(YAML, northbound.clone()), northbound, audit }
     }
 
     async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {

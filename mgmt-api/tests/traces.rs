@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use axum::body::{Body, Bytes};
 use axum::http::Request;
+use common::store;
 use controlplane::config::Config;
 use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
@@ -13,7 +16,6 @@ use http_body_util::BodyExt;
 use mgmt_api::AppState;
 use mgmt_api::config::Store;
 use pcap_file::pcapng::{Block, PcapNgReader};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
@@ -27,18 +29,6 @@ listeners: [{ name: clear, address: "192.0.2.1", protection: none, anonymous: tr
 
 /// What the workers were told, last first.
 type Told = Arc<Mutex<Vec<Option<TraceSpec>>>>;
-
-// Nothing of it is left on the disk.
-fn store(northbound: Northbound) -> Arc<Store> {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let dir = std::env::temp_dir().join(format!("traces-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
-    std::fs::create_dir_all(&dir).unwrap();
-    let file = dir.join("softwired.yaml");
-    std::fs::write(&file, YAML).unwrap();
-    let store = Store::open(&file, &dir, 1, northbound).unwrap();
-    std::fs::remove_dir_all(dir).unwrap();
-    store
-}
 
 struct Api {
     state: AppState,
@@ -72,7 +62,7 @@ impl Api {
                 }
             }
         });
-        Self { state: AppState { store: store(northbound.clone()), northbound }, worker, told }
+        Self { state: AppState { store: store(YAML, northbound.clone()), northbound }, worker, told }
     }
 
     async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String, Bytes) {

@@ -39,27 +39,7 @@ options:
   confirm:
     description: Seconds after which the gateway takes the change back, unless the module has confirmed it.
     type: int
-  socket:
-    description: The gateway's unix socket, where O(url) is absent.
-    type: path
-    default: /run/softwire-gateway/api.sock
-  url:
-    description: Where the API is reached by TLS, V(https://gw.example.net:8443).
-    type: str
-  token:
-    description: A token of a role that may change the configuration, for O(url).
-    type: str
-  ca_path:
-    description: Who has signed the gateway's certificate.
-    type: path
-  validate_certs:
-    description: V(false) believes any certificate.
-    type: bool
-    default: true
-  timeout:
-    description: Seconds that an answer may take.
-    type: int
-    default: 30
+extends_documentation_fragment: [softwire.gateway.api]
 attributes:
   check_mode: {support: full, description: The gateway says what would change., details: ""}
   diff_mode: {support: full, description: What would change or has changed. Secrets are not shown., details: ""}

@@ -31,27 +31,7 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  socket:
-    description: The gateway's unix socket, where O(url) is absent.
-    type: path
-    default: /run/softwire-gateway/api.sock
-  url:
-    description: Where the API is reached by TLS, V(https://gw.example.net:8443).
-    type: str
-  token:
-    description: A token of the role admin, for O(url).
-    type: str
-  ca_path:
-    description: Who has signed the gateway's certificate.
-    type: path
-  validate_certs:
-    description: V(false) believes any certificate.
-    type: bool
-    default: true
-  timeout:
-    description: Seconds that an answer may take.
-    type: int
-    default: 30
+extends_documentation_fragment: [softwire.gateway.api]
 attributes:
   check_mode: {support: full, description: Says whether a token would be made., details: ""}
   diff_mode: {support: none, description: A token is not shown., details: ""}
