@@ -160,10 +160,7 @@ impl DataPlane {
     pub fn traced(&mut self) -> Vec<TracePacket> {
         let mut all = Vec::new();
         for h in &mut self.handles {
-            while let Ok(packet) = h.traced.pop() {
-                all.push((*packet).clone());
-                assert!(h.trace_free.push(packet).is_ok());
-            }
+            while h.next_traced(|packet| all.push(packet.clone())) {}
         }
         all
     }

@@ -183,10 +183,9 @@ impl Driver {
             }
             while w.inject_free.pop().is_ok() {}
             for _ in 0..TRACE_BUFFERS {
-                let Ok(packet) = w.traced.pop() else { break };
-                self.gateway.handle_trace(&packet);
-                // The ring has room for every buffer there is.
-                let _ = w.trace_free.push(packet);
+                if !w.next_traced(|packet| self.gateway.handle_trace(packet)) {
+                    break;
+                }
             }
         }
     }

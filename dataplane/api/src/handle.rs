@@ -24,12 +24,21 @@ pub struct WorkerHandle {
     pub punt_free: Producer<Vec<u8>>,
     /// Events.
     pub events: Consumer<WorkerEvent>,
-    /// Traced packets.
-    pub traced: Consumer<Box<TracePacket>>,
-    /// Where their buffers go back to.
-    pub trace_free: Producer<Box<TracePacket>>,
+    traced: Consumer<Box<TracePacket>>,
+    trace_free: Producer<Box<TracePacket>>,
     /// Counters.
     pub counters: Arc<Counters>,
+}
+
+impl WorkerHandle {
+    /// Shows the next traced packet, whose buffer goes back then; false when there is none.
+    pub fn next_traced(&mut self, show: impl FnOnce(&TracePacket)) -> bool {
+        let Ok(packet) = self.traced.pop() else { return false };
+        show(&packet);
+        let back = self.trace_free.push(packet);
+        debug_assert!(back.is_ok(), "the ring has room for every buffer there is");
+        true
+    }
 }
 
 /// The worker's end.
