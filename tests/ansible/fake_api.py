@@ -94,9 +94,15 @@ class Gateway:
 
     def __init__(self, document):
         self.document, self.commit, self.pending, self.tokens, self.asked = document, 1, None, {}, []
+        # It refuses everything, and repeats what it was sent; somebody else is quicker than who wants to confirm.
+        self.repeats, self.overtaken = False, False
 
     def etag(self):
         return '"%d-0"' % self.commit
+
+    def matches(self, etag):
+        if etag not in (None, self.etag()):
+            raise Wrong(412, "it has changed")
 
     def configure(self, method, path, body, query, etag):
         def make(old):
@@ -104,8 +110,10 @@ class Gateway:
                 raise Wrong(404, "there is no such thing")
             return {"PUT": lambda: body, "PATCH": lambda: patched(old, body), "DELETE": lambda: None}[method]()
 
-        if etag not in (None, self.etag()):
-            raise Wrong(412, "it has changed")
+        self.matches(etag)
+        if self.repeats:
+            said = "invalid type: %s" % json.dumps(body, ensure_ascii=False)
+            raise Wrong(422, said, [{"path": "/" + "/".join(path), "detail": said}])
         new = place(self.document, path, make)
         if any(not s.get("user") for s in new.get("subscribers", [])):
             raise Wrong(422, "invalid", [{"path": "/subscribers/0/user", "detail": "a name is needed"}])
@@ -127,10 +135,14 @@ class Gateway:
         path = [unquote(p) for p in split.path.split("/")[3:] if p]
         query = {k: v[0] for k, v in parse_qs(split.query).items()}
         if path == ["health"]:
+            self.commit += self.overtaken
             return 200, {"status": "ok"}
         if path == ["config", "confirm"] and method == "POST":
             if self.pending is None:
                 raise Wrong(409, "nothing waits")
+            if headers.get("If-Match") is None:
+                raise Wrong(400, "whose commit is meant?")
+            self.matches(headers.get("If-Match"))
             self.pending = None
             return 200, {}
         if path[0] == "config":

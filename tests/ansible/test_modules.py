@@ -83,6 +83,38 @@ class Modules(unittest.TestCase):
         self.assertEqual(self.gateway.asked[-2:], ["GET /api/v1/health", "POST /api/v1/config/confirm"])
         self.assertTrue(self.commits()[0].endswith("confirm=60"))
 
+    def test_nobody_elses_commit_is_confirmed(self):
+        self.gateway.overtaken = True
+        failed = self.config(path="/ike", config={"dpd": "9s"}, state="merged", confirm=60)
+        self.assertEqual((failed["failed"], failed["status"]), (True, 412))
+        self.assertIsNotNone(self.gateway.pending)
+
+    def test_keys_with_strange_characters(self):
+        for path, user, asked in (
+            ("/subscribers/al ice?#@x", "al ice?#@x", "al%20ice%3F%23%40x"),
+            ("/subscribers/2001:db8::1", "2001:db8::1", "2001:db8::1"),
+            ("/subscribers/a%2Fb", "a/b", "a%2Fb"),
+            ("/subscribers/ä", "ä", "%C3%A4"),
+        ):
+            self.assertTrue(self.config(path=path, config={"user": user})["changed"])
+            self.assertEqual(self.gateway.document["subscribers"][-1], {"user": user})
+            self.assertEqual(self.commits()[-1], "PUT /api/v1/config/subscribers/%s?comment=by%%20Ansible" % asked)
+
+    def test_what_a_refusal_repeats_has_no_secrets(self):
+        self.gateway.repeats = True
+        for arguments in (
+            {"path": "/ike", "config": {"dpd": {"secret": "very-hidden-4"}, "identity": "alice"}},
+            {"path": "/ike", "config": {"peers": [{"name": "alice", "psk": ['very-hidden-"5"', "\\very-hidden-6"]}]}},
+            {"config": {"subscribers": [{"user": "alice", "hash": {"very-hidden-7": 1}}, {"user": "bob", "secret": "very"}]}},
+            {"path": "/subscribers/alice/secret/", "config": "very-hidden-8"},
+        ):
+            failed = self.config(**arguments)
+            self.assertEqual((failed["failed"], failed["status"]), (True, 422))
+            for said in failed["msg"], failed["problem"]["detail"], failed["problem"]["errors"][0]["detail"]:
+                self.assertIn("invalid type: ", said)
+                self.assertIn("***", said)
+            self.assertIn("alice", failed["msg"])
+
     def test_a_refusal_names_the_place(self):
         failed = self.config(path="/subscribers/bob", config={"user": "", "secret": "very-hidden-2"})
         self.assertTrue(failed["failed"])

@@ -12,12 +12,14 @@ description:
   - Brings the configuration of a gateway, or a part of it, into the state that is asked for, by the gateway's API.
   - The gateway itself says what would change, so secrets are compared without being read.
   - With O(confirm), the gateway takes the change back unless the module still reaches it afterwards.
+  - Where the gateway refuses, its words are repeated without what O(config) has under V(secret), V(psk) and V(hash).
 version_added: 0.1.0
 author: the softwire gateway's authors (@softwire-gateway)
 options:
   path:
     description:
       - The part that O(config) is about, V(/subscribers/alice) or V(/bgp/neighbours/2001:db8::1); items of lists are named by their keys.
+      - A slash within a key is written V(%2F), and a percent sign V(%25).
       - The whole document where absent.
     type: str
     default: ""
@@ -86,10 +88,38 @@ restart:
   sample: [/ports]
 """
 
+import json
+from urllib.parse import quote
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.softwire.gateway.plugins.module_utils.api import ARGUMENTS, Api, Refused
 
 METHODS = {"replaced": "PUT", "merged": "PATCH", "deleted": "DELETE"}
+# Keys of the configuration under which secrets are.
+SECRETS = ("secret", "psk", "hash")
+
+
+def secrets(value, hidden=False):
+    """The texts that a document has under such keys, at any depth."""
+    if isinstance(value, dict):
+        names = set(value) if hidden else set()
+        return names.union(*(secrets(below, hidden or key in SECRETS) for key, below in value.items()))
+    if isinstance(value, list):
+        return {text for below in value for text in secrets(below, hidden)}
+    return {str(value)} - {""} if hidden and value is not None else set()
+
+
+def blanked(value, texts):
+    """What the gateway says, with *** in the place of each of them, as it is or as a quoted text has it; the longest first."""
+    if isinstance(value, dict):
+        return {key: blanked(below, texts) for key, below in value.items()}
+    if isinstance(value, list):
+        return [blanked(below, texts) for below in value]
+    if isinstance(value, str):
+        quoted = {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts}
+        for text in sorted(texts | quoted, key=len, reverse=True):
+            value = value.replace(text, "***")
+    return value
 
 
 def sides(changes):
@@ -103,7 +133,8 @@ def apply(module, api):
     """Brings about what is asked for; the module's result."""
     wanted = module.params
     method = METHODS[wanted["state"]]
-    part = "/config" + ("/" + wanted["path"].strip("/") if wanted["path"].strip("/") else "")
+    path = wanted["path"].strip("/")
+    part = "/config" + ("/" + quote(path, safe="/%:") if path else "")
     try:
         would, etag = api.call(method, part, wanted["config"], dry_run=True)
     except Refused as e:
@@ -118,10 +149,11 @@ def apply(module, api):
         return result
     confirm = wanted["confirm"]
     # Only onto what the dry run has seen.
-    done, _tag = api.call(method, part, wanted["config"], etag, comment=wanted["comment"], confirm=confirm)
+    done, ours = api.call(method, part, wanted["config"], etag, comment=wanted["comment"], confirm=confirm)
     if confirm is not None and done["confirm_by"] is not None:
         api.call("GET", "/health")
-        api.call("POST", "/config/confirm")
+        # Nobody else's commit, should ours be gone.
+        api.call("POST", "/config/confirm", etag=ours)
     result.update(commit=done["commit"], changes=done["changes"], restart=done["restart"])
     return result
 
@@ -149,7 +181,8 @@ def main():
     try:
         module.exit_json(**said, **apply(module, Api(module)))
     except Refused as e:
-        module.fail_json(msg=str(e), problem=e.problem, status=e.status, **said)
+        texts = secrets(module.params["config"], module.params["path"].rstrip("/").rpartition("/")[2] in SECRETS)
+        module.fail_json(msg=blanked(str(e), texts), problem=blanked(e.problem, texts), status=e.status, **said)
 
 
 if __name__ == "__main__":
