@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 out=${1:-$CARGO_TARGET_DIR/debian}
 out=$(realpath -m "$out")
 
-[ "$(cargo deb --version 2>/dev/null)" = $CARGO_DEB ] || cargo install -q --locked cargo-deb --version $CARGO_DEB >&2
+[ "$(cargo deb --version 2>/dev/null)" = "cargo-deb $CARGO_DEB" ] || cargo install -q --locked cargo-deb --version $CARGO_DEB >&2
 if [ -z "${BIN:-}" ]; then
   cargo build --release -p softwire-gateway -p softwire-initiator -p swctl --bins >&2
   BIN=$CARGO_TARGET_DIR/release
