@@ -14,6 +14,7 @@ from answers import ATTACK
 from common import cells, events, samples, until
 
 OPENAPI = pathlib.Path(__file__).resolve().parents[2] / "mgmt-api/openapi.json"
+DOCUMENT = json.loads(OPENAPI.read_text())
 VIEWS = ["overview", "subscribers", "subscribers/1.1", "sas/ike", "sas/child", "bgp", "bgp/2001:db8:f1::ff", "mesh", "mesh/2001:db8:f2::1", "radius", "commits", "events"]
 
 
@@ -238,23 +239,40 @@ def test_numbers_and_times(v):
                    "0s", "1m 05s", "3h 01m", "1d 01h", "–", "0.4 %", "100 %", "2020-01-02 03:04:05", "nonsense", "1 route"], got
 
 
+def differences(name, operation, body):
+    """Where an answer is not as mgmt-api/openapi.json says; None if it says nothing of one."""
+    schema = operation.get("get", {}).get("responses", {}).get("200", {}).get("content", {}).get("application/json", {}).get("schema")
+    if schema is None:
+        return None
+    validator = jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+    return [f"{name}: {error.json_path}: {error.message[:200]}" for error in list(validator.iter_errors(body))[:3]]
+
+
 def test_the_made_up_gateway_speaks_as_the_api_is_documented(v):
     """What the page is tested with has the shapes of mgmt-api/openapi.json."""
-    document = json.loads(OPENAPI.read_text())
     ids = {"id": "1.0", "address": "192.0.2.200"}
     wrong, compared = [], 0
-    for path, item in document["paths"].items():
-        schema = item.get("get", {}).get("responses", {}).get("200", {}).get("content", {}).get("application/json", {}).get("schema")
-        if schema is None:
-            continue
+    for path, item in DOCUMENT["paths"].items():
         url = v.url + re.sub(r"{(\w+)}", lambda name: ids.get(name[1], "1"), path if path.startswith("/api/v1") else f"/api/v1{path}")
+        if differences(path, item, None) is None:
+            continue
         try:
             with urllib.request.urlopen(urllib.request.Request(url, headers={"authorization": "Bearer swgw_read"})) as answer:
                 body = json.load(answer)
         except urllib.error.HTTPError:
             continue
         compared += 1
-        validator = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
-        wrong += [f"{path}: {error.json_path}: {error.message[:200]}" for error in list(validator.iter_errors(body))[:3]]
+        wrong += differences(path, item, body)
     assert compared >= 12, compared
+    assert not wrong, "\n".join(wrong)
+
+
+def test_so_do_the_documents_that_swctl_is_tested_with(_):
+    """Files are named after the paths that they are answers of."""
+    paths = {path.removeprefix("/api/v1/").replace("/", "-"): item for path, item in DOCUMENT["paths"].items()}
+    files = sorted((OPENAPI.parent / "swctl/tests/cli/documents").glob("*.json"))
+    found = {file.stem: differences(file.stem, paths.get(file.stem, {}), json.loads(file.read_text())) for file in files}
+    assert len(found) >= 18, found.keys()
+    wrong = [f"{name}: the document knows no such answer" for name, lines in found.items() if lines is None]
+    wrong += [line for lines in found.values() for line in lines or []]
     assert not wrong, "\n".join(wrong)
