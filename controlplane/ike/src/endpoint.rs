@@ -9,13 +9,14 @@
 
 mod eap;
 mod effects;
+mod show;
 
 use crate::auth::Identity;
 use crate::config::{Config, Policy};
 use crate::cookie::Cookies;
 use crate::error::{CallError, MessageError};
 use crate::event::{DownReason, Event, Meta, PeerHandle, Transmit};
-use crate::info::{IkeSaInfo, Stats};
+use crate::info::Stats;
 use crate::message::{Body, ExchangeType, HEADER_LEN, Header};
 use crate::payload::notify::NotifyType;
 use crate::sa::established::{Remote, Task, Who};
@@ -25,7 +26,7 @@ use crate::stateless::{self, RateLimit};
 use crate::v1;
 use rand_core::CryptoRng;
 use rustls_pki_types::UnixTime;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,7 +57,7 @@ pub struct Endpoint {
     origins: HashMap<(u64, SocketAddr), u64>,
     half_open: usize,
     children: HashMap<u32, u64>,
-    peers: HashMap<PeerHandle, Peer>,
+    peers: BTreeMap<PeerHandle, Peer>,
     identities: HashMap<Who, Vec<PeerHandle>>,
     cookies: Cookies,
     invalid_spi: RateLimit,
@@ -91,7 +92,7 @@ impl Endpoint {
             origins: HashMap::new(),
             half_open: 0,
             children: HashMap::new(),
-            peers: HashMap::new(),
+            peers: BTreeMap::new(),
             identities: HashMap::new(),
             cookies: Cookies::default(),
             invalid_spi: RateLimit::default(),
@@ -123,45 +124,6 @@ impl Endpoint {
     /// IKE SAs that are not authenticated yet, where we respond.
     pub fn half_open(&self) -> usize {
         self.half_open + self.v1.half_open()
-    }
-
-    /// The current IKE SA of each peer.
-    pub fn sas(&self) -> impl Iterator<Item = IkeSaInfo> + '_ {
-        let v2 = self.peers.iter().filter_map(|(&peer, record)| {
-            let sa = self.sas.get(&record.spi)?;
-            let (spi_i, spi_r) = sa.base.spis();
-            let mut info = IkeSaInfo {
-                peer,
-                pad: None,
-                spi_i,
-                spi_r,
-                state: sa.state.name(),
-                local_id: None,
-                remote_id: None,
-                eap_identity: None,
-                local: sa.base.local,
-                remote: sa.base.remote,
-                suite: None,
-                natt: false,
-                mobike: false,
-                since: sa.base.created,
-                children: Vec::new(),
-                version: 2,
-                weak: Vec::new(),
-            };
-            if let State::Established(s) = &sa.state {
-                info.pad = Some(s.pad.name.clone());
-                info.local_id = Some(s.pad.local_id.clone());
-                info.remote_id = Some(Identity::clone(&s.remote.id));
-                info.eap_identity = s.remote.eap.as_deref().map(str::to_owned);
-                info.suite = Some(s.channel.suite.to_string());
-                info.natt = s.channel.nat.any();
-                info.mobike = s.channel.mobike.is_some();
-                info.children = s.children.iter().map(|c| c.spi_in).collect();
-            }
-            Some(info)
-        });
-        v2.chain(self.v1.sas())
     }
 
     /// The next event.

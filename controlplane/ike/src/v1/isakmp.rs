@@ -230,15 +230,9 @@ impl Isakmp {
         matches!(self.state, State::SaReplied(_))
     }
 
-    /// When more secrets are to be tried on message 5.
-    pub fn trial_at(&self) -> Option<Instant> {
-        if let State::KeReplied(s) = &self.state { s.trial.as_ref().map(|trial| trial.at) } else { None }
-    }
-
-    /// The message 5 on which more secrets are to be tried now, and where it came from.
-    pub fn trial(&self, now: Instant) -> Option<(Meta, Vec<u8>)> {
-        let State::KeReplied(s) = &self.state else { return None };
-        s.trial.as_ref().filter(|trial| trial.at <= now).map(|trial| (trial.path, trial.message.clone()))
+    /// The message 5 on which more secrets are to be tried.
+    pub fn trial(&self) -> Option<&Trial> {
+        if let State::KeReplied(s) = &self.state { s.trial.as_ref() } else { None }
     }
 
     /// Why it has not come up, when its time is over.

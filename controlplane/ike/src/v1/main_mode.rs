@@ -13,7 +13,7 @@
 //! responder tries the secrets of the PAD until one opens it with the right HASH_I. So a secret of its own for each peer
 //! works whatever address it comes from (H46), and what is proved is the identity that this secret belongs to (H22).
 //! How many are tried in a second is bounded, since any stranger can have them tried; and they are tried some at a time,
-//! so that a PAD of many keeps nobody waiting.
+//! one SA after the other, so that a PAD of many keeps nobody waiting.
 
 mod proof;
 

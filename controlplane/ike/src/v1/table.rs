@@ -58,6 +58,9 @@ pub(crate) struct Table {
     timers: Timers<Key>,
     /// Pre-shared keys that were tried.
     trials: RateLimit,
+    /// SAs with a message 5 on which more of them are to be tried, in the order of their turns: by when, and by how many
+    /// have been tried.
+    trying: BTreeSet<(Instant, usize, u64)>,
 }
 
 impl Table {
@@ -66,7 +69,7 @@ impl Table {
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.trying.first().map(|turn| turn.0)).min()
     }
 
     pub fn has(&self, peer: PeerHandle) -> bool {
@@ -509,6 +512,9 @@ impl Table {
         let sa = self.sas.remove(&cookie)?;
         self.half_open -= usize::from(sa.half_open());
         self.new.remove(&(sa.created, cookie));
+        if let Some(trial) = sa.trial() {
+            self.trying.remove(&(trial.at, trial.tried, cookie));
+        }
         Some(sa)
     }
 
@@ -527,7 +533,6 @@ impl Table {
         let at = up
             .chain(quick)
             .chain(half_open)
-            .chain(sa.trial_at())
             .chain(sa.fragments.until)
             .chain(sa.unanswered.as_ref().map(|u| u.next))
             .min();
@@ -535,6 +540,9 @@ impl Table {
         self.half_open += usize::from(sa.half_open());
         if sa.is_new() {
             self.new.insert((sa.created, sa.cookie));
+        }
+        if let Some(trial) = sa.trial() {
+            self.trying.insert((trial.at, trial.tried, sa.cookie));
         }
         self.sas.insert(sa.cookie, sa);
     }

@@ -372,6 +372,26 @@ fn secrets_are_tried_some_at_a_time() {
     net.settled();
 }
 
+/// Nor does he when many have a message to be tried: they take turns.
+#[test]
+fn secrets_are_tried_for_one_after_the_other() {
+    let mut net = Net::new(v1(A, entry(A)), with_secrets(2500), 23);
+    let mut fifths = vec![halted(&mut net, |side, data| side == A && data[16] == ID)];
+    net.log.clear();
+    fifths.push(halted(&mut net, |side, data| side == A && data[16] == ID));
+    fifths.iter().for_each(|fifth| net.inject(B, from_peer(B), fifth));
+    let up = |net: &Net| net.sides[B].events.iter().filter(|e| matches!(e, Event::PeerUp { .. })).count();
+    // Each has had 1,000, and needs two turns more.
+    for ups in [0, 0, 1, 2] {
+        assert_eq!(net.ends[B].poll_timeout(), Some(net.now));
+        net.ends[B].handle_timeout(net.now);
+        net.flush();
+        assert_eq!(up(&net), ups);
+    }
+    assert_eq!(net.ends[B].stats().v1_refused, v1::Refused::default());
+    assert_ne!(net.ends[B].poll_timeout(), Some(net.now));
+}
+
 /// Whoever is on the way may spoil a message, or send another before it: that proves nothing, and ends nothing.
 #[test]
 fn a_spoilt_proof_does_not_end_the_set_up() {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::Failure;
 use crate::event::ChildDownReason;
+use crate::info::IkeSaInfo;
 use crate::payload::Builder;
 use crate::v1::payload::{DOI, Delete, Notify, PROTO_ESP, PROTO_ISAKMP, kind, notify};
 use crate::v1::proposal::{Phase1, esp_defaults, parse_esp};

@@ -1,7 +1,7 @@
 //! Calls of the owner, and what the API shows.
 
 use super::{Key, Table};
-use crate::auth::RemoteAuth;
+use crate::auth::{Identity, RemoteAuth};
 use crate::error::CallError;
 use crate::event::{DownReason, Event, Meta, PeerHandle};
 use crate::info::IkeSaInfo;
@@ -10,6 +10,7 @@ use crate::v1::main_mode;
 use crate::v1::payload::Delete;
 use crate::v1::peer::Peer;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 impl Table {
@@ -170,38 +171,50 @@ impl Table {
         self.put(ctx, sa);
     }
 
-    /// What the API shows.
-    pub fn sas(&self) -> impl Iterator<Item = IkeSaInfo> + '_ {
-        self.peers.iter().map(|(&handle, peer)| {
-            let sa = peer.sas.last().and_then(|cookie| self.sas.get(cookie));
-            let suite = sa.and_then(|sa| sa.up()).map(|up| up.keys.suite());
-            let weak: Vec<&'static str> =
-                suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
-            let (spi_i, spi_r) = sa.map_or((0, 0), |sa| sa.cookies());
-            let state = match (peer.id.is_some(), sa) {
-                (false, _) => "main-mode",
-                (true, Some(_)) => "established",
-                (true, None) => "children-only",
-            };
-            IkeSaInfo {
-                peer: handle,
-                version: 1,
-                weak,
-                pad: peer.id.is_some().then(|| peer.pad.name.clone()),
-                spi_i,
-                spi_r,
-                state,
-                local_id: peer.id.is_some().then(|| peer.pad.local_id.clone()),
-                remote_id: peer.id.clone(),
-                eap_identity: None,
-                local: peer.path.local,
-                remote: peer.path.remote,
-                suite: suite.map(|s| s.to_string()),
-                natt: peer.nat.any(),
-                mobike: false,
-                since: sa.map_or(peer.since, |sa| sa.created),
-                children: peer.children.iter().map(|c| c.spi_in).collect(),
-            }
+    /// Peers in the order of their handles.
+    pub fn peers_from(&self, from: Bound<PeerHandle>) -> impl Iterator<Item = PeerHandle> + '_ {
+        self.peers.range((from, Bound::Unbounded)).map(|(peer, _)| *peer)
+    }
+
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Where a peer is, and who, if it has proved that.
+    pub fn whom(&self, handle: PeerHandle) -> Option<(SocketAddr, Option<&Identity>)> {
+        self.peers.get(&handle).map(|peer| (peer.path.remote, peer.id.as_ref()))
+    }
+
+    /// What the API shows of a peer.
+    pub fn sa(&self, handle: PeerHandle) -> Option<IkeSaInfo> {
+        let peer = self.peers.get(&handle)?;
+        let sa = peer.sas.last().and_then(|cookie| self.sas.get(cookie));
+        let suite = sa.and_then(|sa| sa.up()).map(|up| up.keys.suite());
+        let weak: Vec<&'static str> = suite.map(|s| s.weak()).unwrap_or_default().iter().map(|w| w.name()).collect();
+        let (spi_i, spi_r) = sa.map_or((0, 0), |sa| sa.cookies());
+        let state = match (peer.id.is_some(), sa) {
+            (false, _) => "main-mode",
+            (true, Some(_)) => "established",
+            (true, None) => "children-only",
+        };
+        Some(IkeSaInfo {
+            peer: handle,
+            version: 1,
+            weak,
+            pad: peer.id.is_some().then(|| peer.pad.name.clone()),
+            spi_i,
+            spi_r,
+            state,
+            local_id: peer.id.is_some().then(|| peer.pad.local_id.clone()),
+            remote_id: peer.id.clone(),
+            eap_identity: None,
+            local: peer.path.local,
+            remote: peer.path.remote,
+            suite: suite.map(|s| s.to_string()),
+            natt: peer.nat.any(),
+            mobike: false,
+            since: sa.map_or(peer.since, |sa| sa.created),
+            children: peer.children.iter().map(|c| c.spi_in).collect(),
         })
     }
 }

@@ -24,6 +24,22 @@ impl Table {
                 Key::Peer(peer) => self.peer_timeout(ctx, peer),
             }
         }
+        self.next_trial(ctx);
+    }
+
+    /// Tries some more secrets on the message whose turn it is, and on no other: what is due besides comes in between.
+    fn next_trial(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(cookie) = self.trying.first().filter(|(at, ..)| *at <= ctx.now).map(|(.., cookie)| *cookie) else {
+            return;
+        };
+        let trial = self.sas.get(&cookie).and_then(|sa| sa.trial());
+        let Some((path, message)) = trial.map(|trial| (trial.path, trial.message.clone())) else { return };
+        let Some(mut sa) = self.take(cookie) else { return };
+        match (ctx.policy.v1(path.local.ip()), Header::parse(&message)) {
+            (Some(listener), Ok(header)) => drop(self.dispatch(ctx, listener, &mut sa, path, &header, &message)),
+            _ => sa.state = State::Gone,
+        }
+        self.put(ctx, sa);
     }
 
     fn sa_timeout(&mut self, ctx: &mut Ctx<'_>, sa: &mut Isakmp) {
@@ -36,13 +52,6 @@ impl Table {
         }
         if sa.half_open() && ctx.now >= sa.created + ctx.policy.config.timers.half_open {
             sa.state = State::Gone;
-            return;
-        }
-        if let Some((path, message)) = sa.trial(ctx.now) {
-            match (ctx.policy.v1(path.local.ip()), Header::parse(&message)) {
-                (Some(listener), Ok(header)) => drop(self.dispatch(ctx, listener, sa, path, &header, &message)),
-                _ => sa.state = State::Gone,
-            }
             return;
         }
         sa.fragments.expire(ctx.now);
