@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Whatever fails is dropped without an answer and counted by its reason. A request is remembered, with its answer, for
-//! as long as its Event-Timestamp could be believed, so there is no time at which it could be replayed.
+//! as long as its Event-Timestamp could be believed, so there is no time at which it could be replayed, whatever becomes
+//! of the configuration meanwhile.
 
 use crate::attribute::{AttributeList, Attributes, ERROR_CAUSE, EVENT_TIMESTAMP, PROXY_STATE, STATE};
 use crate::crypto::{self, MessageAuthenticator};
@@ -199,9 +200,11 @@ struct Remembered {
 pub struct Server {
     clients: HashMap<IpAddr, Secret>,
     window: Duration,
+    /// When the window became what it is, and how old an Event-Timestamp could be then.
+    reach: Option<(Instant, Duration)>,
     /// By Request Authenticator.
     remembered: HashMap<[u8; 16], Remembered>,
-    /// When to forget them, in order.
+    /// When to forget them, in the order in which they came.
     until: VecDeque<(Instant, [u8; 16])>,
     discards: BTreeMap<Discard, u64>,
 }
@@ -210,12 +213,27 @@ impl Server {
     /// A server that has heard nothing yet.
     pub fn new(config: Config) -> Self {
         Self {
-            clients: config.clients.into_iter().map(|(address, secret)| (address.to_canonical(), secret)).collect(),
+            clients: by_address(config.clients),
             window: config.window,
+            reach: None,
             remembered: HashMap::new(),
             until: VecDeque::new(),
             discards: BTreeMap::new(),
         }
+    }
+
+    /// Other clients, another window. What was asked for is not forgotten, nor what was dropped.
+    pub fn set_config(&mut self, now: Instant, config: Config) {
+        self.reach = Some((now, self.oldest(now)));
+        let longer = config.window.saturating_sub(self.window).saturating_mul(2);
+        self.until.iter_mut().for_each(|(until, _)| *until += longer);
+        (self.clients, self.window) = (by_address(config.clients), config.window);
+    }
+
+    /// How old an Event-Timestamp may be. A window that has grown reaches back no further than what is remembered.
+    fn oldest(&self, now: Instant) -> Duration {
+        let grown = |(since, before)| before + now.saturating_duration_since(since);
+        self.reach.map_or(self.window, |reach| self.window.min(grown(reach)))
     }
 
     /// A datagram has come to the port, 3799 as a rule. `unix_time` is in seconds.
@@ -248,8 +266,9 @@ impl Server {
         let attributes = packet.attributes();
         let timestamp = attributes.u32(EVENT_TIMESTAMP).ok().flatten().ok_or(Discard::NoEventTimestamp)?;
         // Both are counted modulo 2³².
-        let age = (unix_time as u32).wrapping_sub(timestamp).cast_signed().unsigned_abs();
-        if u64::from(age) > self.window.as_secs() {
+        let age = (unix_time as u32).wrapping_sub(timestamp).cast_signed();
+        let most = if age < 0 { self.window } else { self.oldest(now) };
+        if u64::from(age.unsigned_abs()) > most.as_secs() {
             return Err(Discard::StaleEventTimestamp);
         }
         if let Some(known) = self.remembered.get(&packet.authenticator) {
@@ -297,6 +316,10 @@ impl Server {
     pub const fn discards(&self) -> &BTreeMap<Discard, u64> {
         &self.discards
     }
+}
+
+fn by_address(clients: Vec<(IpAddr, Secret)>) -> HashMap<IpAddr, Secret> {
+    clients.into_iter().map(|(address, secret)| (address.to_canonical(), secret)).collect()
 }
 
 #[cfg(test)]

@@ -10,9 +10,13 @@ fn from(port: u16) -> SocketAddr {
     ([192, 0, 2, 9], port).into()
 }
 
-fn server() -> Server {
+fn config() -> Config {
     let clients = vec![([192, 0, 2, 9].into(), Secret::new(SECRET)), ([192, 0, 2, 10].into(), Secret::new("other"))];
-    Server::new(Config { clients, ..Config::default() })
+    Config { clients, ..Config::default() }
+}
+
+fn server() -> Server {
+    Server::new(config())
 }
 
 fn list(timestamp: u64) -> AttributeList {
@@ -125,6 +129,58 @@ fn there_is_no_time_at_which_a_packet_can_be_replayed() {
             assert_eq!(dropped(verdict), reason, "{ahead} {second}");
         }
         assert!(server.remembered.is_empty() && server.until.is_empty());
+    }
+}
+
+#[test]
+fn another_configuration_forgets_nothing() {
+    let (mut server, start) = (server(), Instant::now());
+    let octets = request(Code::DisconnectRequest, 1, &list(TIME));
+    let taken = accepted(server.handle_input(start, TIME, from(4000), &octets));
+    let ask = |server: &mut Server, second: u64| {
+        dropped(server.handle_input(start + Duration::from_secs(second), TIME + second, from(4001), &octets))
+    };
+    // Nobody may ask for a while, and the answer has nowhere to go.
+    server.set_config(start, Config::default());
+    assert_eq!(ask(&mut server, 1), Discard::UnknownClient);
+    assert_eq!(server.answer(taken.handle, Ok(())), None);
+    let fewer = config().clients.into_iter().take(1).collect();
+    server.set_config(start, Config { clients: fewer, ..Config::default() });
+    assert_eq!([1, 300, 301].map(|s| ask(&mut server, s)), {
+        use Discard::*;
+        [Replayed, Replayed, StaleEventTimestamp]
+    });
+    assert_eq!(server.discards().iter().map(|(r, n)| (*r, *n)).collect::<Vec<_>>(), {
+        use Discard::*;
+        [(UnknownClient, 1), (StaleEventTimestamp, 1), (Replayed, 2)]
+    });
+}
+
+#[test]
+fn another_window_makes_no_time_for_a_replay() {
+    let window = |seconds| Config { window: Duration::from_secs(seconds), ..config() };
+    for (before, after, at) in [(10, 300, 5), (10, 300, 25), (300, 10, 5), (300, 300, 200), (10, 100_000, 22)] {
+        let (mut server, start) = (Server::new(window(before)), Instant::now());
+        let octets = request(Code::CoaRequest, 1, &list(TIME + before));
+        let ask = |server: &mut Server, second: u64| {
+            server.handle_input(start + Duration::from_secs(second), TIME + second, from(4001), &octets)
+        };
+        let taken = accepted(ask(&mut server, 0));
+        server.answer(taken.handle, Ok(())).unwrap();
+        for second in 1..1000 {
+            // In between there are changes back and forth.
+            match second {
+                _ if second == at => server.set_config(start + Duration::from_secs(second), window(after)),
+                500 => server.set_config(start + Duration::from_secs(500), window(1)),
+                600 => server.set_config(start + Duration::from_secs(600), window(900)),
+                _ => {}
+            }
+            let verdict = ask(&mut server, second);
+            assert!(!matches!(verdict, Verdict::Request(_)), "{before} {after} {second}");
+        }
+        // What is new is believed as far as the window reaches.
+        let fresh = request(Code::CoaRequest, 2, &list(TIME + 1000 - 400));
+        accepted(server.handle_input(start + Duration::from_secs(1000), TIME + 1000, from(4000), &fresh));
     }
 }
 
