@@ -11,7 +11,7 @@
 mod describe;
 
 use crate::northbound::{TraceFrame, TraceInfo, TraceMatch, TraceRefused, TraceRequest, TraceSummary};
-use dataplane_api::{IpPrefix, PortId, SessionId, TraceEnd, TraceFilter, TracePacket, TraceSpec};
+use dataplane_api::{IpPrefix, PortId, TraceEnd, TraceFilter, TracePacket, TraceSpec};
 use ipnet::IpNet;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -46,6 +46,8 @@ struct Trace {
     /// Each in its parts.
     packets: Vec<Vec<TracePacket>>,
     waiting: VecDeque<Vec<TracePacket>>,
+    /// Packets that there was no room to wait with.
+    given_up: u64,
 }
 
 /// What answers are made with: names of ports, and the time of day.
@@ -83,6 +85,7 @@ impl Traces {
             lost: names.lost,
             packets: Vec::new(),
             waiting: VecDeque::new(),
+            given_up: 0,
         });
         Ok(TraceSpec { trace: self.last, filter, sample })
     }
@@ -148,6 +151,7 @@ impl Trace {
         if !is_whole(&mut parts) {
             if self.waiting.len() == WAITING {
                 self.waiting.pop_front();
+                self.given_up += 1;
             }
             self.waiting.push_back(parts);
             return;
@@ -162,8 +166,13 @@ impl Trace {
 
     fn finish(&mut self, lost: u64) {
         self.until = None;
-        self.lost = lost.saturating_sub(self.lost);
+        self.lost = self.lost_since(lost);
         self.waiting = VecDeque::new();
+    }
+
+    /// Of this trace, by the workers and here, while it runs.
+    fn lost_since(&self, by_workers: u64) -> u64 {
+        by_workers.saturating_sub(self.lost) + self.given_up
     }
 
     fn summary(&self, names: Names) -> TraceSummary {
@@ -175,7 +184,7 @@ impl Trace {
             sample: self.request.sample,
             wanted: self.request.packets,
             captured: self.packets.len(),
-            lost: if running { names.lost.saturating_sub(self.lost) } else { self.lost },
+            lost: if running { self.lost_since(names.lost) } else { self.lost },
         }
     }
 }
@@ -212,9 +221,9 @@ fn filter(m: &TraceMatch, ports: &[String]) -> Result<TraceFilter, TraceRefused>
     };
     let session = match &m.session {
         None => None,
-        Some(text) => match session(text) {
-            Some(id) => Some(id),
-            None => return Err(invalid("/filter/session", format!("{text:?} is not tunnel.session"))),
+        Some(text) => match text.parse() {
+            Ok(id) => Some(id),
+            Err(_) => return Err(invalid("/filter/session", format!("{text:?} is not tunnel.session"))),
         },
     };
     Ok(TraceFilter {
@@ -226,11 +235,6 @@ fn filter(m: &TraceMatch, ports: &[String]) -> Result<TraceFilter, TraceRefused>
         ingress,
         dropped: m.dropped,
     })
-}
-
-fn session(text: &str) -> Option<SessionId> {
-    let (tunnel, session) = text.split_once('.')?;
-    Some(SessionId::from_wire(tunnel.parse().ok()?, session.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ fn a_trace_of_a_session_shows_both_directions_and_ends_by_itself() {
     assert!(f.run(30 * SECOND, |f| complete(f, 0) && complete(f, 1)));
     let (own, other, far) = (address6(&f, 0).unwrap(), address6(&f, 1).unwrap(), SERVER.parse::<Ipv6Addr>().unwrap());
     let id = f.sessions.values().find(|s| s.outer.remote.ip() == f.clients[0].address).unwrap().id;
-    let session = format!("{}.{}", id.tunnel(), id.session());
+    let session = id.to_string();
     let filter = TraceMatch { session: Some(session.clone()), protocol: "59".parse().ok(), ..TraceMatch::default() };
     let request = TraceRequest { filter, sample: 1, packets: 2 };
     let trace = ask(&mut f, |to| TraceQuery::Start(request.clone(), to)).unwrap();

@@ -2,7 +2,7 @@
 
 use super::Names;
 use crate::northbound::{TraceFrame, TraceProtocol, TracedDetail, TracedNode, TracedPacket};
-use dataplane_api::{PortId, PuntClass, TraceEnd, TraceHop, TraceNode, TracePacket};
+use dataplane_api::{PortId, TraceEnd, TraceHop, TraceNode, TracePacket};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
 use wire::ethernet::{self, Ethernet};
@@ -53,23 +53,10 @@ fn port(id: PortId, names: Names) -> Option<String> {
 fn verdict(end: TraceEnd) -> String {
     match end {
         TraceEnd::Sent(_) => "sent".to_owned(),
-        TraceEnd::Punted(class) => format!("punted {}", class_name(class)),
+        TraceEnd::Punted(class) => format!("punted {}", class.name()),
         TraceEnd::HandedOff(to) => format!("handed to worker {}", to.0),
         TraceEnd::Joined => "joined".to_owned(),
         TraceEnd::Dropped(reason) => format!("dropped {}", reason.name()),
-    }
-}
-
-fn class_name(class: PuntClass) -> &'static str {
-    match class {
-        PuntClass::Ike => "ike",
-        PuntClass::L2tpControl => "l2tp",
-        PuntClass::PppControl => "ppp",
-        PuntClass::SessionHost => "session_host",
-        PuntClass::Host => "host",
-        PuntClass::Bfd => "bfd",
-        PuntClass::Neighbour => "neighbour",
-        PuntClass::Bgp => "bgp",
     }
 }
 
@@ -77,13 +64,13 @@ fn node(part: &TracePacket, hop: &TraceHop, names: Names) -> TracedNode {
     let link = matches!(hop.node, TraceNode::Rx | TraceNode::Tx);
     let mut detail = if link { of_frame(hop.octets()) } else { of_packet(hop.octets()) };
     detail.length = (hop.len > 0).then_some(hop.len);
-    detail.session = hop.session.map(|id| format!("{}.{}", id.tunnel(), id.session()));
+    detail.session = hop.session.map(|id| id.to_string());
     detail.peer = hop.peer.map(|p| p.0.get());
     detail.spi = hop.spi.map(|spi| format!("{:08x}", spi.0));
     match (hop.node, part.end) {
         (TraceNode::Rx, _) => detail.port = port(part.port, names),
         (TraceNode::Tx, TraceEnd::Sent(to)) => detail.port = port(to, names),
-        (TraceNode::Punt, TraceEnd::Punted(class)) => detail.class = Some(class_name(class)),
+        (TraceNode::Punt, TraceEnd::Punted(class)) => detail.class = Some(class.name()),
         (TraceNode::HandOff, TraceEnd::HandedOff(to)) => detail.worker = Some(to.0),
         (TraceNode::Drop, TraceEnd::Dropped(reason)) => detail.reason = Some(reason.name()),
         _ => {}

@@ -1,6 +1,6 @@
 use super::*;
 use crate::northbound::TraceProtocol;
-use dataplane_api::{DropReason, TraceNode, WorkerId};
+use dataplane_api::{DropReason, SessionId, TraceNode, WorkerId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -111,6 +111,21 @@ fn a_trace_is_done_when_it_has_its_packets() {
     lab.begin(TraceMatch::default(), 2).unwrap();
     assert_eq!(lab.traces.delete(6), Some(true));
     assert_eq!(lab.captured(), [(2, 0), (4, 0), (5, 0)]);
+}
+
+#[test]
+fn a_packet_whose_other_part_does_not_come_is_lost() {
+    let mut lab = Lab::new();
+    let spec = lab.begin(TraceMatch::default(), 1).unwrap();
+    for id in 0..WAITING as u32 + 3 {
+        let mut part = lab.packet(spec.trace, id);
+        part.finish(TraceEnd::HandedOff(WorkerId(1)));
+        lab.traces.input(&part, 7);
+    }
+    // Besides the two of the workers.
+    assert_eq!(lab.traces.summaries(lab.names())[0].lost, 5);
+    assert!(lab.traces.input(&sent(lab.packet(spec.trace, u32::MAX)), 7));
+    assert_eq!(lab.traces.summaries(lab.names())[0].lost, 5);
 }
 
 #[test]

@@ -16,7 +16,9 @@
 //!
 //! The generation counts 1..=225 as two nibbles of 1..=15, which keeps all three forms non-zero.
 
+use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 /// A worker's number, 0..16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -144,6 +146,36 @@ impl SessionId {
     }
 }
 
+/// `tunnel.session`, as subscribers are called.
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.tunnel(), self.session())
+    }
+}
+
+/// Not of the form `tunnel.session`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotASession;
+
+impl fmt::Display for NotASession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not tunnel.session")
+    }
+}
+
+impl std::error::Error for NotASession {}
+
+impl FromStr for SessionId {
+    type Err = NotASession;
+
+    fn from_str(text: &str) -> Result<Self, NotASession> {
+        let number = |part: &str| part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()));
+        let (tunnel, session) = text.split_once('.').ok_or(NotASession)?;
+        let (tunnel, session) = number(tunnel).zip(number(session)).ok_or(NotASession)?;
+        Ok(Self::from_wire(tunnel, session))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +208,15 @@ mod tests {
         let slots = (0..16).flat_map(|w| (0..0x100).filter_map(move |i| Slot::new(WorkerId(w), i, 1)));
         let all: std::collections::HashSet<_> = slots.map(|s| SessionId::from_slot(s).tunnel()).collect();
         assert_eq!(all.len(), 0x1000);
+    }
+
+    #[test]
+    fn a_session_is_written_as_it_is_read() {
+        let id = SessionId::from_wire(4660, 22136);
+        assert_eq!((id.to_string().as_str(), id.to_string().parse()), ("4660.22136", Ok(id)));
+        for text in ["", "7", "7.", ".7", "7.70000", "70000.7", "+7.7", "7.7.7", "7. 7", "alice"] {
+            assert_eq!(text.parse::<SessionId>(), Err(NotASession), "{text}");
+        }
     }
 
     #[test]

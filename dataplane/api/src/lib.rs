@@ -38,7 +38,7 @@ pub use counter::{
 pub use esp::{Cipher, EspKey, EspSuite, Integrity};
 pub use filter::{FilterAction, FilterDirection, FilterId, FilterRule};
 pub use handle::{WorkerHandle, WorkerPort, worker_channel};
-pub use id::{PeerId, PortId, SaOutId, SessionId, Slot, Spi, WorkerId};
+pub use id::{NotASession, PeerId, PortId, SaOutId, SessionId, Slot, Spi, WorkerId};
 pub use op::{OpSeq, SnapshotOp, TableOp, WorkerEvent};
 pub use policy::{Action, PolicyRule, PortRange, Selector};
 pub use punt::{Inject, InjectMsg, PuntClass, PuntMeta, PuntMsg};

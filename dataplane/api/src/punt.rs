@@ -27,6 +27,32 @@ pub enum PuntClass {
 }
 
 impl PuntClass {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; PUNT_CLASSES] = [
+        Self::Ike,
+        Self::L2tpControl,
+        Self::PppControl,
+        Self::SessionHost,
+        Self::Host,
+        Self::Bfd,
+        Self::Neighbour,
+        Self::Bgp,
+    ];
+
+    /// Name in metrics and answers, snake case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ike => "ike",
+            Self::L2tpControl => "l2tp",
+            Self::PppControl => "ppp",
+            Self::SessionHost => "session_host",
+            Self::Host => "host",
+            Self::Bfd => "bfd",
+            Self::Neighbour => "neighbour",
+            Self::Bgp => "bgp",
+        }
+    }
+
     /// It is a frame for the host stack.
     pub const fn is_host(self) -> bool {
         matches!(self, Self::Host | Self::Neighbour | Self::Bgp)
@@ -98,4 +124,17 @@ pub struct InjectMsg {
     pub how: Inject,
     /// Payload; the worker returns the buffer.
     pub data: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_its_number_and_a_name_of_its_own() {
+        let numbers = PuntClass::ALL.map(|class| class as usize);
+        assert_eq!(numbers, std::array::from_fn(|n| n));
+        let names: std::collections::HashSet<_> = PuntClass::ALL.map(PuntClass::name).into_iter().collect();
+        assert_eq!(names.len(), PUNT_CLASSES);
+    }
 }
