@@ -51,11 +51,12 @@ where
 
 /// A number for what is in the files that it names: another one, and [`build`] makes something else of it.
 pub fn files(config: &Config) -> u64 {
-    let own = config.ike.certificate.iter().flat_map(|c| [&c.chain, &c.key]);
-    let of_peers = config.ike.peers.iter().flat_map(|p| p.ca.iter().chain(&p.crl));
     let mut hasher = DefaultHasher::new();
-    for file in own.chain(of_peers) {
-        std::fs::read(file).ok().hash(&mut hasher);
+    let own = config.ike.certificate.iter().flat_map(|c| [&c.chain, &c.key]);
+    own.for_each(|file| std::fs::read(file).ok().hash(&mut hasher));
+    for p in config.ike.peers.iter().filter(|p| p.ca.is_some() || !p.crl.is_empty()) {
+        (&p.name, p.crl.len()).hash(&mut hasher);
+        p.ca.iter().chain(&p.crl).for_each(|file| std::fs::read(file).ok().hash(&mut hasher));
     }
     hasher.finish()
 }

@@ -58,6 +58,8 @@ struct Wire {
     softwire: Softwire,
     /// Index of its guard.
     guard: Option<usize>,
+    /// What is routed into it.
+    prefixes: BTreeSet<IpPrefix>,
 }
 
 /// What is shown of a softwire.
@@ -71,6 +73,8 @@ pub struct View<'a> {
     pub profile: Option<&'a str>,
     /// Algorithms of the SA that is up.
     pub suite: Option<EspSuite>,
+    /// What is routed into it.
+    pub prefixes: &'a BTreeSet<IpPrefix>,
 }
 
 /// See the module.
@@ -123,11 +127,15 @@ impl Mesh {
         program: &mut Program,
     ) -> bool {
         let mut egresses = egresses.into();
+        let old = self.routes.remove(&prefix);
+        for egress in old.iter().flat_map(|old| old.iter()) {
+            self.select(prefix, egress, false);
+        }
         let mut hops = Vec::with_capacity(egresses.len());
         let mut refused = Vec::new();
         for egress in egresses.iter() {
             if self.take(now, egress.endpoint, program) {
-                hops.extend(self.select(prefix, egress).map(NextHop::Softwire));
+                hops.extend(self.select(prefix, egress, true).map(NextHop::Softwire));
             } else {
                 refused.push(egress.endpoint);
             }
@@ -139,7 +147,8 @@ impl Mesh {
         let feasible = !hops.is_empty();
         let hops = if feasible { hops } else { vec![NextHop::Unreachable] };
         program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
-        if let Some(old) = self.routes.insert(prefix, egresses) {
+        self.routes.insert(prefix, egresses);
+        if let Some(old) = old {
             self.release(old.iter().map(|e| e.endpoint), program);
         }
         feasible
@@ -149,17 +158,22 @@ impl Mesh {
     pub fn unroute(&mut self, prefix: IpPrefix, program: &mut Program) {
         if let Some(old) = self.routes.remove(&prefix) {
             program.withdraw(prefix);
+            old.iter().for_each(|egress| _ = self.select(prefix, egress, false));
             self.release(old.iter().map(|e| e.endpoint), program);
         }
     }
 
-    /// The softwire for a route.
-    fn select(&self, prefix: IpPrefix, egress: &Egress) -> Option<SoftwireId> {
+    /// The softwire for a route, which is noted there, or is no more.
+    fn select(&mut self, prefix: IpPrefix, egress: &Egress, routed: bool) -> Option<SoftwireId> {
         let net = IpNet::new(prefix.address(), prefix.len()).ok()?;
-        let wires = &self.fars.get(&egress.endpoint)?.wires;
-        let covers =
-            |w: &&Wire| w.guard.is_none_or(|i| self.guards.get(i).is_some_and(|g| g.covers(&net, egress.color)));
-        wires.iter().find(covers).map(|w| w.softwire.id)
+        let guard = |i: usize| self.guards.get(i).is_some_and(|g| g.covers(&net, egress.color));
+        let wires = &mut self.fars.get_mut(&egress.endpoint)?.wires;
+        let wire = wires.iter_mut().find(|w| w.guard.is_none_or(guard))?;
+        match routed {
+            true => wire.prefixes.insert(prefix),
+            false => wire.prefixes.remove(&prefix),
+        };
+        Some(wire.softwire.id)
     }
 
     /// One more user of the softwires to `remote`; `false` when there can be none.
@@ -217,7 +231,7 @@ impl Mesh {
             if let Some(guard) = guard.and_then(|i| self.guards.get_mut(i)) {
                 guard.need(now);
             }
-            far.wires.push(Wire { softwire, guard });
+            far.wires.push(Wire { softwire, guard, prefixes: BTreeSet::new() });
         }
         Some(far)
     }
@@ -375,6 +389,7 @@ impl Mesh {
                 pad: guard.map(|g| g.pad.as_str()),
                 profile: guard.and_then(|g| g.profile.as_deref()),
                 suite: guard.and_then(|g| g.up).map(|sa| sa.suite),
+                prefixes: &w.prefixes,
             }
         })
     }
@@ -392,11 +407,6 @@ impl Mesh {
     /// Whether a prefix is routed into softwires.
     pub fn routed(&self, prefix: &IpPrefix) -> bool {
         self.routes.contains_key(prefix)
-    }
-
-    /// Prefixes and the softwires that they are routed into.
-    pub fn routes(&self) -> impl Iterator<Item = (IpPrefix, impl Iterator<Item = SoftwireId>)> {
-        self.routes.iter().map(|(p, egresses)| (*p, egresses.iter().filter_map(|e| self.select(*p, e))))
     }
 }
 

@@ -355,22 +355,21 @@ impl Allocator {
     }
 
     /// The whole file, when what there is has become much longer than it needs to be.
-    pub fn compact(&mut self) -> Option<Vec<String>> {
+    pub fn compact(&mut self) -> Option<impl Iterator<Item = String> + Send + use<>> {
         self.log.is_stale().then(|| self.whole())
     }
 
-    /// The whole file, as short as it can be.
-    pub fn whole(&mut self) -> Vec<String> {
+    /// The whole file, as short as it can be. Its lines are made as they are taken, which may be elsewhere.
+    pub fn whole(&mut self) -> impl Iterator<Item = String> + Send + use<> {
         let returned = self.pools.iter().flat_map(|p| p.returned.iter());
         let returned = returned.map(|(prefix, user)| (false, *prefix, user));
         let mut held: Vec<_> = self.held.0.values().filter_map(|e| Some((e, &e.lease.as_ref()?.1))).collect();
         // In the same order from each pool.
         held.sort_by_key(|(e, _)| e.holder);
         let all = returned.chain(held.into_iter().map(|(e, user)| (true, e.prefix, user)));
-        let lines = all.map(|(held, prefix, user)| Line { held, prefix, user: Arc::clone(user) }.to_string());
-        let lines: Vec<_> = lines.collect();
+        let lines: Vec<_> = all.map(|(held, prefix, user)| Line { held, prefix, user: Arc::clone(user) }).collect();
         self.log.renew(lines.len());
-        lines
+        lines.into_iter().map(|l| l.to_string())
     }
 }
 

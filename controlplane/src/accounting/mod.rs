@@ -264,13 +264,13 @@ impl Accounting {
     }
 
     /// The whole journal, when what there is has become much longer than it needs to be.
-    pub fn compact(&mut self) -> Option<Vec<String>> {
+    pub fn compact(&mut self) -> Option<impl Iterator<Item = String> + Send + use<>> {
         let needed = self.pending.len() + self.open.len();
         (self.written >= needed * 2 + SLACK).then(|| self.whole())
     }
 
-    /// The whole journal, as short as it can be.
-    pub fn whole(&mut self) -> Vec<String> {
+    /// The whole journal, as short as it can be. Its lines are made as they are taken, which may be elsewhere.
+    pub fn whole(&mut self) -> impl Iterator<Item = String> + Send + use<> {
         self.written = self.pending.len() + self.open.len();
         self.lines.clear();
         let open = self.open.iter().map(|(session, (at, about))| Line::Open {
@@ -284,7 +284,8 @@ impl Accounting {
             session: p.session.clone(),
             record: p.record.clone(),
         });
-        open.chain(add).map(|l| l.to_string()).collect()
+        let lines: Vec<Line> = open.chain(add).collect();
+        lines.into_iter().map(|l| l.to_string())
     }
 
     /// Takes what RADIUS says.

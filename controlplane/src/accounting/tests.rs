@@ -79,7 +79,7 @@ impl Lab {
                 self.journal.push(line);
             }
             if let Some(lines) = self.accounting.compact() {
-                self.journal = lines;
+                self.journal = lines.collect();
             }
             while self.accounting.radius().poll_link().is_some() {}
             let mut sent: Vec<_> = std::iter::from_fn(|| self.accounting.radius().poll_transmit()).collect();

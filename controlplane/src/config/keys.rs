@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// A list, by the settings that lead to it (`*` for the items of lists on the way), and the setting that names its items.
 /// Lists that are not here have no names in them: policies' rules, lists of prefixes.
-const KEYS: &[(&str, &str)] = &[
+pub const KEYS: &[(&str, &str)] = &[
     ("aaa/dynamic/clients", "address"),
     ("aaa/servers", "name"),
     ("api/clients", "name"),

@@ -51,7 +51,7 @@ pub use document::Document;
 pub use filter::Filter;
 pub use ike::{Certificate, Ike, Peer, PeerAuth};
 pub use ikev1::Ikev1;
-pub use keys::{key, name_of};
+pub use keys::{KEYS, key, name_of};
 pub use mesh::Mesh;
 pub use schema::schema;
 pub use secret::Secret;

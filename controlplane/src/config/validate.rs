@@ -358,6 +358,23 @@ fn pool(set: &PoolSet, path: &str, p: &mut Problems) {
     }
 }
 
+/// `$5$[rounds=N$]SALT$HASH`, or `$6$`: HASH is 32 or 64 octets in crypt's base 64.
+fn is_crypt(text: &[u8]) -> bool {
+    let fields: Vec<&[u8]> = text.split(|c| *c == b'$').collect();
+    let (id, salt, hash) = match fields[..] {
+        [b"", id, salt, hash] => (id, salt, hash),
+        [b"", id, rounds, salt, hash] if rounds.starts_with(b"rounds=") => (id, salt, hash),
+        _ => return false,
+    };
+    let digits = |s: &[u8]| s.iter().all(|c| c.is_ascii_alphanumeric() || b"./".contains(c));
+    let len = match id {
+        b"5" => 43,
+        b"6" => 86,
+        _ => return false,
+    };
+    !salt.is_empty() && salt.iter().all(u8::is_ascii_graphic) && hash.len() == len && digits(hash)
+}
+
 fn subscribers(c: &Config, p: &mut Problems) {
     let mut users = HashSet::new();
     let mut taken: HashSet<(IpAddr, u8)> = HashSet::new();
@@ -368,6 +385,9 @@ fn subscribers(c: &Config, p: &mut Problems) {
         }
         if s.secret.is_some() == s.hash.is_some() {
             p.add(format!("{path}.secret"), "exactly one of secret (in the clear, for CHAP) and hash (for PAP)");
+        }
+        if s.hash.as_ref().is_some_and(|hash| !is_crypt(hash.bytes())) {
+            p.add(format!("{path}.hash"), "not a $5$ or $6$ hash of crypt(3)");
         }
         for (key, prefix) in fixed(s) {
             if !taken.insert(prefix) {
@@ -434,6 +454,22 @@ subscribers:
         assert!(e.contains("test.yaml:9: ike.peers[0].id") && e.contains("H46"), "{e}");
         let e = refused("psk: correct-horse }", "psk: k }\n    - { name: bob, id: bob, auth: psk, psk: k }");
         assert!(e.contains("H46"), "{e}");
+    }
+
+    #[test]
+    fn a_hash_is_one_of_crypt() {
+        let digest = |n| ["x"; 86][..n].concat();
+        let with = |hash: &str| GOOD.replacen("secret: wonderland", &format!("hash: '{hash}'"), 1);
+        for good in [format!("$5$salt${}", digest(43)), format!("$6$rounds=9000$s-.t${}", digest(86))] {
+            Config::from_yaml("x", &with(&good)).map(|_| ()).unwrap_or_else(|e| panic!("{good}: {e}"));
+        }
+        let long = format!("$6$salt${}", digest(43));
+        let other = format!("$1$salt${}", digest(43));
+        let more = format!("$5$salt${}$", digest(43));
+        for bad in ["wonderland", "$6$salt$", &long, &other, &more, &format!("$5$${}", digest(43))] {
+            let e = refused("secret: wonderland", &format!("hash: '{bad}'"));
+            assert!(e.contains("test.yaml:12: subscribers[0].hash") && !e.contains(bad), "{e}");
+        }
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! Files of lines that outlive the process: the accounting journal, and what pools remember. What is written survives this
 //! process; what the machine has not yet brought to the disk when it fails is lost.
+//!
+//! A file that has become too long is written anew on a thread, beside the old one, which goes on meanwhile:
+//!
+//! ```text
+//!   lines ──┬─► the old file, until then
+//!           └─► kept ──► behind what the thread has written ──► renamed: the file
+//! ```
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Lines};
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, IntoInnerError, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Until a file that could not be written is tried again.
@@ -21,8 +29,8 @@ pub(super) struct Content {
     /// Takes what an earlier run has left.
     start: fn(&mut Gateway, Instant, &mut dyn Iterator<Item = &str>),
     line: fn(&mut Gateway) -> Option<String>,
-    compact: fn(&mut Gateway) -> Option<Vec<String>>,
-    whole: fn(&mut Gateway) -> Vec<String>,
+    compact: fn(&mut Gateway) -> Option<Lines>,
+    whole: fn(&mut Gateway) -> Lines,
 }
 
 /// Records that no server has taken.
@@ -52,6 +60,15 @@ pub(super) struct Journal {
     file: File,
     /// Lines are missing in it, or torn: it is written anew then.
     broken: Option<Instant>,
+    /// The one that is to take its place.
+    next: Option<Next>,
+}
+
+/// A file that is being written on a thread of its own.
+struct Next {
+    thread: JoinHandle<std::io::Result<File>>,
+    /// Lines that have come since.
+    kept: String,
 }
 
 /// A file that nobody else reads.
@@ -84,8 +101,9 @@ impl Journal {
         }
         (content.start)(gateway, now, &mut before.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')));
         let file = owned().append(true).open(path).with_context(context)?;
-        let mut journal = Self { content, path: path.to_owned(), file, broken: None };
-        journal.replace(gateway).with_context(context)?;
+        let mut journal = Self { content, path: path.to_owned(), file, broken: None, next: None };
+        let whole = write_anew(&journal.beside(), (content.whole)(gateway)).with_context(context)?;
+        journal.replace(whole, "").with_context(context)?;
         Ok(journal)
     }
 
@@ -97,41 +115,63 @@ impl Journal {
 
     /// Appends what is new.
     pub fn write(&mut self, now: Instant, gateway: &mut Gateway) {
-        if self.broken.is_some_and(|at| now < at) {
+        if self.next.is_none() && self.broken.is_some_and(|at| now < at) {
             return;
+        }
+        if let Err(error) = self.carry_on(gateway) {
+            self.broken = Some(now + RETRY);
+            tracing::error!(path = %self.path.display(), %error, "{} cannot be written", self.content.what);
+        }
+    }
+
+    fn carry_on(&mut self, gateway: &mut Gateway) -> std::io::Result<()> {
+        if let Some(next) = self.next.take_if(|next| next.thread.is_finished()) {
+            let file = next.thread.join().unwrap_or_else(|_| Err(ErrorKind::Other.into()))?;
+            self.replace(file, &next.kept)?;
         }
         let mut text = String::new();
         while let Some(line) = (self.content.line)(gateway) {
             text.push_str(&line);
             text.push('\n');
         }
-        let result = match (self.broken, (self.content.compact)(gateway)) {
-            (Some(_), _) => self.replace(gateway),
-            (None, Some(lines)) => self.rewrite(&lines),
-            (None, None) if text.is_empty() => Ok(()),
-            (None, None) => self.file.write_all(text.as_bytes()),
+        let lines = match &mut self.next {
+            Some(next) => {
+                next.kept.push_str(&text);
+                None
+            }
+            None if self.broken.is_some() => Some((self.content.whole)(gateway)),
+            None => (self.content.compact)(gateway),
         };
-        self.broken = result.is_err().then(|| now + RETRY);
-        if let Err(error) = result {
-            tracing::error!(path = %self.path.display(), %error, "{} cannot be written", self.content.what);
+        if let Some(lines) = lines {
+            let path = self.beside();
+            let thread = std::thread::Builder::new().name("journal".into()).spawn(move || write_anew(&path, lines))?;
+            self.next = Some(Next { thread, kept: String::new() });
         }
+        if self.broken.is_none() && !text.is_empty() { self.file.write_all(text.as_bytes()) } else { Ok(()) }
     }
 
-    fn replace(&mut self, gateway: &mut Gateway) -> std::io::Result<()> {
-        let lines = (self.content.whole)(gateway);
-        self.rewrite(&lines)
+    fn beside(&self) -> PathBuf {
+        self.path.with_extension("new")
     }
 
-    /// Writes it anew, whole or not at all.
-    fn rewrite(&mut self, lines: &[String]) -> std::io::Result<()> {
-        let new = self.path.with_extension("new");
-        let mut file = owned().write(true).truncate(true).open(&new)?;
-        file.write_all(lines.iter().map(|l| format!("{l}\n")).collect::<String>().as_bytes())?;
-        file.sync_data()?;
-        std::fs::rename(&new, &self.path)?;
-        self.file = file;
+    /// Goes on with what has been written beside it, and more.
+    fn replace(&mut self, mut file: File, more: &str) -> std::io::Result<()> {
+        file.write_all(more.as_bytes())?;
+        std::fs::rename(self.beside(), &self.path)?;
+        (self.file, self.broken) = (file, None);
         Ok(())
     }
+}
+
+/// Writes a whole file, of which nothing is to be seen under its name yet.
+fn write_anew(path: &Path, lines: Lines) -> std::io::Result<File> {
+    let mut out = BufWriter::new(owned().write(true).truncate(true).open(path)?);
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    let file = out.into_inner().map_err(IntoInnerError::into_error)?;
+    file.sync_data()?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -139,7 +179,9 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use dataplane_api::{Counters, MacAddr};
-    use std::sync::Arc;
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::{Arc, Mutex};
 
     fn gateway(now: Instant) -> Gateway {
         let text = "ports: [{ name: a, device: d, zone: trusted, addresses: [10.0.0.1/24] }]\n\
@@ -157,6 +199,67 @@ mod tests {
             .lines()
             .map(|l| l.split(' ').take(3).collect::<Vec<_>>().join(" "))
             .collect()
+    }
+
+    /// Until the file that is being written has taken its place, or has failed to.
+    fn settle(journal: &mut Journal, now: Instant, g: &mut Gateway) {
+        while journal.next.is_some() {
+            std::thread::sleep(Duration::from_millis(1));
+            journal.write(now, g);
+        }
+    }
+
+    static QUEUE: Mutex<VecDeque<&str>> = Mutex::new(VecDeque::new());
+    static LONG: AtomicBool = AtomicBool::new(false);
+    static DISK: Mutex<()> = Mutex::new(());
+
+    /// Nothing is written anew while the test holds the disk.
+    fn slow(_: &mut Gateway) -> Lines {
+        Box::new(["whole"].into_iter().map(|line| {
+            drop(DISK.lock());
+            line.to_owned()
+        }))
+    }
+
+    const SLOW: Content = Content {
+        what: "a file",
+        path: "api.state",
+        start: |_, _, _| {},
+        line: |_| QUEUE.lock().unwrap().pop_front().map(str::to_owned),
+        compact: |g| LONG.swap(false, Relaxed).then(|| slow(g)),
+        whole: slow,
+    };
+
+    #[test]
+    fn a_file_is_written_anew_while_lines_go_on() {
+        let dir = std::env::temp_dir().join(format!("slow-{}", std::process::id()));
+        let (path, now) = (dir.join("file"), Instant::now());
+        let mut g = gateway(now);
+        let mut journal = Journal::open(now, &SLOW, &path, &mut g).unwrap();
+        let mut write = |journal: &mut Journal, line| {
+            QUEUE.lock().unwrap().push_back(line);
+            journal.write(now, &mut g);
+            std::fs::read_to_string(&path).unwrap()
+        };
+        assert_eq!(write(&mut journal, "a"), "whole\na\n");
+        let disk = DISK.lock().unwrap();
+        LONG.store(true, Relaxed);
+        // What comes while it is written is in the old file and in the new one.
+        assert_eq!(write(&mut journal, "b"), "whole\na\nb\n");
+        assert_eq!(write(&mut journal, "c"), "whole\na\nb\nc\n");
+        drop(disk);
+        settle(&mut journal, now, &mut gateway(now));
+        assert_eq!(write(&mut journal, "d"), "whole\nc\nd\n");
+        // Nor is anything lost when the old one fails meanwhile.
+        let disk = DISK.lock().unwrap();
+        LONG.store(true, Relaxed);
+        write(&mut journal, "e");
+        journal.file = File::open(&path).unwrap();
+        assert_eq!(write(&mut journal, "f"), "whole\nc\nd\ne\n");
+        drop(disk);
+        settle(&mut journal, now, &mut gateway(now));
+        assert_eq!(write(&mut journal, "g"), "whole\nf\ng\n");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
@@ -180,10 +283,12 @@ mod tests {
         assert_eq!(lines(&path).len(), 2);
         std::fs::rename(path.parent().unwrap(), &hidden).unwrap();
         journal.write(now + RETRY, &mut g);
+        settle(&mut journal, now + RETRY, &mut g);
         std::fs::rename(&hidden, path.parent().unwrap()).unwrap();
         journal.write(now + RETRY, &mut g);
         assert_eq!(lines(&path).len(), 2);
         journal.write(now + RETRY * 2, &mut g);
+        settle(&mut journal, now + RETRY * 2, &mut g);
         assert_eq!(lines(&path), ["+ 7 stop", "+ 8 start", "+ 9 start"]);
         std::fs::remove_dir_all(&dir).unwrap();
     }

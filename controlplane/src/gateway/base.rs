@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::config::{Config, PoolSet, Port};
 use crate::spd;
 use dataplane_api::{FilterId, IpPrefix, MacAddr, NextHop, PortConfig, PortId, SnapshotOp};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 impl Gateway {
@@ -31,19 +31,21 @@ impl Gateway {
         let after = routes(&self.config);
         let before = std::mem::replace(&mut self.program.base, after.clone());
         let gone = before.keys().filter(|p| !after.contains_key(p));
-        let changed: Vec<_> =
-            after.iter().filter(|(p, hops)| before.get(p) != Some(hops)).map(|(p, _)| p).chain(gone).collect();
+        let changed = after.iter().filter(|(p, hops)| before.get(p) != Some(hops)).map(|(p, _)| p);
+        let mut changed: BTreeSet<IpPrefix> = changed.chain(gone).copied().collect();
         if changed.is_empty() {
             return;
         }
-        let of_subscribers: HashSet<IpPrefix> = self.subscribers.values().flat_map(|s| s.routes.clone()).collect();
+        for prefix in self.subscribers.values().flat_map(|s| &s.routes) {
+            changed.remove(prefix);
+        }
         let of_bgp = |p: &IpPrefix| self.routing.as_ref().is_some_and(|r| r.routes(p)) || self.mesh.routed(p);
-        for prefix in changed.into_iter().filter(|p| !of_subscribers.contains(*p) && !of_bgp(p)) {
-            self.unresolved.extend(after.get(prefix).into_iter().flatten().filter_map(|hop| match hop {
+        for prefix in changed.into_iter().filter(|p| !of_bgp(p)) {
+            self.unresolved.extend(after.get(&prefix).into_iter().flatten().filter_map(|hop| match hop {
                 NextHop::Via(port, address) => Some((*port, *address)),
                 _ => None,
             }));
-            self.program.withdraw(*prefix);
+            self.program.withdraw(prefix);
         }
     }
 

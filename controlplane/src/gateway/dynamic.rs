@@ -97,7 +97,7 @@ impl Gateway {
             Err(cause) => format!("{cause:?}"),
         };
         self.audit.push_back(Record::new(Verb::Operate, format!("{what} from {from}: {outcome}")));
-        self.dynamic.as_mut()?.answer(request.handle, result.map(drop))
+        self.dynamic.answer(request.handle, result.map(drop))
     }
 
     fn disconnect_request(&mut self, now: Instant, a: Attributes<'_>) -> Result<usize, ErrorCause> {

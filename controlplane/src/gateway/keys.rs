@@ -1,7 +1,7 @@
 //! IKE's events: authenticated peers, child SAs, lifetimes, moves.
 
+use super::Gateway;
 use super::news::{child_event, ike_event, stranger};
-use super::{Gateway, Later};
 use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::northbound::Event;
@@ -50,7 +50,7 @@ impl Gateway {
                 self.tell(Event::IkeUp(ike_event(PeerId(peer.0), &record, None)));
                 let late = self.is_draining() && !record.afbr;
                 self.control.drain_ike += u64::from(late);
-                let admitted = self.admits(&record.pad, local.ip());
+                let admitted = self.admits(&record.pad, local.ip(), record.afbr);
                 self.peers.insert(PeerId(peer.0), record);
                 if late || !admitted {
                     self.close_peer(now, PeerId(peer.0));
@@ -113,7 +113,7 @@ impl Gateway {
                     if reason != ike::ChildDownReason::Rekeyed {
                         self.tell(Event::ChildDown(child_event(id, spi_in, None, Some(format!("{reason:?}")))));
                     }
-                    self.defer(now + self.config.ike.grace, Later::SaInDel(worker, spi));
+                    self.defer(now + self.config.ike.grace, worker, spi);
                 }
                 if self.peers.get(&id).is_some_and(|p| p.children.is_empty()) {
                     self.mesh_lost(now, id);
@@ -164,7 +164,7 @@ impl Gateway {
                                     None,
                                     Some(format!("IKE: {reason:?}")),
                                 )));
-                                self.defer(now, Later::SaInDel(p.worker, spi));
+                                self.defer(now, p.worker, spi);
                             }
                         }
                         self.tell(Event::IkeDown(ike_event(id, &p, Some(format!("{reason:?}")))));

@@ -1,6 +1,6 @@
 //! What pools remember over a restart: whose a block was last.
 
-use super::Gateway;
+use super::{Gateway, Lines};
 
 impl Gateway {
     /// Remembers what an earlier run has left in its file, before anybody is served.
@@ -17,12 +17,12 @@ impl Gateway {
     }
 
     /// The whole file, where it is to be written anew because it has become too long.
-    pub fn compact_leases(&mut self) -> Option<Vec<String>> {
-        self.pools.compact()
+    pub fn compact_leases(&mut self) -> Option<Lines> {
+        self.pools.compact().map(|lines| Box::new(lines) as Lines)
     }
 
     /// The whole file, for one that has lost lines.
-    pub fn whole_leases(&mut self) -> Vec<String> {
-        self.pools.whole()
+    pub fn whole_leases(&mut self) -> Lines {
+        Box::new(self.pools.whole())
     }
 }

@@ -1,6 +1,6 @@
 //! Who has to go when the configuration has changed, and the listeners that stay until they have.
 
-use super::{Gateway, Later};
+use super::Gateway;
 use crate::accounting::Cause;
 use crate::config::mesh::Mode;
 use crate::config::{self, Config, Listener, PeerAuth, Protection};
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Time between looks at listeners that are leaving.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What of an entry of the PAD the SAs that are up depend on.
 #[derive(PartialEq)]
@@ -41,6 +41,16 @@ fn pad(config: &Config) -> HashMap<&str, Entry<'_>> {
     config.ike.peers.iter().map(|p| (p.name.as_str(), Entry::new(config, p))).collect()
 }
 
+/// Names by which a peer may come up: entries of the PAD, and shared secrets of listeners.
+pub(super) fn entries(config: &Config) -> HashSet<String> {
+    let shared = config.listeners.iter().filter(|l| has_secret(l)).map(Listener::shared_secret_entry);
+    config.ike.peers.iter().map(|p| p.name.clone()).chain(shared).collect()
+}
+
+fn has_secret(l: &Listener) -> bool {
+    l.ikev1.as_ref().is_some_and(|v1| v1.shared_secret.is_some())
+}
+
 impl Gateway {
     /// Peers that could not be up as the configuration is now.
     pub(super) fn ended_peers(&self, old: &Config) -> HashSet<PeerId> {
@@ -63,15 +73,13 @@ impl Gateway {
 
     /// A listener's shared secret is the entry.
     fn has_secret(&self, entry: &str) -> bool {
-        let shared = |l: &&Listener| l.ikev1.as_ref().is_some_and(|v1| v1.shared_secret.is_some());
-        self.config.listeners.iter().filter(shared).any(|l| l.shared_secret_entry() == entry)
+        self.config.listeners.iter().filter(|l| has_secret(l)).any(|l| l.shared_secret_entry() == entry)
     }
 
     /// Whether who has come up by this entry, at this address of ours, may stay: the configuration may have changed since
-    /// he began.
-    pub(super) fn admits(&self, entry: &str, here: IpAddr) -> bool {
-        let known = self.config.ike.peers.iter().any(|p| p.name == entry) || self.has_secret(entry);
-        known && !self.leaving.iter().any(|l| l.address == here)
+    /// he began. An AFBR is served at our end of the mesh or of BGP, whatever listener there was at the same address.
+    pub(super) fn admits(&self, entry: &str, here: IpAddr, afbr: bool) -> bool {
+        self.entries.contains(entry) && (afbr || !self.leaving.iter().any(|l| l.address == here))
     }
 
     /// Ends them and the sessions that hang on them, those of listeners that have changed, and those of subscribers who
@@ -102,6 +110,12 @@ impl Gateway {
                 _ => {}
             }
         }
+        for peer in ended {
+            // An entry that is gone is no AFBR's: he is waited for like everybody else.
+            if let Some(p) = self.peers.get_mut(peer) {
+                p.afbr &= self.mesh.guards(&p.pad);
+            }
+        }
         let waited_for: HashSet<PeerId> = self.close_after.values().copied().collect();
         ended.difference(&waited_for).for_each(|peer| self.close_peer(now, *peer));
         let other = |l: &Listener| config.listener(l.address).is_none_or(|new| new.protection != l.protection);
@@ -114,17 +128,18 @@ impl Gateway {
 
     /// Listeners where nobody is left are gone.
     pub(super) fn leave(&mut self, now: Instant) {
-        if !self.leaving.is_empty() {
-            let sessions = self.subscribers.values().map(|s| s.session.outer.local.ip());
-            let open = |t: &l2tp::TunnelInfo| t.state != l2tp::fsm::tunnel::State::Stopped;
-            let tunnels = self.l2tp.tunnels().filter(open).map(|t| t.local.ip());
-            let busy: HashSet<IpAddr> =
-                self.peers.values().map(|p| p.local.ip()).chain(sessions).chain(tunnels).collect();
-            self.leaving.retain(|l| busy.contains(&l.address));
-        }
-        if !self.leaving.is_empty() {
-            self.defer(now + LOOK, Later::Leave);
-        }
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.retain(|l| self.serves(l.address));
+        self.leave_at = (!leaving.is_empty()).then(|| now + LOOK);
+        self.leaving = leaving;
         self.publish_policy();
+    }
+
+    /// Whether anybody but AFBRs is there.
+    fn serves(&self, here: IpAddr) -> bool {
+        let peer = |p: &Peer| !p.afbr && p.local.ip() == here;
+        let session = |s: &Subscriber| s.session.outer.local.ip() == here;
+        let tunnel = |t: l2tp::TunnelInfo| t.local.ip() == here && t.state != l2tp::fsm::tunnel::State::Stopped;
+        self.peers.values().any(peer) || self.subscribers.values().any(session) || self.l2tp.tunnels().any(tunnel)
     }
 }

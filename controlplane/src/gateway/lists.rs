@@ -1,7 +1,7 @@
 //! Subscribers, SAs and softwires as the management plane sees them, a page at a time.
 
 use super::Gateway;
-use super::query::{key, side};
+use super::query::side;
 use crate::mesh::View;
 use crate::northbound::{
     ChildSaInfo, IkeFilter, IkeSaInfo, Page, Select, SoftwireInfo, SubscriberFilter, SubscriberInfo,
@@ -10,6 +10,7 @@ use crate::peer::{Child, Peer};
 use crate::subscriber::Subscriber;
 use dataplane_api::{IpPrefix, Mode, PeerId, Rate, SessionId};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::time::Instant;
@@ -30,7 +31,7 @@ impl Gateway {
         let limits = s.profile.as_ref().map(|p| p.limits.clone()).unwrap_or_default();
         let kbits = |r: Option<Rate>| r.map(|r| r.bits_per_second / 1000);
         SubscriberInfo {
-            id: key(s.id),
+            id: s.id.to_string(),
             user: (!s.user.is_empty()).then(|| s.user.clone()),
             ike_id: s.context.ike_id.clone(),
             listener: Some(s.listener.clone()),
@@ -58,28 +59,21 @@ impl Gateway {
     }
 
     pub(super) fn ike_page(&self, now: Instant, select: &Select<IkeFilter>) -> Page<IkeSaInfo> {
-        let after = select.after.map_or(0, |c| c.0);
-        // IKE gives them in no order: the first ones after the cursor are kept.
-        let (mut first, mut total) = (BTreeMap::new(), 0);
-        for sa in self.ike.sas() {
-            total += 1;
-            let key = u64::from(sa.peer.0.get());
-            if key > after && self.ike_meant(&sa, &select.filter) {
-                first.insert(key, sa);
-                if first.len() > select.limit + 1 {
-                    first.pop_last();
-                }
-            }
-        }
-        let rows = first.into_iter().map(|(key, sa)| (key, Some(self.ike_info(now, sa))));
-        Page::of(select.limit, total, rows)
+        let after = select.after.map_or(0, |c| u32::try_from(c.0).unwrap_or(u32::MAX));
+        let rows = self.ike.peers_after(NonZeroU32::new(after).map(ike::PeerHandle)).map(|peer| {
+            let shown = self.ike_meant(peer, &select.filter).then(|| self.ike.sa(peer)).flatten();
+            (u64::from(peer.0.get()), shown.map(|sa| self.ike_info(now, sa)))
+        });
+        Page::of(select.limit, self.ike.peer_count(), rows)
     }
 
-    fn ike_meant(&self, sa: &ike::IkeSaInfo, filter: &IkeFilter) -> bool {
-        let pad = || self.peers.get(&PeerId(sa.peer.0)).map(|p| &p.pad);
-        filter.address.is_none_or(|a| sa.remote.ip() == a)
+    fn ike_meant(&self, peer: ike::PeerHandle, filter: &IkeFilter) -> bool {
+        let pad = || self.peers.get(&PeerId(peer.0)).map(|p| &p.pad);
+        let at = |a: IpAddr| self.ike.whom(peer).is_some_and(|(remote, _)| remote.ip() == a);
+        let is = |id: &String| self.ike.whom(peer).and_then(|(_, own)| own).is_some_and(|own| own.to_string() == *id);
+        filter.address.is_none_or(at)
             && filter.pad.as_ref().is_none_or(|wanted| pad() == Some(wanted))
-            && filter.id.as_ref().is_none_or(|id| sa.remote_id.as_ref().is_some_and(|own| own.to_string() == *id))
+            && filter.id.as_ref().is_none_or(is)
     }
 
     fn ike_info(&self, now: Instant, i: ike::IkeSaInfo) -> IkeSaInfo {
@@ -151,9 +145,7 @@ impl Gateway {
         // There are a few thousand at most.
         let all: BTreeMap<u64, View<'_>> = self.mesh.softwires().map(|v| (u64::from(v.softwire.id.0), v)).collect();
         let rows = all.range((select.start(), Bound::Unbounded)).map(|(key, view)| (*key, Some(*view)));
-        let page = Page::of(select.limit, all.len(), rows);
-        let mut prefixes = self.prefixes_of(page.items.iter().map(|v| v.softwire.id).collect());
-        page.map(|v| self.softwire_info(&v, prefixes.remove(&v.softwire.id).unwrap_or_default()))
+        Page::of(select.limit, all.len(), rows).map(|v| self.softwire_info(&v))
     }
 }
 

@@ -4,8 +4,7 @@ use super::Gateway;
 use crate::mesh::{Sa, View};
 use crate::northbound::SoftwireInfo;
 use dataplane_api::softwire::{Protection, TooBig};
-use dataplane_api::{PeerId, SoftwireCounters, SoftwireId};
-use std::collections::HashMap;
+use dataplane_api::{PeerId, SoftwireCounters};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -40,20 +39,7 @@ impl Gateway {
         self.mesh.unprotected(now, id, &mut self.program);
     }
 
-    /// What is routed into each of some softwires.
-    pub(super) fn prefixes_of(&self, some: Vec<SoftwireId>) -> HashMap<SoftwireId, Vec<String>> {
-        let mut prefixes: HashMap<_, _> = some.into_iter().map(|id| (id, Vec::new())).collect();
-        for (prefix, ids) in self.mesh.routes() {
-            for id in ids {
-                if let Some(shown) = prefixes.get_mut(&id).filter(|shown| shown.len() < PREFIXES) {
-                    shown.push(prefix.to_string());
-                }
-            }
-        }
-        prefixes
-    }
-
-    pub(super) fn softwire_info(&self, view: &View<'_>, prefixes: Vec<String>) -> SoftwireInfo {
+    pub(super) fn softwire_info(&self, view: &View<'_>) -> SoftwireInfo {
         let s = &view.softwire;
         let sum = |of: fn(&SoftwireCounters) -> u64| {
             self.counters.iter().filter_map(|c| c.softwires.get(usize::from(s.id.0))).map(of).sum()
@@ -73,7 +59,7 @@ impl Gateway {
             too_big: if s.too_big == TooBig::Inner { "inner" } else { "outer" },
             strict: s.strict,
             tfc: s.tfc,
-            prefixes,
+            prefixes: view.prefixes.iter().take(PREFIXES).map(ToString::to_string).collect(),
             in_packets: sum(|c| c.received[0].get()),
             in_octets: sum(|c| c.received[1].get()),
             out_packets: sum(|c| c.sent[0].get()),

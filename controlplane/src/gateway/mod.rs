@@ -67,7 +67,7 @@ use dataplane_api::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -75,6 +75,9 @@ use std::time::{Duration, Instant};
 
 /// TTL or hop limit of what IKE and L2TP send.
 const TTL: u8 = 64;
+
+/// Lines of a whole file, made as they are taken: there may be a million.
+pub type Lines = Box<dyn Iterator<Item = String> + Send>;
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -105,23 +108,19 @@ pub struct ControlCounters {
     pub drain_session: u64,
 }
 
-// A change that waits for its time.
-enum Later {
-    SaInDel(WorkerId, Spi),
-    // A look at the listeners that are leaving.
-    Leave,
-}
-
 /// The gateway.
 pub struct Gateway {
     // What is in force, and the document that it comes from: parts of that may wait for a restart.
     config: Arc<Config>,
     document: Arc<Config>,
     ike_files: u64,
+    // Names by which a peer may come up.
+    entries: HashSet<String>,
     filters: HashMap<String, FilterId>,
     spd: Vec<PolicyRule>,
     // Listeners that are gone, or others now, as long as somebody is there.
     leaving: Vec<Listener>,
+    leave_at: Option<Instant>,
     started: Instant,
     counters: Vec<Arc<Counters>>,
     ike: ike::Endpoint,
@@ -129,7 +128,8 @@ pub struct Gateway {
     aaa: Aaa,
     eaps: access::IkeEaps,
     accounting: Accounting,
-    dynamic: Option<radius::dynauth::Server>,
+    // Nobody may ask it where the configuration has none.
+    dynamic: radius::dynauth::Server,
     // Numbers of sessions: of this run, and within it.
     boot: u32,
     sessions_made: u32,
@@ -147,7 +147,8 @@ pub struct Gateway {
     children: usize,
     subscribers: BTreeMap<SessionId, Subscriber>,
     wakes: BTreeSet<(Instant, SessionId)>,
-    later: BTreeMap<(Instant, u64), Later>,
+    // Inbound SAs whose grace time runs.
+    later: BTreeMap<(Instant, u64), (WorkerId, Spi)>,
     later_key: u64,
     // IKE SAs to be deleted once the peer's tunnel is down (H47).
     close_after: HashMap<SessionId, PeerId>,
@@ -196,7 +197,7 @@ impl Gateway {
         let mut gateway = Self {
             aaa: Aaa::new(&config, nas.clone(), radius(false, &mut rng)),
             accounting: Accounting::new(&config, nas, radius(true, &mut rng)),
-            dynamic: config.aaa.dynamic.as_ref().map(servers::dynamic),
+            dynamic: radius::dynauth::Server::new(servers::dynamic(&config)),
             eaps: access::IkeEaps::default(),
             boot: rng.random(),
             sessions_made: 0,
@@ -210,10 +211,12 @@ impl Gateway {
             liveness: Liveness::new(now, &config, StdRng::from_rng(&mut rng)),
             document: Arc::clone(&config),
             ike_files: ike_config::files(&config),
+            entries: leave::entries(&config),
             config,
             filters: HashMap::new(),
             spd: Vec::new(),
             leaving: Vec::new(),
+            leave_at: None,
             started: now,
             counters,
             ike,
@@ -360,14 +363,13 @@ impl Gateway {
         while let Some((&(t, _), _)) = self.later.first_key_value()
             && t <= now
         {
-            match self.later.pop_first() {
-                Some((_, Later::SaInDel(worker, spi))) => {
-                    self.program.op(worker, TableOp::SaInDel(spi));
-                    self.program.allocation().free_spi(spi);
-                }
-                Some((_, Later::Leave)) => self.leave(now),
-                None => {}
+            if let Some((_, (worker, spi))) = self.later.pop_first() {
+                self.program.op(worker, TableOp::SaInDel(spi));
+                self.program.allocation().free_spi(spi);
             }
+        }
+        if self.leave_at.is_some_and(|t| t <= now) {
+            self.leave(now);
         }
         self.pump(now);
     }
@@ -379,7 +381,7 @@ impl Gateway {
         let bgp = self.routing.as_ref().and_then(Routing::poll_timeout);
         let bfd = self.liveness.poll_timeout();
         let own = [self.ike.poll_timeout(), self.l2tp.poll_timeout(), self.mesh.poll_timeout(), wake, later, self.look];
-        let others = [bgp, bfd, self.servers_due(), self.drain_due(), self.traces.poll_timeout()];
+        let others = [bgp, bfd, self.servers_due(), self.drain_due(), self.traces.poll_timeout(), self.leave_at];
         own.into_iter().chain(others).flatten().min()
     }
 
@@ -482,8 +484,8 @@ impl Gateway {
         }
     }
 
-    fn defer(&mut self, at: Instant, what: Later) {
+    fn defer(&mut self, at: Instant, worker: WorkerId, spi: Spi) {
         self.later_key += 1;
-        self.later.insert((at, self.later_key), what);
+        self.later.insert((at, self.later_key), (worker, spi));
     }
 }

@@ -2,7 +2,6 @@
 //! packets find.
 
 use super::Gateway;
-use super::query::key;
 use crate::northbound::{ChildEvent, Event, IkeEvent, SessionEvent, SoftwireEvent};
 use crate::peer::Peer;
 use crate::subscriber::Subscriber;
@@ -24,7 +23,7 @@ impl Gateway {
     pub(super) fn session_event(&self, now: Instant, s: &Subscriber, reason: Option<&str>) -> SessionEvent {
         let t = self.traffic(s.id);
         SessionEvent {
-            id: key(s.id),
+            id: s.id.to_string(),
             user: (!s.user.is_empty()).then(|| s.user.clone()),
             ike_id: s.context.ike_id.clone(),
             listener: s.listener.clone(),

@@ -26,8 +26,7 @@ impl Gateway {
                 drop(to.send(found.map(|s| self.subscriber_info(now, s))));
             }
             Query::Disconnect(who, to) => {
-                let ids: Vec<SessionId> =
-                    self.subscribers.values().filter(|s| key(s.id) == who || s.user == who).map(|s| s.id).collect();
+                let ids = self.sessions_of(&who);
                 for &id in &ids {
                     self.disconnect(now, id, Cause::AdminReset, "disconnected by the operator");
                 }
@@ -81,6 +80,14 @@ impl Gateway {
             }
         }
         self.pump(now);
+    }
+
+    /// The session of this number; where there is none, those of the user of this name.
+    fn sessions_of(&self, who: &str) -> Vec<SessionId> {
+        match who.parse().ok().filter(|id| self.subscribers.contains_key(id)) {
+            Some(id) => vec![id],
+            None => self.subscribers.values().filter(|s| s.user == who).map(|s| s.id).collect(),
+        }
     }
 
     fn bgp_view(&self) -> Option<(&Routing, &Bgp)> {
@@ -160,8 +167,8 @@ impl Gateway {
                 m.insert(name.to_owned(), value.get());
             }
             m.insert("ops_applied".to_owned(), w.applied.load(Relaxed));
-            for class in PUNT_CLASSES {
-                m.insert(format!("punt.{}", class.1), w.punted[class.0 as usize].get());
+            for class in PuntClass::ALL {
+                m.insert(format!("punt.{}", class.name()), w.punted[class as usize].get());
             }
             for &reason in DropReason::ALL {
                 m.insert(format!("drop.{}", reason.name()), w.dropped(reason));
@@ -198,22 +205,6 @@ impl Gateway {
         });
         CountersInfo { workers: self.counters.iter().map(worker).collect(), control, fib: fib.collect() }
     }
-}
-
-const PUNT_CLASSES: [(PuntClass, &str); 8] = [
-    (PuntClass::Ike, "ike"),
-    (PuntClass::L2tpControl, "l2tp"),
-    (PuntClass::PppControl, "ppp"),
-    (PuntClass::SessionHost, "session_host"),
-    (PuntClass::Host, "host"),
-    (PuntClass::Bfd, "bfd"),
-    (PuntClass::Neighbour, "neighbour"),
-    (PuntClass::Bgp, "bgp"),
-];
-
-/// What a subscriber is called.
-pub(super) fn key(id: SessionId) -> String {
-    format!("{}.{}", id.tunnel(), id.session())
 }
 
 pub(super) fn side(net: Option<IpPrefix>, ports: PortRange, protocol: u8) -> String {

@@ -20,7 +20,7 @@
 //!
 //! Where what could change now needs what cannot (a listener at an address of a new port), all of it waits for the start.
 
-use super::{Gateway, servers, softwire};
+use super::{Gateway, leave, servers, softwire};
 use crate::config::{Config, Listener, Problem};
 use crate::ike_config;
 use crate::northbound::Applied;
@@ -35,9 +35,17 @@ pub struct Plan {
     document: Arc<Config>,
     /// What of it is in force then.
     pub config: Arc<Config>,
-    /// Where IKE has another one, with the number of the files that it was made of.
-    ike: Option<(Arc<ike::Config>, u64)>,
+    /// Where IKE has another one.
+    ike: Option<Ike>,
     restart: Vec<String>,
+}
+
+/// Another configuration of IKE.
+#[derive(Debug)]
+struct Ike {
+    config: Arc<ike::Config>,
+    /// The number of the files that it was made of, where they are others: only then certificates have to be judged again.
+    files: Option<u64>,
 }
 
 impl Plan {
@@ -91,14 +99,14 @@ impl Gateway {
         Ok(Plan { document, config, ike, restart })
     }
 
-    fn plan_ike(&self, config: &Config) -> Result<Option<(Arc<ike::Config>, u64)>, Vec<Problem>> {
+    fn plan_ike(&self, config: &Config) -> Result<Option<Ike>, Vec<Problem>> {
         let (files, old) = (ike_config::files(config), &self.config);
         let same = files == self.ike_files && old.ike == config.ike && old.mesh.profiles == config.mesh.profiles;
         if same && old.listeners == config.listeners {
             return Ok(None);
         }
         let ike = ike_config::build(config).map_err(|e| vec![Problem::from(e)])?;
-        Ok(Some((Arc::new(ike), files)))
+        Ok(Some(Ike { config: Arc::new(ike), files: Some(files).filter(|f| *f != self.ike_files) }))
     }
 
     /// What is wrong with a document after the one that runs.
@@ -133,10 +141,13 @@ impl Gateway {
         tracing::info!(changed = changed.join(","), restart = plan.restart.join(","), "configuration taken");
         new.listeners.iter().filter(|l| !old.listeners.contains(l)).for_each(Listener::warn);
         let has = |sections: &[&str]| sections.iter().any(|s| changed.contains(s));
-        if let Some((ike, files)) = plan.ike {
-            self.ike_files = files;
-            self.ike.set_config(ike);
-            self.ike.recheck(now);
+        if let Some(ike) = plan.ike {
+            self.ike.set_config(ike.config);
+            self.entries = leave::entries(&new);
+            if let Some(files) = ike.files {
+                self.ike_files = files;
+                self.ike.recheck(now);
+            }
         }
         if has(&["/l2tp"]) {
             self.l2tp.set_config(Arc::new(softwire::l2tp_config(&new)));
@@ -146,7 +157,7 @@ impl Gateway {
             self.accounting.configure(now, &new, servers::client(&new, true));
         }
         if old.aaa.dynamic != new.aaa.dynamic {
-            self.dynamic = new.aaa.dynamic.as_ref().map(servers::dynamic);
+            self.dynamic.set_config(now, servers::dynamic(&new));
         }
         if has(&["/pools", "/subscribers", "/ppp"]) {
             self.pools.configure(&new.pools, &new.subscribers, new.ppp.local_ipv4);

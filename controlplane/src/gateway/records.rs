@@ -1,6 +1,6 @@
 //! Accounting of sessions: their beginning, what they use, their end with the last counters.
 
-use super::Gateway;
+use super::{Gateway, Lines};
 use crate::accounting::{Cause, Status, Subject};
 use crate::audit::Verb;
 use crate::meter::{Due, Meter};
@@ -155,12 +155,12 @@ impl Gateway {
     }
 
     /// The whole journal, where it is to be written anew because it has become too long.
-    pub fn compact_journal(&mut self) -> Option<Vec<String>> {
-        self.accounting.compact()
+    pub fn compact_journal(&mut self) -> Option<Lines> {
+        self.accounting.compact().map(|lines| Box::new(lines) as Lines)
     }
 
     /// The whole journal, for a file that has lost lines.
-    pub fn whole_journal(&mut self) -> Vec<String> {
-        self.accounting.whole()
+    pub fn whole_journal(&mut self) -> Lines {
+        Box::new(self.accounting.whole())
     }
 }

@@ -52,10 +52,11 @@ pub(crate) fn client(config: &Config, accounting: bool) -> radius::Config {
     }
 }
 
-/// The server of dynamic authorization.
-pub(super) fn dynamic(d: &Dynamic) -> radius::dynauth::Server {
-    let clients = d.clients.iter().map(|c| (c.address, Secret::new(c.secret.bytes()))).collect();
-    radius::dynauth::Server::new(radius::dynauth::Config { clients, window: d.window })
+/// Who may ask for dynamic authorization.
+pub(super) fn dynamic(config: &Config) -> radius::dynauth::Config {
+    let clients = |d: &Dynamic| d.clients.iter().map(|c| (c.address, Secret::new(c.secret.bytes()))).collect();
+    let from = |d: &Dynamic| radius::dynauth::Config { clients: clients(d), window: d.window };
+    config.aaa.dynamic.as_ref().map(from).unwrap_or_default()
 }
 
 impl Gateway {
@@ -114,7 +115,7 @@ impl Gateway {
     /// A datagram to the port of dynamic authorization; the answers to be sent, each with where it goes.
     pub fn dynamic_input(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<(SocketAddr, Vec<u8>)> {
         let at = u64::from(self.unix(now));
-        let verdict = self.dynamic.as_mut()?.handle_input(now, at, from, datagram);
+        let verdict = self.dynamic.handle_input(now, at, from, datagram);
         let answer = match verdict {
             radius::dynauth::Verdict::Request(request) => self.dynamic_request(now, from, request),
             radius::dynauth::Verdict::Resend(octets) => Some((from, octets)),
@@ -152,9 +153,9 @@ impl Gateway {
         let mut servers = rows("authentication", self.aaa.radius());
         servers.extend(rows("accounting", self.accounting.radius()));
         // All reasons, so that a series begins at 0.
-        let discards = self.dynamic.iter().flat_map(|d| {
-            Discard::ALL.iter().map(|reason| (reason.name().to_owned(), d.discards().get(reason).copied().unwrap_or(0)))
-        });
+        let seen = self.dynamic.discards();
+        let each = |reason: &Discard| (reason.name().to_owned(), seen.get(reason).copied().unwrap_or(0));
+        let discards = self.config.aaa.dynamic.iter().flat_map(|_| Discard::ALL.iter().map(each));
         RadiusInfo {
             servers,
             waiting,

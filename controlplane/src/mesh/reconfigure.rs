@@ -59,7 +59,7 @@ impl Mesh {
     }
 
     fn lay_again(&mut self, now: Instant, remote: IpAddr, before: &[Guard], program: &mut Program) -> bool {
-        let Some(old) = self.fars.remove(&remote) else { return false };
+        let Some(mut old) = self.fars.remove(&remote) else { return false };
         let guard = |w: &super::Wire| w.guard.and_then(|i| before.get(i));
         let known: HashMap<Option<String>, SoftwireId> =
             old.wires.iter().map(|w| (guard(w).map(|g| g.pad.clone()), w.softwire.id)).collect();
@@ -77,6 +77,10 @@ impl Mesh {
         self.leaving.extend(known.into_values().filter(|id| !stays(id)));
         let now_routes = far.wires.iter().map(|w| w.guard.and_then(|i| self.guards.get(i)).map(Guard::routes));
         let moved = !now_routes.eq(routes);
+        // Where routes move, they are noted as they are looked at again.
+        for (wire, before) in far.wires.iter_mut().zip(&mut old.wires).filter(|_| !moved) {
+            wire.prefixes = std::mem::take(&mut before.prefixes);
+        }
         self.fars.insert(remote, far);
         moved
     }

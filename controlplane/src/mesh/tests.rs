@@ -340,13 +340,13 @@ fn what_is_provisioned_comes_and_goes() {
     b.mesh.settle(&mut b.program);
     let ops = b.ops();
     let remotes: Vec<_> = b.mesh.softwires().map(|v| v.softwire.remote).collect();
-    assert_eq!((remotes, b.mesh.routes().count()), (vec![ip("192.0.2.7")], 2), "{ops:?}");
+    assert_eq!((remotes, b.mesh.routes.len()), (vec![ip("192.0.2.7")], 2), "{ops:?}");
     assert!(ops.iter().any(|op| matches!(op, SnapshotOp::SoftwireDel(_))));
     // A route of somebody else's into it is let be.
     b.mesh.route(b.now, prefix("10.9.0.0", 16), [to(ip("192.0.2.7"))], &mut b.program);
     b.mesh.configure(b.now, &other(""), &none, &mut b.program);
     b.mesh.settle(&mut b.program);
-    assert_eq!((b.mesh.softwires().count(), b.mesh.routes().count()), (1, 1));
+    assert_eq!((b.mesh.softwires().count(), b.mesh.routes.len()), (1, 1));
     b.mesh.unroute(prefix("10.9.0.0", 16), &mut b.program);
     assert_eq!(b.mesh.softwires().count(), 0);
 }
@@ -369,4 +369,48 @@ fn what_there_is_no_end_for_is_unreachable_until_there_is_one() {
     assert!(
         matches!(&ops[..], [SnapshotOp::SoftwireSet(s), SnapshotOp::RouteAdd(_, h)] if h == &[NextHop::Softwire(s.id)])
     );
+}
+
+#[test]
+fn what_is_routed_into_a_softwire_is_known_of_it() {
+    let shown = |b: &Bench| -> Vec<(Option<String>, String)> {
+        let pad = |v: &View<'_>| v.pad.map(str::to_owned);
+        let all = b.mesh.softwires().flat_map(|v| v.prefixes.iter().map(move |p| (pad(&v), p.to_string())));
+        let mut all: Vec<_> = all.collect();
+        all.sort();
+        all
+    };
+    let is = |all: &[(Option<&str>, &str)]| -> Vec<_> {
+        all.iter().map(|(pad, p)| (pad.map(str::to_owned), (*p).to_owned())).collect()
+    };
+    let gold = |color: u32| {
+        format!(
+            "{{ name: gold, id: g, auth: psk, psk: g, address: \"2001:db8:ff::9\", softwire: gold, color: {color} }}"
+        )
+    };
+    let mut b = Bench::new("", &gold(100));
+    assert_eq!(shown(&b), is(&[(None, "10.2.0.0/16")]));
+    routed(&mut b, prefix("10.3.0.0", 16), Some(100));
+    routed(&mut b, prefix("10.4.0.0", 16), Some(100));
+    // By two colors into both, and then by one.
+    let both = [None, Some(100)].map(|color| Egress { endpoint: ip("2001:db8:ff::9"), color });
+    b.mesh.route(b.now, prefix("10.1.0.0", 16), both, &mut b.program);
+    b.ops();
+    let two = [(None, "10.1.0.0/16"), (None, "10.2.0.0/16")];
+    let three = ["10.1.0.0/16", "10.3.0.0/16", "10.4.0.0/16"].map(|p| (Some("gold"), p));
+    assert_eq!(shown(&b), is(&[&two[..], &three].concat()));
+    routed(&mut b, prefix("10.1.0.0", 16), Some(100));
+    b.mesh.unroute(prefix("10.4.0.0", 16), &mut b.program);
+    let before = is(&[two[1], three[0], three[1]]);
+    assert_eq!(shown(&b), before);
+    // Something else changes.
+    assert!(!b.configure("hop_limit: 9,", &gold(100), &[]).0);
+    assert_eq!(shown(&b), before);
+    // Another color: who routes looks again.
+    assert!(b.configure("", &gold(200), &[]).0);
+    routed(&mut b, prefix("10.1.0.0", 16), Some(100));
+    routed(&mut b, prefix("10.3.0.0", 16), Some(200));
+    assert_eq!(shown(&b), is(&[two[0], two[1], three[1]]));
+    ["10.1.0.0", "10.3.0.0"].iter().for_each(|p| b.mesh.unroute(prefix(p, 16), &mut b.program));
+    assert_eq!(shown(&b), is(&[two[1]]));
 }

@@ -53,24 +53,25 @@ impl FromStr for Line {
     }
 }
 
-/// Lines that are not yet in the file. If nobody takes them, they become a file to be written anew.
+/// Lines that are not yet in the file. If nobody takes them, they are given up: the file is to be written anew.
 #[derive(Default)]
 pub(super) struct Log {
     lines: VecDeque<Line>,
     written: usize,
     stale: bool,
+    given_up: bool,
 }
 
 impl Log {
     /// Adds a line to a file that needs `needed`.
     pub fn add(&mut self, line: Line, needed: usize) {
         self.written += 1;
-        if self.written >= needed * 2 + SLACK {
-            self.stale = true;
+        let most = needed * 2 + SLACK;
+        self.stale |= self.written >= most;
+        self.lines.push_back(line);
+        self.given_up |= self.lines.len() >= most;
+        if self.given_up {
             self.lines.clear();
-        }
-        if !self.stale {
-            self.lines.push_back(line);
         }
     }
 

@@ -1,4 +1,8 @@
 use super::*;
+
+fn whole(a: &mut Allocator) -> Vec<String> {
+    a.whole().collect()
+}
 use proptest::prelude::*;
 
 fn pools(v4: &str, v6: &str) -> Pools {
@@ -206,7 +210,7 @@ fn after_a_restart_everybody_gets_what_was_his() {
     assert_eq!(written[0], "+ 10.0.0.1/32 first");
     assert_eq!(written[8], "- 2001:db8:f000::/56 first");
     // They come in another order, and from a file that is as short as it can be.
-    for text in [written, a.whole()] {
+    for text in [written, whole(&mut a)] {
         let mut b = again(&text, &pools, &[], 100);
         assert_eq!(lease(&mut b, "second one", 7), second);
         let stranger = b.lease(Kind::Ipv4, "", "stranger", 8).expect("a block");
@@ -230,7 +234,7 @@ fn one_with_several_sessions_gets_all_of_his() {
     a.restore(["- 10.0.0.1/32 u"].into_iter());
     let two = pair(&mut a, "u", 3);
     assert!(two[0] < one[0] && two[1] > one[1], "{one:?} {two:?}");
-    for text in [lines(&mut a), a.whole()] {
+    for text in [lines(&mut a), whole(&mut a)] {
         let mut b = again(&text, &pools, &[], 100);
         assert_eq!((pair(&mut b, "u", 5), pair(&mut b, "u", 6)), (two, one));
     }
@@ -261,7 +265,7 @@ fn so_many_are_remembered_and_the_oldest_is_forgotten_first() {
     // Newcomers get what was forgotten before what nobody had, so that no more is ever in use; the last four are kept.
     assert_eq!(had[5..], [had[0], had[1], had[2]]);
     let mut b = again(&lines(&mut a), &pools, &[], 4);
-    for mut a in [a, again(&b.whole(), &pools, &[], 4), b] {
+    for mut a in [a, again(&whole(&mut b), &pools, &[], 4), b] {
         for i in (4..8).rev() {
             assert_eq!(a.lease(Kind::Ipv4, "", &format!("u{i}"), i).ok().as_ref(), had.get(i as usize));
         }
@@ -300,7 +304,7 @@ fn what_is_of_other_pools_is_left_out() {
         "+ 10.0.0.2/32 a\n+ 10.0.1.0/32 edge\n- 10.0.1.7/32 far\n+ 10.0.1.5/32 b\n+ 2001:db8::/64 b\n+ 10.0.1.4/31 c";
     let mut a = Allocator::new(&v4("10.0.1.0/29"), &[], None, 100);
     assert_eq!(a.restore(text.lines()), 0);
-    assert_eq!(a.whole(), ["- 10.0.1.5/32 b"]);
+    assert_eq!(whole(&mut a), ["- 10.0.1.5/32 b"]);
     let others: Vec<_> = (1..5).map(|i| a.lease(Kind::Ipv4, "", "n", i).expect("a block")).collect();
     assert_eq!(others, ["10.0.1.1", "10.0.1.2", "10.0.1.3", "10.0.1.4"].map(host));
     assert_eq!(a.lease(Kind::Ipv4, "", "b", 5), Ok(host("10.0.1.5")));
@@ -312,7 +316,7 @@ fn other_pools_forget_what_is_not_theirs_only() {
     let with = |nets: &[&str]| Pools { ipv4: nets.iter().map(|n| n.parse().unwrap()).collect(), ..Pools::default() };
     let mut a = again(&text, &with(&["10.0.0.0/29", "10.0.1.0/29"]), &[], 100);
     a.configure(&with(&["10.0.1.0/28"]), &[], None);
-    assert_eq!(a.whole(), ["- 10.0.1.2/32 b", "- 10.0.1.3/32 c"]);
+    assert_eq!(whole(&mut a), ["- 10.0.1.2/32 b", "- 10.0.1.3/32 c"]);
     assert_eq!(a.lease(Kind::Ipv4, "", "n", 1), Ok(host("10.0.1.1")));
     assert_eq!(a.lease(Kind::Ipv4, "", "a", 2), Ok(host("10.0.1.4")));
     assert_eq!(a.lease(Kind::Ipv4, "", "c", 3), Ok(host("10.0.1.3")));
@@ -324,7 +328,7 @@ fn lines_that_are_none_are_counted() {
         ["", "+", "+ 10.0.0.1/32", "* 10.0.0.1/32 u", "+ 10.0.0.1 u", "+ 10.0.0.9/29 u", "+ 10.0.0.1/33 u", "\u{0}"];
     let mut a = Allocator::new(&v4("10.0.0.0/29"), &[], None, 100);
     assert_eq!(a.restore(text.into_iter()), text.len());
-    assert!(a.whole().is_empty());
+    assert!(whole(&mut a).is_empty());
     // A name may have anything in it but the end of a line.
     for (name, kept) in
         [("a b  c ", "a b  c "), ("\u{fffd}\t\r+", "\u{fffd}\t\r+"), ("x\n+ 10.0.0.6/32 y", ""), ("", "")]
@@ -332,11 +336,28 @@ fn lines_that_are_none_are_counted() {
         let mut a = Allocator::new(&v4("10.0.0.0/29"), &[], None, 100);
         let p = a.lease(Kind::Ipv4, "", name, 1).expect("a block");
         assert_eq!(lines(&mut a), [format!("+ {p} {kept}")]);
-        let mut b = again(&a.whole(), &v4("10.0.0.0/29"), &[], 100);
-        assert_eq!(b.whole(), [format!("- {p} {kept}")]);
+        let mut b = again(&whole(&mut a), &v4("10.0.0.0/29"), &[], 100);
+        assert_eq!(whole(&mut b), [format!("- {p} {kept}")]);
         a.give_back(p, 1);
         assert_eq!(lines(&mut a), [format!("- {p} {kept}")]);
     }
+}
+
+// What is in a file that is too long stays so until another one has taken its place.
+#[test]
+fn lines_go_on_while_the_file_is_too_long() {
+    let mut a = Allocator::new(&v4("10.0.0.0/29"), &[], None, 100);
+    let mut taken = 0;
+    while !a.log.is_stale() {
+        let p = a.lease(Kind::Ipv4, "", "u", 1).expect("a block");
+        a.give_back(p, 1);
+        taken += lines(&mut a).len();
+    }
+    assert!(taken > 10_000 && taken % 2 == 0);
+    a.lease(Kind::Ipv4, "", "u", 1).expect("a block");
+    assert_eq!(lines(&mut a), ["+ 10.0.0.1/32 u"]);
+    assert_eq!(whole(&mut a), ["+ 10.0.0.1/32 u"]);
+    assert!(!a.log.is_stale());
 }
 
 // Nobody may be there to take the lines.
@@ -351,6 +372,6 @@ fn lines_do_not_become_more_and_more() {
     }
     assert!((10_000..10_100).contains(&taken));
     assert_eq!(a.poll_line(), None);
-    assert_eq!(a.compact().expect("is due"), ["- 10.0.0.1/32 u"]);
-    assert_eq!(a.compact(), None);
+    assert_eq!(a.compact().expect("is due").collect::<Vec<_>>(), ["- 10.0.0.1/32 u"]);
+    assert!(a.compact().is_none());
 }

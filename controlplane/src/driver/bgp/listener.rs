@@ -55,10 +55,11 @@ impl Expected {
 }
 
 impl Connections {
-    /// Sockets for the addresses that are not listened on yet.
+    /// Sockets for the addresses that are not listened on yet, or not any more since something failed.
     pub(in crate::driver) fn open_listeners(&self, config: &Config) -> Result<Vec<(IpAddr, Socket)>, Problem> {
         let wanted = Expected::new(config).addresses(config);
-        let new = wanted.into_iter().filter(|a| !self.listeners.iter().any(|l| l.address == *a));
+        let served = |a: &IpAddr| self.listeners.iter().any(|l| l.address == *a && l.task.is_some());
+        let new = wanted.into_iter().filter(|a| !served(a));
         let wrong = |a, e| Problem::new("bgp.neighbours", format!("cannot listen for BGP on {a}: {e}"));
         new.map(|a| bind(a).map(|socket| (a, socket)).map_err(|e| wrong(a, e))).collect()
     }
@@ -71,7 +72,7 @@ impl Connections {
         opened: Vec<(IpAddr, Socket)>,
         gateway: &mut Gateway,
     ) -> anyhow::Result<()> {
-        if Expected::new(config) == self.expected {
+        if opened.is_empty() && Expected::new(config) == self.expected {
             return Ok(());
         }
         for Listener { task, socket, .. } in std::mem::take(&mut self.listeners) {
@@ -144,6 +145,60 @@ async fn accept(listener: TcpListener, tell: mpsc::Sender<Event>) {
             }
             // Out of descriptors, or a connection that was reset already.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane_api::{Counters, MacAddr};
+    use std::sync::Arc;
+
+    /// Addresses that are not this machine's.
+    const OURS: [&str; 2] = ["203.0.113.77", "203.0.113.78"];
+
+    fn config(bgp: &str) -> Arc<Config> {
+        let text = format!(
+            "ports: [{{ name: p, device: d, zone: trusted, addresses: [{0}/24, {1}/24] }}]\n\
+             listeners: [{{ name: l, address: {0}, protection: none }}]\n{bgp}",
+            OURS[0], OURS[1]
+        );
+        Arc::new(Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    /// Sockets that are open, for the first `n` addresses.
+    fn opened(n: usize) -> Vec<(IpAddr, Socket)> {
+        let socket = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            socket
+        };
+        OURS.iter().take(n).map(|a| (a.parse().unwrap(), socket())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_listened_on_is_missing_at_the_next_commit() {
+        let with = config("bgp: { asn: 1, router_id: 1.1.1.1, neighbours: [{ address: 203.0.113.9, asn: 1 }] }");
+        for had in [0, 1] {
+            let (now, counters) = (Instant::now(), vec![Arc::new(Counters::new(4, 4))]);
+            let mut g = Gateway::new(Arc::clone(&with), now, &[MacAddr([2; 6])], counters, [7; 32]).unwrap();
+            let mut connections = Connections::new(now, &config(""), &mut g).unwrap();
+            connections.configure(now, &with, opened(had), &mut g).await.unwrap_err();
+            // The first one is not served either.
+            assert!(connections.listeners.iter().all(|l| l.task.is_none()));
+            let problem = connections.open_listeners(&with).unwrap_err();
+            assert!(problem.to_string().contains(OURS[0]), "{problem}");
+            connections.configure(now, &with, opened(2), &mut g).await.unwrap();
+            let served: Vec<_> =
+                connections.listeners.iter().map(|l| (l.address.to_string(), l.task.is_some())).collect();
+            assert_eq!(served, OURS.map(|a| (a.to_owned(), true)));
+            // Nothing is missing: nothing changes.
+            assert!(connections.open_listeners(&with).unwrap().is_empty());
+            let before = connections.listeners[0].socket.local_addr().unwrap().as_socket();
+            connections.configure(now, &with, Vec::new(), &mut g).await.unwrap();
+            assert_eq!(connections.listeners[0].socket.local_addr().unwrap().as_socket(), before);
         }
     }
 }

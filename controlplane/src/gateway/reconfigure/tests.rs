@@ -118,8 +118,11 @@ fn peers_end_with_their_entry_their_listener_and_their_version() {
 fn an_entry_that_is_gone_lets_nobody_in_who_is_on_his_way() {
     let (mut g, now) = gateway("");
     take(&mut g, now, edit("name: p,", "name: q,"));
-    assert!(!g.admits("p", "192.0.2.1".parse().unwrap()) && g.admits("q", "192.0.2.1".parse().unwrap()));
-    assert!(g.admits("l/shared-secret", "192.0.2.1".parse().unwrap()));
+    let here = "192.0.2.1".parse().unwrap();
+    assert!(!g.admits("p", here, false) && !g.admits("p", here, true) && g.admits("q", here, false));
+    assert!(g.admits("l/shared-secret", here, false) && !g.admits("m/shared-secret", here, false));
+    take(&mut g, now, edit(", ikev1: { shared_secret: { secret: s } }", ""));
+    assert!(!g.admits("l/shared-secret", here, false) && g.admits("p", here, false));
 }
 
 #[test]
@@ -131,12 +134,95 @@ fn the_spd_follows_its_listeners() {
     // Its lines stay as long as somebody is there.
     let without = || edit(", { name: m, address: 192.0.2.2 }", "");
     assert!(take(&mut g, now, without()).is_empty());
-    assert!(!g.admits("p", "192.0.2.2".parse().unwrap()) && rules(&g) == before);
+    assert!(!g.admits("p", "192.0.2.2".parse().unwrap(), false) && rules(&g) == before);
     g.peers.clear();
     g.handle_timeout(now + std::time::Duration::from_secs(1));
     assert!(matches!(&ops(&mut g)[..], [SnapshotOp::Policy(rules)] if rules.len() < before));
     let ops = take(&mut g, now, config(""));
     assert!(matches!(&ops[..], [SnapshotOp::Policy(rules)] if rules.len() == before), "{ops:?}");
+}
+
+/// A listener where the mesh has its end, too, and two AFBRs.
+fn shared(listener: &str, peers: &str) -> Config {
+    let text = format!(
+        "ports: [{{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }}]\n\
+         listeners: [{listener}]\n\
+         mesh: {{ local: [192.0.2.1], profiles: [{{ name: f, start: respond }}] }}\n\
+         ike: {{ identity: gw, peers: [{{ name: p, id: p, auth: psk, psk: k }}, {peers}] }}\n"
+    );
+    Config::from_yaml("t", &text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+const LISTENER: &str = "{ name: l, address: 192.0.2.1 }";
+const EAST: &str = "{ name: east, id: e, auth: psk, psk: e, softwire: f, address: 192.0.2.8 }";
+const WEST: &str = "{ name: west, id: w, auth: psk, psk: w, softwire: f, address: 192.0.2.9 }";
+
+fn afbrs() -> (Gateway, Instant) {
+    let (now, counters) = (Instant::now(), vec![Arc::new(Counters::new(4, 4))]);
+    let config = Arc::new(shared(LISTENER, &format!("{EAST}, {WEST}")));
+    let g = Gateway::new(config, now, &[MacAddr([2; 6])], counters, [7; 32]).unwrap();
+    (g, now)
+}
+
+/// A peer that IKE knows, so that it can be seen to be closed.
+fn known(g: &mut Gateway, now: Instant, pad: &str) -> u32 {
+    let remote = ([192, 0, 2, 9], 500).into();
+    g.ike.initiate(now, pad, ([192, 0, 2, 1], 500).into(), remote).unwrap().0.get()
+}
+
+#[test]
+fn afbrs_keep_no_listener_and_are_kept_from_none() {
+    let (mut g, now) = afbrs();
+    up(&mut g, 1000, "east", "192.0.2.1", 2);
+    up(&mut g, 1001, "p", "192.0.2.1", 2);
+    let without = || shared("", &format!("{EAST}, {WEST}"));
+    take(&mut g, now, without());
+    // The subscriber's is still there.
+    assert_eq!(g.leaving.len(), 1);
+    let (late, west) = (known(&mut g, now, "p"), known(&mut g, now, "west"));
+    up(&mut g, late, "p", "192.0.2.1", 2);
+    up(&mut g, west, "west", "192.0.2.1", 2);
+    let there = |g: &Gateway| g.ike.sas().map(|sa| sa.peer.0.get()).collect::<Vec<_>>();
+    assert_eq!(there(&g), [west], "who was on his way to the listener is closed, and the AFBR is not");
+    g.peers.retain(|_, p| p.afbr);
+    g.handle_timeout(now + std::time::Duration::from_secs(1));
+    assert!(g.leaving.is_empty() && g.leave_at.is_none() && g.peers.len() == 2);
+    let after = known(&mut g, now, "west");
+    up(&mut g, after, "west", "192.0.2.1", 2);
+    assert_eq!(there(&g), [west.min(after), west.max(after)]);
+}
+
+#[test]
+fn an_afbr_whose_entry_goes_with_the_listener_can_say_goodbye() {
+    let (mut g, now) = afbrs();
+    let east = up(&mut g, 1000, "east", "192.0.2.1", 2);
+    take(&mut g, now, shared("", WEST));
+    assert_eq!(g.leaving.len(), 1);
+    g.peers.remove(&east);
+    g.handle_timeout(now + std::time::Duration::from_secs(1));
+    assert!(g.leaving.is_empty());
+}
+
+/// However often it is changed meanwhile, there is one look a second at who is still there.
+#[test]
+fn changes_while_a_listener_leaves_do_not_add_up() {
+    let looks = |changes: u32| {
+        let (mut g, now) = gateway("");
+        up(&mut g, 3, "p", "192.0.2.2", 2);
+        let without = || edit(", { name: m, address: 192.0.2.2 }", "");
+        (0..changes).for_each(|_| drop(take(&mut g, now, without())));
+        let end = now + std::time::Duration::from_secs(10);
+        let mut due: Vec<Instant> = Vec::new();
+        while let Some(at) = g.poll_timeout().filter(|at| *at <= end) {
+            due.push(at);
+            g.handle_timeout(at);
+        }
+        assert_eq!((g.leaving.len(), g.later.len()), (1, 0));
+        due.len()
+    };
+    let one = looks(1);
+    assert!((10..=20).contains(&one), "{one}");
+    assert_eq!(looks(20), one);
 }
 
 #[test]
@@ -174,10 +260,15 @@ fn certificates_are_read_again_when_their_files_change() {
         format!("{{ name: c, id: '*@example.net', auth: certificate, local_auth: psk, psk: z, ca: {} }}", ca.display());
     let with = || edit("auth: psk, psk: k }", &format!("auth: psk, psk: k }}, {text}"));
     let (mut g, now) = gateway("");
+    assert!(g.plan(with()).unwrap().ike.unwrap().files.is_some());
     take(&mut g, now, with());
     assert!(g.plan(with()).unwrap().ike.is_none());
+    // Something else of IKE: nobody's certificate has to be judged again.
+    let mut rekey = with();
+    rekey.ike.child_rekey *= 2;
+    assert!(g.plan(rekey).unwrap().ike.unwrap().files.is_none());
     std::fs::write(&ca, format!("{}{}", made.cert.pem(), made.cert.pem())).unwrap();
-    assert!(g.plan(with()).unwrap().ike.is_some());
+    assert!(g.plan(with()).unwrap().ike.unwrap().files.is_some());
     std::fs::write(&ca, "no certificate").unwrap();
     assert_eq!(g.plan(with()).unwrap_err()[0].path, "ike.peers[1].ca");
     std::fs::remove_dir_all(&dir).unwrap();
@@ -198,4 +289,29 @@ fn another_secret_of_tcp_ao_needs_another_id() {
     assert!(!problems[0].to_string().contains("staple"));
     assert!(g.plan(bgp("id: 2, secret: battery-staple", "tcp_ao")).is_ok());
     assert!(g.plan(bgp("id: 1, secret: battery-staple", "md5")).is_ok());
+}
+
+#[test]
+fn what_was_asked_for_by_dynamic_authorization_is_not_forgotten() {
+    let with = |more: &str| {
+        config(&format!(
+            "aaa: {{ dynamic: {{ listen: [\"127.0.0.1:3799\"], clients: [{{ address: 10.9.0.2, secret: s }}{more}] }} }}\n"
+        ))
+    };
+    let (mut g, now) = gateway("");
+    g.set_clock(now, std::time::Duration::from_secs(1_790_000_000));
+    take(&mut g, now, with(""));
+    let mut list = radius::AttributeList::new();
+    list.u32(radius::attribute::EVENT_TIMESTAMP, 1_790_000_000).text(radius::attribute::ACCT_SESSION_ID, "7");
+    let request =
+        radius::Builder::new(radius::Code::DisconnectRequest, 1).attributes(&list).hashed_request(b"s").unwrap();
+    let ask = |g: &mut Gateway, port: u16| g.dynamic_input(now, ([10, 9, 0, 2], port).into(), &request);
+    let (_, answer) = ask(&mut g, 4000).unwrap();
+    for other in [with(", { address: 10.9.0.3, secret: t }"), config(""), with("")] {
+        take(&mut g, now, other);
+        assert!(ask(&mut g, 4001).is_none());
+    }
+    assert_eq!(ask(&mut g, 4000).unwrap().1, answer);
+    let discards = g.radius_info().dynamic_discards;
+    assert_eq!((discards["replayed"], discards["unknown-client"]), (2, 1));
 }
