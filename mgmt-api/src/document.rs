@@ -34,6 +34,12 @@ const BODY: Wrong = &[
     ("422", "The body is JSON and makes no sense; `path` or `errors` say where"),
 ];
 
+/// With those that change the configuration, which are the ones that take If-Match.
+const COMMIT: Wrong = &[
+    ("409", "A commit awaits confirmation, or somebody has edited the file"),
+    ("412", "The document is not the one of If-Match"),
+];
+
 /// Where the document begins; routes add to it.
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -69,12 +75,14 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
 fn common(operation: &mut Operation) {
     let parameters = operation.parameters.as_deref().unwrap_or_default();
     let named = parameters.iter().any(|p| matches!(p, RefOr::T(p) if p.parameter_in == ParameterIn::Path));
+    let commits = parameters.iter().any(|p| matches!(p, RefOr::T(p) if p.parameter_in == ParameterIn::Header));
     // An operation that takes no login says so by a requirement of its own.
     let cases = [
         (true, ALWAYS),
         (operation.security.is_none(), LOGIN),
         (!parameters.is_empty(), PARAMETER),
         (named, NAME),
+        (commits, COMMIT),
         (operation.request_body.is_some(), BODY),
     ];
     let responses = &mut operation.responses.responses;

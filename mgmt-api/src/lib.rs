@@ -30,6 +30,7 @@ mod document;
 mod drain;
 mod events;
 mod extract;
+mod file;
 mod mesh;
 mod metrics;
 mod page;
@@ -103,17 +104,30 @@ pub fn router(state: AppState) -> (Router, OpenApi) {
     (router, document::finish(document))
 }
 
-/// Serves until `stop` resolves.
-///
-/// # Errors
-/// If the API cannot listen, or its certificate or its tokens cannot be read.
-pub async fn serve(api: Api, state: AppState, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let access = Arc::new(Access::open(&api)?);
-    let listening = Listening::open(&api).await?;
-    tracing::info!(listen = %listening.address()?, socket = api.socket, "API is up");
-    let (router, _) = router(state);
-    listening.serve(access.guard(router), stop).await;
-    Ok(())
+/// The API's sockets are open; nobody is answered yet.
+pub struct Server {
+    access: Arc<Access>,
+    listening: Listening,
+    state: AppState,
+}
+
+impl Server {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// If the API cannot listen, or its certificate or its tokens cannot be read.
+    pub async fn open(api: &Api, state: AppState) -> anyhow::Result<Self> {
+        let access = Arc::new(Access::open(api)?);
+        let listening = Listening::open(api).await?;
+        tracing::info!(listen = %listening.address()?, socket = api.socket, "API is up");
+        Ok(Self { access, listening, state })
+    }
+
+    /// Serves until `stop` resolves.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let (router, _) = router(self.state);
+        self.listening.serve(self.access.guard(router), stop).await;
+    }
 }
 
 type Answer<T> = Result<Json<T>, Problem>;

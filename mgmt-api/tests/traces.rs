@@ -14,7 +14,6 @@ use controlplane::program::Output;
 use dataplane_api::{Counters, DropReason, MacAddr, TableOp, TraceEnd, TraceNode, TracePacket, TraceSpec};
 use http_body_util::BodyExt;
 use mgmt_api::AppState;
-use mgmt_api::config::Store;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -2,13 +2,13 @@
 
 use super::place::{Act, Place};
 use super::store::{Options, Wish};
-use super::{Commit, Outcome, Refused, Store};
+use super::{Commit, Outcome, Store};
 use crate::access::Caller;
 use crate::extract::{Body, Params, Segments};
 use crate::problem::Problem;
 use axum::extract::{DefaultBodyLimit, FromRef, FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json};
@@ -80,6 +80,16 @@ struct How {
     comment: Option<String>,
 }
 
+/// Which document a change is about.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)]
+struct IfMatch {
+    /// ETags; refused unless the document that runs has one of them.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+}
+
 /// Who wants a change, where, and how.
 struct Order {
     caller: Caller,
@@ -98,13 +108,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Order {
         if how.confirm.is_some_and(|seconds| !(1..=LONGEST).contains(&seconds)) {
             return Err(malformed(format!("confirm is between 1 and {LONGEST} seconds")));
         }
-        let tags: Result<Vec<&str>, _> = parts.headers.get_all(header::IF_MATCH).iter().map(|v| v.to_str()).collect();
-        let tags = tags.map_err(|_| malformed("If-Match is not ASCII"))?;
         let options = Options {
             dry_run: how.dry_run,
             confirm: how.confirm.map(Duration::from_secs),
             comment: how.comment.map(comment).transpose()?,
-            if_match: (!tags.is_empty()).then(|| tags.join(",")),
+            if_match: if_match(&parts.headers)?,
         };
         Ok(Self { caller, place: Place::of(parts.uri.path())?, options })
     }
@@ -127,6 +135,13 @@ fn comment(text: String) -> Result<String, Problem> {
     if text.chars().count() <= 500 { Ok(text) } else { Err(malformed("a comment has at most 500 characters")) }
 }
 
+/// The tags of the documents that a request is about (RFC 9110, section 13.1.1).
+fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let tags: Result<Vec<&str>, _> = headers.get_all(header::IF_MATCH).iter().map(|v| v.to_str()).collect();
+    let tags = tags.map_err(|_| malformed("If-Match is not ASCII"))?;
+    Ok((!tags.is_empty()).then(|| tags.join(",")))
+}
+
 fn changed((outcome, created): (Outcome, bool)) -> Answer {
     let status = if created && outcome.commit.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(header::ETAG, outcome.etag.clone())], Json(outcome)).into_response())
@@ -140,37 +155,22 @@ fn changed((outcome, created): (Outcome, bool)) -> Answer {
     (status = 200, description = "The document", body = Value, headers(("ETag" = String, description = "Commit and hash"))),
 ))]
 async fn whole(State(store): State<Arc<Store>>, uri: Uri, Params(show): Params<Show>) -> Answer {
-    let place = Place::of(uri.path())?;
-    let (document, etag) = store.read().await;
-    let written = document.masked();
-    let found = if show.defaults { None } else { place.get(&written)?.cloned() };
-    let found = match found {
-        Some(value) => Some(value),
-        None => {
-            let complete = document.complete().map_err(|e| Refused::because(&written, e))?;
-            place.get(&complete)?.filter(|value| !value.is_null()).cloned()
-        }
-    };
-    let value = found.ok_or_else(|| place.unknown())?;
+    let (value, etag) = store.show(Place::of(uri.path())?, show.defaults).await?;
     Ok(([(header::ETAG, etag)], Json(value)).into_response())
 }
 
 /// Replaces the configuration.
-#[utoipa::path(put, path = "/config", tag = "configuration", params(How), request_body = Value, responses(
+#[utoipa::path(put, path = "/config", tag = "configuration", params(How, IfMatch), request_body = Value, responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
-    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
-    (status = 412, description = "The document is not the one of If-Match"),
 ))]
 async fn put_whole(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
     order.act(&store, Act::Put(body)).await
 }
 
 /// Changes the configuration by a merge patch (RFC 7396).
-#[utoipa::path(patch, path = "/config", tag = "configuration", params(How),
+#[utoipa::path(patch, path = "/config", tag = "configuration", params(How, IfMatch),
     request_body(content = Value, content_type = "application/merge-patch+json"), responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
-    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
-    (status = 412, description = "The document is not the one of If-Match"),
 ))]
 async fn patch_whole(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
     order.act(&store, Act::Patch(body)).await
@@ -186,47 +186,41 @@ async fn part(store: State<Arc<Store>>, uri: Uri, show: Params<Show>) -> Answer 
 }
 
 /// Replaces a part of the configuration, or adds it.
-#[utoipa::path(put, path = "/config/{path}", tag = "configuration", params(Below, How),
+#[utoipa::path(put, path = "/config/{path}", tag = "configuration", params(Below, How, IfMatch),
     request_body = Value, responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
     (status = 201, description = "Added", body = Outcome),
-    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
-    (status = 412, description = "The document is not the one of If-Match"),
 ))]
-async fn put_part(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
-    order.act(&store, Act::Put(body)).await
+async fn put_part(store: State<Arc<Store>>, order: Order, body: Body<Value>) -> Answer {
+    put_whole(store, order, body).await
 }
 
 /// Changes a part of the configuration by a merge patch (RFC 7396).
-#[utoipa::path(patch, path = "/config/{path}", tag = "configuration", params(Below, How),
+#[utoipa::path(patch, path = "/config/{path}", tag = "configuration", params(Below, How, IfMatch),
     request_body(content = Value, content_type = "application/merge-patch+json"), responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
     (status = 201, description = "Added", body = Outcome),
-    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
-    (status = 412, description = "The document is not the one of If-Match"),
 ))]
-async fn patch_part(State(store): State<Arc<Store>>, order: Order, Body(body): Body<Value>) -> Answer {
-    order.act(&store, Act::Patch(body)).await
+async fn patch_part(store: State<Arc<Store>>, order: Order, body: Body<Value>) -> Answer {
+    patch_whole(store, order, body).await
 }
 
 /// Deletes a part of the configuration: the default holds again, where there is one.
-#[utoipa::path(delete, path = "/config/{path}", tag = "configuration", params(Below, How), responses(
+#[utoipa::path(delete, path = "/config/{path}", tag = "configuration", params(Below, How, IfMatch), responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
-    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
-    (status = 412, description = "The document is not the one of If-Match"),
     (status = 422, description = "The configuration would be wrong"),
 ))]
 async fn delete_part(State(store): State<Arc<Store>>, order: Order) -> Answer {
     order.act(&store, Act::Delete).await
 }
 
-/// Confirms the commit that awaits it.
-#[utoipa::path(post, path = "/config/confirm", tag = "configuration", responses(
+/// Confirms the commit that awaits it; with If-Match only the one whose document it is.
+#[utoipa::path(post, path = "/config/confirm", tag = "configuration", params(IfMatch), responses(
     (status = 200, description = "It is confirmed", body = Commit),
     (status = 409, description = "None awaits it, or somebody has edited the file"),
 ))]
-async fn confirm(State(store): State<Arc<Store>>) -> Result<Json<Commit>, Problem> {
-    Ok(Json(store.confirm().await?))
+async fn confirm(State(store): State<Arc<Store>>, headers: HeaderMap) -> Result<Json<Commit>, Problem> {
+    Ok(Json(store.confirm(if_match(&headers)?).await?))
 }
 
 /// Where to go back to.
@@ -243,11 +237,9 @@ struct Back {
 /// Makes the document of a commit the running one.
 ///
 /// The commit before a pending one puts that one back; any other is made anew, and has a number of its own.
-#[utoipa::path(post, path = "/config/rollback", tag = "configuration", params(How), request_body = Back, responses(
+#[utoipa::path(post, path = "/config/rollback", tag = "configuration", params(How, IfMatch), request_body = Back, responses(
     (status = 200, description = "Done, or what would be done", body = Outcome),
     (status = 404, description = "There is no such commit"),
-    (status = 409, description = "A commit awaits confirmation, or somebody has edited the file"),
-    (status = 412, description = "The document is not the one of If-Match"),
 ))]
 async fn rollback(State(store): State<Arc<Store>>, order: Order, Body(back): Body<Back>) -> Answer {
     let given = back.comment.map(comment).transpose()?.or(order.options.comment);

@@ -1,11 +1,13 @@
-//! The commits, on disk, and how files are written: whole or not at all, and for nobody else to read.
+//! The commits, on disk.
 
 use super::{Commit, CommitState, Refused};
 use controlplane::config::{Change, Document};
-use std::fs::{DirBuilder, File};
-use std::io::{Error, ErrorKind, Result, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::DirBuilder;
+use std::io::{Error, Result};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+pub(super) use crate::file::{put, stage, write};
 
 /// A directory of commits: `N.yaml` is a document, `N.json` what is known of it.
 pub(super) struct History {
@@ -113,34 +115,4 @@ impl Commit {
         let (author, comment) = ("file".to_owned(), Some(comment.to_owned()));
         Self { id, at, author, comment, changes, state: CommitState::Confirmed, confirm_by: None }
     }
-}
-
-/// Writes a file beside `path`, all of it on the disk: to be renamed to it.
-pub(super) fn stage(path: &Path, octets: &[u8]) -> Result<PathBuf> {
-    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
-    let beside = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
-    // What a crash has left there may be open to others.
-    match std::fs::remove_file(&beside) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(octets).and_then(|()| file.sync_all()).inspect_err(|_| drop(std::fs::remove_file(&beside)))?;
-    Ok(beside)
-}
-
-/// Puts what was staged in the place of `path`.
-pub(super) fn put(staged: &Path, path: &Path) -> Result<()> {
-    std::fs::rename(staged, path).inspect_err(|_| drop(std::fs::remove_file(staged)))?;
-    // The new name is there; that it is still there after a power failure is for the disk to say.
-    let dir = path.parent().map(File::open).transpose();
-    if let Err(error) = dir.and_then(|dir| dir.map_or(Ok(()), |dir| dir.sync_all())) {
-        tracing::warn!(path = %path.display(), %error, "the directory cannot be synchronized");
-    }
-    Ok(())
-}
-
-/// Writes a file, whole or not at all.
-pub(super) fn write(path: &Path, octets: &[u8]) -> Result<()> {
-    put(&stage(path, octets)?, path)
 }

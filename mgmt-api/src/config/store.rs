@@ -5,12 +5,16 @@ use super::place::{Act, Place};
 use super::{Commit, CommitState, Outcome, Refused};
 use controlplane::config::{Change, Config, ConfigError, Document};
 use controlplane::northbound::{Applied, ConfigEvent, Event, Northbound, Query};
+use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
+
+/// Time between tries to put back what was not confirmed.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// The configuration, its file and its history.
 pub struct Store {
@@ -36,7 +40,8 @@ struct Running {
 /// The running document awaits confirmation: it is not in the file.
 struct Pending {
     commit: Commit,
-    before: (u64, Arc<Document>),
+    /// What ran before it: the commit's number, the document, its ETag.
+    before: (u64, Arc<Document>, String),
 }
 
 /// What somebody wants.
@@ -80,10 +85,21 @@ impl Store {
         Ok(Arc::new(Self { northbound, disk: Arc::new(Disk { file, history }), running: Mutex::new(running) }))
     }
 
-    /// The document, and its ETag.
-    pub(super) async fn read(&self) -> (Arc<Document>, String) {
-        let running = self.running.lock().await;
-        (Arc::clone(&running.document), running.etag.clone())
+    /// What is at a place, secrets masked, and the ETag of the document: what is written, or what holds.
+    pub(super) async fn show(&self, place: Place, defaults: bool) -> Result<(Value, String), Refused> {
+        let (document, etag) = {
+            let running = self.running.lock().await;
+            (Arc::clone(&running.document), running.etag.clone())
+        };
+        let shown = self.blocking(move |_| {
+            let written = document.masked();
+            if let (false, Some(value)) = (defaults, place.get(&written)?) {
+                return Ok(value.clone());
+            }
+            let complete = document.complete().map_err(|e| Refused::because(&written, e))?;
+            place.get(&complete)?.filter(|value| !value.is_null()).cloned().ok_or_else(|| place.unknown())
+        });
+        Ok((shown.await?, etag))
     }
 
     /// Makes a change; whether what it is about is new. Once begun it is carried through, though nobody waits for it any more.
@@ -103,11 +119,12 @@ impl Store {
         self.change("file", Wish::File, options).await.map(|(outcome, _)| outcome)
     }
 
-    /// Confirms the pending commit.
-    pub(super) async fn confirm(self: &Arc<Self>) -> Result<Commit, Refused> {
+    /// Confirms the pending commit, if it is the one that `if_match` is about.
+    pub(super) async fn confirm(self: &Arc<Self>, if_match: Option<String>) -> Result<Commit, Refused> {
         let store = Arc::clone(self);
         carried(tokio::spawn(async move {
             let mut running = store.running.lock().await;
+            running.matches(if_match.as_deref())?;
             let Some(pending) = &running.pending else {
                 return Err(Refused::Conflict("no commit awaits confirmation".to_owned()));
             };
@@ -187,7 +204,8 @@ impl Store {
         let document = Arc::new(document);
         let (written, noted) = (Arc::clone(&document), commit.clone());
         let to_file = !from_file && confirm_by.is_none();
-        let staged = self.blocking(move |disk| disk.prepare(&written, &noted, to_file)).await?;
+        let work = move |disk: &Disk| Ok((disk.prepare(&written, &noted, to_file)?, etag(noted.id, &written)));
+        let (staged, tag) = self.blocking(work).await?;
         running.last = commit.id;
         outcome.restart = match self.configure(config, false, &document).await {
             Ok(applied) => applied.restart,
@@ -199,13 +217,15 @@ impl Store {
         if let Some(staged) = staged {
             let id = commit.id;
             if let Err(refused) = self.blocking(move |disk| disk.finish(&staged, id)).await {
-                self.restore(&running.document).await;
+                if let Err(error) = self.restore(&running.document).await {
+                    tracing::error!(%error, "the control plane has what is not in the file, and does not take back what is");
+                }
                 return Err(refused);
             }
         }
-        let before = (running.commit, std::mem::replace(&mut running.document, Arc::clone(&document)));
+        let before = (running.commit, std::mem::replace(&mut running.document, document), running.etag.clone());
         running.commit = commit.id;
-        running.etag = etag(commit.id, &document);
+        running.etag = tag;
         outcome.commit = Some(commit.id);
         outcome.etag.clone_from(&running.etag);
         outcome.confirm_by.clone_from(&commit.confirm_by);
@@ -242,13 +262,14 @@ impl Store {
 
     /// Puts back what was there before the pending commit.
     async fn revert(&self, running: &mut MutexGuard<'_, Running>, author: &str) -> Result<Outcome, Refused> {
-        let Some(Pending { commit, before: (id, document) }) = running.pending.take() else {
-            return Err(Refused::Conflict("no commit awaits confirmation".to_owned()));
-        };
-        let restart = self.restore(&document).await;
+        let none = || Refused::Conflict("no commit awaits confirmation".to_owned());
+        // What cannot be put back is still pending: the timer tries again.
+        let before = running.pending.as_ref().map(|p| Arc::clone(&p.before.1)).ok_or_else(none)?;
+        let restart = self.restore(&before).await?;
+        let Some(Pending { commit, before: (id, document, etag) }) = running.pending.take() else { return Err(none()) };
         let commit = Commit { state: CommitState::Reverted, confirm_by: None, ..commit };
         let changes = document.changes(&running.document);
-        **running = Running::new(document, id, running.last);
+        **running = Running { document, commit: id, etag, last: running.last, pending: None };
         tracing::warn!(commit = commit.id, by = author, "the configuration is put back: it was not confirmed");
         self.tell(Event::ConfigRevert, &commit);
         self.blocking(move |disk| {
@@ -263,11 +284,17 @@ impl Store {
         let store = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep_until(deadline).await;
-            let Some(store) = store.upgrade() else { return };
-            let mut running = store.running.lock().await;
-            if running.pending.as_ref().is_some_and(|p| p.commit.id == id) {
-                // It says itself what has gone wrong.
-                let _ = store.revert(&mut running, "timer").await;
+            while let Some(store) = store.upgrade() {
+                let mut running = store.running.lock().await;
+                if running.pending.as_ref().is_none_or(|p| p.commit.id != id) {
+                    return;
+                }
+                if let Err(error) = store.revert(&mut running, "timer").await {
+                    tracing::error!(commit = id, %error, "the configuration cannot be put back yet");
+                }
+                drop(running);
+                drop(store);
+                tokio::time::sleep(AGAIN).await;
             }
         });
     }
@@ -282,21 +309,11 @@ impl Store {
         answer.map_err(|problems| Refused::invalid(&document.masked(), &problems))
     }
 
-    /// Gives the control plane what it has had before.
-    async fn restore(&self, document: &Arc<Document>) -> Vec<String> {
+    /// Gives the control plane what it has had before; what waits for a restart then.
+    async fn restore(&self, document: &Arc<Document>) -> Result<Vec<String>, Refused> {
         let read = Arc::clone(document);
-        let config = self.blocking(move |disk| disk.config(&read)).await;
-        let restored = match config {
-            Ok(config) => self.configure(config, false, document).await,
-            Err(refused) => Err(refused),
-        };
-        restored.map_or_else(
-            |error| {
-                tracing::error!(%error, "the control plane does not take back the configuration that it has had");
-                Vec::new()
-            },
-            |applied| applied.restart,
-        )
+        let config = self.blocking(move |disk| disk.config(&read)).await?;
+        self.configure(config, false, document).await.map(|applied| applied.restart)
     }
 
     /// Commits below `after`, the newest first.

@@ -33,6 +33,41 @@ async fn what_is_not_confirmed_is_put_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_put_back_is_still_pending() {
+    let b = Bench::new();
+    b.put("/config/subscribers/dave?confirm=60", dave()).await;
+    b.mood(Mood::Refuses);
+    tokio::time::sleep(MINUTE + Duration::from_secs(1)).await;
+    // It runs, and nothing says otherwise.
+    assert_eq!(b.users().await, ["alice", "bob", "dave"]);
+    assert_eq!(b.history().await, ["2 token:carol pending", "1 file confirmed"]);
+    assert_eq!(b.told(), ["config.commit"]);
+    assert_eq!(b.call("POST", "/config/rollback", Some(json!({ "to": 1 }))).await.status, 422);
+    assert_eq!(b.history().await, ["2 token:carol pending", "1 file confirmed"]);
+    b.mood(Mood::Takes);
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(b.users().await, ["alice", "bob"]);
+    assert_eq!(b.history().await, ["2 token:carol reverted", "1 file confirmed"]);
+    assert_eq!(b.told(), ["config.revert"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_may_say_of_what() {
+    let b = Bench::new();
+    let late = b.put("/config/subscribers/dave?confirm=60", dave()).await.etag;
+    tokio::time::sleep(MINUTE * 2).await;
+    let other = b.put("/config/subscribers/eve?confirm=60", json!({ "secret": "vorpal" })).await.etag;
+    let confirm = |tag: String| {
+        let request = Request::post("/api/v1/config/confirm").header("if-match", tag);
+        b.send(request.body(Body::empty()).unwrap())
+    };
+    assert_eq!(confirm(late).await.status, 412);
+    assert_eq!(b.history().await[0], "3 token:carol pending");
+    assert_eq!(confirm(other).await.status, 200);
+    assert_eq!(b.users().await, ["alice", "bob", "eve"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_confirmed_stays() {
     let b = Bench::new();
     let pending = b.put("/config/subscribers/dave?confirm=60", dave()).await;
