@@ -7,16 +7,19 @@
 //! ```
 //!
 //! A reader that is too slow loses the oldest events and is told `event: lagged`, `data: {"lost":N}`. There is no memory of
-//! what happened before; after a reconnection the lists tell what is. The stream ends with the control plane.
+//! what happened before; after a reconnection the lists tell what is. The stream ends with the control plane, and with the
+//! token that it was asked for by: at once when that is taken back, soon when it expires.
 
 use crate::AppState;
+use crate::access::Login;
 use crate::extract::Params;
 use crate::problem::Problem;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use controlplane::northbound::{Northbound, Notice};
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{Stream, StreamExt, unfold};
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -50,6 +53,7 @@ struct Asked {
     responses((status = 200, body = Notice, content_type = "text/event-stream")))]
 async fn events(
     State(n): State<Northbound>,
+    login: Option<Extension<Login>>,
     Params(asked): Params<Asked>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let kinds: Option<Vec<String>> = asked.kinds.map(|k| k.split(',').map(str::to_owned).collect());
@@ -58,7 +62,13 @@ async fn events(
     }
     let reader = Reader { listener: n.events(), control: n, kinds };
     let stream = unfold(reader, |mut reader| async move { reader.next().await.map(|event| (Ok(event), reader)) });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+    let over = async {
+        match login {
+            Some(Extension(login)) => login.over().await,
+            None => std::future::pending().await,
+        }
+    };
+    Ok(Sse::new(stream.take_until(over)).keep_alive(KeepAlive::default()))
 }
 
 struct Reader {

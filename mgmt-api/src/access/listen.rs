@@ -1,9 +1,10 @@
 //! Where the API listens: TLS on a TCP port, and a unix socket for whoever is on the machine. HTTP/1.1 on both.
 //!
-//! Strangers may open connections: how many there are at once, and how long a handshake and the head of a request may
-//! take, is bounded. Those of the unix socket do not count among them, so that the operator always gets in.
+//! Strangers may open connections: how many there are at once, in all and from one source, and how long a handshake and the
+//! head of a request may take, is bounded. Those of the unix socket do not count among them, so that the operator always gets
+//! in.
 
-use super::{Peer, tls};
+use super::{Peer, limit, tls};
 use anyhow::{Context, bail};
 use axum::Router;
 use controlplane::config::Api;
@@ -11,12 +12,13 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -27,6 +29,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// Connections by TLS at once.
 const CONNECTIONS: usize = 256;
+/// And from one source; what is over it is closed at once.
+const FROM_ONE: usize = 32;
 /// For the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Until the head of a request is there; also how long an idle connection is kept.
@@ -75,14 +79,22 @@ impl Listening {
     pub async fn serve(self, app: Router, stop: impl Future<Output = ()>) {
         let (stopping, told) = watch::channel(false);
         let (mut remote, mut near) = (JoinSet::new(), JoinSet::new());
+        let sources = Sources::default();
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 accepted = self.tcp.accept(), if remote.len() < CONNECTIONS => match accepted {
                     Ok((stream, address)) => {
-                        let acceptor = self.acceptor.clone();
-                        remote.spawn(secured(stream, address, acceptor, app.clone(), told.clone()));
+                        let Some(place) = sources.enter(address.ip()) else {
+                            tracing::debug!(%address, "a source has too many connections");
+                            continue;
+                        };
+                        let served = secured(stream, address, self.acceptor.clone(), app.clone(), told.clone());
+                        remote.spawn(async move {
+                            let _place = place;
+                            served.await;
+                        });
                     }
                     Err(e) => pause(&e).await,
                 },
@@ -98,6 +110,43 @@ impl Listening {
         let _ = stopping.send(true);
         let rest = async { while remote.join_next().await.is_some() || near.join_next().await.is_some() {} };
         let _ = timeout(GRACE, rest).await;
+    }
+}
+
+/// How many connections each source has.
+#[derive(Clone, Default)]
+struct Sources(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// The place of a connection among those of its source: given back however the connection ends.
+struct Place {
+    sources: Sources,
+    source: IpAddr,
+}
+
+impl Sources {
+    fn enter(&self, from: IpAddr) -> Option<Place> {
+        let source = limit::source(from);
+        let mut counts = self.counts();
+        let count = counts.entry(source).or_insert(0);
+        if *count >= FROM_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Place { sources: self.clone(), source })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.sources.counts();
+        match counts.get_mut(&self.source) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(counts.remove(&self.source)),
+        }
     }
 }
 
@@ -175,5 +224,28 @@ async fn connection(io: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, app: Ro
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection to the API has ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_is_given_back_by_a_task_that_panics_too() {
+        let sources = Sources::default();
+        let within = |n: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | n).into());
+        let mut places: Vec<Place> = (0..FROM_ONE as u128).map(|n| sources.enter(within(n)).unwrap()).collect();
+        assert!(sources.enter(within(99)).is_none(), "a /64 is one source");
+        assert!(sources.enter(within(1 << 64)).is_some() && sources.enter([192, 0, 2, 1].into()).is_some());
+        let place = places.pop();
+        let ended = tokio::spawn(async move {
+            let _place = place;
+            panic!("a handler's");
+        });
+        assert!(ended.await.is_err());
+        assert!(sources.enter(within(99)).is_some());
+        places.clear();
+        assert!(sources.counts().is_empty(), "nothing is kept of who has gone");
     }
 }

@@ -5,6 +5,7 @@
 //! | the unix socket | the kernel's word (SO_PEERCRED) that it is root or our own user | `local:USER`, admin |
 //! | TLS | `Authorization: Bearer swgw_ID_SECRET` | `token:NAME`, of the token's role |
 //! | TLS | a certificate under `client_ca` that has the name of one of `clients` | `certificate:NAME`, of its role |
+//! | the unix socket, with a token | both | `token:NAME`, of the token's role |
 //!
 //! ```text
 //!   TCP ── tls ──┐ Peer                     Caller
@@ -13,7 +14,8 @@
 //! ```
 //!
 //! The guard stands before all routes, so that one is either open to anybody by name ([`roles`]) or closed. A token wins over
-//! a certificate, for it is what the request itself says.
+//! a certificate and the kernel's word, for it is what the request itself says. What goes on for long asks [`Login`] when to
+//! end.
 
 mod audit;
 mod limit;
@@ -40,9 +42,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use store::Tokens;
+use store::{Holder, Tokens};
+use tokio::time::timeout;
 
-/// Who asks; in the extensions of every request that is not open to anybody, and so is [`Access`].
+/// How often a login is looked at that something long goes on by: the clock of the system may be set.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// Who asks; in the extensions of every request that is not open to anybody, and so are [`Access`] and [`Login`].
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// `local:USER`, `token:NAME` or `certificate:NAME`.
@@ -68,6 +74,26 @@ pub(crate) enum Peer {
         /// Names in its certificate, if it came with one that is good.
         certificate: Option<Arc<[String]>>,
     },
+}
+
+/// What a caller has come in by, for answers that outlast it.
+#[derive(Clone)]
+pub(crate) struct Login {
+    access: Arc<Access>,
+    /// Id of the token, if it was one.
+    token: Option<String>,
+}
+
+impl Login {
+    /// Until it is good no more: when its token is taken back, and soon after it has expired.
+    pub async fn over(self) {
+        let Some(id) = self.token else { return std::future::pending().await };
+        let tokens = &self.access.tokens;
+        let mut changes = tokens.changes();
+        while tokens.is_good(&id, SystemTime::now()) {
+            let _ = timeout(LOOK, changes.changed()).await;
+        }
+    }
 }
 
 /// Why somebody is turned away.
@@ -109,37 +135,45 @@ impl Access {
         router.layer(from_fn_with_state(Arc::clone(self), guard))
     }
 
-    async fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        let (address, certificate) = match peer {
+    /// Who it is, and the id of its token if it came with one.
+    async fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<(Caller, Option<String>), Refusal> {
+        let user = match peer {
             Peer::Local { uid } => {
-                let user = self.locals.get(uid).ok_or(Refusal::Forbidden("the socket is for root and our own user"))?;
-                return Ok(Caller { name: format!("local:{user}"), role: Role::Admin, from: "socket".to_owned() });
+                let stranger = Refusal::Forbidden("the socket is for root and our own user");
+                Some(self.locals.get(uid).ok_or(stranger)?)
             }
-            Peer::Remote { address, certificate } => (*address, certificate),
+            Peer::Remote { .. } => None,
         };
+        let from = peer.address().map_or_else(|| "socket".to_owned(), |address| address.to_string());
         if let Some(credentials) = headers.get(header::AUTHORIZATION) {
-            return self.log_in(address, credentials).await;
+            let Holder { id, name, role } = self.log_in(peer, credentials).await?;
+            return Ok((Caller { name: format!("token:{name}"), role, from }, Some(id)));
         }
-        let names = certificate.as_ref().ok_or(Refusal::Unknown)?;
+        if let Some(user) = user {
+            return Ok((Caller { name: format!("local:{user}"), role: Role::Admin, from }, None));
+        }
+        let names = peer.certificate().ok_or(Refusal::Unknown)?;
         let known = names.iter().find_map(|name| Some((name, *self.clients.get(name)?)));
         let (name, role) = known.ok_or(Refusal::Forbidden("the certificate has no name of a client"))?;
-        Ok(Caller { name: format!("certificate:{name}"), role, from: address.to_string() })
+        Ok((Caller { name: format!("certificate:{name}"), role, from }, None))
     }
 
-    /// One try of a token is taken from the source's allowance, and given back when the token is right.
-    async fn log_in(&self, address: SocketAddr, credentials: &HeaderValue) -> Result<Caller, Refusal> {
+    /// One try of a token is taken from the source's allowance, and given back when the token is right. Who is on the machine
+    /// has nothing to win by trying.
+    async fn log_in(&self, peer: &Peer, credentials: &HeaderValue) -> Result<Holder, Refusal> {
         let token = bearer(credentials).unwrap_or_default();
-        let is =
-            |(name, role): (String, Role)| Caller { name: format!("token:{name}"), role, from: address.to_string() };
         if let Some(found) = self.tokens.seen(token, SystemTime::now()) {
-            return Ok(is(found));
+            return Ok(found);
         }
-        self.limiter().take(Instant::now(), address.ip()).map_err(Refusal::Later)?;
-        let found = self.tokens.verify(token, SystemTime::now()).await;
-        if found.is_some() {
-            self.limiter().give_back(address.ip());
+        let source = peer.address().map(|address| address.ip());
+        if let Some(source) = source {
+            self.limiter().take(Instant::now(), source).map_err(Refusal::Later)?;
         }
-        found.map(is).ok_or(Refusal::Wrong)
+        let found = self.tokens.verify(token, SystemTime::now()).await.ok_or(Refusal::Wrong)?;
+        if let Some(source) = source {
+            self.limiter().give_back(source);
+        }
+        Ok(found)
     }
 
     fn limiter(&self) -> MutexGuard<'_, Limiter> {
@@ -173,8 +207,8 @@ async fn guard(State(access): State<Arc<Access>>, mut request: Request, next: Ne
     };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let source = || request.extensions().get::<Peer>().map_or_else(String::new, Peer::source);
-    let caller = match caller {
-        Ok(caller) => caller,
+    let (caller, token) = match caller {
+        Ok(known) => known,
         Err(refusal) => {
             audit::turned_away(&source(), &method, &path, &refusal);
             return refusal.into_response();
@@ -188,6 +222,7 @@ async fn guard(State(access): State<Arc<Access>>, mut request: Request, next: Ne
     } else {
         request.headers_mut().remove(header::AUTHORIZATION);
         request.extensions_mut().insert(caller.clone());
+        request.extensions_mut().insert(Login { access: Arc::clone(&access), token });
         request.extensions_mut().insert(access);
         next.run(request).await
     };
@@ -205,6 +240,20 @@ fn cross_site(headers: &HeaderMap) -> bool {
 }
 
 impl Peer {
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Local { .. } => None,
+            Self::Remote { address, .. } => Some(*address),
+        }
+    }
+
+    fn certificate(&self) -> Option<&[String]> {
+        match self {
+            Self::Local { .. } => None,
+            Self::Remote { certificate, .. } => certificate.as_deref(),
+        }
+    }
+
     fn source(&self) -> String {
         match self {
             Self::Local { uid } => format!("socket (uid {uid})"),
@@ -241,4 +290,4 @@ impl IntoResponse for Refusal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

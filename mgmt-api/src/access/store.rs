@@ -5,6 +5,7 @@
 //! bounds the memory and the core that strangers can make us spend.
 
 use super::Role;
+use crate::file;
 use anyhow::{Context, anyhow, ensure};
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -12,12 +13,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
+
+/// Most tokens there are.
+const TOKENS: usize = 1000;
 
 /// What is kept of a token. Not `Debug`: a hash belongs in no log.
 #[derive(Clone, Deserialize, Serialize)]
@@ -46,6 +50,35 @@ pub(super) struct Tokens {
     hashing: tokio::sync::Mutex<()>,
     /// Held while the file is written.
     writing: tokio::sync::Mutex<()>,
+    /// Told when there are others.
+    changed: watch::Sender<()>,
+}
+
+/// Whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    /// Of the token.
+    pub id: String,
+    pub name: String,
+    pub role: Role,
+}
+
+impl From<&Token> for Holder {
+    fn from(token: &Token) -> Self {
+        Self { id: token.id.clone(), name: token.name.clone(), role: token.role }
+    }
+}
+
+/// Why a token is not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotMade {
+    #[error("there is a token of this name")]
+    Taken,
+    #[error("there are {TOKENS} tokens: delete some that are not used")]
+    TooMany,
+    /// It cannot be kept.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
 }
 
 #[derive(Default)]
@@ -64,20 +97,31 @@ impl Tokens {
             Err(e) => return Err(e).with_context(|| file.display().to_string()),
         };
         let known = Mutex::new(Known { all, seen: HashMap::new() });
-        Ok(Self { file, known, hashing: tokio::sync::Mutex::default(), writing: tokio::sync::Mutex::default() })
+        let (hashing, writing) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Self { file, known, hashing, writing, changed: watch::Sender::default() })
     }
 
-    /// Name and role of a token that has been right before, and still is.
-    pub fn seen(&self, token: &str, now: SystemTime) -> Option<(String, Role)> {
+    /// Whose a token is that has been right before, and still is.
+    pub fn seen(&self, token: &str, now: SystemTime) -> Option<Holder> {
         let known = self.known();
         let id = known.seen.get(&sha256(token))?;
-        known.all.iter().find(|t| t.id == *id && !t.expired(now)).map(|t| (t.name.clone(), t.role))
+        known.good(id, now).map(Holder::from)
     }
 
-    /// Name and role of a token.
-    pub async fn verify(&self, token: &str, now: SystemTime) -> Option<(String, Role)> {
+    /// Whether the token of this id is good still.
+    pub fn is_good(&self, id: &str, now: SystemTime) -> bool {
+        self.known().good(id, now).is_some()
+    }
+
+    /// Hears when tokens are made and taken back, from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Whose a token is.
+    pub async fn verify(&self, token: &str, now: SystemTime) -> Option<Holder> {
         let (id, _) = token.strip_prefix("swgw_")?.split_once('_')?;
-        let hash = self.known().all.iter().find(|t| t.id == id && !t.expired(now))?.hash.clone();
+        let hash = self.known().good(id, now)?.hash.clone();
         let secret = Zeroizing::new(token.to_owned());
         let right = {
             let _one = self.hashing.lock().await;
@@ -89,7 +133,7 @@ impl Tokens {
         }
         let mut known = self.known();
         // It may have been taken back meanwhile.
-        let found = known.all.iter().find(|t| t.id == id).map(|t| (t.name.clone(), t.role))?;
+        let found = known.good(id, now).map(Holder::from)?;
         known.seen.insert(sha256(token), id.to_owned());
         Some(found)
     }
@@ -99,21 +143,25 @@ impl Tokens {
         self.known().all.clone()
     }
 
-    /// Makes one, and keeps its hash; `None` if there is one of this name.
+    /// Makes one, and keeps its hash. Those that have expired by then are forgotten, so that their names are free again.
     ///
     /// # Errors
-    /// If the file cannot be written; then there is no such token.
+    /// If the name is taken, there are too many, or the file cannot be written; then there is no such token.
     pub async fn create(
         &self,
         name: &str,
         role: Role,
         created: SystemTime,
         expires: Option<SystemTime>,
-    ) -> anyhow::Result<Option<(Token, Zeroizing<String>)>> {
+    ) -> Result<(Token, Zeroizing<String>), NotMade> {
         let _one = self.writing.lock().await;
         let mut all = self.list();
+        all.retain(|t| !t.expired(created));
         if all.iter().any(|t| t.name == name) {
-            return Ok(None);
+            return Err(NotMade::Taken);
+        }
+        if all.len() >= TOKENS {
+            return Err(NotMade::TooMany);
         }
         let id = std::iter::repeat_with(|| random::<5>().map(|id| BASE32_NOPAD.encode(&*id).to_ascii_lowercase()))
             .find(|id| !id.as_ref().is_ok_and(|id| all.iter().any(|t| t.id == *id)))
@@ -123,12 +171,13 @@ impl Tokens {
         let hash = {
             let _one = self.hashing.lock().await;
             let make = move || Argon2::default().hash_password(secret.as_bytes()).map(|hash| hash.to_string());
-            tokio::task::spawn_blocking(make).await?.map_err(|e| anyhow!("the token cannot be hashed: {e}"))?
+            let made = tokio::task::spawn_blocking(make).await.context("the token is not hashed")?;
+            made.map_err(|e| anyhow!("the token cannot be hashed: {e}"))?
         };
         let made = Token { id, name: name.to_owned(), role, hash, created, expires };
         all.push(made.clone());
         self.replace(all).await?;
-        Ok(Some((made, token)))
+        Ok((made, token))
     }
 
     /// Takes one back; `None` if there is none of this id.
@@ -148,11 +197,13 @@ impl Tokens {
     async fn replace(&self, all: Vec<Token>) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(&all)?;
         let file = self.file.clone();
-        let written = tokio::task::spawn_blocking(move || write(&file, &text)).await?;
+        let written = tokio::task::spawn_blocking(move || file::write(&file, &text)).await?;
         written.with_context(|| format!("cannot write {}", self.file.display()))?;
         let mut known = self.known();
         known.seen.retain(|_, id| all.iter().any(|t| t.id == *id));
         known.all = all;
+        drop(known);
+        self.changed.send_replace(());
         Ok(())
     }
 
@@ -161,18 +212,10 @@ impl Tokens {
     }
 }
 
-/// Writes a file that only its owner reads, whole or not at all.
-pub(super) fn write(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    let new = file.with_extension("new");
-    match std::fs::remove_file(&new) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-        _ => {}
+impl Known {
+    fn good(&self, id: &str, now: SystemTime) -> Option<&Token> {
+        self.all.iter().find(|t| t.id == id && !t.expired(now))
     }
-    let mut out = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    out.write_all(content)?;
-    out.sync_all()?;
-    std::fs::rename(&new, file)?;
-    file.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
 }
 
 fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
@@ -228,7 +271,7 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     async fn made(tokens: &Tokens, name: &str, expires: Option<SystemTime>) -> (Token, Zeroizing<String>) {
-        tokens.create(name, Role::Operate, NOW, expires).await.unwrap().unwrap()
+        tokens.create(name, Role::Operate, NOW, expires).await.unwrap()
     }
 
     #[tokio::test]
@@ -238,7 +281,7 @@ mod tests {
         let (entry, token) = made(&tokens, "ci", None).await;
         let parts: Vec<_> = token.splitn(3, '_').collect();
         assert_eq!((parts[0], parts[1], parts[1].len(), parts[2].len()), ("swgw", entry.id.as_str(), 8, 43));
-        let is = Some(("ci".to_owned(), Role::Operate));
+        let is = Some(Holder { id: entry.id.clone(), name: "ci".to_owned(), role: Role::Operate });
         assert_eq!(tokens.seen(&token, NOW), None);
         assert_eq!(tokens.verify(&token, NOW).await, is);
         assert_eq!(tokens.seen(&token, NOW), is);
@@ -248,7 +291,41 @@ mod tests {
             assert_eq!(tokens.verify(wrong, NOW).await, None, "{wrong}");
             assert_eq!(tokens.seen(wrong, NOW), None, "{wrong}");
         }
-        assert!(tokens.create("ci", Role::Read, NOW, None).await.unwrap().is_none(), "the name is taken");
+        let again = tokens.create("ci", Role::Read, NOW, None).await;
+        assert!(matches!(again, Err(NotMade::Taken)), "the name is taken");
+    }
+
+    /// As many as there may be, the first of which has expired then.
+    fn full(expires: SystemTime) -> (Scratch, Tokens) {
+        let dir = Scratch::new();
+        let file = dir.0.join("tokens.json");
+        let all: Vec<Token> = (0..TOKENS)
+            .map(|n| Token {
+                id: format!("t{n}"),
+                name: format!("n{n}"),
+                role: Role::Read,
+                hash: String::new(),
+                created: NOW,
+                expires: (n == 0).then_some(expires),
+            })
+            .collect();
+        std::fs::write(&file, serde_json::to_vec(&all).unwrap()).unwrap();
+        (dir, Tokens::open(file).unwrap())
+    }
+
+    #[tokio::test]
+    async fn there_are_a_thousand_at_most_and_those_that_have_expired_do_not_count() {
+        let end = NOW + Duration::from_secs(60);
+        let (dir, tokens) = full(end);
+        assert!(matches!(tokens.create("more", Role::Read, NOW, None).await, Err(NotMade::TooMany)));
+        assert!(matches!(tokens.create("n0", Role::Read, NOW, None).await, Err(NotMade::Taken)));
+        assert_eq!(Tokens::open(dir.0.join("tokens.json")).unwrap().list()[0].name, "n0", "nobody has gone yet");
+        // Two at once for one place, which has the name of who has left it.
+        let [one, other] = ["n0", "more"].map(|name| tokens.create(name, Role::Read, end, None));
+        let (one, other) = tokio::join!(one, other);
+        assert!(one.is_ok() && matches!(other, Err(NotMade::TooMany)), "{:?} {:?}", one.err(), other.err());
+        let kept = Tokens::open(dir.0.join("tokens.json")).unwrap().list();
+        assert_eq!((kept.len(), kept[0].name.as_str(), kept[999].name.as_str()), (TOKENS, "n1", "n0"));
     }
 
     #[tokio::test]
@@ -292,7 +369,7 @@ mod tests {
         let tokens = Tokens::open(dir.0.join("tokens.json")).unwrap();
         let (entry, token) = made(&tokens, "ci", None).await;
         // A directory in the way of the new file.
-        std::fs::create_dir_all(dir.0.join("tokens.new/in-the-way")).unwrap();
+        std::fs::create_dir_all(dir.0.join(".tokens.json.new/in-the-way")).unwrap();
         assert!(tokens.create("more", Role::Read, NOW, None).await.is_err());
         assert!(tokens.delete(&entry.id).await.is_err());
         assert!(tokens.verify(&token, NOW).await.is_some());

@@ -22,8 +22,11 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, Signature
 use tower::ServiceExt;
 
 mod certificates;
+mod connections;
 mod logs;
 mod routes;
+mod secrets;
+mod streams;
 
 /// A directory that goes with the test.
 pub(crate) struct Scratch(pub PathBuf);
@@ -90,25 +93,29 @@ fn guarded(access: &Arc<Access>) -> Router {
     access.guard(crate::router(crate::config::tests::state(northbound())).0)
 }
 
+fn api(dir: &Scratch) -> Api {
+    let at = |name: &str| dir.0.join(name).display().to_string();
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    Api { listen, socket: Some(at("run/api.sock")), state: at("state"), ..Api::default() }
+}
+
 async fn running(change: impl FnOnce(&mut Api, &Path)) -> Running {
     let dir = Scratch::new();
-    let at = |name: &str| dir.0.join(name).display().to_string();
-    let mut api = Api {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        socket: Some(at("run/api.sock")),
-        state: at("state"),
-        ..Api::default()
-    };
+    let mut api = api(&dir);
     change(&mut api, &dir.0);
     start(api, dir).await
 }
 
 async fn start(api: Api, dir: Scratch) -> Running {
+    start_with(api, dir, crate::router(crate::config::tests::state(northbound())).0).await
+}
+
+async fn start_with(api: Api, dir: Scratch, router: Router) -> Running {
     let access = Arc::new(Access::open(&api).unwrap());
     let listening = Listening::open(&api).await.unwrap();
     let address = listening.address().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let ended = tokio::spawn(listening.serve(guarded(&access), async move { drop(stopped.await) }));
+    let ended = tokio::spawn(listening.serve(access.guard(router), async move { drop(stopped.await) }));
     Running { api, address, access, stop, ended, dir }
 }
 
@@ -157,6 +164,10 @@ impl Running {
 type Own = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
 async fn connect(to: SocketAddr, fingerprint: [u8; 32], own: Option<Own>) -> std::io::Result<TlsStream<TcpStream>> {
+    secured(TcpStream::connect(to).await?, fingerprint, own).await
+}
+
+async fn secured(tcp: TcpStream, fingerprint: [u8; 32], own: Option<Own>) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let pinned = Pinned(fingerprint, provider.signature_verification_algorithms);
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -166,7 +177,7 @@ async fn connect(to: SocketAddr, fingerprint: [u8; 32], own: Option<Own>) -> std
         None => builder.with_no_client_auth(),
     };
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(to).await?).await
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 #[derive(Debug)]
@@ -287,7 +298,7 @@ async fn wrong_expired_and_revoked_tokens_are_refused() {
     let wrong = gw.get("/api/v1/tokens", &format!("{}{flipped}", &good[..good.len() - 1])).await;
     assert!(wrong.status == 401 && wrong.has("www-authenticate: Bearer error=\"invalid_token\""), "{wrong:?}");
     let past = SystemTime::now() - Duration::from_secs(1);
-    let expired = gw.access.tokens.create("old", Role::Admin, past, Some(past)).await.unwrap().unwrap();
+    let expired = gw.access.tokens.create("old", Role::Admin, past, Some(past)).await.unwrap();
     assert_eq!(gw.get("/api/v1/tokens", &expired.1).await.status, 401);
     let basic = [("authorization", format!("Basic {good}"))];
     let basic = exchange(gw.tls(None).await.unwrap(), "GET", "/api/v1/tokens", &basic, "").await.unwrap();
@@ -378,6 +389,30 @@ async fn the_socket_is_for_root_and_ourselves() {
     assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
     api.socket = None;
     start(api, dir).await.stop().await;
+}
+
+#[tokio::test]
+async fn on_the_socket_a_token_counts_and_not_the_kernels_word() {
+    let gw = running(|_, _| {}).await;
+    let read = gw.token("monitor", "read").await;
+    let asked = async |method: &str, path: &str, token: &str| {
+        let stream = UnixStream::connect(gw.api.socket.as_deref().unwrap()).await.unwrap();
+        exchange(stream, method, path, &[("authorization", format!("Bearer {token}"))], "").await.unwrap()
+    };
+    let me = asked("GET", "/api/v1/whoami", &read).await.json();
+    assert_eq!(me, serde_json::json!({ "name": "token:monitor", "role": "read" }));
+    assert_eq!(asked("DELETE", "/api/v1/subscribers/1.1", &read).await.status, 403);
+    // Nobody else is kept waiting by wrong ones.
+    for _ in 0..8 {
+        assert_eq!(asked("GET", "/api/v1/whoami", "swgw_aaaaaaaa_wrong").await.status, 401);
+    }
+    assert_eq!(gw.get("/api/v1/whoami", &read).await.status, 200);
+    // Who may not use the socket may not with a token either.
+    let mut request = axum::http::Request::get("/api/v1/whoami").header("authorization", format!("Bearer {read}"));
+    request = request.extension(Peer::Local { uid: 65_533 });
+    let stranger = guarded(&gw.access).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(stranger.status(), StatusCode::FORBIDDEN);
+    gw.stop().await;
 }
 
 #[tokio::test]

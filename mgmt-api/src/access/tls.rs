@@ -2,6 +2,7 @@
 //! its fingerprint. A client may come with a certificate; one that is not under `client_ca` ends the handshake.
 
 use super::store;
+use crate::file;
 use anyhow::Context;
 use controlplane::config::Api;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
@@ -69,8 +70,8 @@ fn own(api: &Api) -> anyhow::Result<(PathBuf, PathBuf)> {
     let pair = KeyPair::generate()?;
     let made = params.self_signed(&pair)?;
     // The certificate last: without it, both are made anew.
-    store::write(&key, pair.serialize_pem().as_bytes())?;
-    store::write(&certificate, made.pem().as_bytes())?;
+    file::write(&key, pair.serialize_pem().as_bytes())?;
+    file::write(&certificate, made.pem().as_bytes())?;
     println!("made a certificate for the API: {}", certificate.display());
     println!("its SHA-256 fingerprint: {}", fingerprint(made.der()));
     Ok((certificate, key))

@@ -1,6 +1,6 @@
 //! `/api/v1/tokens`, for administrators, and `/api/v1/whoami`. A token is in one answer only, that of its making.
 
-use super::store::{Token, rfc3339};
+use super::store::{NotMade, Token, rfc3339};
 use super::{Access, Caller, audit};
 use crate::extract::{Body, Segments};
 use crate::problem::Problem;
@@ -15,8 +15,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Most tokens there are.
-const TOKENS: usize = 1000;
 /// Octets of a name.
 const NAME: usize = 64;
 /// Longest life of a token that ends, in seconds: 63 years.
@@ -116,14 +114,14 @@ async fn create(
     if new.expires_in.is_some_and(|s| !(1..=LONGEST).contains(&s)) {
         return Err(wrong("/expires_in", "between 1 and 2000000000 seconds"));
     }
-    if access.tokens.list().len() >= TOKENS {
-        return Err(Problem::new(StatusCode::CONFLICT, "there are 1000 tokens: delete some that are not used"));
-    }
     let now = SystemTime::now();
     let expires = new.expires_in.map(|s| now + Duration::from_secs(s));
-    let made = access.tokens.create(&new.name, new.role, now, expires).await.map_err(failed)?;
-    let taken = || Problem::new(StatusCode::CONFLICT, format!("there is a token of the name {:?}", new.name));
-    let (token, text) = made.ok_or_else(taken)?;
+    let made = access.tokens.create(&new.name, new.role, now, expires).await;
+    let (token, text) = made.map_err(|why| match why {
+        NotMade::Failed(error) => failed(error),
+        NotMade::Taken => Problem::new(StatusCode::CONFLICT, format!("there is a token of the name {:?}", new.name)),
+        NotMade::TooMany => Problem::new(StatusCode::CONFLICT, why),
+    })?;
     audit::token(&caller, &format!("made, role {}", token.role.name()), &token.id, &token.name);
     let location = format!("/api/v1/tokens/{}", token.id);
     let body = Json(MadeToken { token: text.to_string(), info: token.into() });

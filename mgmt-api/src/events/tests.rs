@@ -4,7 +4,6 @@ use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use controlplane::northbound::{BgpEvent, ConfigEvent, Event as Happening, SoftwireEvent, Southbound};
-use futures_util::StreamExt;
 use std::time::SystemTime;
 use tower::ServiceExt;
 

@@ -5,15 +5,16 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::sync::Once;
 
+/// What is written while a test runs.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 thread_local! {
     /// Where what this thread writes goes.
     static SINK: RefCell<Option<Log>> = const { RefCell::new(None) };
 }
 
-struct Guard;
+pub(super) struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -40,7 +41,7 @@ impl Write for Sink {
 
 impl Log {
     /// Everything that this thread writes from now on.
-    fn capture() -> (Self, Guard) {
+    pub fn capture() -> (Self, Guard) {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             let subscriber = tracing_subscriber::fmt()
@@ -51,11 +52,16 @@ impl Log {
             tracing::subscriber::set_global_default(subscriber).unwrap();
         });
         let log = Self::default();
-        SINK.set(Some(log.clone()));
+        log.here();
         (log, Guard)
     }
 
-    fn lines(&self, with: &[&str]) -> Vec<String> {
+    /// And what the thread writes that calls this.
+    pub fn here(&self) {
+        SINK.set(Some(self.clone()));
+    }
+
+    pub fn lines(&self, with: &[&str]) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().filter(|line| with.iter().all(|w| line.contains(w))).map(str::to_owned).collect()
     }
