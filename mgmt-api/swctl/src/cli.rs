@@ -14,7 +14,7 @@ FILES:
 
 EXIT STATUS:
   0  done
-  1  the gateway refused
+  1  the gateway refused, or is not done in time
   2  the command, or a file of yours, is wrong
   3  no gateway answers
 
@@ -110,6 +110,9 @@ pub enum Command {
     #[command(subcommand)]
     Enable(Enable),
     /// Take no new sessions
+    ///
+    /// With --wait it returns when no session is left: with --teardown half a minute after the time for that at the latest,
+    /// with exit status 1 if there are some still; without --teardown whenever that is.
     Drain {
         /// End those that are there, too
         #[arg(long)]
@@ -117,6 +120,9 @@ pub enum Command {
         /// Evenly within this time: 10m, 90s
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "teardown")]
         within: Option<Duration>,
+        /// Wait until no session is left
+        #[arg(long)]
+        wait: bool,
     },
     /// Take new sessions again
     Undrain,
@@ -231,7 +237,7 @@ pub enum Show {
         /// What this one has changed
         commit: Option<u64>,
         /// Most lines
-        #[arg(long, default_value = "50")]
+        #[arg(long, default_value = "50", value_parser = limit)]
         limit: usize,
     },
     /// Whether new sessions are taken
@@ -451,7 +457,7 @@ pub struct Trace {
 
 #[derive(Debug, Subcommand)]
 pub enum Token {
-    /// Make one; it is printed once
+    /// Make one; it is told once
     Create {
         /// Who it is for
         name: String,
@@ -461,6 +467,9 @@ pub enum Token {
         /// It is good for this time: 90d, 12h
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         expires: Option<Duration>,
+        /// Write it to a new file that only you can read, and not to standard output
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// List them
     List,

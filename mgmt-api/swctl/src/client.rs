@@ -239,7 +239,8 @@ pub fn pages(client: &Client, path: &str, filters: &[(&str, Option<String>)], li
         parameters.push(("limit", Some((limit - had).min(PAGE).to_string())));
         parameters.push(("after", after));
         let mut page = client.get(&format!("{path}{}", query(&parameters)))?;
-        let next = page["next"].as_str().map(str::to_owned);
+        // Commits go by numbers, everything else by text.
+        let next = page["next"].as_str().map(str::to_owned).or_else(|| page["next"].as_u64().map(|n| n.to_string()));
         if let Some(first) = &whole {
             let joined = [rows(first), rows(&page)].concat();
             if let Some(list) = page.as_object_mut().and_then(|p| p.values_mut().find(|v| v.is_array())) {

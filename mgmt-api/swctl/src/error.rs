@@ -3,7 +3,7 @@
 //! | status | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | the gateway refused |
+//! | 1 | the gateway refused, or is not done in time |
 //! | 2 | the command, a file of the operator's, or what it is about is wrong; nothing was asked of the gateway |
 //! | 3 | no gateway answers |
 
@@ -21,6 +21,9 @@ pub enum Error {
         /// What its problem document says.
         text: String,
     },
+    /// It has begun, and not come to its end.
+    #[error("{0}")]
+    Unfinished(String),
     /// The operator's side is wrong.
     #[error("{0}")]
     Usage(String),
@@ -42,7 +45,7 @@ impl Error {
     pub fn status(&self) -> ExitCode {
         match self {
             Self::Io(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Io(_) | Self::Refused { .. } => ExitCode::from(1),
+            Self::Io(_) | Self::Refused { .. } | Self::Unfinished(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::Unreachable(_) => ExitCode::from(3),
         }

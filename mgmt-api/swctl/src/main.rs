@@ -17,6 +17,7 @@ mod cli;
 mod client;
 mod config;
 mod error;
+mod file;
 mod man;
 mod monitor;
 mod output;
@@ -66,7 +67,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Clear(what) => action::clear(&client()?, &what),
         Command::Disable(what) => action::disable(&client()?, &what),
         Command::Enable(what) => action::enable(&client()?, &what),
-        Command::Drain { teardown, within } => action::drain(&client()?, teardown, within, json),
+        Command::Drain { teardown, within, wait } => action::drain(&client()?, teardown, within, wait, json),
         Command::Undrain => action::undrain(&client()?, json),
         Command::Top { interval } => top::top(&client()?, interval),
         Command::Trace(what) => trace::trace(&client()?, &what, json),

@@ -10,11 +10,9 @@
 use crate::cli;
 use crate::client::{Client, escape};
 use crate::error::Error;
+use crate::file;
 use crate::output::{json, number, say, text};
 use serde_json::{Map, Value, json as object};
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -95,10 +93,9 @@ fn packet(number: usize, p: &Value) -> String {
 
 // What a subscriber has sent in ESP is here in the clear: for the operator's eyes only.
 fn save(client: &Client, path: &str, what: &cli::Trace) -> Result<(), Error> {
-    let Some(file) = &what.write else { return Ok(()) };
+    let Some(to) = &what.write else { return Ok(()) };
     let reply = client.call("GET", &format!("{path}/pcapng"), None, None)?;
-    let out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
-    out.and_then(|mut f| f.write_all(&reply.body)).map_err(|e| Error::file(file, e))
+    file::write(to, &reply.body).map_err(|e| Error::file(to, e))
 }
 
 #[cfg(test)]

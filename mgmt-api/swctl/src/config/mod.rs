@@ -13,7 +13,7 @@ mod change;
 mod path;
 mod yaml;
 
-use crate::client::{Client, escape, query, rows};
+use crate::client::{Client, escape, pages, query, rows};
 use crate::error::Error;
 use crate::output::{json, say, table, text};
 use candidate::{Candidate, Edit};
@@ -193,7 +193,7 @@ pub fn commits(client: &Client, one: Option<u64>, limit: usize, as_json: bool) -
             change::show(&change::from_api(&commit["changes"]))
         ))
     } else {
-        let answer = client.get(&format!("/config/commits{}", query(&[("limit", Some(limit.to_string()))])))?;
+        let answer = pages(client, "/config/commits", &[], limit)?;
         if as_json { json(&answer) } else { say(&commit_table(rows(&answer))) }
     }
 }

@@ -288,6 +288,16 @@ mod tests {
     }
 
     #[test]
+    fn items_have_the_names_that_they_have_for_the_gateway() {
+        let mut ours: Vec<_> = KEYS.iter().map(|(list, key)| (list.replace('.', "/"), *key)).collect();
+        let mut theirs: Vec<_> =
+            controlplane::config::KEYS.iter().map(|(list, key)| ((*list).to_owned(), *key)).collect();
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs);
+    }
+
+    #[test]
     fn the_tables_know_every_secret_and_every_list_of_the_configuration() {
         const YAML: &str = include_str!("../../tests/full.yaml");
         let config = controlplane::config::Config::from_yaml("full.yaml", YAML).unwrap_or_else(|e| panic!("{e}"));

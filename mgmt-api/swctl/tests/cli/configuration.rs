@@ -165,6 +165,22 @@ Commit  Time                  Author         State      Changes  Comment
 }
 
 #[test]
+fn a_long_history_comes_in_pages() {
+    let gateway = Gateway::start();
+    let ids = |limit: &str| {
+        let out = gateway.out(&format!("show commits --limit {limit}"));
+        out.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect::<Vec<u32>>()
+    };
+    assert_eq!(ids("1150"), (51..=1200).rev().collect::<Vec<u32>>());
+    assert_eq!(
+        gateway.asked(),
+        ["GET /api/v1/config/commits?limit=1000", "GET /api/v1/config/commits?limit=150&after=201"]
+    );
+    assert_eq!(ids("5000"), (1..=1200).rev().collect::<Vec<u32>>());
+    assert_eq!(gateway.swctl("show commits --limit 0").status, 2);
+}
+
+#[test]
 fn the_configuration_is_shown_as_yaml_and_as_commands() {
     let gateway = Gateway::start();
     assert_eq!(

@@ -8,6 +8,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +23,8 @@ pub struct Memory {
     pub authorization: Option<String>,
     pub version: u32,
     pub config: Value,
+    /// What the next looks at the drain find; then it is as recorded.
+    pub drain: VecDeque<Value>,
 }
 
 pub type Shared = Arc<Mutex<Memory>>;
@@ -150,6 +153,9 @@ async fn answer(State(memory): State<Shared>, request: Request<Body>) -> Respons
             axum::Json(json!({ "commit": 13, "etag": "13-a", "changes": [{}, {}], "restart": [], "confirm_by": null }))
                 .into_response()
         }
+        (&Method::GET, "/config/commits") if target.contains("limit=1000") || target.contains("after=") => {
+            commits(&target)
+        }
         (&Method::GET, "/config/commits/11") => {
             let commits = document("config-commits").unwrap();
             axum::Json(commits["commits"][1].clone()).into_response()
@@ -175,6 +181,10 @@ async fn answer(State(memory): State<Shared>, request: Request<Body>) -> Respons
         (&Method::POST, "/traces") => (StatusCode::CREATED, axum::Json(json!({ "id": 3 }))).into_response(),
         (&Method::GET, "/traces/3") => trace(&mut m),
         (&Method::GET, "/traces/3/pcapng") => b"pcapng".into_response(),
+        (&Method::GET, "/drain") if !m.drain.is_empty() => axum::Json(m.drain.pop_front()).into_response(),
+        (&Method::POST, "/tokens") if body.starts_with(br#"{"name":"taken""#) => {
+            problem(StatusCode::CONFLICT, "there is a token of this name")
+        }
         (&Method::POST, "/tokens") => {
             let token = json!({ "id": "k3v9w2aq", "token": "swgw_k3v9w2aq_the-token", "name": "x", "role": "read" });
             (StatusCode::CREATED, axum::Json(token)).into_response()
@@ -235,13 +245,22 @@ fn masked(config: &Value) -> Value {
     }
 }
 
+fn parameter(target: &str, name: &str) -> Option<usize> {
+    let (_, rest) = target.split_once(&format!("{name}="))?;
+    rest.split('&').next()?.parse().ok()
+}
+
+/// 1,200 commits in pages, the newest first.
+fn commits(target: &str) -> Response {
+    let (after, limit) = (parameter(target, "after").unwrap_or(1201), parameter(target, "limit").unwrap());
+    let page: Vec<Value> = (1..after).rev().take(limit).map(|id| json!({ "id": id, "changes": [] })).collect();
+    let next = (after > limit + 1).then(|| after - limit);
+    axum::Json(json!({ "commits": page, "next": next })).into_response()
+}
+
 /// 2,500 subscribers in pages.
 fn many(target: &str) -> Response {
-    let parameter = |name: &str| {
-        let (_, rest) = target.split_once(&format!("{name}="))?;
-        rest.split('&').next()?.parse::<usize>().ok()
-    };
-    let (after, limit) = (parameter("after").unwrap_or(0), parameter("limit").unwrap());
+    let (after, limit) = (parameter(target, "after").unwrap_or(0), parameter(target, "limit").unwrap());
     // Nothing is found among the first.
     if after == 0 {
         return axum::Json(json!({ "items": [], "next": "1", "total": 9000 })).into_response();
