@@ -148,7 +148,9 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
     let store = Store::open(path, Path::new(&config.api.state), config.api.history, northbound.clone())?;
     tokio::spawn(reload::on_hangup(Arc::clone(&store)));
     let state = mgmt_api::AppState { northbound, store };
-    let api = tokio::spawn(mgmt_api::serve(config.api.clone(), state, async move {
+    // Whoever is told that we are ready finds the API there.
+    let api = mgmt_api::Server::open(&config.api, state).await?;
+    let api = tokio::spawn(api.serve(async move {
         let _ = api_stop.changed().await;
     }));
     tokio::spawn(async move {
@@ -163,7 +165,7 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
     tokio::spawn(pulse.run());
     tokio::select! {
         ended = api => {
-            ended??;
+            ended?;
             // Told to stop: peers hear of it before the workers do.
             driver.await?;
         }

@@ -2,7 +2,7 @@
 //!
 //! | message | when |
 //! |---|---|
-//! | `READY=1` | the control plane has answered for the first time |
+//! | `READY=1` | the API listens, and the control plane has answered for the first time |
 //! | `WATCHDOG=1` | four times in `WatchdogSec`, if the control plane answers and every worker has polled since the last look |
 //! | `STOPPING=1` | we are told to end |
 //!

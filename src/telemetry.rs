@@ -21,7 +21,10 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tracing::Subscriber;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -29,6 +32,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// How long a batch may take, and the last ones at the end.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What speaks while lines are on their way: a line about it would make another line.
+const CARRIERS: [&str; 3] = ["hyper", "h2", "opentelemetry"];
 
 /// How log lines look.
 #[derive(Clone, Copy, Default, clap::ValueEnum)]
@@ -60,7 +66,7 @@ impl Telemetry {
             }
             Err(_) => None,
         };
-        let bridge = provider.as_ref().map(OpenTelemetryTracingBridge::new);
+        let bridge = provider.as_ref().map(bridge);
         tracing_subscriber::registry().with(lines.and_then(bridge).with_filter(filter)).init();
         Ok(Self(provider))
     }
@@ -71,6 +77,18 @@ impl Telemetry {
             eprintln!("softwired: the last log lines did not reach the collector: {error}");
         }
     }
+}
+
+/// Takes lines to the collector.
+fn bridge<S: Subscriber + for<'a> LookupSpan<'a>>(provider: &SdkLoggerProvider) -> impl Layer<S> + use<S> {
+    // `hyper_util` is among them, and so are the SDK's parts.
+    let speaks = |target: &str| {
+        let name = target.split("::").next().unwrap_or(target);
+        CARRIERS
+            .iter()
+            .any(|c| name.strip_prefix(c).is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-'])))
+    };
+    OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(move |line| !speaks(line.target())))
 }
 
 fn provider(url: &str, runtime: &Handle) -> anyhow::Result<SdkLoggerProvider> {
@@ -137,12 +155,24 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
             String::from_utf8_lossy(&got).into_owned()
         });
-        let subscriber = tracing_subscriber::registry().with(OpenTelemetryTracingBridge::new(&provider));
-        tracing::subscriber::with_default(subscriber, || tracing::info!(user = "alice", "a line for the collector"));
+        // As it is set up for the process.
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+        let layers = lines.and_then(Some(bridge(&provider))).with_filter(EnvFilter::new("debug"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layers), || {
+            tracing::debug!(target: "hyper::proto::h1::io", "flushed so many octets");
+            tracing::debug!(target: "hyper_util::client", "flushed so many octets");
+            tracing::info!(target: "h2", "flushed so many octets");
+            tracing::debug!(target: "opentelemetry-otlp", "flushed so many octets");
+            tracing::debug!(target: "opentelemetry_sdk::logs", "flushed so many octets");
+            tracing::trace!("what nobody wants");
+            tracing::debug!(target: "hyperactive", "another's line");
+            tracing::info!(user = "alice", "a line for the collector");
+        });
         let flushed = tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap();
         let got = collector.await.unwrap();
         assert!(flushed.is_ok(), "{flushed:?}");
         assert!(got.starts_with("POST /v1/logs HTTP/1.1\r\n"), "{got}");
+        assert!(!got.contains("flushed") && !got.contains("nobody") && got.contains("another's line"), "{got}");
         assert!(got.contains("application/x-protobuf") && got.contains("softwired") && got.contains("alice"), "{got}");
     }
 
