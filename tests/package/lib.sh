@@ -12,7 +12,8 @@ STATE=$(mktemp -d "/tmp/swgw-$$.XXXXXX")
 ROOT=$STATE/root
 # What the package depends on, and what the tests use there.
 INCLUDE="systemd systemd-sysv udev dbus libipsec-mb1 librte-eal23 librte-ethdev23 librte-ip-frag23 librte-mbuf23 librte-mempool23
-  librte-meta-bus librte-meta-mempool librte-meta-net iproute2 iputils-ping procps kmod ca-certificates curl python3 python3-apt prometheus"
+  librte-meta-bus librte-meta-mempool librte-meta-net iproute2 iputils-ping procps kmod ca-certificates curl python3 python3-apt prometheus
+  driverctl irqbalance"
 
 PASSED=0 FAILED=0 LEADER=
 # check DESCRIPTION COMMAND...: ok when the command succeeds; its output is shown when it does not
@@ -23,6 +24,14 @@ check() {
 }
 must() { check "$@" || finish; }
 refused() { ! "$@"; }
+# is TEXT COMMAND..., has TEXT COMMAND..., lacks TEXT COMMAND...: the command succeeds, and what it says is that, has that in it,
+# or is something and has that nowhere
+is() { local got; got=$("${@:2}") && [ "$got" = "$1" ] || { echo "expected $1, got $got"; false; }; }
+has() { local text; text=$("${@:2}") && grep -qF -- "$1" <<<"$text" || { echo "no \"$1\" in: $text"; false; }; }
+lacks() {
+  local text; text=$("${@:2}") && [ -n "$text" ] || { echo "it failed, or said nothing: $text"; return 1; }
+  ! grep -F -- "$1" <<<"$text"
+}
 # waits SECONDS COMMAND...
 waits() { local n=$(( $1 * 5 )); shift; while [ $n -gt 0 ]; do "$@" >/dev/null 2>&1 && return 0; sleep 0.2; n=$((n-1)); done; "$@"; }
 finish() { trap - EXIT; cleanup; echo "$PASSED passed, $FAILED failed"; [ "$FAILED" = 0 ] && [ "$PASSED" != 0 ]; exit; }
@@ -56,6 +65,8 @@ boot() {
 }
 leader() { LEADER=$(ps --ppid "$NSPAWN" -o pid= | tr -d ' '); [ -n "$LEADER" ]; }
 inside() { nsenter -t "$LEADER" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"; }
+# the certificate that the API shows there
+certificate() { inside sh -c 'openssl s_client -connect 127.0.0.1:8443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256'; }
 halt() {
   [ -n "$LEADER" ] || return 0
   inside systemctl poweroff >/dev/null 2>&1
