@@ -1,14 +1,19 @@
 #!/bin/bash
 # lab.sh - all that needs a network lab, in two lanes side by side, since each of them waits most of the time: interop cases
 # with guests, which keep one core busy, and the rest. Lines of the second lane begin with "| ".
-# Closing line: what has failed, if anything has.
+# Closing lines: what has failed, if anything has, and what it said.
 set -u
 cd "$(dirname "$0")"
 setup/apt.sh build lab view package && setup/root.sh && interop/image/build.sh || exit 1
 LOGS=$PWD/interop/work/logs
-lanes=() failed=$(mktemp)
-trap 'for lane in "${lanes[@]}"; do kill -TERM -- "-$lane" 2>/dev/null; done; wait; rm -f "$failed"; exit 143' TERM INT HUP
-run() { local began=$(date +%s); echo "==== $1"; "${@:2}" || echo "$1" >>"$failed"; echo "==== $1: $(( $(date +%s) - began )) s"; }
+lanes=() work=$(mktemp -d)
+trap 'for lane in "${lanes[@]}"; do kill -TERM -- "-$lane" 2>/dev/null; done; wait; rm -rf "$work"; exit 143' TERM INT HUP
+# run NAME COMMAND...
+run() {
+  local began=$(date +%s); echo "==== $1"
+  "${@:2}" 2>&1 | tee "$work/$1"; [ "${PIPESTATUS[0]}" = 0 ] || mv "$work/$1" "$work/failed: $1"
+  echo "==== $1: $(( $(date +%s) - began )) s"
+}
 guests() { run "interop with guests" env LOGS="$LOGS/guests" interop/run.sh --guests; }
 others() {
   run "interop without guests" env LOGS="$LOGS/others" interop/run.sh --no-guests
@@ -23,5 +28,8 @@ guests & lanes+=($!)
 others > >(sed -u 's/^/| /') 2>&1 & lanes+=($!)
 set +m
 wait
-if [ -s "$failed" ]; then echo "failed: $(paste -sd, "$failed")"; rm -f "$failed"; exit 1; fi
-rm -f "$failed"; echo "all of the lab has passed"
+cd "$work"; failures=("failed: "*)
+if [ -e "${failures[0]}" ]; then
+  for f in "${failures[@]}"; do echo "$f"; grep -w -A12 FAIL "$f" | tail -40 || true; tail -n 8 "$f"; done; rm -rf "$work"; exit 1
+fi
+rm -rf "$work"; echo "all of the lab has passed"
