@@ -4,7 +4,7 @@
 #   make demo-mesh       two gateways join two IPv4 islands over an IPv6 core, encrypted (HOLD=1: stays up)
 #   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, real peers, API, live view, package, Ansible
 #   make bench           figures: packets, full routing tables, other BGP speakers (BENCH="routes churn" runs some of them)
-#   make build           softwired and softwire-initiator, release
+#   make build           softwired, swctl and softwire-initiator, release
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
 #   make interop         real peers in guests and namespaces; CASES="10 31" runs some of them
