@@ -135,6 +135,7 @@ async fn serve(path: &Path, config: Arc<Config>, dataplane: &mut dataplane::Runn
     let (stop_tx, stop) = watch::channel(false);
     let publisher = dataplane.publisher.clone();
     gateway.set_fib(Arc::clone(&dataplane.fib));
+    gateway.set_ports(dataplane.ports.clone());
     let full = Full { counters: Arc::clone(&dataplane.fib), said: Arc::default() };
     let publish = Box::new(move |ops| {
         let full = full.clone();

@@ -24,7 +24,7 @@ pub use radius::{RadiusInfo, RadiusServerInfo};
 pub use sa::{ChildSaInfo, IkeFilter, IkeSaInfo, SpdInfo};
 pub use session::{SubscriberFilter, SubscriberInfo, TrafficInfo};
 pub use status::{
-    CountersInfo, DrainInfo, DrainMode, DrainOrder, DrainState, Ikev1Info, ListenerInfo, Pulse, StatusInfo,
+    CountersInfo, DrainInfo, DrainMode, DrainOrder, DrainState, Ikev1Info, ListenerInfo, PortInfo, Pulse, StatusInfo,
 };
 pub use trace::{
     TraceFrame, TraceInfo, TraceMatch, TraceProtocol, TraceQuery, TraceRefused, TraceRequest, TraceSummary,
@@ -79,6 +79,8 @@ pub enum Query {
     Profiles(oneshot::Sender<Vec<ProfileInfo>>),
     /// What is measured of routes and softwires.
     MeshMetrics(oneshot::Sender<MeshMetrics>),
+    /// All ports.
+    Ports(oneshot::Sender<Vec<PortInfo>>),
     /// All RPKI caches.
     Rtr(oneshot::Sender<Vec<RtrCacheInfo>>),
     /// RADIUS.

@@ -9,12 +9,12 @@ use crate::publish::{FibSizes, PublishError, Publisher, Snapshot};
 use crate::worker::{Parts, Worker};
 use arc_swap::ArcSwap;
 use dataplane_api::id::{MAX_WORKERS, SLOTS};
-use dataplane_api::{Counters, FibCounters, MacAddr, SnapshotOp, WorkerHandle, WorkerId, worker_channel};
+use dataplane_api::{Counters, FibCounters, MacAddr, PortCounters, SnapshotOp, WorkerHandle, WorkerId, worker_channel};
 use dpdk::{Eal, Mempool, Port, RxQueue, TxQueue};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Room for data in a large buffer: what reassembly can give (8 fragments of 1,500 octets) and long IKE messages.
 const LARGE_ROOM: u16 = 16 * 1024;
@@ -22,6 +22,8 @@ const LARGE_ROOM: u16 = 16 * 1024;
 const LARGE_PER_WORKER: u32 = 127;
 /// Time between two looks at whether workers have let go of a snapshot.
 const QUIESCE: Duration = Duration::from_micros(100);
+/// Time between questions to ports.
+const ASK: Duration = Duration::from_secs(1);
 
 /// Changes after which no more are waited for.
 const BATCH: usize = 16 * 1024;
@@ -111,10 +113,12 @@ pub struct Running {
     pub fib: Arc<FibCounters>,
     /// The ports' Ethernet addresses.
     pub macs: Vec<MacAddr>,
+    /// What the ports' devices tell.
+    pub ports: Vec<Arc<PortCounters>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     /// Ports stay open as long as there is one of these.
-    _ports: Vec<Port>,
+    _devices: Arc<[Port]>,
 }
 
 /// Takes snapshot changes; may be cloned and sent anywhere.
@@ -187,15 +191,18 @@ pub fn start_on(config: &Config, pool: Mempool, mut ports: Vec<Port>) -> Result<
     let publisher = Publisher::new(ports.len(), sizes(config.routes));
     let stop = Arc::new(AtomicBool::new(false));
     let (requests_tx, requests) = mpsc::channel();
+    let told: Vec<Arc<PortCounters>> = ports.iter().map(|_| Arc::default()).collect();
+    let devices: Arc<[Port]> = ports.into();
     let mut running = Running {
         workers: Vec::new(),
         publisher: PublisherHandle(requests_tx),
         tables: publisher.shared(),
         fib: publisher.counters(),
         macs,
+        ports: told.clone(),
         stop: Arc::clone(&stop),
         threads: Vec::new(),
-        _ports: ports,
+        _devices: Arc::clone(&devices),
     };
     let ends = queues.into_iter().zip(Handoff::mesh(count, config.ring_depth));
     for (n, ((queues, handoff), &core)) in ends.zip(&config.workers).enumerate() {
@@ -224,7 +231,8 @@ pub fn start_on(config: &Config, pool: Mempool, mut ports: Vec<Port>) -> Result<
     }
     let thread = std::thread::Builder::new().name("publisher".into()).spawn({
         let stop = Arc::clone(&stop);
-        move || publish(publisher, &requests, &stop)
+        let ask = Devices { devices, told, due: Instant::now() };
+        move || publish(publisher, ask, &requests, &stop)
     });
     match thread {
         Ok(thread) => running.threads.push(thread),
@@ -318,9 +326,47 @@ fn worker_thread(parts: Parts, core: usize, stop: Arc<AtomicBool>, busy: bool) -
     }
 }
 
-fn publish(mut publisher: Publisher, requests: &mpsc::Receiver<Request>, stop: &AtomicBool) {
+/// The ports, which are asked now and then what they have to tell.
+struct Devices {
+    devices: Arc<[Port]>,
+    told: Vec<Arc<PortCounters>>,
+    due: Instant,
+}
+
+impl Devices {
+    fn ask(&mut self, now: Instant) {
+        if now < self.due {
+            return;
+        }
+        self.due = now + ASK;
+        for (port, told) in self.devices.iter().zip(&self.told) {
+            // What a driver does not tell stays as it is.
+            if let Ok(link) = port.link() {
+                let known = link.up && link.speed != u32::MAX;
+                told.up.set(u64::from(link.up));
+                told.speed.set(if known { u64::from(link.speed) } else { 0 });
+            }
+            let Ok(s) = port.stats() else { continue };
+            for (counter, n) in [
+                (&told.rx_packets, s.rx_packets),
+                (&told.rx_octets, s.rx_octets),
+                (&told.tx_packets, s.tx_packets),
+                (&told.tx_octets, s.tx_octets),
+                (&told.rx_missed, s.rx_missed),
+                (&told.rx_errors, s.rx_errors),
+                (&told.rx_no_buffer, s.rx_no_buffer),
+                (&told.tx_errors, s.tx_errors),
+            ] {
+                counter.set(n);
+            }
+        }
+    }
+}
+
+fn publish(mut publisher: Publisher, mut devices: Devices, requests: &mpsc::Receiver<Request>, stop: &AtomicBool) {
     let stopped = || stop.load(Relaxed);
     while !stopped() {
+        devices.ask(Instant::now());
         let request = match requests.recv_timeout(Duration::from_millis(50)) {
             Ok(request) => request,
             Err(mpsc::RecvTimeoutError::Timeout) => {

@@ -1,6 +1,7 @@
 //! Prometheus metrics, made from the counters at each scrape: workers keep plain memory and call no metrics library.
 
 mod mesh;
+mod ports;
 
 use crate::problem::Problem;
 use axum::extract::State;
@@ -24,9 +25,11 @@ pub(crate) async fn scrape(State(n): State<Northbound>) -> Result<impl IntoRespo
     let neighbours = crate::ask(&n, Query::BgpNeighbours).await?;
     let measured = crate::ask(&n, Query::MeshMetrics).await?;
     let sessions = crate::ask(&n, Query::Bfd).await?;
+    let ports = crate::ask(&n, Query::Ports).await?;
     let caches = crate::ask(&n, Query::Rtr).await?;
     let radius = crate::ask(&n, Query::Radius).await?;
     let mut registry = registry(&counters, &status);
+    ports::register(&mut registry, &ports);
     mesh::register(&mut registry, &neighbours, &measured, &sessions);
     crate::rtr::metrics(&mut registry, &caches);
     crate::radius::metrics(&mut registry, &radius);

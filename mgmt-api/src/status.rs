@@ -5,7 +5,7 @@ use crate::{Answer, AppState, ask};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use controlplane::northbound::{CountersInfo, Northbound, Pulse, Query, StatusInfo};
+use controlplane::northbound::{CountersInfo, Northbound, PortInfo, Pulse, Query, StatusInfo};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -25,6 +25,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(ready))
         .routes(routes!(status))
         .routes(routes!(counters))
+        .routes(routes!(ports))
 }
 
 /// That the process lives.
@@ -102,4 +103,10 @@ async fn status(State(n): State<Northbound>) -> Answer<StatusInfo> {
 #[utoipa::path(get, path = "/counters", tag = "status", responses((status = 200, body = CountersInfo)))]
 async fn counters(State(n): State<Northbound>) -> Answer<CountersInfo> {
     ask(&n, Query::Counters).await.map(Json)
+}
+
+/// Ports: link, addresses, and what their devices count.
+#[utoipa::path(get, path = "/ports", tag = "status", responses((status = 200, body = Vec<PortInfo>)))]
+async fn ports(State(n): State<Northbound>) -> Answer<Vec<PortInfo>> {
+    ask(&n, Query::Ports).await.map(Json)
 }

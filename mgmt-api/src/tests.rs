@@ -2,8 +2,8 @@ use super::*;
 use axum::body::Body;
 use axum::http::Request;
 use controlplane::northbound::{
-    BfdInfo, CountersInfo, DrainInfo, DrainMode, DrainOrder, DrainState, IkeSaInfo, Page, Pulse, RtrCacheInfo,
-    StatusInfo,
+    BfdInfo, CountersInfo, DrainInfo, DrainMode, DrainOrder, DrainState, IkeSaInfo, Page, PortInfo, Pulse,
+    RtrCacheInfo, StatusInfo,
 };
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -37,6 +37,7 @@ fn app() -> Router {
                 Query::Disconnect(who, to) => drop(to.send(who == "alice")),
                 Query::IkeSas(_, to) => drop(to.send(Page { items: vec![ike_sa()], next: None, total: 1 })),
                 Query::Rtr(to) => drop(to.send(vec![cache()])),
+                Query::Ports(to) => drop(to.send(vec![port()])),
                 Query::Radius(to) => drop(to.send(radius::tests::info())),
                 Query::Bfd(to) => drop(to.send(vec![session()])),
                 Query::RekeyChild(spi, to) => drop(to.send(spi == 0x1234_abcd)),
@@ -65,6 +66,28 @@ fn drained(order: Option<DrainOrder>) -> DrainInfo {
         }
     };
     DrainInfo { state, mode, sessions_left, peers_left: 0, refused: 0 }
+}
+
+fn port() -> PortInfo {
+    PortInfo {
+        name: "core".to_owned(),
+        device: "0000:03:00.1".to_owned(),
+        mac: "02:00:00:00:00:01".to_owned(),
+        zone: "trusted",
+        addresses: vec!["192.0.2.1/24".to_owned()],
+        vlan: None,
+        mtu: 1500,
+        up: true,
+        speed: Some(25_000),
+        rx_packets: 1,
+        rx_octets: 2,
+        tx_packets: 3,
+        tx_octets: 4,
+        rx_missed: 5,
+        rx_errors: 6,
+        rx_no_buffer: 7,
+        tx_errors: 8,
+    }
 }
 
 fn ike_sa() -> IkeSaInfo {
@@ -196,6 +219,27 @@ async fn caches() {
     let metrics = call("GET", "/metrics").await.2;
     for line in ["rtr_up{cache=\"one\"} 1", "rtr_used{cache=\"one\"} 1", "rtr_vrps{cache=\"one\",family=\"ipv6\"} 2"] {
         assert!(metrics.contains(&format!("softwire_{line}")), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn ports() {
+    let (s, _, body) = call("GET", "/api/v1/ports").await;
+    assert!(s == StatusCode::OK && body.contains("\"speed\":25000,\"rx_packets\":1,"), "{body}");
+    let metrics = call("GET", "/metrics").await.2;
+    for (name, value) in [
+        ("up", 1),
+        ("speed_bits_per_second", 25_000_000_000_u64),
+        ("received_packets_total", 1),
+        ("received_octets_total", 2),
+        ("sent_packets_total", 3),
+        ("sent_octets_total", 4),
+        ("missed_packets_total", 5),
+        ("receive_errors_total", 6),
+        ("no_buffer_packets_total", 7),
+        ("send_errors_total", 8),
+    ] {
+        assert!(metrics.contains(&format!("softwire_port_{name}{{port=\"core\"}} {value}\n")), "{name}: {metrics}");
     }
 }
 

@@ -50,6 +50,7 @@ async fn scrape() -> Series {
     let counters = vec![Arc::new(Counters::new(8, 8))];
     let mut gateway = Gateway::new(config, Instant::now(), &[MacAddr::default()], counters, [7; 32]).unwrap();
     gateway.set_fib(Arc::new(FibCounters::default()));
+    gateway.set_ports(vec![Arc::default()]);
     tokio::spawn(async move {
         while let Some(query) = queries.recv().await {
             gateway.handle_query(Instant::now(), query);

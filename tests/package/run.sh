@@ -80,6 +80,8 @@ told() { has "$2" inside journalctl -u "$1" -o cat --no-pager; }
 configure
 check "it starts on an AF_PACKET port with $eal" inside systemctl restart softwired
 check "and answers there" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1
+received() { inside swctl --json show ports | python3 -c 'import json, sys; p, = json.load(sys.stdin); sys.exit(not (p["name"] == "access" and p["up"] and p["rx_packets"] and p["tx_packets"]))'; }
+check "its port has a link, and has counted the packets" waits 5 received
 check "the configuration has kept its owner and mode" mode "softwire:softwire 600" $YAML
 
 inside sh -ec 'mkdir -p /run/systemd/system/softwired.service.d; printf "[Service]\nWatchdogSec=4\nTimeoutAbortSec=1\n" >/run/systemd/system/softwired.service.d/test.conf

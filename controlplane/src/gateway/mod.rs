@@ -62,8 +62,8 @@ use crate::routing::Routing;
 use crate::subscriber::Subscriber;
 use crate::trace::Traces;
 use dataplane_api::{
-    Counters, FibCounters, FilterId, Inject, MacAddr, PeerId, PolicyRule, PortId, PuntClass, PuntMeta, SessionId,
-    SnapshotOp, SoftwireId, Spi, TableOp, WorkerEvent, WorkerId,
+    Counters, FibCounters, FilterId, Inject, MacAddr, PeerId, PolicyRule, PortCounters, PortId, PuntClass, PuntMeta,
+    SessionId, SnapshotOp, SoftwireId, Spi, TableOp, WorkerEvent, WorkerId,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -161,6 +161,8 @@ pub struct Gateway {
     traces: Traces,
     control: ControlCounters,
     fib: Option<Arc<FibCounters>>,
+    macs: Vec<MacAddr>,
+    ports: Vec<Arc<PortCounters>>,
     rng: StdRng,
 }
 
@@ -238,6 +240,8 @@ impl Gateway {
             traces: Traces::default(),
             control: ControlCounters::default(),
             fib: None,
+            macs: macs.to_vec(),
+            ports: Vec::new(),
             rng,
         };
         gateway.publish(macs);
@@ -248,6 +252,11 @@ impl Gateway {
     /// The counters of the forwarding tables, to be shown.
     pub fn set_fib(&mut self, counters: Arc<FibCounters>) {
         self.fib = Some(counters);
+    }
+
+    /// What the ports' devices tell, to be shown.
+    pub fn set_ports(&mut self, ports: Vec<Arc<PortCounters>>) {
+        self.ports = ports;
     }
 
     /// Tells the time of day, by which certificates are judged and accounting records are dated.

@@ -4,12 +4,14 @@ use super::Gateway;
 use crate::accounting::Cause;
 use crate::config::{Bgp, Protection};
 use crate::northbound::{
-    BgpPage, CountersInfo, Ikev1Info, ListenerInfo, Pulse, Query, SpdInfo, StatusInfo, TrafficInfo,
+    BgpPage, CountersInfo, Ikev1Info, ListenerInfo, PortInfo, Pulse, Query, SpdInfo, StatusInfo, TrafficInfo,
 };
 use crate::routing::Routing;
 use crate::spd;
 use crate::subscriber::State;
-use dataplane_api::{Action, DropReason, IpPrefix, PortRange, PuntClass, SessionId};
+use dataplane_api::{
+    Action, Counter, DropReason, IpPrefix, MacAddr, PortCounters, PortRange, PuntClass, SessionId, Zone,
+};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -64,6 +66,7 @@ impl Gateway {
             Query::RekeySoftwire(id, to) => drop(to.send(self.rekey_softwire(now, id))),
             Query::Profiles(to) => drop(to.send(self.profiles_info())),
             Query::MeshMetrics(to) => drop(to.send(self.mesh_metrics())),
+            Query::Ports(to) => drop(to.send(self.ports_info())),
             Query::Rtr(to) => {
                 drop(to.send(self.routing.as_ref().map(|r| r.rtr.info(now)).unwrap_or_default()));
             }
@@ -204,6 +207,38 @@ impl Gateway {
                 .flat_map(|(name, [v4, v6])| [(format!("{name}_v4"), v4.get()), (format!("{name}_v6"), v6.get())])
         });
         CountersInfo { workers: self.counters.iter().map(worker).collect(), control, fib: fib.collect() }
+    }
+}
+
+impl Gateway {
+    /// Ports in the order of the configuration that they were opened by.
+    fn ports_info(&self) -> Vec<PortInfo> {
+        let ports = self.config.ports.iter().zip(&self.macs).enumerate();
+        let info = |(n, (port, mac)): (usize, (&crate::config::Port, &MacAddr))| {
+            let told = self.ports.get(n);
+            let count = |of: fn(&PortCounters) -> &Counter| told.map_or(0, |p| of(p).get());
+            let speed = count(|p| &p.speed);
+            PortInfo {
+                name: port.name.clone(),
+                device: port.device.clone(),
+                mac: mac.to_string(),
+                zone: if port.zone == Zone::Public { "public" } else { "trusted" },
+                addresses: port.addresses.iter().map(ToString::to_string).collect(),
+                vlan: port.vlan,
+                mtu: port.mtu,
+                up: count(|p| &p.up) != 0,
+                speed: (speed != 0).then_some(speed),
+                rx_packets: count(|p| &p.rx_packets),
+                rx_octets: count(|p| &p.rx_octets),
+                tx_packets: count(|p| &p.tx_packets),
+                tx_octets: count(|p| &p.tx_octets),
+                rx_missed: count(|p| &p.rx_missed),
+                rx_errors: count(|p| &p.rx_errors),
+                rx_no_buffer: count(|p| &p.rx_no_buffer),
+                tx_errors: count(|p| &p.tx_errors),
+            }
+        };
+        ports.map(info).collect()
     }
 }
 

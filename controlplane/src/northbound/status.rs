@@ -53,6 +53,45 @@ pub struct Ikev1Info {
     pub shared_secret: bool,
 }
 
+/// A port, with what its device counts from the start on; that is a second old at most.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PortInfo {
+    /// Name; the key of this resource.
+    pub name: String,
+    /// PCI address, or a virtual device with its arguments.
+    pub device: String,
+    /// Ethernet address.
+    pub mac: String,
+    /// `public` or `trusted`.
+    pub zone: &'static str,
+    /// Addresses with the lengths of their prefixes.
+    pub addresses: Vec<String>,
+    /// 802.1Q VLAN of the addresses.
+    pub vlan: Option<u16>,
+    /// Largest IP packet in octets.
+    pub mtu: u16,
+    /// There is a link.
+    pub up: bool,
+    /// Its speed in Mbit/s, where it is known.
+    pub speed: Option<u64>,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Octets received.
+    pub rx_octets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Octets sent.
+    pub tx_octets: u64,
+    /// Packets that the device has dropped because workers had left no room in its queues: they are too slow for what comes.
+    pub rx_missed: u64,
+    /// Erroneous packets received.
+    pub rx_errors: u64,
+    /// Packets not received for want of a buffer.
+    pub rx_no_buffer: u64,
+    /// Packets not sent for an error.
+    pub tx_errors: u64,
+}
+
 /// Counters: by worker, and the control plane's own.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct CountersInfo {

@@ -43,6 +43,31 @@ pub struct FibCounters {
     pub blocks: [Counter; 2],
 }
 
+/// A port, as its device tells about once a second. Written by the publisher.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// 1 while there is a link.
+    pub up: Counter,
+    /// Speed of the link in Mbit/s; 0 where it is not known.
+    pub speed: Counter,
+    /// Packets received.
+    pub rx_packets: Counter,
+    /// Octets received.
+    pub rx_octets: Counter,
+    /// Packets sent.
+    pub tx_packets: Counter,
+    /// Octets sent.
+    pub tx_octets: Counter,
+    /// Packets that the device has dropped because workers had left no room in its queues.
+    pub rx_missed: Counter,
+    /// Erroneous packets received.
+    pub rx_errors: Counter,
+    /// Packets not received for want of a buffer.
+    pub rx_no_buffer: Counter,
+    /// Packets not sent for an error.
+    pub tx_errors: Counter,
+}
+
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
         /// Why a packet was dropped: exactly one reason each.

@@ -33,7 +33,8 @@ pub mod softwire;
 pub mod trace;
 
 pub use counter::{
-    Counter, Counters, DropReason, FibCounters, SaCounters, SessionCounters, SoftwireCounters, WorkerCounters,
+    Counter, Counters, DropReason, FibCounters, PortCounters, SaCounters, SessionCounters, SoftwireCounters,
+    WorkerCounters,
 };
 pub use esp::{Cipher, EspKey, EspSuite, Integrity};
 pub use filter::{FilterAction, FilterDirection, FilterId, FilterRule};

@@ -30,6 +30,7 @@ const RULES: &[Rule] = &[
     ("/api/v1/sessions", Some(Read), Operate),
     ("/api/v1/spd", Some(Read), Admin),
     ("/api/v1/counters", Some(Read), Admin),
+    ("/api/v1/ports", Some(Read), Admin),
     ("/api/v1/events", Some(Read), Admin),
     ("/api/v1/drain", Some(Read), Operate),
     // Packets as they went through; what is in them is another matter.

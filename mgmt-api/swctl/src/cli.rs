@@ -212,6 +212,8 @@ pub enum Show {
     Radius,
     /// The security policy database
     Spd,
+    /// Ports: link, addresses, packets, errors
+    Ports,
     /// Counters that are not zero
     Counters {
         /// Those that are, too

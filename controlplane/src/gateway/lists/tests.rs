@@ -1,7 +1,6 @@
 use super::*;
 use crate::config::Config;
 use crate::northbound::{Cursor, Query};
-use crate::subscriber::State;
 use dataplane_api::{Counters, MacAddr, WorkerId};
 use std::net::IpAddr;
 use std::sync::Arc;

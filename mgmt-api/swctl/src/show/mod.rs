@@ -39,6 +39,7 @@ pub fn show(client: &Client, what: &Show, as_json: bool) -> Result<(), Error> {
         Show::Rtr => print(&client.get("/bgp/rtr")?, as_json, |a| bgp::rtr(rows(a))),
         Show::Radius => print(&client.get("/radius")?, as_json, system::radius),
         Show::Spd => print(&client.get("/spd")?, as_json, |a| system::spd(rows(a))),
+        Show::Ports => print(&client.get("/ports")?, as_json, |a| system::ports(rows(a))),
         Show::Counters { all } => print(&client.get("/counters")?, as_json, |a| system::counters(a, *all)),
         Show::Status => print(&client.get("/status")?, as_json, system::status),
         Show::Drain => print(&client.get("/drain")?, as_json, system::drain),

@@ -40,6 +40,33 @@ pub fn status(s: &Value) -> String {
     format!("{totals}\n\n{listeners}")
 }
 
+pub fn ports(ports: &[Value]) -> String {
+    let link = |p: &Value| match (p["up"] == true, p["speed"].as_u64()) {
+        (false, _) => "down".to_owned(),
+        (true, None) => "up".to_owned(),
+        (true, Some(mbit)) if mbit % 1000 == 0 => format!("up {}G", mbit / 1000),
+        (true, Some(mbit)) => format!("up {mbit}M"),
+    };
+    let addresses = |p: &Value| rows(&p["addresses"]).iter().map(text).collect::<Vec<_>>().join(", ");
+    // Lost before a worker saw it, or broken.
+    let errors = |p: &Value| ["rx_errors", "rx_no_buffer", "tx_errors"].map(|k| number(&p[k])).iter().sum::<u64>();
+    columns(
+        &[
+            ("Port", &member("name")),
+            ("Link", &link),
+            ("Zone", &member("zone")),
+            (">MTU", &member("mtu")),
+            ("MAC", &member("mac")),
+            (">Received", &member("rx_packets")),
+            (">Sent", &member("tx_packets")),
+            (">Missed", &member("rx_missed")),
+            (">Errors", &|p| errors(p).to_string()),
+            ("Addresses", &addresses),
+        ],
+        ports,
+    )
+}
+
 pub fn counters(c: &Value, all: bool) -> String {
     let workers = rows(&c["workers"]);
     let names: BTreeSet<&String> = workers.iter().filter_map(Value::as_object).flat_map(|w| w.keys()).collect();

@@ -260,3 +260,14 @@ fn json_is_the_answer_of_the_api() {
     let neighbours: serde_json::Value = serde_json::from_str(&gateway.out("show bgp --json")).unwrap();
     assert_eq!(neighbours[1]["stopped"], "disabled");
 }
+
+#[test]
+fn ports() {
+    let gateway = Gateway::start();
+    let expected = "\
+Port    Link    Zone      MTU  MAC                Received  Sent  Missed  Errors  Addresses
+access  up 25G  public   1500  02:00:00:00:00:01      1200  1100       7       6  192.0.2.1/24, 2001:db8:a::1/64
+core    down    trusted  9000  02:00:00:00:00:02         0     0       0       0
+";
+    assert_eq!(gateway.out("show ports"), expected);
+}
