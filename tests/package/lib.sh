@@ -63,7 +63,13 @@ boot() {
   NSPAWN=$!
   waits 10 leader && waits 30 inside systemctl is-system-running
 }
-leader() { LEADER=$(ps --ppid "$NSPAWN" -o pid= | tr -d ' '); [ -n "$LEADER" ]; }
+# The container's PID 1; before it there is another child for a moment, in the PID namespace of the host.
+leader() {
+  for LEADER in $(ps --ppid "$NSPAWN" -o pid=); do
+    awk '/^NSpid:/ { found = NF > 2 && $NF == 1 } END { exit !found }' "/proc/$LEADER/status" 2>/dev/null && return
+  done
+  LEADER=; false
+}
 inside() { nsenter -t "$LEADER" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"; }
 # the certificate that the API shows there
 certificate() { inside sh -c 'openssl s_client -connect 127.0.0.1:8443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256'; }
