@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("softwire-initiator", &["dataplane-api", "dhcp6", "eap", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("swctl", &[]),
+    ("fastpath", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
     ("perf", &["bgp", "controlplane", "dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
     ("softwire-gateway", &["controlplane", "dataplane", "dataplane-api", "dpdk", "mgmt-api"]),
 ];

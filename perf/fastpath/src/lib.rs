@@ -1,0 +1,19 @@
+//! What a packet costs one worker: the gateway's own [`dataplane::worker::Worker::poll`], pinned, between real DPDK ports.
+//!
+//! | module | |
+//! |---|---|
+//! | [`path`] | what is measured: kinds of packets, sizes, numbers of peers, and what each is to cost |
+//! | [`world`] | the tables of such a gateway, the frames that come in, and the far ends of its SAs |
+//! | [`bed`] | a worker with these tables between two ports: files that repeat, or rings in memory |
+//! | [`measure`] | one reading |
+//! | [`rounds`] | readings of all paths in turn, each in a process of its own, and their medians |
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod bed;
+pub mod frame;
+pub mod measure;
+pub mod path;
+pub mod rounds;
+pub mod world;

@@ -1,0 +1,282 @@
+//! A gateway's tables for one path, the frames that come in, and the peers' ends of its SAs.
+//!
+//! ```text
+//!   TRUSTED port: hosts, routes inside       PUBLIC port: one router, behind it all peers
+//!   mesh:      172.16.0.2 ── gateway 192.0.2.1, 2001:db8:ff::1 ══ peer i: 198.18.0.1 + i ── 10.0.0.1 + 256 i
+//!   sessions:  172.16.0.2, 2001:db8:c::2 ── gateway 192.0.2.1 ══ peer i ── 10.0.0.1 + 256 i, 2001:db8:100:i::1
+//! ```
+//!
+//! ESP is AES-GCM-128 with extended sequence numbers, the SPD discards whatever is not protected.
+
+use crate::frame::{FAR, NEAR, datagram, framed, packet};
+use crate::path::{Kind, Path};
+use anyhow::Context;
+use dataplane_api::softwire::{Protection, TooBig};
+use dataplane_api::{
+    Action, Cipher, EspKey, EspSuite, InnerAddresses, Integrity, IpPrefix, Lifetime, MacAddr, Mode, NextHop, OuterPath,
+    PeerId, PolicyRule, PortConfig, PortId, PortRange, Rates, SaIn, SaOut, SaOutId, Selector, Session, SessionId, Slot,
+    SnapshotOp, Softwire, SoftwireId, Spi, TableOp, WorkerId, Zone,
+};
+use ipsec_mb::Manager;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use wire::{ip, l2tp, ppp, udp};
+
+/// The port where peers are.
+pub const PUBLIC: PortId = PortId(0);
+/// The port where hosts are.
+pub const TRUSTED: PortId = PortId(1);
+
+/// SPI of a peer's first inbound SA.
+const THEIRS: u32 = 0x1000;
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
+
+/// See the module.
+pub struct World {
+    /// What is measured.
+    pub path: Path,
+    /// Tables that workers share.
+    pub shared: Vec<SnapshotOp>,
+    far: Vec<Far>,
+    manager: Manager,
+    replay_window: u16,
+}
+
+/// A peer's end of what is inbound for the gateway.
+struct Far {
+    seal: esp::SaOut,
+}
+
+impl World {
+    /// For `path`. The gateway's inbound SAs have this replay window; 0: none.
+    pub fn new(path: Path, replay_window: u16) -> anyhow::Result<Self> {
+        let manager = Manager::new().map_err(|e| anyhow::anyhow!("{e}"))?;
+        let mut world = Self { path, shared: Vec::new(), far: Vec::new(), manager, replay_window };
+        world.shared = world.tables()?;
+        if path.kind.is_protected() {
+            world.far = (0..path.peers).map(|i| world.far(i)).collect::<anyhow::Result<_>>()?;
+        }
+        Ok(world)
+    }
+
+    /// Where frames come in.
+    pub fn from(&self) -> PortId {
+        if self.path.kind.is_outbound() { TRUSTED } else { PUBLIC }
+    }
+
+    /// Where they go out.
+    pub fn to(&self) -> PortId {
+        if self.path.kind.is_outbound() { PUBLIC } else { TRUSTED }
+    }
+
+    /// The `n`-th packet that is inside.
+    pub fn inner(&self, i: usize, n: usize) -> Vec<u8> {
+        let six = matches!(self.path.kind, Kind::Softwire6Out | Kind::Softwire6In);
+        let (here, there) = if six { (HERE6.into(), there6(i).into()) } else { (HERE.into(), there(i).into()) };
+        let (src, dst) = if self.path.kind.is_outbound() { (here, there) } else { (there, here) };
+        datagram(src, dst, n as u16, self.path.octets)
+    }
+
+    /// The `n`-th frame for the gateway, of peer `i`.
+    pub fn frame(&mut self, i: usize, n: usize) -> anyhow::Result<Vec<u8>> {
+        let inner = self.inner(i, n);
+        Ok(framed(&match self.path.kind {
+            kind if kind.is_outbound() => inner,
+            Kind::Decap => packet(peer6(i).into(), GATEWAY6.into(), ip::IPIP, &inner),
+            Kind::EspIn => self.sealed(i, ip::IPIP, inner)?,
+            _ => {
+                let id = SessionId::from_slot(slot(i)?);
+                let protocol = if inner[0] >> 4 == 6 { PPP_IPV6 } else { PPP_IPV4 };
+                let (head, link) = (udp::HEADER + l2tp::data_len(false), ppp::emit_len(protocol, false, false));
+                let mut data = vec![0; head + link];
+                let written = l2tp::emit_data(&mut data[udp::HEADER..], id.tunnel(), id.session(), None)
+                    && ppp::emit(&mut data[head..], protocol, false, false);
+                data.extend_from_slice(&inner);
+                let len = data.len() as u16;
+                anyhow::ensure!(written && udp::emit(&mut data, l2tp::PORT, l2tp::PORT, len), "headers");
+                self.sealed(i, ip::UDP, data)?
+            }
+        }))
+    }
+
+    /// An ESP packet around `data`, as peer `i` makes it.
+    fn sealed(&mut self, i: usize, next: u8, mut data: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+        let far = self.far.get_mut(i).context("no such peer")?;
+        esp::seal(&mut self.manager, &mut far.seal, next, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
+        Ok(packet(peer4(i).into(), GATEWAY.into(), ip::ESP, &data))
+    }
+
+    /// What the worker's own tables are given for peer `i`.
+    pub fn own(&self, i: usize) -> anyhow::Result<Vec<TableOp>> {
+        let mut ops = Vec::new();
+        if self.path.kind.is_protected() {
+            let (sa_in, sa_out) = self.sas(i)?;
+            let select = TableOp::PeerSelect { peer: peer(i)?, sa: Some(sa_out.id) };
+            ops.extend([TableOp::SaInAdd(sa_in), TableOp::SaOutAdd(sa_out), select]);
+        }
+        if self.path.kind.is_session() {
+            ops.push(TableOp::SessionAdd(session(i)?));
+        }
+        Ok(ops)
+    }
+
+    fn sas(&self, i: usize) -> anyhow::Result<(SaIn, SaOut)> {
+        let suite = EspSuite::new(Cipher::AesGcm128, Integrity::None).context("suite")?;
+        let key = |direction: u8| {
+            let mut octets = [direction; 20];
+            octets[..4].copy_from_slice(&(i as u32).to_be_bytes());
+            EspKey::new(suite, &octets).context("key")
+        };
+        let (mode, selector) = if self.path.kind.is_session() {
+            let selector = Selector { protocol: ip::UDP, local_port: PortRange::one(l2tp::PORT), ..Selector::ANY };
+            (Mode::Transport, selector)
+        } else {
+            (Mode::Tunnel, Selector::ANY)
+        };
+        let (peer, id) = (peer(i)?, SaOutId(slot(i)?));
+        let (local, remote) = (GATEWAY.into(), peer4(i).into());
+        let (esn, encap, lifetime) = (true, None, Lifetime::default());
+        let (spi, replay_window) = (Spi::from_slot(slot(i)?), self.replay_window);
+        let key_in = key(1)?;
+        let sa_in =
+            SaIn { spi, peer, suite, key: key_in, esn, replay_window, mode, local, remote, encap, selector, lifetime };
+        let (spi, key) = (THEIRS + i as u32, key(2)?);
+        Ok((sa_in, SaOut { id, spi, peer, suite, key, esn, mode, local, remote, encap, selector, lifetime }))
+    }
+
+    fn far(&self, i: usize) -> anyhow::Result<Far> {
+        let (sa_in, sa_out) = self.sas(i)?;
+        let (local, remote, selector) = (sa_in.remote, sa_in.local, Selector::ANY);
+        let seal = SaOut { spi: sa_in.spi.0, key: sa_in.key.clone(), local, remote, selector, ..sa_out.clone() };
+        Ok(Far { seal: esp::SaOut::new(&self.manager, &seal).context("SA")? })
+    }
+
+    fn tables(&self) -> anyhow::Result<Vec<SnapshotOp>> {
+        let kind = self.path.kind;
+        let public = if kind == Kind::Forward { Zone::Trusted } else { Zone::Public };
+        let mut ops = vec![
+            port(PUBLIC, public, &[(GATEWAY.into(), 24), (GATEWAY6.into(), 64)]),
+            port(TRUSTED, Zone::Trusted, &[(HERE_PORT.into(), 24), (HERE6_PORT.into(), 64)]),
+            route(GATEWAY.into(), 24, NextHop::Connected(PUBLIC))?,
+            route(GATEWAY6.into(), 64, NextHop::Connected(PUBLIC))?,
+            route(HERE_PORT.into(), 24, NextHop::Connected(TRUSTED))?,
+            route(HERE6_PORT.into(), 64, NextHop::Connected(TRUSTED))?,
+            route(peer4(0).into(), 8, NextHop::Via(PUBLIC, ROUTER.into()))?,
+            route(peer6(0).into(), 48, NextHop::Via(PUBLIC, ROUTER6.into()))?,
+            SnapshotOp::NeighbourAdd(PUBLIC, ROUTER.into(), MacAddr(FAR)),
+            SnapshotOp::NeighbourAdd(PUBLIC, ROUTER6.into(), MacAddr(FAR)),
+            SnapshotOp::NeighbourAdd(TRUSTED, HERE.into(), MacAddr(FAR)),
+            SnapshotOp::NeighbourAdd(TRUSTED, HERE6.into(), MacAddr(FAR)),
+            SnapshotOp::Policy(vec![PolicyRule { selector: Selector::ANY, action: Action::Discard }]),
+        ];
+        for i in 0..self.path.peers {
+            if kind == Kind::Forward {
+                ops.push(route(there(i).into(), 24, NextHop::Via(PUBLIC, ROUTER.into()))?);
+            } else if kind.is_session() {
+                let hop = NextHop::Session(SessionId::from_slot(slot(i)?));
+                ops.push(route(there(i).into(), 32, hop)?);
+                ops.push(route(there6(i).into(), 64, hop)?);
+            } else {
+                let id = SoftwireId(u16::try_from(i)?);
+                ops.push(SnapshotOp::SoftwireSet(softwire(id, i, kind)?));
+                ops.push(route(there(i).into(), 24, NextHop::Softwire(id))?);
+            }
+        }
+        Ok(ops)
+    }
+}
+
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 9);
+const HERE_PORT: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
+const HERE6_PORT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
+const HERE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
+const HERE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
+
+fn peer4(i: usize) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x1600_0001 + i as u32)
+}
+
+fn peer6(i: usize) -> Ipv6Addr {
+    Ipv6Addr::from_bits((0x2001_0db8_00f2_u128 << 80) + 1 + i as u128)
+}
+
+/// The host behind peer `i`.
+pub fn there(i: usize) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x2800_0001 + ((i as u32) << 8))
+}
+
+fn there6(i: usize) -> Ipv6Addr {
+    Ipv6Addr::from_bits((0x2001_0db9_u128 << 96) | (i as u128) << 64 | 1)
+}
+
+fn slot(i: usize) -> anyhow::Result<Slot> {
+    Slot::new(WorkerId(0), i as u32, 1).context("slot")
+}
+
+fn peer(i: usize) -> anyhow::Result<PeerId> {
+    Ok(PeerId(NonZeroU32::new(i as u32 + 1).context("peer")?))
+}
+
+fn port(port: PortId, zone: Zone, addresses: &[(IpAddr, u8)]) -> SnapshotOp {
+    SnapshotOp::Port(PortConfig {
+        port,
+        mac: MacAddr(NEAR),
+        mtu: 1500,
+        vlan: None,
+        zone,
+        addresses: addresses.to_vec(),
+    })
+}
+
+fn route(address: IpAddr, len: u8, hop: NextHop) -> anyhow::Result<SnapshotOp> {
+    Ok(SnapshotOp::RouteAdd(IpPrefix::new(address, len).context("prefix")?, vec![hop]))
+}
+
+fn softwire(id: SoftwireId, i: usize, kind: Kind) -> anyhow::Result<Softwire> {
+    let (protection, local, remote) = if kind.is_protected() {
+        (Protection::Esp(Some((peer(i)?, WorkerId(0)))), GATEWAY.into(), peer4(i).into())
+    } else {
+        (Protection::Clear, GATEWAY6.into(), peer6(i).into())
+    };
+    Ok(Softwire {
+        id,
+        local,
+        remote,
+        mtu: 1420,
+        path_mtu: 1500,
+        hop_limit: 64,
+        dscp: None,
+        too_big: TooBig::Inner,
+        protection,
+        bfd: false,
+        dead: false,
+        tfc: false,
+        strict: true,
+    })
+}
+
+fn session(i: usize) -> anyhow::Result<Session> {
+    let mut inner = InnerAddresses { ipv4: true, ipv6: true, ..InnerAddresses::default() };
+    inner.prefixes[0] = Some(IpPrefix::host(there(i).into()));
+    inner.prefixes[1] = IpPrefix::new(there6(i).into(), 64);
+    let at = |a: Ipv4Addr| SocketAddr::new(a.into(), l2tp::PORT);
+    Ok(Session {
+        id: SessionId::from_slot(slot(i)?),
+        peer_tunnel: 1,
+        peer_session: 1,
+        outer: OuterPath { local: at(GATEWAY), remote: at(peer4(i)) },
+        peer: Some(peer(i)?),
+        sequencing: false,
+        pfc: false,
+        acfc: false,
+        mtu: 1426,
+        clamp_mss: true,
+        inner,
+        rate: Rates::default(),
+        filter: None,
+    })
+}
