@@ -134,6 +134,12 @@ impl Worker {
 
     /// One poll at a time of the caller's choice.
     pub fn poll_at(&mut self, now: Instant) -> usize {
+        self.poll_in_laps(now, |_| {})
+    }
+
+    /// The same; `lap` is told the name of each part that has just ended, and may look at its watch.
+    #[inline]
+    pub fn poll_in_laps(&mut self, now: Instant, mut lap: impl FnMut(&'static str)) -> usize {
         let Self { ctx, sad, sessions, fragments, lanes: l, .. } = self;
         ctx.now = now;
         refresh(&mut ctx.snapshot, &self.shared);
@@ -141,26 +147,40 @@ impl Worker {
         // What comes in.
         let mut n = ops::run(ctx, &mut self.ops, sad, sessions);
         n += inject::run(ctx, sessions, &mut self.inject, &mut self.inject_free, &mut l.esp_out, &mut l.outer);
+        lap("control");
         n += receive(ctx, &mut self.rx, &mut self.first, &mut self.burst, &mut l.received);
+        lap("rx");
         n += take_over(ctx, l);
         n += l.forward.len();
+        lap("take over");
 
         // Up: from the wire to the subscriber's packet.
         classify::run(ctx, fragments, &mut l.received, &mut l.esp_in, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
+        lap("classify");
         esp_in::run(ctx, sad, &mut l.esp_in, &mut l.decrypted);
+        lap("esp_in");
         decrypted::run(ctx, &mut l.decrypted, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
+        lap("decrypted");
         l2tp_in::run(ctx, sessions, &mut l.l2tp_in, &mut l.forward);
+        lap("l2tp_in");
         decap::run(ctx, &mut l.decap, &mut l.forward);
+        lap("decap");
 
         // Over.
         forward::run(ctx, sessions, &mut l.forward, &mut l.l2tp_out, &mut l.encap, &mut l.again);
+        lap("forward");
 
         // Down: from the subscriber's packet to the wire.
         l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
+        lap("l2tp_out");
         encap::run(ctx, sessions, &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
+        lap("encap");
         esp_out::run(ctx, sad, &mut l.esp_out, &mut l.outer);
+        lap("esp_out");
         output::run(ctx, &mut l.outer);
+        lap("output");
         output::flush(ctx);
+        lap("tx");
 
         // What has to go through `forward` once more.
         std::mem::swap(&mut l.forward, &mut l.again);

@@ -7,7 +7,8 @@ use dataplane::node::punt::DEFAULT_RATES;
 use dataplane::publish::{FibSizes, Publisher};
 use dataplane::worker::{Parts, Worker};
 use dataplane_api::{Counters, DropReason, WorkerHandle, WorkerId, worker_channel};
-use dpdk::{Mempool, Port, PortConfig};
+use dpdk::sim::{self, SimQueue};
+use dpdk::{Burst, Mempool, Port, PortConfig};
 use pcap_file::pcap::{PcapPacket, PcapWriter};
 use std::fs::File;
 use std::path::Path;
@@ -33,7 +34,7 @@ impl Bed {
     /// Between ports that are configured and started, in the order of their `PortId`.
     pub fn new(world: &World, mut ports: Vec<Port>, pool: Mempool) -> anyhow::Result<Self> {
         let large = Mempool::new("large", 63, 0, 16 * 1024, None)?;
-        let routes = (world.shared.len() as u32).max(4096);
+        let routes = world.routes;
         let sizes = FibSizes { routes_v4: routes, blocks_v4: routes, routes_v6: routes, blocks_v6: 2 * routes };
         let mut publisher = Publisher::new(ports.len(), sizes);
         let mut queues = Vec::new();
@@ -92,6 +93,50 @@ pub fn repeating(world: &World, file: &Path, pool: &Mempool) -> anyhow::Result<V
         Ok(port)
     };
     devices.into_iter().map(attach).collect()
+}
+
+/// A worker between two ports whose other sides are ours, for frames that are made as they are needed.
+pub struct Ringed {
+    /// The worker.
+    pub bed: Bed,
+    far: Vec<SimQueue>,
+    pool: Mempool,
+    from: usize,
+    to: usize,
+}
+
+impl Ringed {
+    /// `name` is one of its own in the process, of at most 12 characters.
+    pub fn new(world: &World, name: &str) -> anyhow::Result<Self> {
+        let pool = Mempool::new(name, 8191, 256, 2048, None)?;
+        let (mut ports, mut far) = (Vec::new(), Vec::new());
+        for side in 0..2 {
+            let (mut port, queue) = sim::port(&format!("{name}{side}"), 1, 127)?;
+            port.configure(&PortConfig::default(), &pool)?;
+            port.start()?;
+            ports.push(port);
+            far.extend(queue);
+        }
+        let (from, to) = (usize::from(world.from().0), usize::from(world.to().0));
+        Ok(Self { bed: Bed::new(world, ports, pool)?, far, pool, from, to })
+    }
+
+    /// Lets the worker receive at most a burst of frames in one poll, and gives the ticks that this took. What it has sent
+    /// is in `out`; nothing may be missing.
+    pub fn pass(&mut self, frames: &[Vec<u8>], out: &mut Burst) -> anyhow::Result<u64> {
+        out.clear();
+        for frame in frames {
+            let mbuf = self.pool.alloc_with(frame).context("no buffer")?;
+            ensure!(self.far[self.from].push(mbuf).is_ok(), "the ring is full");
+        }
+        let start = dpdk::lcore::tsc();
+        self.bed.worker.poll();
+        let ticks = dpdk::lcore::tsc() - start;
+        while self.bed.handle.events.pop().is_ok() {}
+        let n = self.far[self.to].pop_burst(out);
+        ensure!(n == frames.len(), "{n} of {} packets came out: {:?}", frames.len(), self.bed.drops());
+        Ok(ticks)
+    }
 }
 
 /// Writes `count` frames, those of the peers in turn.

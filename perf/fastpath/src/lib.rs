@@ -5,15 +5,24 @@
 //! | [`path`] | what is measured: kinds of packets, sizes, numbers of peers, and what each is to cost |
 //! | [`world`] | the tables of such a gateway, the frames that come in, and the far ends of its SAs |
 //! | [`bed`] | a worker with these tables between two ports: files that repeat, or rings in memory |
+//! | [`proof`] | that what comes out is what was to come out |
 //! | [`measure`] | one reading |
-//! | [`rounds`] | readings of all paths in turn, each in a process of its own, and their medians |
+//! | [`floor`], [`crypto`] | what moving packets, and their cryptography, cost by themselves |
+//! | [`rounds`] | readings of all paths and floors in turn, each in a process of its own |
+//! | [`report`], [`plot`], [`machine`] | tables, files, comparisons |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod bed;
+pub mod crypto;
+pub mod floor;
 pub mod frame;
+pub mod machine;
 pub mod measure;
 pub mod path;
+pub mod plot;
+pub mod proof;
+pub mod report;
 pub mod rounds;
 pub mod world;

@@ -1,45 +1,94 @@
-//! `softwire-fastpath`: ticks per packet of a worker. See docs/performance.md.
+//! `softwire-fastpath`: what a packet costs a worker. See docs/performance.md.
 
 #![forbid(unsafe_code)]
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use fastpath::path::{PATHS, Path};
-use fastpath::{measure, rounds};
+use fastpath::report::Report;
+use fastpath::{crypto, measure, proof, rounds};
+use std::path::PathBuf;
 
 #[derive(Parser)]
 #[command(about = "What a packet costs one worker, in TSC ticks")]
 struct Args {
     #[command(subcommand)]
     what: What,
+    /// Where reports go, as JSON, Markdown and SVG.
+    #[arg(long, global = true)]
+    out: Option<PathBuf>,
+    /// A command by which each process that measures is started, such as "chrt -f 1".
+    #[arg(long, global = true, default_value = "")]
+    under: String,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Rounds of readings, and their medians.
+    /// Rounds of readings of paths and floors, and their medians.
     Run {
         /// Paths by name or the beginning of it (esp-out, encap-64, l2tp4-in-64-1000); none: all of the table.
         paths: Vec<String>,
         /// Readings of each.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// A command by which each reading is started, such as "chrt -f 1".
-        #[arg(long, default_value = "")]
-        under: String,
+        /// Without the floors.
+        #[arg(long)]
+        bare: bool,
     },
-    /// One reading of one path, as JSON.
-    Measure {
-        /// Its name.
+    /// Each figure of a report as a multiple of another one's.
+    Compare {
+        /// The earlier report.
+        before: PathBuf,
+        /// The later one.
+        after: PathBuf,
+    },
+    /// One reading of a path, as JSON.
+    #[command(hide = true)]
+    Measure { path: String, pcap: PathBuf },
+    /// Compares what comes out of a path with what went in.
+    Verify {
+        /// The path.
         path: String,
     },
+    /// One reading of the crypto floor, as JSON.
+    #[command(hide = true)]
+    Crypto { work: String },
 }
 
 fn main() -> anyhow::Result<()> {
-    match Args::parse().what {
-        What::Run { paths, rounds, under } => {
-            let under: Vec<String> = under.split_whitespace().map(str::to_owned).collect();
-            rounds::print(&rounds::run(&chosen(&paths)?, rounds, &under)?);
+    let args = Args::parse();
+    let under: Vec<String> = args.under.split_whitespace().map(str::to_owned).collect();
+    let report = match args.what {
+        What::Run { paths, rounds, bare } => {
+            rounds::run(&rounds::Plan { paths: chosen(&paths)?, rounds, under, floors: !bare })?
         }
-        What::Measure { path } => println!("{}", serde_json::to_string(&measure::path(named(&path)?)?)?),
+        What::Compare { before, after } => return compare(&Report::load(&before)?, &Report::load(&after)?),
+        What::Measure { path, pcap } => return say(&measure::path(named(&path)?, &pcap)?),
+        What::Verify { path } => return say(&proof::run(named(&path)?)?),
+        What::Crypto { work } => {
+            measure::pin()?;
+            return say(&crypto::run(&serde_json::from_str(&work)?)?);
+        }
+    };
+    if let Some(dir) = args.out {
+        report.save(&dir).with_context(|| dir.display().to_string())?;
+    }
+    print!("{report}");
+    Ok(())
+}
+
+fn say(what: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(what)?);
+    Ok(())
+}
+
+fn compare(before: &Report, after: &Report) -> anyhow::Result<()> {
+    if before.machine.cpu != after.machine.cpu || before.machine.flags != after.machine.flags {
+        println!("another machine: {} before, {} now", before.machine.cpu, after.machine.cpu);
+    }
+    println!("{:<32} {:>8} {:>8} {:>7}", format!("{} ({})", after.benchmark, after.unit), "before", "now", "ratio");
+    for (name, old, new, ratio) in after.ratios(before) {
+        println!("{name:<32} {old:>8.1} {new:>8.1} {ratio:>7.3}");
     }
     Ok(())
 }
@@ -55,9 +104,9 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Path>> {
     }
     let mut all = Vec::new();
     for name in names {
-        let found: Vec<Path> = PATHS.iter().filter(|p| p.to_string().starts_with(name)).copied().collect();
         let exact = Path::named(name).filter(|p| p.to_string() == *name);
-        all.extend(exact.map_or(found, |p| vec![p]));
+        let found = PATHS.iter().filter(|p| p.to_string().starts_with(name)).copied();
+        all.extend(exact.map_or_else(|| found.collect(), |p| vec![p]));
     }
     anyhow::ensure!(!all.is_empty(), "no path begins with any of {names:?}");
     Ok(all)

@@ -5,7 +5,9 @@ use crate::path::Path;
 use crate::world::World;
 use anyhow::{Context, ensure};
 use dpdk::Mempool;
+use dpdk::lcore::tsc;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// The core that is measured.
 pub const CORE: usize = 1;
@@ -24,8 +26,8 @@ pub struct Reading {
     pub ticks: f64,
     /// Packets that were timed.
     pub packets: u64,
-    /// Rate of the TSC in Hz.
-    pub hz: u64,
+    /// Ticks per packet by node. They were taken by other polls, with a look at the watch after each node.
+    pub nodes: Vec<(String, f64)>,
 }
 
 const EAL: [&str; 5] = ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
@@ -35,22 +37,23 @@ pub fn start() -> anyhow::Result<dpdk::lcore::Registration> {
     let huge = dpdk::sim::eal_with(&EAL).is_ok();
     ensure!(huge, "no huge pages: run tests/setup/hugepages.sh first (ordinary memory halves the speed)");
     let lcore = dpdk::lcore::register()?;
-    dpdk::lcore::pin(CORE).context("figures are those of core 1")?;
+    pin()?;
     Ok(lcore)
 }
 
-/// Measures a path.
-pub fn path(path: Path) -> anyhow::Result<Reading> {
+/// Puts this thread on the core that is measured.
+pub fn pin() -> anyhow::Result<()> {
+    dpdk::lcore::pin(CORE).context("figures are those of core 1")
+}
+
+/// Measures a path, by the frames of a file that [`bed::write_pcap`] has made.
+pub fn path(path: Path, pcap: &std::path::Path) -> anyhow::Result<Reading> {
     let _lcore = start()?;
-    // Frames that repeat have sequence numbers that repeat: a window would drop all but the first of each.
-    let mut world = World::new(path, 0)?;
     let frames = FRAMES.max(path.peers);
-    let file = std::env::temp_dir().join(format!("softwire-fastpath-{}.pcap", std::process::id()));
-    let made = bed::write_pcap(&mut world, frames, &file);
+    // Frames that repeat have sequence numbers that repeat: a window would drop all but the first of each.
+    let world = World::new(path, 0)?;
     let pool = Mempool::new("packets", (2 * frames as u32 + 4096).next_power_of_two() - 1, 256, 2048, None)?;
-    let ports = made.and_then(|()| bed::repeating(&world, &file, &pool));
-    let _ = std::fs::remove_file(&file);
-    let mut bed = Bed::new(&world, ports?, pool)?;
+    let mut bed = Bed::new(&world, bed::repeating(&world, pcap, &pool)?, pool)?;
     drop(world);
     for _ in 0..WARM_UP {
         bed.worker.poll();
@@ -59,11 +62,11 @@ pub fn path(path: Path) -> anyhow::Result<Reading> {
     let mut chunks: Vec<f64> = Vec::with_capacity(CHUNKS);
     let before = bed.counts();
     for _ in 0..CHUNKS {
-        let (received, start) = (bed.counts().0, dpdk::lcore::tsc());
+        let (received, start) = (bed.counts().0, tsc());
         for _ in 0..POLLS {
             bed.worker.poll();
         }
-        let ticks = dpdk::lcore::tsc() - start;
+        let ticks = tsc() - start;
         chunks.push(ticks as f64 / (bed.counts().0 - received) as f64);
     }
     let after = bed.counts();
@@ -71,5 +74,24 @@ pub fn path(path: Path) -> anyhow::Result<Reading> {
     ensure!(packets == (CHUNKS * POLLS * dpdk::Burst::CAPACITY) as u64, "polls were not full: {packets} packets");
     ensure!(packets == sent, "{sent} of {packets} packets came out: {:?}", bed.drops());
     chunks.sort_by(f64::total_cmp);
-    Ok(Reading { ticks: chunks[CHUNKS / 2], packets, hz: dpdk::lcore::tsc_hz()? })
+    Ok(Reading { ticks: chunks[CHUNKS / 2], packets, nodes: nodes(&mut bed) })
+}
+
+fn nodes(bed: &mut Bed) -> Vec<(String, f64)> {
+    const POLLS: usize = 4096;
+    let mut nodes: Vec<(&'static str, u64)> = Vec::with_capacity(32);
+    let received = bed.counts().0;
+    for _ in 0..POLLS {
+        let (mut n, mut last) = (0, tsc());
+        bed.worker.poll_in_laps(Instant::now(), |name| {
+            let now = tsc();
+            match nodes.get_mut(n) {
+                Some(node) => node.1 += now - last,
+                None => nodes.push((name, now - last)),
+            }
+            (n, last) = (n + 1, now);
+        });
+    }
+    let packets = (bed.counts().0 - received) as f64;
+    nodes.into_iter().map(|(name, ticks)| (name.to_owned(), ticks as f64 / packets)).collect()
 }

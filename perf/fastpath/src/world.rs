@@ -18,6 +18,7 @@ use dataplane_api::{
     SnapshotOp, Softwire, SoftwireId, Spi, TableOp, WorkerId, Zone,
 };
 use ipsec_mb::Manager;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use wire::{ip, l2tp, ppp, udp};
@@ -29,8 +30,12 @@ pub const TRUSTED: PortId = PortId(1);
 
 /// SPI of a peer's first inbound SA.
 const THEIRS: u32 = 0x1000;
-const PPP_IPV4: u16 = 0x0021;
-const PPP_IPV6: u16 = 0x0057;
+/// Octets of UDP, L2TP and PPP in front of a subscriber's packet.
+pub const SESSION_HEADERS: usize = udp::HEADER + l2tp::data_len(false) + ppp::emit_len(PPP_IPV4, false, false);
+/// PPP's number of IPv4.
+pub const PPP_IPV4: u16 = 0x0021;
+/// PPP's number of IPv6.
+pub const PPP_IPV6: u16 = 0x0057;
 
 /// See the module.
 pub struct World {
@@ -38,25 +43,26 @@ pub struct World {
     pub path: Path,
     /// Tables that workers share.
     pub shared: Vec<SnapshotOp>,
-    far: Vec<Far>,
+    /// What room there is to be for routes.
+    pub routes: u32,
+    far: HashMap<usize, Far>,
     manager: Manager,
     replay_window: u16,
 }
 
-/// A peer's end of what is inbound for the gateway.
+/// A peer's ends of its SAs; made when they are first needed.
 struct Far {
     seal: esp::SaOut,
+    open: esp::SaIn,
 }
 
 impl World {
     /// For `path`. The gateway's inbound SAs have this replay window; 0: none.
     pub fn new(path: Path, replay_window: u16) -> anyhow::Result<Self> {
         let manager = Manager::new().map_err(|e| anyhow::anyhow!("{e}"))?;
-        let mut world = Self { path, shared: Vec::new(), far: Vec::new(), manager, replay_window };
+        let mut world = Self { path, shared: Vec::new(), routes: 4096, far: HashMap::new(), manager, replay_window };
         world.shared = world.tables()?;
-        if path.kind.is_protected() {
-            world.far = (0..path.peers).map(|i| world.far(i)).collect::<anyhow::Result<_>>()?;
-        }
+        world.routes = world.routes.max(2 * world.shared.len() as u32);
         Ok(world)
     }
 
@@ -88,8 +94,8 @@ impl World {
             _ => {
                 let id = SessionId::from_slot(slot(i)?);
                 let protocol = if inner[0] >> 4 == 6 { PPP_IPV6 } else { PPP_IPV4 };
-                let (head, link) = (udp::HEADER + l2tp::data_len(false), ppp::emit_len(protocol, false, false));
-                let mut data = vec![0; head + link];
+                let head = udp::HEADER + l2tp::data_len(false);
+                let mut data = vec![0; SESSION_HEADERS];
                 let written = l2tp::emit_data(&mut data[udp::HEADER..], id.tunnel(), id.session(), None)
                     && ppp::emit(&mut data[head..], protocol, false, false);
                 data.extend_from_slice(&inner);
@@ -100,10 +106,18 @@ impl World {
         }))
     }
 
+    /// Opens an ESP packet for peer `i`: what it carries, and its protocol.
+    pub fn opened(&mut self, i: usize, packet: &[u8]) -> anyhow::Result<(u8, Vec<u8>)> {
+        let (manager, far) = self.far(i)?;
+        let mut data = packet.to_vec();
+        let opened = esp::open(manager, &mut far.open, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
+        Ok((opened.next_header, data))
+    }
+
     /// An ESP packet around `data`, as peer `i` makes it.
     fn sealed(&mut self, i: usize, next: u8, mut data: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-        let far = self.far.get_mut(i).context("no such peer")?;
-        esp::seal(&mut self.manager, &mut far.seal, next, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
+        let (manager, far) = self.far(i)?;
+        esp::seal(manager, &mut far.seal, next, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
         Ok(packet(peer4(i).into(), GATEWAY.into(), ip::ESP, &data))
     }
 
@@ -145,11 +159,18 @@ impl World {
         Ok((sa_in, SaOut { id, spi, peer, suite, key, esn, mode, local, remote, encap, selector, lifetime }))
     }
 
-    fn far(&self, i: usize) -> anyhow::Result<Far> {
-        let (sa_in, sa_out) = self.sas(i)?;
-        let (local, remote, selector) = (sa_in.remote, sa_in.local, Selector::ANY);
-        let seal = SaOut { spi: sa_in.spi.0, key: sa_in.key.clone(), local, remote, selector, ..sa_out.clone() };
-        Ok(Far { seal: esp::SaOut::new(&self.manager, &seal).context("SA")? })
+    fn far(&mut self, i: usize) -> anyhow::Result<(&mut Manager, &mut Far)> {
+        if !self.far.contains_key(&i) {
+            let (sa_in, sa_out) = self.sas(i)?;
+            let (local, remote, selector) = (sa_in.remote, sa_in.local, Selector::ANY);
+            let seal = SaOut { spi: sa_in.spi.0, key: sa_in.key.clone(), local, remote, selector, ..sa_out.clone() };
+            let (spi, key, replay_window) = (Spi(sa_out.spi), sa_out.key, 64);
+            let open = SaIn { spi, key, local, remote, selector, replay_window, ..sa_in };
+            let seal = esp::SaOut::new(&self.manager, &seal).context("SA")?;
+            let open = esp::SaIn::new(&self.manager, &open).context("SA")?;
+            self.far.insert(i, Far { seal, open });
+        }
+        Ok((&mut self.manager, self.far.get_mut(&i).context("no such peer")?))
     }
 
     fn tables(&self) -> anyhow::Result<Vec<SnapshotOp>> {
@@ -187,8 +208,10 @@ impl World {
     }
 }
 
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
+/// Our end of ESP.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Our end of softwires in the clear.
+pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 9);
 const HERE_PORT: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
@@ -196,16 +219,17 @@ const HERE6_PORT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
 const HERE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 const HERE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
 
-fn peer4(i: usize) -> Ipv4Addr {
+/// Peer `i`'s end of ESP.
+pub fn peer4(i: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x1600_0001 + i as u32)
 }
 
-fn peer6(i: usize) -> Ipv6Addr {
+/// Peer `i`'s end of softwires in the clear.
+pub fn peer6(i: usize) -> Ipv6Addr {
     Ipv6Addr::from_bits((0x2001_0db8_00f2_u128 << 80) + 1 + i as u128)
 }
 
-/// The host behind peer `i`.
-pub fn there(i: usize) -> Ipv4Addr {
+fn there(i: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x2800_0001 + ((i as u32) << 8))
 }
 

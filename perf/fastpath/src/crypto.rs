@@ -1,0 +1,78 @@
+//! The crypto floor: the gateway's own way into IPsec-MB ([`Manager::run`] over batches), and nothing around it.
+
+use anyhow::{Context, ensure};
+use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
+use serde::{Deserialize, Serialize};
+use std::hint::black_box;
+
+/// Batches that are timed together, and how often.
+const BATCHES: usize = 256;
+const CHUNKS: usize = 25;
+
+/// What is sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Number of the algorithm ([`Algorithm::from_number`]).
+    pub algorithm: u8,
+    /// Octets of an ESP packet, from the SPI to the ICV.
+    pub packet: usize,
+    /// Keys, which the packets take in turn.
+    pub keys: usize,
+    /// Seal; otherwise open.
+    pub seal: bool,
+}
+
+/// Ticks per packet, the median of the chunks.
+pub fn run(work: &Work) -> anyhow::Result<f64> {
+    let algorithm = Algorithm::from_number(work.algorithm).context("no such algorithm")?;
+    let mut manager = Manager::new().map_err(|e| anyhow::anyhow!("{e}"))?;
+    let key = |i: usize| {
+        let octets: Vec<u8> = (0..64).map(|n| (n ^ i) as u8).collect();
+        Key::new(&manager, algorithm, &octets[..algorithm.cipher_key_len()], &octets[..algorithm.auth_key_len()])
+    };
+    let keys: Vec<Key> = (0..work.keys).map(key).collect::<Option<_>>().context("keys")?;
+    let sealed: Vec<Vec<u8>> = (0..BATCH).map(|n| (0..work.packet).map(|i| (i ^ n) as u8).collect()).collect();
+    let (mut next, mut chunks) = (0, Vec::with_capacity(CHUNKS));
+    for chunk in 0..=CHUNKS {
+        let mut ticks = 0;
+        for _ in 0..BATCHES {
+            let mut packets = sealed.clone();
+            let first = next;
+            next += BATCH;
+            if !work.seal {
+                crypt(&mut manager, algorithm, &keys, first, Direction::Seal, &mut packets)?;
+            }
+            let direction = if work.seal { Direction::Seal } else { Direction::Open };
+            ticks += crypt(&mut manager, algorithm, &keys, first, direction, &mut packets)?;
+            black_box(&packets);
+        }
+        // The first is for the caches.
+        if chunk > 0 {
+            chunks.push(ticks as f64 / (BATCHES * BATCH) as f64);
+        }
+    }
+    chunks.sort_by(f64::total_cmp);
+    Ok(chunks[CHUNKS / 2])
+}
+
+/// Ticks for one batch.
+fn crypt(
+    manager: &mut Manager,
+    algorithm: Algorithm,
+    keys: &[Key],
+    first: usize,
+    direction: Direction,
+    packets: &mut [Vec<u8>],
+) -> anyhow::Result<u64> {
+    let start = dpdk::lcore::tsc();
+    let mut batch = Batch::new();
+    for (n, packet) in packets.iter_mut().enumerate() {
+        let key = &keys[(first + n) % keys.len()];
+        let job = Job { algorithm, key, direction, packet, salt: [7; 4], seq_high: Some(0) };
+        batch.push(job).context("not a packet of this algorithm")?;
+    }
+    let outcome = manager.run(&mut batch);
+    let ticks = dpdk::lcore::tsc() - start;
+    ensure!((0..packets.len()).all(|i| outcome.good(i)), "a packet did not open");
+    Ok(ticks)
+}

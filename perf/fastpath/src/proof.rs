@@ -1,0 +1,93 @@
+//! What comes out is what was to come out: every frame of a path, through the worker that is measured, opened by the far
+//! end of its SA and compared with what went in.
+
+use crate::bed::Ringed;
+use crate::frame::{FAR, NEAR};
+use crate::path::{Kind, Path};
+use crate::world::{self, World};
+use anyhow::{Context, ensure};
+use dpdk::Burst;
+use wire::ethernet::Ethernet;
+use wire::ip::{self, Ip};
+use wire::{checksum, ipv4, l2tp, ppp, udp};
+
+/// Replay window of the SAs: the real one.
+const WINDOW: u16 = 64;
+
+/// Sends `FRAMES` packets, or one for each peer, and compares. Gives how many.
+pub fn run(path: Path) -> anyhow::Result<usize> {
+    let _lcore = crate::measure::start()?;
+    let mut world = World::new(path, WINDOW)?;
+    let mut ringed = Ringed::new(&world, "proof")?;
+    let (count, mut out) = (crate::measure::FRAMES.max(path.peers), Burst::new());
+    let numbers: Vec<usize> = (0..count).collect();
+    for batch in numbers.chunks(Burst::CAPACITY) {
+        let frames: Vec<_> = batch.iter().map(|n| world.frame(n % path.peers, *n)).collect::<anyhow::Result<_>>()?;
+        ringed.pass(&frames, &mut out)?;
+        for (n, mbuf) in batch.iter().zip(out.as_slice()) {
+            ensure!(mbuf.is_contiguous(), "packet {n} is in pieces");
+            compare(&mut world, n % path.peers, *n, mbuf.data()).with_context(|| format!("packet {n} of {path}"))?;
+        }
+    }
+    Ok(count)
+}
+
+/// The `n`-th frame that came out, which is to be of peer `i`.
+fn compare(world: &mut World, i: usize, n: usize, frame: &[u8]) -> anyhow::Result<()> {
+    let kind = world.path.kind;
+    let eth = Ethernet::parse(frame).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    ensure!((eth.dst, &frame[6..12]) == (FAR, &NEAR[..]), "Ethernet addresses");
+    let packet = &frame[eth.len..];
+    let inner = match kind {
+        Kind::EspIn | Kind::Decap | Kind::Softwire4In | Kind::Softwire6In | Kind::Forward => packet.to_vec(),
+        Kind::Encap => outer(packet, ip::IPIP, world::GATEWAY6.into(), world::peer6(i).into())?.to_vec(),
+        Kind::EspOut => {
+            let (next, inner) = opened(world, i, packet)?;
+            ensure!(next == ip::IPIP, "next header {next}");
+            inner
+        }
+        Kind::Softwire4Out | Kind::Softwire6Out => {
+            let (next, datagram) = opened(world, i, packet)?;
+            ensure!(next == ip::UDP, "next header {next}");
+            tunnelled(&datagram)?
+        }
+    };
+    let mut expected = world.inner(i, n);
+    if expected[0] >> 4 == 4 {
+        ipv4::decrement_ttl(&mut expected);
+        ensure!(checksum::of(&inner[..ipv4::HEADER]) == 0, "the inner header's checksum is wrong");
+    } else {
+        expected[7] -= 1;
+    }
+    ensure!(inner == expected, "the inner packet is another: {inner:02x?} instead of {expected:02x?}");
+    Ok(())
+}
+
+/// What a packet between these addresses carries.
+fn outer(packet: &[u8], protocol: u8, src: std::net::IpAddr, dst: std::net::IpAddr) -> anyhow::Result<&[u8]> {
+    let h = Ip::parse(packet).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    ensure!((h.src, h.dst, h.protocol, h.len) == (src, dst, protocol, packet.len()), "outer header: {h:?}");
+    ensure!(src.is_ipv6() || checksum::of(&packet[..h.header_len]) == 0, "the outer header's checksum is wrong");
+    Ok(&packet[h.header_len..])
+}
+
+fn opened(world: &mut World, i: usize, packet: &[u8]) -> anyhow::Result<(u8, Vec<u8>)> {
+    let esp = outer(packet, ip::ESP, world::GATEWAY.into(), world::peer4(i).into())?;
+    world.opened(i, esp)
+}
+
+/// The packet in PPP in L2TP.
+fn tunnelled(datagram: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let udp = udp::Udp::parse(datagram).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    ensure!((udp.src_port(), udp.dst_port()) == (l2tp::PORT, l2tp::PORT), "ports");
+    let h = l2tp::Header::parse(udp.payload()).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    ensure!(!h.control && (h.tunnel, h.session) == (1, 1), "L2TP: {h:?}");
+    let frame = &udp.payload()[h.len..h.end];
+    let (protocol, len) = ppp::protocol(frame).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    let version = frame[len..].first().map(|b| b >> 4);
+    ensure!(
+        matches!((protocol, version), (world::PPP_IPV4, Some(4)) | (world::PPP_IPV6, Some(6))),
+        "PPP protocol {protocol:#x}"
+    );
+    Ok(frame[len..].to_vec())
+}
