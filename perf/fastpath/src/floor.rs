@@ -28,8 +28,13 @@ pub fn command(under: &[String], program: impl AsRef<std::ffi::OsStr>) -> Comman
 pub fn io(pcap: &Path, under: &[String]) -> anyhow::Result<f64> {
     let source = format!("net_pcap0,rx_pcap={},infinite_rx=1", pcap.display());
     let own = ["--forward-mode=io", "--burst=64", "--auto-start", "--record-core-cycles", "--total-num-mbufs=16383"];
-    let mut command = command(under, "dpdk-testpmd");
-    command.args(EAL).args(["--vdev", &source, "--vdev", "net_null0,no-rx=1", "--"]).args(own);
+    // Lines are to come when they are written: one of them says that frames are being moved.
+    let mut command = command(under, "stdbuf");
+    command
+        .args(["-oL", "dpdk-testpmd"])
+        .args(EAL)
+        .args(["--vdev", &source, "--vdev", "net_null0,no-rx=1", "--"])
+        .args(own);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().context("dpdk-testpmd")?;
     let (mut input, output) = (child.stdin.take().context("input")?, child.stdout.take().context("output")?);
