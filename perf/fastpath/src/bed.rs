@@ -6,7 +6,7 @@ use dataplane::handoff::Handoff;
 use dataplane::node::punt::DEFAULT_RATES;
 use dataplane::publish::{FibSizes, Publisher};
 use dataplane::worker::{Parts, Worker};
-use dataplane_api::{Counters, DropReason, WorkerHandle, WorkerId, worker_channel};
+use dataplane_api::{Counters, DropReason, TableOp, WorkerHandle, WorkerId, worker_channel};
 use dpdk::sim::{self, SimQueue};
 use dpdk::{Burst, Mempool, Port, PortConfig};
 use pcap_file::pcap::{PcapPacket, PcapWriter};
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Depth of the ring of table changes.
 const OPS: usize = 4096;
+/// Depth of the rings between workers.
+const HANDOFF: usize = 1024;
 
 /// See the module.
 pub struct Bed {
@@ -24,45 +26,62 @@ pub struct Bed {
     pub worker: Worker,
     /// The control plane's ends of its rings.
     pub handle: WorkerHandle,
-    /// Who publishes the tables that it reads.
-    pub publisher: Publisher,
     /// Ports close when their queues and they are gone.
     _ports: Vec<Port>,
 }
 
-impl Bed {
-    /// Between ports that are configured and started, in the order of their `PortId`.
-    pub fn new(world: &World, mut ports: Vec<Port>, pool: Mempool) -> anyhow::Result<Self> {
-        let large = Mempool::new("large", 63, 0, 16 * 1024, None)?;
-        let routes = world.routes;
-        let sizes = FibSizes { routes_v4: routes, blocks_v4: routes, routes_v6: routes, blocks_v6: 2 * routes };
-        let mut publisher = Publisher::new(ports.len(), sizes);
+/// A worker for each set of ports (configured, started, in the order of their `PortId`), and who publishes the tables that
+/// they share. Their own tables have room for the world's peers and `more`, and are empty.
+pub fn beds(world: &World, ports: Vec<Vec<Port>>, pool: Mempool, more: usize) -> anyhow::Result<(Publisher, Vec<Bed>)> {
+    let large = Mempool::new("large", 63, 0, 16 * 1024, None)?;
+    let sizes = FibSizes {
+        routes_v4: world.routes,
+        blocks_v4: world.routes,
+        routes_v6: world.routes,
+        blocks_v6: 2 * world.routes,
+    };
+    let mut publisher = Publisher::new(2, sizes);
+    let errors = publisher.apply(&world.shared).context("workers read the tables already")?;
+    ensure!(errors.is_empty(), "routes do not fit: {errors:?}");
+    let n = if world.path.kind.is_protected() { world.path.peers.div_ceil(ports.len()) + more } else { 1 };
+    let mut beds = Vec::new();
+    let ends = Handoff::mesh(ports.len(), HANDOFF);
+    for ((mut ports, handoff), id) in ports.into_iter().zip(ends).zip(0..) {
         let mut queues = Vec::new();
         for port in &mut ports {
             queues.extend(port.take_queues()?);
         }
-        let n = world.path.peers;
-        let (handle, port) = worker_channel(WorkerId(0), OPS, Arc::new(Counters::new(n, n)));
-        let handoff = Handoff::mesh(1, 16).pop().context("one worker")?;
+        let (handle, port) = worker_channel(WorkerId(id), OPS, Arc::new(Counters::new(n, n)));
         let shared = publisher.shared();
         let parts = Parts { port, queues, pool, large, shared, handoff, rates: DEFAULT_RATES, sessions: n, sas: n };
-        let errors = publisher.apply(&world.shared).context("workers read the tables already")?;
-        ensure!(errors.is_empty(), "routes do not fit: {errors:?}");
-        let mut bed = Self { worker: Worker::new(parts)?, handle, publisher, _ports: ports };
-        for i in 0..n {
-            for op in world.own(i)? {
-                while bed.handle.ops.is_full() {
-                    bed.worker.poll();
-                }
-                ensure!(bed.handle.ops.push((1, op)).is_ok(), "the ring is full");
+        beds.push(Bed { worker: Worker::new(parts)?, handle, _ports: ports });
+    }
+    Ok((publisher, beds))
+}
+
+impl Bed {
+    /// Changes the worker's own tables.
+    pub fn change(&mut self, ops: impl IntoIterator<Item = TableOp>) -> anyhow::Result<()> {
+        for op in ops {
+            while self.handle.ops.is_full() {
+                self.worker.poll();
             }
+            ensure!(self.handle.ops.push((1, op)).is_ok(), "the ring is full");
         }
-        while bed.handle.ops.slots() < OPS {
-            bed.worker.poll();
+        while self.handle.ops.slots() < OPS {
+            self.worker.poll();
         }
-        let refused = bed.handle.counters.worker.ops_refused.get();
+        let refused = self.handle.counters.worker.ops_refused.get();
         ensure!(refused == 0, "{refused} table changes were refused");
-        Ok(bed)
+        Ok(())
+    }
+
+    /// Adds all peers of the world that are this worker's.
+    pub fn populate(&mut self, world: &World) -> anyhow::Result<()> {
+        for i in (usize::from(self.handle.id.0)..world.path.peers).step_by(world.workers) {
+            self.change(world.own_sas(i)?.into_iter().chain(world.own_session(i)?))?;
+        }
+        Ok(())
     }
 
     /// Frames received and sent so far.
@@ -79,10 +98,11 @@ impl Bed {
 }
 
 /// The ports of a measurement: one repeats the frames of a file for ever (`net_pcap` with `infinite_rx`), the other
-/// receives nothing; both throw away what they are given to send.
-pub fn repeating(world: &World, file: &Path, pool: &Mempool) -> anyhow::Result<Vec<Port>> {
-    let source = format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display());
-    let mut devices = [source.as_str(), "net_null0,no-rx=1"];
+/// receives nothing; both throw away what they are given to send. The `n`-th of the process.
+pub fn repeating(world: &World, file: &Path, pool: &Mempool, n: usize) -> anyhow::Result<Vec<Port>> {
+    let source = format!("net_pcap{n},rx_pcap={},infinite_rx=1", file.display());
+    let sink = format!("net_null{n},no-rx=1");
+    let mut devices = [source.as_str(), &sink];
     if world.from().0 == 1 {
         devices.swap(0, 1);
     }
@@ -99,15 +119,20 @@ pub fn repeating(world: &World, file: &Path, pool: &Mempool) -> anyhow::Result<V
 pub struct Ringed {
     /// The worker.
     pub bed: Bed,
-    far: Vec<SimQueue>,
-    pool: Mempool,
+    /// Who publishes the tables that it reads; to be taken by who changes them.
+    pub publisher: Option<Publisher>,
+    /// The other sides of its ports.
+    pub far: Vec<SimQueue>,
+    /// Buffers.
+    pub pool: Mempool,
     from: usize,
     to: usize,
 }
 
 impl Ringed {
-    /// `name` is one of its own in the process, of at most 12 characters.
-    pub fn new(world: &World, name: &str) -> anyhow::Result<Self> {
+    /// With room for the world's peers and `more`; none of them is there yet. `name` is one of its own in the process, of at
+    /// most 12 characters.
+    pub fn new(world: &World, name: &str, more: usize) -> anyhow::Result<Self> {
         let pool = Mempool::new(name, 8191, 256, 2048, None)?;
         let (mut ports, mut far) = (Vec::new(), Vec::new());
         for side in 0..2 {
@@ -118,19 +143,33 @@ impl Ringed {
             far.extend(queue);
         }
         let (from, to) = (usize::from(world.from().0), usize::from(world.to().0));
-        Ok(Self { bed: Bed::new(world, ports, pool)?, far, pool, from, to })
+        let (publisher, mut beds) = beds(world, vec![ports], pool, more)?;
+        let bed = beds.pop().context("one worker")?;
+        Ok(Self { bed, publisher: Some(publisher), far, pool, from, to })
     }
 
     /// Lets the worker receive at most a burst of frames in one poll, and gives the ticks that this took. What it has sent
     /// is in `out`; nothing may be missing.
     pub fn pass(&mut self, frames: &[Vec<u8>], out: &mut Burst) -> anyhow::Result<u64> {
+        self.pass_by(frames, out, |worker| {
+            worker.poll();
+        })
+    }
+
+    /// The same with another way to poll.
+    pub fn pass_by(
+        &mut self,
+        frames: &[Vec<u8>],
+        out: &mut Burst,
+        poll: impl FnOnce(&mut Worker),
+    ) -> anyhow::Result<u64> {
         out.clear();
         for frame in frames {
             let mbuf = self.pool.alloc_with(frame).context("no buffer")?;
             ensure!(self.far[self.from].push(mbuf).is_ok(), "the ring is full");
         }
         let start = dpdk::lcore::tsc();
-        self.bed.worker.poll();
+        poll(&mut self.bed.worker);
         let ticks = dpdk::lcore::tsc() - start;
         while self.bed.handle.events.pop().is_ok() {}
         let n = self.far[self.to].pop_burst(out);
@@ -139,11 +178,11 @@ impl Ringed {
     }
 }
 
-/// Writes `count` frames, those of the peers in turn.
-pub fn write_pcap(world: &mut World, count: usize, file: &Path) -> anyhow::Result<()> {
+/// Writes `count` frames, those of these peers in turn.
+pub fn write_pcap(world: &mut World, peers: &[usize], count: usize, file: &Path) -> anyhow::Result<()> {
     let mut out = PcapWriter::new(std::io::BufWriter::new(File::create(file)?))?;
     for n in 0..count {
-        let frame = world.frame(n % world.path.peers, n)?;
+        let frame = world.frame(peers[n % peers.len()], n)?;
         let len = frame.len() as u32;
         out.write_packet(&PcapPacket::new(Duration::ZERO, len, &frame))?;
     }

@@ -53,7 +53,10 @@ pub fn path(path: Path, pcap: &std::path::Path) -> anyhow::Result<Reading> {
     // Frames that repeat have sequence numbers that repeat: a window would drop all but the first of each.
     let world = World::new(path, 0)?;
     let pool = Mempool::new("packets", (2 * frames as u32 + 4096).next_power_of_two() - 1, 256, 2048, None)?;
-    let mut bed = Bed::new(&world, bed::repeating(&world, pcap, &pool)?, pool)?;
+    let ports = bed::repeating(&world, pcap, &pool, 0)?;
+    let (_publisher, mut beds) = bed::beds(&world, vec![ports], pool, 0)?;
+    let mut bed = beds.pop().context("one worker")?;
+    bed.populate(&world)?;
     drop(world);
     for _ in 0..WARM_UP {
         bed.worker.poll();

@@ -18,7 +18,8 @@ const WINDOW: u16 = 64;
 pub fn run(path: Path) -> anyhow::Result<usize> {
     let _lcore = crate::measure::start()?;
     let mut world = World::new(path, WINDOW)?;
-    let mut ringed = Ringed::new(&world, "proof")?;
+    let mut ringed = Ringed::new(&world, "proof", 0)?;
+    ringed.bed.populate(&world)?;
     let (count, mut out) = (crate::measure::FRAMES.max(path.peers), Burst::new());
     let numbers: Vec<usize> = (0..count).collect();
     for batch in numbers.chunks(Burst::CAPACITY) {

@@ -142,13 +142,12 @@ impl fmt::Display for Report {
         write_table(f, &heads, &rows.collect::<Vec<_>>())?;
         let nodes: Vec<&Row> = self.rows.iter().filter(|r| !r.nodes.is_empty()).collect();
         if !nodes.is_empty() {
-            let mut names: Vec<&str> = Vec::new();
-            let worth = |s: &Samples| s.median().is_some_and(|m| m >= 0.5);
-            for (name, ticks) in nodes.iter().flat_map(|r| &r.nodes) {
-                if !names.contains(&name.as_str()) && worth(ticks) {
-                    names.push(name);
-                }
-            }
+            let worth = |s: &Samples| s.median().is_some_and(|m| m >= 1.0);
+            // The worker tells its nodes in their order, whether they had anything to do or not.
+            let all =
+                nodes.iter().map(|r| &r.nodes).max_by_key(|n| n.len()).into_iter().flatten().map(|n| n.0.as_str());
+            let used = |name: &&str| nodes.iter().flat_map(|r| &r.nodes).any(|n| n.0 == *name && worth(&n.1));
+            let names: Vec<&str> = all.filter(used).collect();
             let heads: Vec<String> = ["by node"].iter().chain(&names).map(|n| (*n).to_owned()).collect();
             let rows = nodes.iter().map(|row| {
                 let of = |name: &&str| row.nodes.iter().find(|n| n.0 == **name && worth(&n.1));

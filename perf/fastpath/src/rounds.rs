@@ -125,7 +125,8 @@ fn line(path: Path, files: &Files) -> anyhow::Result<Line> {
     let pcap = files.0.join(format!("{path}.pcap"));
     let mut world = World::new(path, 0)?;
     let count = FRAMES.max(path.peers);
-    bed::write_pcap(&mut world, count, &pcap)?;
+    let peers: Vec<usize> = (0..path.peers).collect();
+    bed::write_pcap(&mut world, &peers, count, &pcap)?;
     let packet =
         |algorithm, payload| esp::framing::head_len(algorithm) + payload + esp::framing::tail_len(algorithm, payload);
     let algorithm = Algorithm::AesGcm128;

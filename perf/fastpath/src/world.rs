@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   TRUSTED port: hosts, routes inside       PUBLIC port: one router, behind it all peers
-//!   mesh:      172.16.0.2 ── gateway 192.0.2.1, 2001:db8:ff::1 ══ peer i: 198.18.0.1 + i ── 10.0.0.1 + 256 i
-//!   sessions:  172.16.0.2, 2001:db8:c::2 ── gateway 192.0.2.1 ══ peer i ── 10.0.0.1 + 256 i, 2001:db8:100:i::1
+//!   mesh:      172.16.0.2 ── gateway 192.0.2.1, 2001:db8:ff::1 ══ peer i: 160.0.0.1 + i ── a /24 of its own
+//!   sessions:  172.16.0.2, 2001:db8:c::2 ── gateway 192.0.2.1 ══ peer i ── 40.0.0.1 + i, 2001:db9:0:0:i::1
 //! ```
 //!
 //! ESP is AES-GCM-128 with extended sequence numbers, the SPD discards whatever is not protected.
@@ -45,6 +45,8 @@ pub struct World {
     pub shared: Vec<SnapshotOp>,
     /// What room there is to be for routes.
     pub routes: u32,
+    /// Workers, to whom the peers belong in turn.
+    pub workers: usize,
     far: HashMap<usize, Far>,
     manager: Manager,
     replay_window: u16,
@@ -59,8 +61,14 @@ struct Far {
 impl World {
     /// For `path`. The gateway's inbound SAs have this replay window; 0: none.
     pub fn new(path: Path, replay_window: u16) -> anyhow::Result<Self> {
+        Self::over(path, replay_window, 1)
+    }
+
+    /// The same over several workers.
+    pub fn over(path: Path, replay_window: u16, workers: usize) -> anyhow::Result<Self> {
         let manager = Manager::new().map_err(|e| anyhow::anyhow!("{e}"))?;
-        let mut world = Self { path, shared: Vec::new(), routes: 4096, far: HashMap::new(), manager, replay_window };
+        let (shared, far) = (Vec::new(), HashMap::new());
+        let mut world = Self { path, shared, routes: 4096, workers, far, manager, replay_window };
         world.shared = world.tables()?;
         world.routes = world.routes.max(2 * world.shared.len() as u32);
         Ok(world)
@@ -79,7 +87,7 @@ impl World {
     /// The `n`-th packet that is inside.
     pub fn inner(&self, i: usize, n: usize) -> Vec<u8> {
         let six = matches!(self.path.kind, Kind::Softwire6Out | Kind::Softwire6In);
-        let (here, there) = if six { (HERE6.into(), there6(i).into()) } else { (HERE.into(), there(i).into()) };
+        let (here, there) = if six { (HERE6.into(), there6(i).into()) } else { (HERE.into(), self.there(i).into()) };
         let (src, dst) = if self.path.kind.is_outbound() { (here, there) } else { (there, here) };
         datagram(src, dst, n as u16, self.path.octets)
     }
@@ -92,7 +100,7 @@ impl World {
             Kind::Decap => packet(peer6(i).into(), GATEWAY6.into(), ip::IPIP, &inner),
             Kind::EspIn => self.sealed(i, ip::IPIP, inner)?,
             _ => {
-                let id = SessionId::from_slot(slot(i)?);
+                let id = SessionId::from_slot(self.slot(i)?);
                 let protocol = if inner[0] >> 4 == 6 { PPP_IPV6 } else { PPP_IPV4 };
                 let head = udp::HEADER + l2tp::data_len(false);
                 let mut data = vec![0; SESSION_HEADERS];
@@ -121,18 +129,60 @@ impl World {
         Ok(packet(peer4(i).into(), GATEWAY.into(), ip::ESP, &data))
     }
 
-    /// What the worker's own tables are given for peer `i`.
-    pub fn own(&self, i: usize) -> anyhow::Result<Vec<TableOp>> {
-        let mut ops = Vec::new();
-        if self.path.kind.is_protected() {
-            let (sa_in, sa_out) = self.sas(i)?;
-            let select = TableOp::PeerSelect { peer: peer(i)?, sa: Some(sa_out.id) };
-            ops.extend([TableOp::SaInAdd(sa_in), TableOp::SaOutAdd(sa_out), select]);
+    /// The SAs of peer `i`, for the tables of the worker that owns them; none where nothing is protected.
+    pub fn own_sas(&self, i: usize) -> anyhow::Result<Vec<TableOp>> {
+        if !self.path.kind.is_protected() {
+            return Ok(Vec::new());
         }
+        let (sa_in, sa_out) = self.sas(i)?;
+        let select = TableOp::PeerSelect { peer: peer(i)?, sa: Some(sa_out.id) };
+        Ok(vec![TableOp::SaInAdd(sa_in), TableOp::SaOutAdd(sa_out), select])
+    }
+
+    /// The session of peer `i`, if it has one.
+    pub fn own_session(&self, i: usize) -> anyhow::Result<Vec<TableOp>> {
+        let session = self.path.kind.is_session().then(|| self.session(i)).transpose()?;
+        Ok(session.into_iter().map(TableOp::SessionAdd).collect())
+    }
+
+    /// Takes peer `i` away again.
+    pub fn disown(&self, i: usize) -> anyhow::Result<Vec<TableOp>> {
+        let slot = self.slot(i)?;
+        let mut ops = Vec::new();
         if self.path.kind.is_session() {
-            ops.push(TableOp::SessionAdd(session(i)?));
+            ops.push(TableOp::SessionDel(SessionId::from_slot(slot)));
+        }
+        if self.path.kind.is_protected() {
+            ops.push(TableOp::PeerSelect { peer: peer(i)?, sa: None });
+            ops.extend([TableOp::SaInDel(Spi::from_slot(slot)), TableOp::SaOutDel(SaOutId(slot))]);
         }
         Ok(ops)
+    }
+
+    /// The route to what is behind peer `i`.
+    pub fn route(&self, i: usize) -> anyhow::Result<SnapshotOp> {
+        let kind = self.path.kind;
+        if kind == Kind::Forward {
+            route(self.there(i).into(), 24, NextHop::Via(PUBLIC, ROUTER.into()))
+        } else if kind.is_session() {
+            route(self.there(i).into(), 32, NextHop::Session(SessionId::from_slot(self.slot(i)?)))
+        } else {
+            route(self.there(i).into(), 24, NextHop::Softwire(SoftwireId(u16::try_from(i)?)))
+        }
+    }
+
+    /// The host behind peer `i`: that of a subscriber is next to another's, others are in a /24 of their own, all over the
+    /// address space.
+    fn there(&self, i: usize) -> Ipv4Addr {
+        let i = i as u32;
+        if self.path.kind.is_session() {
+            return Ipv4Addr::from_bits(0x2800_0001 + i);
+        }
+        Ipv4Addr::from_bits(0x1000_0001 + ((i.wrapping_mul(0x9e37_79b1) & 0x7f_ffff) << 8))
+    }
+
+    fn slot(&self, i: usize) -> anyhow::Result<Slot> {
+        Slot::new(WorkerId((i % self.workers) as u8), (i / self.workers) as u32, 1).context("slot")
     }
 
     fn sas(&self, i: usize) -> anyhow::Result<(SaIn, SaOut)> {
@@ -148,10 +198,10 @@ impl World {
         } else {
             (Mode::Tunnel, Selector::ANY)
         };
-        let (peer, id) = (peer(i)?, SaOutId(slot(i)?));
+        let (peer, id) = (peer(i)?, SaOutId(self.slot(i)?));
         let (local, remote) = (GATEWAY.into(), peer4(i).into());
         let (esn, encap, lifetime) = (true, None, Lifetime::default());
-        let (spi, replay_window) = (Spi::from_slot(slot(i)?), self.replay_window);
+        let (spi, replay_window) = (Spi::from_slot(self.slot(i)?), self.replay_window);
         let key_in = key(1)?;
         let sa_in =
             SaIn { spi, peer, suite, key: key_in, esn, replay_window, mode, local, remote, encap, selector, lifetime };
@@ -173,6 +223,51 @@ impl World {
         Ok((&mut self.manager, self.far.get_mut(&i).context("no such peer")?))
     }
 
+    fn softwire(&self, i: usize) -> anyhow::Result<Softwire> {
+        let (protection, local, remote) = if self.path.kind.is_protected() {
+            (Protection::Esp(Some((peer(i)?, self.slot(i)?.worker()))), GATEWAY.into(), peer4(i).into())
+        } else {
+            (Protection::Clear, GATEWAY6.into(), peer6(i).into())
+        };
+        Ok(Softwire {
+            id: SoftwireId(u16::try_from(i)?),
+            local,
+            remote,
+            mtu: 1420,
+            path_mtu: 1500,
+            hop_limit: 64,
+            dscp: None,
+            too_big: TooBig::Inner,
+            protection,
+            bfd: false,
+            dead: false,
+            tfc: false,
+            strict: true,
+        })
+    }
+
+    fn session(&self, i: usize) -> anyhow::Result<Session> {
+        let mut inner = InnerAddresses { ipv4: true, ipv6: true, ..InnerAddresses::default() };
+        inner.prefixes[0] = Some(IpPrefix::host(self.there(i).into()));
+        inner.prefixes[1] = IpPrefix::new(there6(i).into(), 64);
+        let at = |a: Ipv4Addr| SocketAddr::new(a.into(), l2tp::PORT);
+        Ok(Session {
+            id: SessionId::from_slot(self.slot(i)?),
+            peer_tunnel: 1,
+            peer_session: 1,
+            outer: OuterPath { local: at(GATEWAY), remote: at(peer4(i)) },
+            peer: Some(peer(i)?),
+            sequencing: false,
+            pfc: false,
+            acfc: false,
+            mtu: 1426,
+            clamp_mss: true,
+            inner,
+            rate: Rates::default(),
+            filter: None,
+        })
+    }
+
     fn tables(&self) -> anyhow::Result<Vec<SnapshotOp>> {
         let kind = self.path.kind;
         let public = if kind == Kind::Forward { Zone::Trusted } else { Zone::Public };
@@ -192,22 +287,19 @@ impl World {
             SnapshotOp::Policy(vec![PolicyRule { selector: Selector::ANY, action: Action::Discard }]),
         ];
         for i in 0..self.path.peers {
-            if kind == Kind::Forward {
-                ops.push(route(there(i).into(), 24, NextHop::Via(PUBLIC, ROUTER.into()))?);
-            } else if kind.is_session() {
-                let hop = NextHop::Session(SessionId::from_slot(slot(i)?));
-                ops.push(route(there(i).into(), 32, hop)?);
-                ops.push(route(there6(i).into(), 64, hop)?);
-            } else {
-                let id = SoftwireId(u16::try_from(i)?);
-                ops.push(SnapshotOp::SoftwireSet(softwire(id, i, kind)?));
-                ops.push(route(there(i).into(), 24, NextHop::Softwire(id))?);
+            ops.push(self.route(i)?);
+            if matches!(kind, Kind::Softwire6Out | Kind::Softwire6In) {
+                ops.push(route(there6(i).into(), 64, NextHop::Session(SessionId::from_slot(self.slot(i)?)))?);
+            } else if !kind.is_session() && kind != Kind::Forward {
+                ops.push(SnapshotOp::SoftwireSet(self.softwire(i)?));
             }
         }
         Ok(ops)
     }
 }
 
+/// A host of ours.
+pub const HERE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 /// Our end of ESP.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Our end of softwires in the clear.
@@ -216,12 +308,11 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 9);
 const HERE_PORT: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
 const HERE6_PORT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
-const HERE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 const HERE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
 
 /// Peer `i`'s end of ESP.
 pub fn peer4(i: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0x1600_0001 + i as u32)
+    Ipv4Addr::from_bits(0xa000_0001 + i as u32)
 }
 
 /// Peer `i`'s end of softwires in the clear.
@@ -229,16 +320,8 @@ pub fn peer6(i: usize) -> Ipv6Addr {
     Ipv6Addr::from_bits((0x2001_0db8_00f2_u128 << 80) + 1 + i as u128)
 }
 
-fn there(i: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0x2800_0001 + ((i as u32) << 8))
-}
-
 fn there6(i: usize) -> Ipv6Addr {
     Ipv6Addr::from_bits((0x2001_0db9_u128 << 96) | (i as u128) << 64 | 1)
-}
-
-fn slot(i: usize) -> anyhow::Result<Slot> {
-    Slot::new(WorkerId(0), i as u32, 1).context("slot")
 }
 
 fn peer(i: usize) -> anyhow::Result<PeerId> {
@@ -258,49 +341,4 @@ fn port(port: PortId, zone: Zone, addresses: &[(IpAddr, u8)]) -> SnapshotOp {
 
 fn route(address: IpAddr, len: u8, hop: NextHop) -> anyhow::Result<SnapshotOp> {
     Ok(SnapshotOp::RouteAdd(IpPrefix::new(address, len).context("prefix")?, vec![hop]))
-}
-
-fn softwire(id: SoftwireId, i: usize, kind: Kind) -> anyhow::Result<Softwire> {
-    let (protection, local, remote) = if kind.is_protected() {
-        (Protection::Esp(Some((peer(i)?, WorkerId(0)))), GATEWAY.into(), peer4(i).into())
-    } else {
-        (Protection::Clear, GATEWAY6.into(), peer6(i).into())
-    };
-    Ok(Softwire {
-        id,
-        local,
-        remote,
-        mtu: 1420,
-        path_mtu: 1500,
-        hop_limit: 64,
-        dscp: None,
-        too_big: TooBig::Inner,
-        protection,
-        bfd: false,
-        dead: false,
-        tfc: false,
-        strict: true,
-    })
-}
-
-fn session(i: usize) -> anyhow::Result<Session> {
-    let mut inner = InnerAddresses { ipv4: true, ipv6: true, ..InnerAddresses::default() };
-    inner.prefixes[0] = Some(IpPrefix::host(there(i).into()));
-    inner.prefixes[1] = IpPrefix::new(there6(i).into(), 64);
-    let at = |a: Ipv4Addr| SocketAddr::new(a.into(), l2tp::PORT);
-    Ok(Session {
-        id: SessionId::from_slot(slot(i)?),
-        peer_tunnel: 1,
-        peer_session: 1,
-        outer: OuterPath { local: at(GATEWAY), remote: at(peer4(i)) },
-        peer: Some(peer(i)?),
-        sequencing: false,
-        pfc: false,
-        acfc: false,
-        mtu: 1426,
-        clamp_mss: true,
-        inner,
-        rate: Rates::default(),
-        filter: None,
-    })
 }
