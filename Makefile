@@ -2,12 +2,13 @@
 #
 #   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
 #   make demo-mesh       two gateways join two IPv4 islands over an IPv6 core, encrypted (HOLD=1: stays up)
-#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, real peers, API, live view, package, Ansible
+#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, real peers, capacity, API, live view, package, Ansible
 #   make bench           figures: packets, full routing tables, other BGP speakers (BENCH="routes churn" runs some of them)
-#   make build           softwired, swctl and softwire-initiator, release
+#   make build           softwired, swctl, softwire-initiator and softwire-capacity, release
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
 #   make interop         real peers in guests and namespaces; CASES="10 31" runs some of them
+#   make capacity        the capacity lab, small: subscribers and measured traffic against a gateway, on veth pairs
 #   make api             the API against its description, by schemathesis
 #   make view            the live view in headless Chromium, against a gateway that is made up
 #   make package         the Debian package, in target/debian
@@ -18,7 +19,7 @@
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo demo-mesh test bench bench-reference build lint unit lab interop api view package test-package ansible fuzz tcp-ao reference clean setup setup-lab
+.PHONY: help demo demo-mesh test bench bench-reference build lint unit lab interop capacity api view package test-package ansible fuzz tcp-ao reference clean setup setup-lab
 
 CASES ?=
 BENCH ?= l2tp softwires churn routes control reference
@@ -34,7 +35,7 @@ setup-lab:
 	@tests/setup/apt.sh build lab
 
 build: setup
-	cargo build --release -p softwire-gateway -p softwire-initiator -p swctl --bins
+	cargo build --release -p softwire-gateway -p softwire-initiator -p softwire-capacity -p swctl --bins
 
 demo: setup-lab build
 	@HOLD=$(HOLD) tests/demo/demo.sh
@@ -58,6 +59,9 @@ lab: setup-lab build
 
 interop: setup-lab build
 	@tests/interop/run.sh $(CASES)
+
+capacity: setup-lab build
+	@tests/capacity/run.sh
 
 api: setup-lab build
 	@tests/api/schemathesis.sh

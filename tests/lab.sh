@@ -17,6 +17,7 @@ run() {
 guests() { run "interop with guests" env LOGS="$LOGS/guests" interop/run.sh --guests; }
 others() {
   run "interop without guests" env LOGS="$LOGS/others" interop/run.sh --no-guests
+  run "capacity lab" env LOGS="$LOGS/capacity" capacity/run.sh
   run "API against its description" env LOGS="$LOGS/api" api/schemathesis.sh
   run "live view" view/run.sh
   run "Debian package" package/run.sh

@@ -142,6 +142,32 @@ check "irqbalance keeps off that core again" has IRQBALANCE_BANNED_CPULIST=1 ban
 check "the key is the one that was given" cmp "$play/api.key" "$ROOT/etc/softwire-gateway/api.key"
 check "and the gateway's alone" mode "softwire:softwire 600" /etc/softwire-gateway/api.key
 check "the next run changes nothing" same
+
+# ---- a generator, here the same machine -------------------------------------------------------------------------------
+# The profile's ports are the devices of an empty link, so that the test itself says that no gateway is there.
+sed -e 's/count: .*/count: 3/' "$REPO/perf/capacity/profiles/setups.yaml" |
+  sed -e '/certificates:/d' -e '/softwire-capacity pki/d' -e 's/mlkem: false/psk: "key-that-nobody-sees-{n}"/' -e 's/"0000:3b:00.0"/"net_null0,no-rx=1"/' -e 's/eal: .*/eal: [--no-pci, --no-huge]/' >"$play/profile.yaml"
+cp "$BIN/softwire-capacity" "$play/"
+cat >"$play/lab.yml" <<Y
+gateways: { hosts: { gw: { ansible_connection: local, ansible_host: 127.0.0.1, ansible_python_interpreter: /usr/bin/python3 } } }
+generators: { hosts: { gw: } }
+Y
+capacity() {
+  local rc=0
+  ansible_in ansible-playbook -i /root/play/lab.yml -e capacity_binary=/root/play/softwire-capacity -e capacity_profile=/root/play/profile.yaml "$@" \
+    "$COLLECTION/playbooks/capacity.yml" >"$STATE/last" 2>&1 || { rc=$?; cat "$STATE/last"; }
+  cat "$STATE/last" >>"$STATE/all"; return $rc
+}
+unchanged() { capacity && { [ "$(count changed)" = 0 ] || { grep -B3 '^changed' "$STATE/last"; false; }; }; }
+check "the playbook for capacity tests prepares generator and gateway" capacity
+check "the generator's binary is there, and runs" inside softwire-capacity --version
+check "its profile is root's alone" mode "root:root 600" /etc/softwire-capacity/profile.yaml
+check "the gateway knows the profile's subscribers" grep -q '"s2"' <(api /config/subscribers/s2)
+check "and their peers" grep -q '"s2@cert.example.net"' <(api /config/ike/peers/capacity-2)
+check "and those of before" grep -q '"alice"' <(api /config/subscribers/alice)
+check "again, it changes nothing" unchanged
+silent() { ! capacity -e capacity_run=true && grep -q 'does not answer ARP' "$STATE/last"; }
+check "a test without a gateway on the link fails, and says why" silent
 for secret in nobody-sees "PRIVATE KEY"; do
   check "no run has said a secret ($secret)" lacks "$secret" cat "$STATE/all"
   check "and none is in the log" lacks "$secret" inside journalctl --no-pager

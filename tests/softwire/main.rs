@@ -74,6 +74,7 @@ fn client(i: usize) -> Config {
         ipv4: true,
         ipv6: true,
         delegation: true,
+        ike_only: false,
     }
 }
 

@@ -1,133 +1,15 @@
-//! The composition: IKE, then L2TP inside ESP, then PPP, then addresses.
+//! One softwire with a cryptographic manager of its own.
 
-mod keys;
-
-use crate::network::Network;
-use crate::outer;
-use dataplane_api::DropReason;
+use crate::{Config, Datagram, Event, Softwire, StartError};
 use ipsec_mb::Manager;
 use rand_core::CryptoRng;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// UDP port of L2TP.
-pub(crate) const L2TP: u16 = 1701;
-/// UDP port of IKE, without NAT.
-pub(crate) const IKE: u16 = 500;
-/// UDP port of IKE and ESP behind NAT.
-pub(crate) const NATT: u16 = 4500;
-/// How long a replaced inbound SA still receives.
-const GRACE: Duration = Duration::from_secs(5);
-const UDP: u8 = 17;
-
-/// What an initiator needs to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Our outer address.
-    pub local: IpAddr,
-    /// The concentrator's.
-    pub gateway: IpAddr,
-    /// How to authenticate in IKE; `None` runs L2TP in the clear (trusted networks only).
-    pub ike: Option<Arc<ike::PadEntry>>,
-    /// Name and password for EAP in IKE, where `ike` says that we authenticate so.
-    pub eap: Option<(Vec<u8>, ppp::Secret)>,
-    /// L2TP's side: host name, tunnel secret, timers.
-    pub l2tp: l2tp::Config,
-    /// PPP's side: credentials, MRU, whether the concentrator must prove itself too.
-    pub ppp: ppp::Config,
-    /// Ask for IPv4.
-    pub ipv4: bool,
-    /// Ask for IPv6.
-    pub ipv6: bool,
-    /// Ask for a delegated prefix by DHCPv6.
-    pub delegation: bool,
-}
-
-/// Why an initiator cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Outer addresses of two families.
-    #[error("local address {0} and gateway {1} are of different families")]
-    Family(IpAddr, IpAddr),
-    /// The cryptographic library.
-    #[error("IPsec-MB: {0}")]
-    Crypto(String),
-    /// IKE refuses the configuration.
-    #[error("IKE: {0}")]
-    Ike(String),
-}
-
-/// A packet for the outer network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Datagram {
-    /// From our UDP port to the gateway's.
-    Udp {
-        /// Source port.
-        from: u16,
-        /// Destination port.
-        to: u16,
-        /// Payload.
-        data: Vec<u8>,
-    },
-    /// ESP directly over IP (protocol 50).
-    Esp(Vec<u8>),
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The concentrator is authenticated: its identity, algorithms, whether there is a NAT.
-    IkeUp(String, String, bool),
-    /// Child SA: inbound and outbound SPI, algorithms.
-    ChildUp(u32, u32, String),
-    /// L2TP session: our ids, the peer's ids.
-    SessionUp(u16, u16, u16, u16),
-    /// IPv4 address of ours, the gateway's, DNS servers.
-    Ipv4(Ipv4Addr, Ipv4Addr, Vec<Ipv4Addr>),
-    /// IPV6CP is open: our link-local address.
-    Ipv6LinkLocal(std::net::Ipv6Addr),
-    /// A router advertisement gave our address on the link and the prefix length; gateway's link-local address, MTU.
-    Ipv6(std::net::Ipv6Addr, u8, std::net::Ipv6Addr),
-    /// DHCPv6 delegated a prefix.
-    Delegated(std::net::Ipv6Addr, u8),
-    /// Largest inner packet.
-    Mtu(u16),
-    /// The softwire is down for this reason, or never came up.
-    Down(String),
-}
-
-/// The initiator.
+/// A [`Softwire`] that runs by itself: calls and their order are those of the softwire.
 pub struct Initiator {
-    config: Config,
+    softwire: Softwire,
     manager: Manager,
-    ike: Option<ike::Endpoint>,
-    peer: Option<ike::PeerHandle>,
-    eap: Option<eap::Peer>,
-    inbound: HashMap<u32, esp::SaIn>,
-    outbound: HashMap<u32, (esp::SaOut, bool)>,
-    selected: Option<u32>,
-    grace: BTreeMap<(Instant, u32), ()>,
-    l2tp: l2tp::Endpoint,
-    session: Option<Session>,
-    network: Network,
-    seeds: Box<dyn FnMut() -> Box<dyn CryptoRng + Send> + Send>,
-    datagrams: VecDeque<Datagram>,
-    inner: VecDeque<Vec<u8>>,
-    events: VecDeque<Event>,
-    /// Packets dropped, by reason.
-    pub drops: HashMap<DropReason, u64>,
-    remote_port: u16,
-    closing: bool,
-}
-
-struct Session {
-    id: u32,
-    peer_tunnel: u16,
-    peer_session: u16,
-    link: ppp::Link,
 }
 
 impl Initiator {
@@ -135,377 +17,64 @@ impl Initiator {
     pub fn new(
         now: Instant,
         config: Config,
-        mut seeds: Box<dyn FnMut() -> Box<dyn CryptoRng + Send> + Send>,
+        seeds: Box<dyn FnMut() -> Box<dyn CryptoRng + Send> + Send>,
     ) -> Result<Self, StartError> {
-        if config.local.is_ipv4() != config.gateway.is_ipv4() {
-            return Err(StartError::Family(config.local, config.gateway));
-        }
-        let manager = Manager::new().map_err(|e| StartError::Crypto(e.to_string()))?;
-        let mut spi = 0x0100_0000_u32;
-        let spi_source = Box::new(move |_| {
-            spi = spi.checked_add(1)?;
-            Some(spi)
-        });
-        let ike = config.ike.as_ref().map(|pad| {
-            let settings = ike::Config { pad: vec![Arc::clone(pad)], ..ike::Config::default() };
-            ike::Endpoint::new(Arc::new(settings), seeds(), spi_source)
-        });
-        let mut next = 0x0001_0000_u32;
-        let id_source = Box::new(move |_| {
-            next = next.checked_add(0x0001_0001)?;
-            Some(next)
-        });
-        let l2tp_config = l2tp::Config { accept: false, ..config.l2tp.clone() };
-        let l2tp = l2tp::Endpoint::new(Arc::new(l2tp_config), seeds(), id_source);
-        let mut me = Self {
-            network: Network::new(config.delegation),
-            config,
-            manager,
-            ike,
-            peer: None,
-            eap: None,
-            inbound: HashMap::new(),
-            outbound: HashMap::new(),
-            selected: None,
-            grace: BTreeMap::new(),
-            l2tp,
-            session: None,
-            seeds,
-            datagrams: VecDeque::new(),
-            inner: VecDeque::new(),
-            events: VecDeque::new(),
-            drops: HashMap::new(),
-            remote_port: NATT,
-            closing: false,
-        };
-        me.start(now)?;
-        Ok(me)
-    }
-
-    fn start(&mut self, now: Instant) -> Result<(), StartError> {
-        let (local, gateway) = (self.config.local, self.config.gateway);
-        match (&mut self.ike, &self.config.ike) {
-            (Some(ike), Some(pad)) => {
-                let at = |a| SocketAddr::new(a, IKE);
-                let peer =
-                    ike.initiate(now, &pad.name, at(local), at(gateway)).map_err(|e| StartError::Ike(e.to_string()))?;
-                self.peer = Some(peer);
-            }
-            _ => self.connect(now, None),
-        }
-        self.pump(now);
-        Ok(())
-    }
-
-    fn connect(&mut self, now: Instant, binding: Option<NonZeroU32>) {
-        let at = |a| SocketAddr::new(a, L2TP);
-        let (local, gateway) = (at(self.config.local), at(self.config.gateway));
-        if let Err(e) = self.l2tp.connect(now, local, gateway, binding, self.config.l2tp.secret.clone()) {
-            self.events.push_back(Event::Down(format!("L2TP: {e}")));
-        }
+        let mut manager = Manager::new()?;
+        Ok(Self { softwire: Softwire::new(now, &mut manager, config, seeds)?, manager })
     }
 
     /// Tells the time of day, by which the gateway's certificate is judged.
     pub fn set_clock(&mut self, now: Instant, since_epoch: Duration) {
-        if let Some(ike) = &mut self.ike {
-            ike.set_clock(now, since_epoch);
-        }
+        self.softwire.set_clock(now, since_epoch);
     }
 
     /// A UDP datagram from the gateway to our `port`.
     pub fn handle_udp(&mut self, now: Instant, port: u16, from: SocketAddr, data: &[u8]) {
-        if from.ip() != self.config.gateway {
-            return;
-        }
-        match (port, data) {
-            (IKE, _) => self.handle_ike(now, port, from, data),
-            (NATT, [0, 0, 0, 0, message @ ..]) => self.handle_ike(now, port, from, message),
-            (NATT, [0xff]) => {}
-            (NATT, _) => self.handle_esp(now, data),
-            (L2TP, _) if self.ike.is_none() => self.handle_l2tp(now, data),
-            _ => self.drop(DropReason::SpdClear),
-        }
-        self.pump(now);
-    }
-
-    fn handle_ike(&mut self, now: Instant, port: u16, from: SocketAddr, message: &[u8]) {
-        if let Some(ike) = &mut self.ike {
-            let local = SocketAddr::new(self.config.local, port);
-            ike.handle_input(now, ike::Meta { local, remote: from }, message);
-        }
+        self.softwire.handle_udp(now, &mut self.manager, port, from, data);
     }
 
     /// An ESP packet, from its SPI on.
     pub fn handle_esp(&mut self, now: Instant, packet: &[u8]) {
-        let spi = packet.first_chunk().map(|b| u32::from_be_bytes(*b));
-        let Some(sa) = spi.and_then(|s| self.inbound.get_mut(&s)) else { return self.drop(DropReason::SaUnknown) };
-        let mut data = packet.to_vec();
-        match esp::open(&mut self.manager, sa, &mut data) {
-            Ok(opened) if opened.next_header == UDP => match outer::udp_payload(&data) {
-                Some((L2TP, L2TP, payload)) => {
-                    let payload = payload.to_vec();
-                    if let (Some(ike), Some(spi)) = (&mut self.ike, spi) {
-                        ike.child_used(now, spi);
-                    }
-                    self.handle_l2tp(now, &payload);
-                }
-                _ => self.drop(DropReason::EspSelector),
-            },
-            Ok(_) => self.drop(DropReason::EspSelector),
-            Err(reason) => self.drop(reason),
-        }
-        self.pump(now);
-    }
-
-    fn handle_l2tp(&mut self, now: Instant, payload: &[u8]) {
-        if payload.first().is_some_and(|b| b & 0x80 != 0) {
-            let at = |a| SocketAddr::new(a, L2TP);
-            let meta = l2tp::Meta {
-                local: at(self.config.local),
-                remote: at(self.config.gateway),
-                binding: self.peer.map(|p| p.0),
-            };
-            self.l2tp.handle_input(now, meta, payload);
-            return;
-        }
-        let Some((id, frame)) = outer::l2tp_frame(payload) else { return self.drop(DropReason::L2tpMalformed) };
-        let Some(session) = self.session.as_mut().filter(|s| s.id == id) else {
-            return self.drop(DropReason::SessionUnknown);
-        };
-        match frame.as_slice() {
-            [0x00, 0x21, packet @ ..] if self.network.ipv4_open => self.inner.push_back(packet.to_vec()),
-            [0x00, 0x57, packet @ ..] if self.network.ipv6_open => {
-                if !self.network.handle_packet(now, packet) {
-                    self.inner.push_back(packet.to_vec());
-                }
-            }
-            [0x00, 0x21 | 0x57, ..] => self.drop(DropReason::SessionClosed),
-            _ => session.link.handle_input(now, &frame),
-        }
+        self.softwire.handle_esp(now, &mut self.manager, packet);
     }
 
     /// An inner IP packet for the softwire.
     pub fn handle_inner(&mut self, _now: Instant, packet: &[u8]) {
-        let protocol: [u8; 2] = match packet.first().map(|b| b >> 4) {
-            Some(4) if self.network.ipv4_open => [0x00, 0x21],
-            Some(6) if self.network.ipv6_open => [0x00, 0x57],
-            Some(4 | 6) => return self.drop(DropReason::SessionClosed),
-            _ => return self.drop(DropReason::InnerMalformed),
-        };
-        self.send_ppp(&protocol, packet);
-    }
-
-    fn send_ppp(&mut self, protocol: &[u8], information: &[u8]) {
-        let Some(s) = &self.session else { return self.drop(DropReason::SessionUnknown) };
-        let data = outer::l2tp_data(s.peer_tunnel, s.peer_session, protocol, information);
-        self.send_l2tp(data);
-    }
-
-    // L2TP goes inside ESP, and with IKE configured never in the clear (H1).
-    fn send_l2tp(&mut self, message: Vec<u8>) {
-        if self.ike.is_none() {
-            self.datagrams.push_back(Datagram::Udp { from: L2TP, to: L2TP, data: message });
-            return;
-        }
-        let Some((sa, encap)) = self.selected.and_then(|s| self.outbound.get_mut(&s)) else {
-            return self.drop(DropReason::SaMissing);
-        };
-        let mut packet = outer::udp(self.config.local, self.config.gateway, L2TP, L2TP, &message);
-        match esp::seal(&mut self.manager, sa, UDP, &mut packet) {
-            Ok(_) if *encap => {
-                self.datagrams.push_back(Datagram::Udp { from: NATT, to: self.remote_port, data: packet });
-            }
-            Ok(_) => self.datagrams.push_back(Datagram::Esp(packet)),
-            Err(reason) => self.drop(reason),
-        }
-    }
-
-    fn drop(&mut self, reason: DropReason) {
-        *self.drops.entry(reason).or_default() += 1;
+        self.softwire.handle_inner(&mut self.manager, packet);
     }
 
     /// Time has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(ike) = &mut self.ike
-            && ike.poll_timeout().is_some_and(|t| t <= now)
-        {
-            ike.handle_timeout(now);
-        }
-        if self.l2tp.poll_timeout().is_some_and(|t| t <= now) {
-            self.l2tp.handle_timeout(now);
-        }
-        if let Some(s) = self.session.as_mut().filter(|s| s.link.poll_timeout().is_some_and(|t| t <= now)) {
-            s.link.handle_timeout(now);
-        }
-        if self.network.poll_timeout().is_some_and(|t| t <= now) {
-            self.network.handle_timeout(now);
-        }
-        while let Some((&(t, spi), ())) = self.grace.first_key_value()
-            && t <= now
-        {
-            self.grace.pop_first();
-            self.inbound.remove(&spi);
-        }
-        self.pump(now);
+        self.softwire.handle_timeout(now, &mut self.manager);
     }
 
     /// When to call [`Self::handle_timeout`].
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
-        [
-            self.ike.as_mut().and_then(|i| i.poll_timeout()),
-            self.l2tp.poll_timeout(),
-            self.session.as_ref().and_then(|s| s.link.poll_timeout()),
-            self.network.poll_timeout(),
-            self.grace.first_key_value().map(|(k, ())| k.0),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.softwire.poll_timeout()
     }
 
     /// Next packet for the outer network.
     pub fn poll_datagram(&mut self) -> Option<Datagram> {
-        self.datagrams.pop_front()
+        self.softwire.poll_datagram()
     }
 
     /// Next inner packet from the softwire.
     pub fn poll_inner(&mut self) -> Option<Vec<u8>> {
-        self.inner.pop_front()
+        self.softwire.poll_inner()
     }
 
     /// Next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.softwire.poll_event()
     }
 
     /// Begins an orderly end: PPP, L2TP, then IKE. [`Event::Down`] follows.
     pub fn close(&mut self, now: Instant) {
-        self.closing = true;
-        match &mut self.session {
-            Some(s) => s.link.close(now),
-            None => self.close_ike(now),
-        }
-        self.pump(now);
-    }
-
-    fn close_ike(&mut self, now: Instant) {
-        let closing = self.ike.as_mut().zip(self.peer).is_some_and(|(ike, peer)| ike.close(now, peer).is_ok());
-        if !closing {
-            self.events.push_back(Event::Down("closed".into()));
-        }
+        self.softwire.close(now, &mut self.manager);
     }
 
     /// Rekeys the child SA in use.
     pub fn rekey_child(&mut self, now: Instant) {
-        if let (Some(ike), Some(spi)) = (&mut self.ike, self.selected) {
-            // A child SA that went away meanwhile needs no rekey.
-            let _ = ike.rekey_child(now, spi);
-        }
-        self.pump(now);
-    }
-
-    // Carries events upward until nothing moves, then takes the packets.
-    fn pump(&mut self, now: Instant) {
-        loop {
-            if let Some(e) = self.ike.as_mut().and_then(|i| i.poll_event()) {
-                self.ike_event(now, e);
-            } else if let Some(e) = self.l2tp.poll_event() {
-                self.l2tp_event(now, e);
-            } else if let Some(e) = self.session.as_mut().and_then(|s| s.link.poll_event()) {
-                self.ppp_event(now, e);
-            } else if let Some(e) = self.network.poll_event() {
-                self.events.push_back(e);
-            } else {
-                break;
-            }
-        }
-        while let Some(t) = self.ike.as_mut().and_then(|i| i.poll_transmit()) {
-            let (from, to) = (t.local.port(), t.remote.port());
-            self.remote_port = if from == NATT { to } else { self.remote_port };
-            let marker: &[u8] = if from == NATT && !t.keepalive { &[0; 4] } else { &[] };
-            self.datagrams.push_back(Datagram::Udp { from, to, data: [marker, &t.data].concat() });
-        }
-        while let Some(t) = self.l2tp.poll_transmit() {
-            self.send_l2tp(t.data);
-        }
-        while let Some(frame) = self.session.as_mut().and_then(|s| s.link.poll_transmit()) {
-            if let Some((protocol, information)) = frame.split_at_checked(2) {
-                self.send_ppp(protocol, information);
-            }
-        }
-        while let Some(packet) = self.network.poll_packet() {
-            self.send_ppp(&[0x00, 0x57], &packet);
-        }
-    }
-
-    fn l2tp_event(&mut self, now: Instant, event: l2tp::Event) {
-        match event {
-            l2tp::Event::SessionUp(up) => {
-                let (tunnel, session) = ((up.id >> 16) as u16, up.id as u16);
-                self.events.push_back(Event::SessionUp(tunnel, session, up.peer_tunnel, up.peer_session));
-                let mut link = ppp::Link::new(now, self.config.ppp.clone(), (self.seeds)());
-                link.open(now);
-                self.session =
-                    Some(Session { id: up.id, peer_tunnel: up.peer_tunnel, peer_session: up.peer_session, link });
-            }
-            // We take no calls.
-            l2tp::Event::SessionOffered(_) | l2tp::Event::Moved { .. } => {}
-            l2tp::Event::SessionDown { .. } => {
-                self.session = None;
-                self.network.down();
-            }
-            l2tp::Event::Down { reason, .. } => {
-                if self.closing {
-                    self.close_ike(now);
-                } else {
-                    self.events.push_back(Event::Down(format!("L2TP: {reason}")));
-                }
-            }
-        }
-    }
-
-    fn ppp_event(&mut self, now: Instant, event: ppp::Event) {
-        let Some(s) = &mut self.session else { return };
-        match event {
-            // Mutual authentication: the secret that we prove ourselves with is the concentrator's too.
-            ppp::Event::AuthRequest(r) => {
-                let secret = self.config.ppp.credentials.as_ref().map(|c| c.secret.clone());
-                let good = match (&r.proof, secret) {
-                    (ppp::Proof::ChapMd5 { id, challenge, response }, Some(secret)) => {
-                        ppp::chap::verify(secret.expose(), *id, challenge, response)
-                    }
-                    _ => false,
-                };
-                let verdict = if good { ppp::AuthVerdict::Accept } else { ppp::AuthVerdict::Reject };
-                s.link.auth_result(now, verdict(ppp::Reply::default()));
-            }
-            // We check CHAP only.
-            ppp::Event::EapResponse(_) => s.link.auth_result(now, ppp::AuthVerdict::Reject("".into())),
-            ppp::Event::Authenticated => {}
-            ppp::Event::LinkUp { mtu, .. } => {
-                self.events.push_back(Event::Mtu(mtu));
-                let ipv4 = self.config.ipv4.then(|| ppp::IpcpConfig { request_dns: true, ..Default::default() });
-                let ipv6 = self.config.ipv6.then(ppp::Ipv6cpConfig::default);
-                s.link.start_network(now, ppp::NetworkConfig { ipv4, ipv6 });
-            }
-            ppp::Event::Ipv4Up { local, peer, dns } => {
-                self.network.ipv4_open = true;
-                self.events.push_back(Event::Ipv4(local, peer.unwrap_or(Ipv4Addr::UNSPECIFIED), dns));
-            }
-            ppp::Event::Ipv6Up { local_iid, .. } => {
-                self.network.ipv6_up(now, local_iid, (self.seeds)());
-                self.events.push_back(Event::Ipv6LinkLocal(local_iid.link_local()));
-            }
-            ppp::Event::Ipv4Down => self.network.ipv4_open = false,
-            ppp::Event::Ipv6Down => self.network.ipv6_open = false,
-            ppp::Event::Down(reason) => {
-                // An end that we asked for goes on with L2TP and IKE before it is told.
-                if !self.closing {
-                    self.events.push_back(Event::Down(format!("PPP: {reason}")));
-                }
-                let id = s.id;
-                self.l2tp.close(now, id, l2tp::DownReason::local(1, "the PPP link is down"));
-            }
-        }
+        self.softwire.rekey_child(now, &mut self.manager);
     }
 }

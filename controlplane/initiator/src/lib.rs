@@ -6,16 +6,20 @@
 //!                    RS/RA, DHCPv6 inside
 //! ```
 //!
-//! [`Initiator`] is sans-IO: datagrams, inner packets and time go in and come out, so that a test runs a thousand of
-//! them against a gateway in one process. The program `softwire-initiator` gives it sockets and a TUN interface.
+//! [`Softwire`] is sans-IO: datagrams, inner packets and time go in and come out, so that one thread runs tens of
+//! thousands (`softwire-capacity`). [`Initiator`] is one that runs by itself, and the program `softwire-initiator` gives
+//! it sockets and a TUN interface.
 //! Bring-up is strictly in this order, and goes down in the reverse one:
 //! IKE SA, child SA, tunnel, session, LCP, authentication, network protocols, addresses.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod data;
 mod initiator;
 mod network;
 mod outer;
+mod softwire;
 
-pub use initiator::{Config, Datagram, Event, Initiator, StartError};
+pub use initiator::Initiator;
+pub use softwire::{Config, Datagram, Event, Outbound, Softwire, StartError};

@@ -1,9 +1,15 @@
-//! One packet at a time, for those who do not move millions: the softwire initiator, and tests.
+//! SAs that own their keys: one packet at a time ([`seal`], [`open`]), or in the three steps that a batch needs.
+//!
+//! ```text
+//!   SaOut::frame ─► Job (SaOut::job) ─► Manager::run
+//!   SaIn::check  ─► Job (SaIn::job)  ─► Manager::run ─► SaIn::accept
+//! ```
 
 use crate::framing::{self, HEADER, NEXT_DUMMY};
 use crate::{Charge, Inbound, InboundCold, Outbound, OutboundCold};
 use dataplane_api::DropReason;
 use ipsec_mb::{Batch, Direction, Job, Key, Manager};
+use std::ops::Range;
 
 /// An inbound SA with its key.
 #[derive(Debug)]
@@ -43,6 +49,45 @@ impl SaIn {
         Some(Self { hot, cold: Box::new(cold), key: Box::new(key) })
     }
 
+    /// Sequence number of a packet of this SA that the window does not refuse.
+    pub fn check(&self, packet: &[u8]) -> Result<u64, DropReason> {
+        let (spi, low) = framing::read_head(packet).ok_or(DropReason::Truncated)?;
+        if !self.hot.is(dataplane_api::Spi(spi)) {
+            return Err(DropReason::SaUnknown);
+        }
+        self.hot.check(&self.cold, low).ok_or(DropReason::EspReplay)
+    }
+
+    /// The job that opens a packet with the sequence number that [`Self::check`] gave. `None`: there is no SA.
+    pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<Job<'a>> {
+        let algorithm = self.hot.algorithm()?;
+        let (salt, seq_high) = (self.hot.salt(), self.hot.seq_high(seq));
+        Some(Job { algorithm, key: &self.key, direction: Direction::Open, packet, salt, seq_high })
+    }
+
+    /// Takes a packet whose job went well: advances the window, and says where in `packet` its payload stands.
+    pub fn accept(&mut self, packet: &[u8], seq: u64) -> Result<(Range<usize>, Opened), DropReason> {
+        let algorithm = self.hot.algorithm().ok_or(DropReason::SaUnknown)?;
+        if !self.hot.accept(&mut self.cold, seq) {
+            return Err(DropReason::EspReplay);
+        }
+        let start = HEADER + algorithm.iv_len();
+        let end = packet.len().saturating_sub(algorithm.icv_len());
+        let text = packet.get(start..end).ok_or(DropReason::EspMalformed)?;
+        let (mut len, next_header) = framing::read_trailer(text)?;
+        let charge = self.hot.charge(&self.cold, len);
+        if !charge.passes() {
+            return Err(DropReason::SaExpired);
+        }
+        if next_header == NEXT_DUMMY {
+            return Err(DropReason::EspDummy);
+        }
+        if self.hot.tunnel() {
+            len = framing::inner_len(next_header, &text[..len])?;
+        }
+        Ok((start..start + len, Opened { next_header, seq, rekey: charge == Charge::Soft }))
+    }
+
     #[cfg(test)]
     pub(crate) fn accept_for_test(&mut self, seq: u64) {
         assert!(self.hot.accept(&mut self.cold, seq));
@@ -57,72 +102,81 @@ impl SaOut {
         let key = Key::new(manager, hot.algorithm()?, cipher, auth)?;
         Some(Self { hot, cold: Box::new(cold), key: Box::new(key) })
     }
+
+    /// Octets in front of a payload, and behind it. `None`: there is no SA.
+    pub fn around(&self, payload: usize) -> Option<(usize, usize)> {
+        let algorithm = self.hot.algorithm()?;
+        Some((framing::head_len(algorithm), framing::tail_len(algorithm, payload)))
+    }
+
+    /// Takes the next sequence number and writes what stands around a payload of `payload` octets, which is in its place
+    /// already ([`Self::around`]). Also says whether the SA reached a soft limit: rekey.
+    pub fn frame(&mut self, packet: &mut [u8], payload: usize, next: u8) -> Result<(u64, bool), DropReason> {
+        let algorithm = self.hot.algorithm().ok_or(DropReason::SaMissing)?;
+        let (head, pad) = (framing::head_len(algorithm), framing::pad_len(algorithm, payload));
+        // Nothing longer fits an IP packet; checked first, so that no sequence number is wasted.
+        if packet.len() > usize::from(u16::MAX) {
+            return Err(DropReason::TooBig);
+        }
+        if packet.len() != head + payload + framing::tail_len(algorithm, payload) {
+            return Err(DropReason::EspMalformed);
+        }
+        let (seq, charge) = self.hot.next(&self.cold, payload);
+        if !charge.passes() {
+            return Err(DropReason::SaExpired);
+        }
+        let framed = framing::write_head(packet, algorithm, self.hot.spi(), seq)
+            && framing::write_trailer(&mut packet[head + payload..], pad, next);
+        if framed { Ok((seq, charge == Charge::Soft)) } else { Err(DropReason::EspMalformed) }
+    }
+
+    /// The job that seals a packet with the sequence number that [`Self::frame`] gave. `None`: there is no SA.
+    pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<Job<'a>> {
+        let algorithm = self.hot.algorithm()?;
+        let (salt, seq_high) = (self.hot.salt(), self.hot.seq_high(seq));
+        Some(Job { algorithm, key: &self.key, direction: Direction::Seal, packet, salt, seq_high })
+    }
 }
 
 /// Turns a payload (in transport mode the upper protocol's packet, in tunnel mode a whole IP packet) into an ESP packet
 /// from the SPI to the ICV. `Ok(true)`: the SA reached a soft limit, rekey. UDP encapsulation is the caller's.
 pub fn seal(manager: &mut Manager, sa: &mut SaOut, next: u8, packet: &mut Vec<u8>) -> Result<bool, DropReason> {
-    let algorithm = sa.hot.algorithm().ok_or(DropReason::SaMissing)?;
-    let (payload, head) = (packet.len(), framing::head_len(algorithm));
-    let (pad, tail) = (framing::pad_len(algorithm, payload), framing::tail_len(algorithm, payload));
-    // Nothing longer fits an IP packet; checked first, so that no sequence number is wasted.
+    let payload = packet.len();
+    let (head, tail) = sa.around(payload).ok_or(DropReason::SaMissing)?;
     if head + payload + tail > usize::from(u16::MAX) {
         return Err(DropReason::TooBig);
     }
-    let (seq, charge) = sa.hot.next(&sa.cold, payload);
-    if !charge.passes() {
-        return Err(DropReason::SaExpired);
-    }
     packet.resize(head + payload + tail, 0);
     packet.copy_within(..payload, head);
-    let framed = framing::write_head(packet, algorithm, sa.hot.spi(), seq)
-        && framing::write_trailer(&mut packet[head + payload..], pad, next);
-    let mut batch = Batch::new();
-    let (salt, seq_high) = (sa.hot.salt(), sa.hot.seq_high(seq));
-    let pushed = batch.push(Job { algorithm, key: &sa.key, direction: Direction::Seal, packet, salt, seq_high });
-    match pushed {
-        Some(n) if framed && manager.run(&mut batch).good(n) => Ok(charge == Charge::Soft),
-        _ => {
-            packet.clear();
-            Err(DropReason::EspMalformed)
-        }
+    let sealed = sa.frame(packet, payload, next).and_then(|(seq, rekey)| {
+        let job = sa.job(packet, seq).ok_or(DropReason::SaMissing)?;
+        run(manager, job).then_some(rekey).ok_or(DropReason::EspMalformed)
+    });
+    if sealed == Err(DropReason::EspMalformed) {
+        packet.clear();
     }
+    sealed
 }
 
 /// Turns an ESP packet, from the SPI to the ICV, into its payload. After an error the contents of `packet` are
 /// unspecified. Outer addresses and the inner selector are the caller's to check ([`Inbound::path`]), except that the
 /// payload of tunnel mode is a well-formed IP packet, without TFC padding.
 pub fn open(manager: &mut Manager, sa: &mut SaIn, packet: &mut Vec<u8>) -> Result<Opened, DropReason> {
-    let (spi, low) = framing::read_head(packet).ok_or(DropReason::Truncated)?;
-    let algorithm = sa.hot.algorithm().ok_or(DropReason::SaUnknown)?;
-    if !sa.hot.is(dataplane_api::Spi(spi)) {
-        return Err(DropReason::SaUnknown);
-    }
-    let seq = sa.hot.check(&sa.cold, low).ok_or(DropReason::EspReplay)?;
+    let seq = sa.check(packet)?;
+    let job = sa.job(packet, seq).ok_or(DropReason::SaUnknown)?;
     let mut batch = Batch::new();
-    let (salt, seq_high) = (sa.hot.salt(), sa.hot.seq_high(seq));
-    let job = Job { algorithm, key: &sa.key, direction: Direction::Open, packet, salt, seq_high };
     let n = batch.push(job).ok_or(DropReason::EspMalformed)?;
     if !manager.run(&mut batch).good(n) {
         return Err(DropReason::EspIntegrity);
     }
-    if !sa.hot.accept(&mut sa.cold, seq) {
-        return Err(DropReason::EspReplay);
-    }
-    let start = HEADER + algorithm.iv_len();
-    let end = packet.len() - algorithm.icv_len();
-    let (mut len, next_header) = framing::read_trailer(&packet[start..end])?;
-    let charge = sa.hot.charge(&sa.cold, len);
-    if !charge.passes() {
-        return Err(DropReason::SaExpired);
-    }
-    if next_header == NEXT_DUMMY {
-        return Err(DropReason::EspDummy);
-    }
-    if sa.hot.tunnel() {
-        len = framing::inner_len(next_header, &packet[start..start + len])?;
-    }
-    packet.copy_within(start..start + len, 0);
+    let (payload, opened) = sa.accept(packet, seq)?;
+    let len = payload.len();
+    packet.copy_within(payload, 0);
     packet.truncate(len);
-    Ok(Opened { next_header, seq, rekey: charge == Charge::Soft })
+    Ok(opened)
+}
+
+fn run(manager: &mut Manager, job: Job<'_>) -> bool {
+    let mut batch = Batch::new();
+    batch.push(job).is_some_and(|n| manager.run(&mut batch).good(n))
 }

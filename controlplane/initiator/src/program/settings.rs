@@ -148,6 +148,7 @@ impl Settings {
             ipv4: self.ipv4.unwrap_or(v4),
             ipv6: self.ipv6.unwrap_or(v6),
             delegation: self.delegation,
+            ike_only: false,
         })
     }
 }

@@ -1,23 +1,24 @@
 //! IKE's events: the concentrator, EAP with it, and the child SAs that carry L2TP.
 
-use super::{Event, GRACE, Initiator};
+use super::{Event, GRACE, Sender, Softwire};
 use dataplane_api::id::Slot;
 use dataplane_api::{EspKey, EspSuite, Lifetime, Mode, PeerId, SaOutId, Selector, Spi, UdpEncap, WorkerId};
+use ipsec_mb::Manager;
 use std::time::Instant;
 
-impl Initiator {
-    pub(super) fn ike_event(&mut self, now: Instant, event: ike::Event) {
+impl Softwire {
+    pub(super) fn ike_event(&mut self, now: Instant, manager: &Manager, event: ike::Event) {
         match event {
             ike::Event::PeerUp { remote_id, suite, natt, .. } => {
                 self.events.push_back(Event::IkeUp(remote_id.to_string(), suite, natt));
             }
-            ike::Event::ChildUp { peer, child, select } => match self.install(peer, &child) {
+            ike::Event::ChildUp { peer, child, select } => match self.install(manager, peer, &child) {
                 Some(name) => {
                     self.events.push_back(Event::ChildUp(child.spi_in, child.spi_out, name));
                     if select {
                         self.selected = Some(child.spi_in);
                     }
-                    if child.replaces.is_none() && self.session.is_none() && select {
+                    if child.replaces.is_none() && self.session.is_none() && select && !self.config.ike_only {
                         self.connect(now, Some(peer.0));
                     }
                 }
@@ -29,9 +30,9 @@ impl Initiator {
                 self.events.push_back(Event::Down(format!("child SA: {why}")));
             }
             ike::Event::ChildDown { spi_in, .. } => {
-                self.outbound.remove(&spi_in);
+                self.outbound.retain(|s| s.spi_in != spi_in);
                 if self.selected == Some(spi_in) {
-                    self.selected = self.outbound.keys().next().copied();
+                    self.selected = self.outbound.first().map(|s| s.spi_in);
                 }
                 self.grace.insert((now + GRACE, spi_in), ());
             }
@@ -70,7 +71,7 @@ impl Initiator {
         }
     }
 
-    fn install(&mut self, peer: ike::PeerHandle, child: &ike::Child) -> Option<String> {
+    fn install(&mut self, manager: &Manager, peer: ike::PeerHandle, child: &ike::Child) -> Option<String> {
         let suite = EspSuite::from_transforms(child.suite.encr, child.suite.integ)?;
         let key = |k: &ike::ChildKey| EspKey::of(suite, &k.encr, &k.integ);
         let encap = child.encap.then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
@@ -103,8 +104,9 @@ impl Initiator {
             selector: Selector::ANY,
             lifetime: Lifetime::default(),
         };
-        self.inbound.insert(child.spi_in, esp::SaIn::new(&self.manager, &inbound)?);
-        self.outbound.insert(child.spi_in, (esp::SaOut::new(&self.manager, &outbound)?, child.encap));
+        self.inbound.push((child.spi_in, esp::SaIn::new(manager, &inbound)?));
+        let sa = esp::SaOut::new(manager, &outbound)?;
+        self.outbound.push(Sender { spi_in: child.spi_in, sa, encap: child.encap });
         Some(suite.to_string())
     }
 }

@@ -1,0 +1,43 @@
+//! The part of the gateway's configuration that follows from a profile.
+
+use super::named;
+use crate::profile::Profile;
+use serde_json::{Map, Value, json};
+
+/// Listener, routes to the subscribers, their entries of the PAD and in the embedded file: what is to be added to ports,
+/// workers and pools. `access` is the gateway's name of the subscribers' port. YAML reads it, too.
+pub fn document(profile: &Profile, access: &str) -> Value {
+    let s = &profile.subscribers;
+    let numbers = || 0..s.count;
+    let protection = if s.ike.is_some() { "ipsec" } else { "none" };
+    let routes: Vec<_> = profile
+        .generator
+        .cores
+        .iter()
+        .map(|c| json!({ "to": c.access.outer, "via": [c.access.address], "port": access }))
+        .collect();
+    let users: Vec<_> =
+        numbers().map(|n| json!({ "user": named(&s.ppp.user, n), "secret": named(&s.ppp.secret, n) })).collect();
+    let mut document = Map::new();
+    document.insert("routes".into(), routes.into());
+    let listener = json!({ "name": "capacity", "address": profile.gateway.address, "protection": protection });
+    document.insert("listeners".into(), json!([listener]));
+    if let Some(ike) = &s.ike {
+        let peers: Vec<_> = match (&ike.psk, &ike.certificates) {
+            (Some(psk), _) => numbers()
+                .map(|n| {
+                    let id = named(&ike.identity, n);
+                    json!({ "name": format!("capacity-{n}"), "id": id, "auth": "psk", "psk": named(psk, n) })
+                })
+                .collect(),
+            (None, Some(files)) => {
+                let domain = ike.identity.split_once('@').map_or("*".into(), |(_, domain)| format!("*@{domain}"));
+                vec![json!({ "name": "capacity", "id": domain, "auth": "certificate", "ca": files.ca })]
+            }
+            (None, None) => Vec::new(),
+        };
+        document.insert("ike".into(), json!({ "identity": profile.gateway.identity, "peers": peers }));
+    }
+    document.insert("subscribers".into(), users.into());
+    document.into()
+}
