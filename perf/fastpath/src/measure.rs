@@ -30,7 +30,9 @@ pub struct Reading {
     pub nodes: Vec<(String, f64)>,
 }
 
-const EAL: [&str; 5] = ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
+/// Arguments of the EAL.
+pub const EAL: [&str; 5] =
+    ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
 
 /// Initialises DPDK and makes this thread a worker's.
 pub fn start() -> anyhow::Result<dpdk::lcore::Registration> {
