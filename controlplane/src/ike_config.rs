@@ -209,7 +209,9 @@ fn child(config: &Config, peer: &Peer, esp: &[EspProposal]) -> Result<ChildPolic
         Some(Mode::Tunnel) => (ike::Mode::Tunnel, vec![pattern(0, TsAddress::Any)]),
         _ => (ike::Mode::Transport, protocols.iter().map(|p| pattern(*p, TsAddress::Endpoint)).collect()),
     };
-    Ok(ChildPolicy { mode, esp_proposals, local_ts: ts.clone(), remote_ts: ts, rekey_after })
+    let workers = u32::try_from(config.dataplane.workers.len()).unwrap_or_default();
+    let resources = if profile.is_some_and(|f| f.per_worker) { workers } else { 0 };
+    Ok(ChildPolicy { mode, esp_proposals, local_ts: ts.clone(), remote_ts: ts, rekey_after, resources })
 }
 
 /// BGP's, whichever side's port is 179.

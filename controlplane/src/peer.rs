@@ -7,11 +7,12 @@
 use crate::aaa::Accept;
 use crate::config::Config;
 use crate::program::Program;
+use dataplane_api::id::Slot;
 use dataplane_api::{
     EspKey, EspSuite, IpPrefix, Lifetime, Limits, Mode, PeerId, PortRange, SaIn, SaOut, SaOutId, Selector, Spi,
     TableOp, UdpEncap, WorkerId,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -40,6 +41,15 @@ pub struct Child {
     pub selector: Selector,
     /// Since when.
     pub since: Instant,
+    /// What it is bound to at each end; ours is its worker.
+    pub resource: Option<ike::Resource>,
+}
+
+impl Child {
+    /// Whose tables it is in.
+    pub fn worker(&self) -> WorkerId {
+        self.out.0.worker()
+    }
 }
 
 /// What AAA has said of a peer that it authenticated by EAP.
@@ -72,12 +82,12 @@ pub struct Peer {
     pub remote: SocketAddr,
     /// UDP encapsulation.
     pub natt: bool,
-    /// Its worker.
+    /// The worker of what is not bound to another.
     pub worker: WorkerId,
     /// Child SAs by inbound SPI.
     pub children: HashMap<u32, Child>,
-    /// Inbound SPI of the child whose outbound half is in use.
-    pub selected: Option<u32>,
+    /// Inbound SPIs of the children whose outbound halves are in use, by worker.
+    pub selected: BTreeMap<WorkerId, u32>,
 }
 
 /// Largest PPP payload (inner IP packet) on a link of `link` octets: link less outer IP, UDP encapsulation, ESP,
@@ -131,7 +141,8 @@ impl Peer {
         let key = |key: &ike::ChildKey| EspKey::of(suite, &key.encr, &key.integ);
         let key_in = key(&child.inbound).ok_or("inbound key of the wrong length")?;
         let key_out = key(&child.outbound).ok_or("outbound key of the wrong length")?;
-        let out = program.allocation().sa_out(self.worker).ok_or("table of outbound SAs is full")?;
+        let worker = self.worker_of(child.spi_in);
+        let out = program.allocation().sa_out(worker).ok_or("table of outbound SAs is full")?;
         let encap = child.encap.then(|| UdpEncap { local_port: child.local.port(), remote_port: child.remote.port() });
         let mode = match child.mode {
             ike::Mode::Transport => Mode::Transport,
@@ -176,8 +187,8 @@ impl Peer {
             selector,
             lifetime,
         };
-        program.op(self.worker, TableOp::SaInAdd(sa_in));
-        program.op(self.worker, TableOp::SaOutAdd(sa_out));
+        program.op(worker, TableOp::SaInAdd(sa_in));
+        program.op(worker, TableOp::SaOutAdd(sa_out));
         let record = Child {
             spi_in,
             spi_out: child.spi_out,
@@ -190,37 +201,57 @@ impl Peer {
             weak: child.suite.weak(),
             selector,
             since: now,
+            resource: child.resource.clone(),
         };
         self.children.insert(child.spi_in, record);
         Ok(())
     }
 
-    /// From now on outbound traffic uses this child.
+    /// The worker that an inbound SPI names.
+    pub fn worker_of(&self, spi_in: u32) -> WorkerId {
+        Spi(spi_in).slot().map_or(self.worker, Slot::worker)
+    }
+
+    /// From now on outbound traffic of its worker uses this child, unless the worker has one that is bound to it and this one
+    /// is not.
     pub fn select(&mut self, id: PeerId, spi_in: u32, program: &mut Program) {
-        if let Some(c) = self.children.get(&spi_in) {
-            self.selected = Some(spi_in);
-            program.op(self.worker, TableOp::PeerSelect { peer: id, sa: Some(c.out) });
+        let Some(c) = self.children.get(&spi_in) else { return };
+        let worker = c.worker();
+        let before = self.selected.get(&worker).and_then(|spi| self.children.get(spi));
+        if c.resource.is_none() && before.is_some_and(|before| before.resource.is_some()) {
+            return;
         }
+        program.op(worker, TableOp::PeerSelect { peer: id, sa: Some(c.out) });
+        self.selected.insert(worker, spi_in);
     }
 
     /// Stops using a child. Its outbound half goes at once; the inbound half is returned, to go after the grace time.
     pub fn child_down(&mut self, id: PeerId, spi_in: u32, program: &mut Program) -> Option<Spi> {
         let child = self.children.remove(&spi_in)?;
-        if self.selected == Some(spi_in) {
-            self.selected = None;
-            match self.children.values().max_by_key(|c| c.since).map(|c| c.spi_in.0) {
+        let worker = child.worker();
+        if self.selected.get(&worker) == Some(&spi_in) {
+            self.selected.remove(&worker);
+            let others = self.children.values().filter(|c| c.worker() == worker);
+            match others.max_by_key(|c| (c.resource.is_some(), c.since)).map(|c| c.spi_in.0) {
                 Some(other) => self.select(id, other, program),
-                None => drop(program.op(self.worker, TableOp::PeerSelect { peer: id, sa: None })),
+                None => drop(program.op(worker, TableOp::PeerSelect { peer: id, sa: None })),
             }
         }
-        program.op(self.worker, TableOp::SaOutDel(child.out));
+        program.op(worker, TableOp::SaOutDel(child.out));
         program.allocation().free_sa_out(child.out);
         Some(child.spi_in)
     }
 
-    /// The suite in use, for MTU arithmetic.
+    /// The child in use on the peer's worker, to which those that have none of their own hand packets; another worker's if
+    /// there is none.
+    pub fn common(&self) -> Option<&Child> {
+        let spi = self.selected.get(&self.worker).or_else(|| self.selected.values().next());
+        spi.and_then(|spi| self.children.get(spi))
+    }
+
+    /// The suite in use, for MTU arithmetic. All are of one.
     pub fn current_suite(&self) -> Option<EspSuite> {
-        self.selected.and_then(|s| self.children.get(&s)).map(|c| c.suite)
+        self.common().map(|c| c.suite)
     }
 }
 
@@ -250,5 +281,70 @@ mod tests {
         let old = EspSuite::new(Cipher::TripleDesCbc, Integrity::HmacSha1_96);
         assert_eq!(ppp_mtu(1500, false, false, old), 1426);
         assert_eq!(ppp_mtu(1500, false, true, old), 1418);
+    }
+
+    fn child(worker: u8, bound: bool, n: u64, start: Instant) -> Child {
+        let slot = Slot::new(WorkerId(worker), n as u32, 1).unwrap();
+        Child {
+            spi_in: Spi::from_slot(slot),
+            spi_out: 256,
+            out: SaOutId(slot),
+            suite: EspSuite::new(Cipher::AesGcm128, Integrity::None).unwrap(),
+            esn: false,
+            mode: Mode::Transport,
+            encap: false,
+            tfc: false,
+            weak: Vec::new(),
+            selector: Selector::ANY,
+            since: start + std::time::Duration::from_secs(n),
+            resource: bound.then(|| ike::Resource { id: worker.into(), peer: Box::default() }),
+        }
+    }
+
+    // RFC 9611: each worker sends by its own, and by the one for all without.
+    #[test]
+    fn a_worker_uses_what_is_bound_to_it() {
+        let (mut program, address, start) = (Program::new(2, 16), ([192, 0, 2, 1], 500).into(), Instant::now());
+        let mut p = Peer {
+            pad: "far".into(),
+            afbr: true,
+            version: 2,
+            remote_id: "far".into(),
+            shared_secret: false,
+            admitted: None,
+            local: address,
+            remote: address,
+            natt: false,
+            worker: WorkerId(1),
+            children: HashMap::new(),
+            selected: BTreeMap::new(),
+        };
+        let id = PeerId(std::num::NonZeroU32::MIN);
+        let all =
+            [(1, false, 0), (0, true, 1), (1, true, 2), (1, false, 3)].map(|(w, bound, n)| child(w, bound, n, start));
+        let spis = all.each_ref().map(|c| c.spi_in.0);
+        let mut told = |p: &mut Peer, act: &mut dyn FnMut(&mut Peer, &mut Program)| {
+            act(p, &mut program);
+            let select = |o| match o {
+                crate::program::Output::Op(worker, _, TableOp::PeerSelect { sa, .. }) => {
+                    Some((worker.0, sa.map(|s| s.0.index())))
+                }
+                _ => None,
+            };
+            std::iter::from_fn(|| program.poll()).filter_map(select).collect::<Vec<_>>()
+        };
+        for (child, expected) in all.into_iter().zip([&[(1, Some(0))][..], &[(0, Some(1))], &[(1, Some(2))], &[]]) {
+            let spi = child.spi_in.0;
+            p.children.insert(spi, child);
+            assert_eq!(told(&mut p, &mut |p, program| p.select(id, spi, program)), expected);
+        }
+        assert_eq!(p.common().map(Child::worker), Some(WorkerId(1)));
+        // A rekeyed one for all goes; nothing changes. Those that are bound go: what is left serves its own worker alone.
+        let mut gone = |spi| told(&mut p, &mut |p, program| _ = p.child_down(id, spi, program));
+        assert_eq!(gone(spis[0]), []);
+        assert_eq!(gone(spis[2]), [(1, Some(3))]);
+        assert_eq!(gone(spis[3]), [(1, None)]);
+        assert_eq!(gone(spis[1]), [(0, None)]);
+        assert!(p.common().is_none());
     }
 }

@@ -173,7 +173,7 @@ impl Worker {
         // Down: from the subscriber's packet to the wire.
         l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
         lap("l2tp_out");
-        encap::run(ctx, sessions, &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
+        encap::run(ctx, sessions, sad, &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
         lap("encap");
         esp_out::run(ctx, sad, &mut l.esp_out, &mut l.outer);
         lap("esp_out");

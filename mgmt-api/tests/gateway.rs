@@ -111,10 +111,10 @@ async fn profiles_say_what_is_bound_to_them() {
     let profiles = Api::new().get("/api/v1/mesh/profiles").await;
     let expected = serde_json::json!([
         { "name": "secret", "mode": "tunnel", "esp_proposals": ["aes256gcm16-esn"], "identity": "west", "start": null,
-          "rekey": 3600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 1024, "tfc": false,
+          "rekey": 3600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 1024, "tfc": false, "per_worker": false,
           "peers": [{ "name": "east-ike", "address": "2001:db8:f2::1", "color": 7, "prefixes": ["10.2.0.0/16"], "bgp": false }] },
         { "name": "spare", "mode": "transport", "esp_proposals": ["aes128gmac"], "identity": "west-spare", "start": "respond",
-          "rekey": 600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 64, "tfc": true,
+          "rekey": 600, "rekey_packets": 0, "rekey_octets": 0, "replay_window": 64, "tfc": true, "per_worker": false,
           "peers": [] },
     ]);
     assert_eq!(profiles, expected);

@@ -179,22 +179,8 @@ impl Fabric {
     fn settle(&mut self) {
         loop {
             self.program();
-            let mut busy = self.data_plane.poll() > 0;
             let now = self.now;
-            for message in self.data_plane.punts() {
-                busy = true;
-                if !message.meta.class.is_host() {
-                    self.gateway.handle_punt(now, &message.meta, &message.data);
-                }
-            }
-            for event in self.data_plane.events() {
-                busy = true;
-                self.gateway.handle_event(now, event);
-            }
-            for packet in self.data_plane.traced() {
-                busy = true;
-                self.gateway.handle_trace(&packet);
-            }
+            let mut busy = self.data_plane.attend(now, &mut self.gateway);
             self.core.extend(self.data_plane.sent(CORE));
             for packet in self.data_plane.sent(ACCESS) {
                 self.towards_client(&packet);
@@ -233,41 +219,23 @@ impl Fabric {
 
     // Carries the gateway's output to the workers, and keeps book of it.
     fn program(&mut self) {
-        let mut snapshot = Vec::new();
-        while let Some(output) = self.gateway.poll_output() {
-            match output {
-                Output::Op(worker, seq, op) => {
-                    self.note(&op);
-                    self.data_plane.op(worker, seq, op);
-                }
-                Output::Inject(worker, message) => self.data_plane.inject(worker, message),
-                Output::Snapshot(op) => {
-                    match &op {
-                        SnapshotOp::RouteAdd(p, hops) => {
-                            if let [dataplane_api::NextHop::Session(id)] = hops[..] {
-                                self.routes.insert(p.to_string(), id);
-                            }
-                        }
-                        SnapshotOp::RouteDel(p) => drop(self.routes.remove(&p.to_string())),
-                        _ => {}
-                    }
-                    snapshot.push(op);
+        let Self { data_plane, gateway, routes, sessions, inbound, .. } = self;
+        data_plane.program(gateway, |output| match output {
+            Output::Op(_, _, op) => match op {
+                TableOp::SaInAdd(sa) => drop(inbound.insert(sa.remote, sa.clone())),
+                TableOp::SessionAdd(s) => assert!(sessions.insert(s.id, *s).is_none(), "slot taken"),
+                TableOp::SessionSet(s) => assert!(sessions.insert(s.id, *s).is_some(), "no such session"),
+                TableOp::SessionDel(id) => assert!(sessions.remove(id).is_some(), "no such session"),
+                _ => {}
+            },
+            Output::Snapshot(SnapshotOp::RouteAdd(p, hops)) => {
+                if let [dataplane_api::NextHop::Session(id)] = hops[..] {
+                    routes.insert(p.to_string(), id);
                 }
             }
-        }
-        if !snapshot.is_empty() {
-            self.data_plane.publish(&snapshot);
-        }
-    }
-
-    fn note(&mut self, op: &TableOp) {
-        match op {
-            TableOp::SaInAdd(sa) => drop(self.inbound.insert(sa.remote, sa.clone())),
-            TableOp::SessionAdd(s) => assert!(self.sessions.insert(s.id, *s).is_none(), "slot taken"),
-            TableOp::SessionSet(s) => assert!(self.sessions.insert(s.id, *s).is_some(), "no such session"),
-            TableOp::SessionDel(id) => assert!(self.sessions.remove(id).is_some(), "no such session"),
+            Output::Snapshot(SnapshotOp::RouteDel(p)) => drop(routes.remove(&p.to_string())),
             _ => {}
-        }
+        });
     }
 
     fn up(&mut self, from: IpAddr, datagram: Datagram) {

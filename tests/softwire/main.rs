@@ -5,6 +5,7 @@
 mod drain;
 mod fabric;
 mod leases;
+mod mesh;
 mod ports;
 mod radius;
 mod reconfigure;

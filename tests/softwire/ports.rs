@@ -1,5 +1,7 @@
 //! The product's workers on in-memory ports, polled by hand.
 
+use controlplane::gateway::Gateway;
+use controlplane::program::Output;
 use dataplane::counter;
 use dataplane::handoff::Handoff;
 use dataplane::publish::{FibSizes, Publisher};
@@ -13,6 +15,7 @@ use dpdk::sim::{self, SimQueue};
 use dpdk::{Mempool, Port};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 use wire::ethernet;
 
 const WORKERS: usize = 2;
@@ -28,7 +31,7 @@ pub struct DataPlane {
     large: Mempool,
     far: Vec<Vec<SimQueue>>,
     _ports: Vec<Port>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 /// Pools live as long as the process. The forwarding tables are large: cases take turns.
@@ -49,12 +52,28 @@ impl DataPlane {
     /// Two workers with room for so many sessions each.
     pub fn new(sessions: usize) -> Self {
         let (pool, large, turn) = pools();
+        Self::build("sw", sessions, (pool, large), Some(turn))
+    }
+
+    /// Two of them at once.
+    pub fn pair(sessions: usize) -> [Self; 2] {
+        let (pool, large, turn) = pools();
+        let first = Self::build("sw", sessions, (pool, large), Some(turn));
+        [first, Self::build("far", sessions, (pool, large), None)]
+    }
+
+    fn build(
+        name: &str,
+        sessions: usize,
+        (pool, large): (Mempool, Mempool),
+        turn: Option<MutexGuard<'static, ()>>,
+    ) -> Self {
         let sizes = FibSizes { routes_v4: 8192, blocks_v4: 1024, routes_v6: 16_384, blocks_v6: 16_384 };
         let mut publisher = Publisher::new(2, sizes);
         let (mut far, mut ports) = (Vec::new(), Vec::new());
         let mut queues: Vec<Vec<_>> = (0..WORKERS).map(|_| Vec::new()).collect();
-        for name in ["sw-access", "sw-core"] {
-            let (mut port, queue) = sim::port(name, WORKERS as u16, 2047).unwrap();
+        for side in ["access", "core"] {
+            let (mut port, queue) = sim::port(&format!("{name}-{side}"), WORKERS as u16, 2047).unwrap();
             for (worker, pair) in queues.iter_mut().zip(sim::start(&mut port, WORKERS as u16, &pool).unwrap()) {
                 worker.push(pair);
             }
@@ -94,14 +113,14 @@ impl DataPlane {
         }
     }
 
-    pub fn op(&mut self, worker: WorkerId, seq: OpSeq, op: TableOp) {
+    fn op(&mut self, worker: WorkerId, seq: OpSeq, op: TableOp) {
         if self.handles[usize::from(worker.0)].ops.is_full() {
             self.poll();
         }
         assert!(self.handles[usize::from(worker.0)].ops.push((seq, op)).is_ok());
     }
 
-    pub fn inject(&mut self, worker: WorkerId, message: InjectMsg) {
+    fn inject(&mut self, worker: WorkerId, message: InjectMsg) {
         if self.handles[usize::from(worker.0)].inject.is_full() {
             self.poll();
         }
@@ -110,12 +129,48 @@ impl DataPlane {
         assert!(handle.inject.push(message).is_ok());
     }
 
-    pub fn publish(&mut self, ops: &[SnapshotOp]) {
+    fn publish(&mut self, ops: &[SnapshotOp]) {
         self.poll();
         assert!(self.publisher.quiescent());
         let errors = self.publisher.apply(ops).unwrap();
         assert!(errors.is_empty(), "{errors:?}");
         self.poll();
+    }
+
+    /// Carries what the control plane has for the workers; `note` sees it first.
+    pub fn program(&mut self, gateway: &mut Gateway, mut note: impl FnMut(&Output)) {
+        let mut snapshot = Vec::new();
+        while let Some(output) = gateway.poll_output() {
+            note(&output);
+            match output {
+                Output::Op(worker, seq, op) => self.op(worker, seq, op),
+                Output::Inject(worker, message) => self.inject(worker, message),
+                Output::Snapshot(op) => snapshot.push(op),
+            }
+        }
+        if !snapshot.is_empty() {
+            self.publish(&snapshot);
+        }
+    }
+
+    /// Lets the workers work, and the control plane hear of it. Says whether there was anything to do.
+    pub fn attend(&mut self, now: Instant, gateway: &mut Gateway) -> bool {
+        let mut busy = self.poll() > 0;
+        for message in self.punts() {
+            busy = true;
+            if !message.meta.class.is_host() {
+                gateway.handle_punt(now, &message.meta, &message.data);
+            }
+        }
+        for event in self.events() {
+            busy = true;
+            gateway.handle_event(now, event);
+        }
+        for packet in self.traced() {
+            busy = true;
+            gateway.handle_trace(&packet);
+        }
+        busy
     }
 
     /// Lets a port receive an IP packet.
@@ -142,7 +197,7 @@ impl DataPlane {
         packets
     }
 
-    pub fn punts(&mut self) -> Vec<PuntMsg> {
+    fn punts(&mut self) -> Vec<PuntMsg> {
         let mut all = Vec::new();
         for h in &mut self.handles {
             while let Ok(m) = h.punt.pop() {
@@ -153,11 +208,11 @@ impl DataPlane {
         all
     }
 
-    pub fn events(&mut self) -> Vec<WorkerEvent> {
+    fn events(&mut self) -> Vec<WorkerEvent> {
         self.handles.iter_mut().flat_map(|h| std::iter::from_fn(|| h.events.pop().ok())).collect()
     }
 
-    pub fn traced(&mut self) -> Vec<TracePacket> {
+    fn traced(&mut self) -> Vec<TracePacket> {
         let mut all = Vec::new();
         for h in &mut self.handles {
             while h.next_traced(|packet| all.push(packet.clone())) {}

@@ -89,7 +89,8 @@ def child_sas(world, asked):
     def row(i):
         return {"peer": i + 1, "spi_in": f"{0xc0000000 + i * 257:08x}", "spi_out": f"{0x10000000 + i * 65537:08x}", "mode": "transport",
                 "algorithms": "aes128-sha1" if i % 11 == 5 else "aes256gcm16", "weak": ["sha1"] if i % 11 == 5 else [], "esn": i % 11 != 5, "encap": i % 3 == 0,
-                "local_ts": "192.0.2.1/32[17/1701]", "remote_ts": f"198.51.{i // 256}.{i % 256}/32[17/*]", "selected": i % 25 != 24, "seconds": 30 + i * 17 % 3600,
+                "local_ts": "192.0.2.1/32[17/1701]", "remote_ts": f"198.51.{i // 256}.{i % 256}/32[17/*]", "selected": i % 25 != 24, "worker": i % 4, "bound": i % 25 == 23,
+                "peer_resource": f"{i % 4:08x}" if i % 25 == 23 else None, "seconds": 30 + i * 17 % 3600,
                 "in_packets": 91_000 + i, "in_octets": 71_000_000 + i * 1000, "out_packets": 130_000, "out_octets": 158_000_000 + i, "replayed": 3 if i % 19 == 4 else 0,
                 "integrity_failures": 1 if i % 19 == 4 else 0}
     rows = [row(i) for i in range(0 if world.empty else world.many)]

@@ -8,6 +8,7 @@ use crate::auth::{IdMatch, Identity, LocalAuth, RemoteAuth};
 use crate::error::ConfigError;
 use crate::payload::ts::TrafficSelector;
 use crate::proposal::{EspProposal, IkeProposal, IkeSuite, ke};
+use crate::sa::resource::MAX_RESOURCES;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,6 +71,9 @@ pub struct ChildPolicy {
     pub remote_ts: Vec<TsPattern>,
     /// Rekey after this time, less up to a tenth of it at random. `None`: only when asked to.
     pub rekey_after: Option<Duration>,
+    /// Resources of ours, each of which is to have a child SA of its own besides the first one, where the peer takes that
+    /// (RFC 9611). At most [`MAX_RESOURCES`]; 0: the first child SA carries all.
+    pub resources: u32,
 }
 
 impl ChildPolicy {
@@ -84,6 +88,7 @@ impl ChildPolicy {
             local_ts: pattern(own),
             remote_ts: pattern(if responder { any } else { own }),
             rekey_after: Some(Duration::from_secs(3600)),
+            resources: 0,
         }
     }
 }
@@ -272,6 +277,9 @@ impl Config {
             entry.child.esp_proposals.iter().try_for_each(EspProposal::check).map_err(refuse)?;
             if entry.child.local_ts.is_empty() || entry.child.remote_ts.is_empty() {
                 return Err(refuse("no traffic selectors"));
+            }
+            if entry.child.resources as usize > MAX_RESOURCES {
+                return Err(refuse("too many resources"));
             }
         }
         Ok(())

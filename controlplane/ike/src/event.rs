@@ -30,6 +30,15 @@ impl fmt::Debug for ChildKey {
     }
 }
 
+/// What a child SA is bound to at each end, so that no two of them share its sequence numbers and its replay window (RFC 9611).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Ours, below [`crate::ChildPolicy::resources`].
+    pub id: u32,
+    /// What the peer calls its own, for debugging alone (section 3); empty where it does not say.
+    pub peer: Box<[u8]>,
+}
+
 /// A pair of ESP SAs.
 #[derive(Clone, Debug)]
 pub struct Child {
@@ -59,6 +68,8 @@ pub struct Child {
     pub remote: SocketAddr,
     /// SPI we received on with the pair that this one replaces.
     pub replaces: Option<u32>,
+    /// What it is bound to; `None`: it is for all traffic that has no other.
+    pub resource: Option<Resource>,
 }
 
 /// An EAP conversation with an initiator that is not a peer yet.

@@ -44,9 +44,10 @@ pub use config::{ChildPolicy, Config, Limits, Mode, PadEntry, Timers, TsAddress,
 pub use endpoint::Endpoint;
 pub use error::{CallError, ConfigError, Failure};
 pub use event::{
-    Child, ChildDownReason, ChildKey, DownReason, EapSession, EapSuccess, Event, Meta, PeerHandle, Transmit,
+    Child, ChildDownReason, ChildKey, DownReason, EapSession, EapSuccess, Event, Meta, PeerHandle, Resource, Transmit,
 };
 pub use info::{IkeSaInfo, Stats};
 pub use payload::ts::TrafficSelector;
 pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite};
 pub use sa::SpiSource;
+pub use sa::resource::MAX_RESOURCES;

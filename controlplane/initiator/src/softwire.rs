@@ -164,7 +164,7 @@ impl Softwire {
             return Err(StartError::Family(config.local, config.gateway));
         }
         let mut spi = 0x0100_0000_u32;
-        let spi_source = Box::new(move |_| {
+        let spi_source = Box::new(move |_, _| {
             spi = spi.checked_add(1)?;
             Some(spi)
         });

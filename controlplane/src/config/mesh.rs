@@ -114,6 +114,10 @@ pub struct Profile {
     /// takes that.
     #[serde(default)]
     pub tfc: bool,
+    /// A child SA of its own for each worker, besides one for all, where the AFBR takes that (RFC 9611): a softwire then uses
+    /// all cores. The AFBR does not need as many.
+    #[serde(default)]
+    pub per_worker: bool,
 }
 
 /// When we bring an SA up.

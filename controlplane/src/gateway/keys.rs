@@ -5,9 +5,9 @@ use super::news::{child_event, ike_event, stranger};
 use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::northbound::Event;
-use crate::peer::Peer;
+use crate::peer::{Child, Peer};
 use dataplane_api::{PeerId, Spi, TableOp};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 impl Gateway {
@@ -43,7 +43,7 @@ impl Gateway {
                     natt,
                     worker,
                     children,
-                    selected: None,
+                    selected: BTreeMap::new(),
                 };
                 let means = weak.into_iter().chain(shared_secret.then_some("shared_secret"));
                 self.audit.extend(weak_means("IKE SA", PeerId(peer.0), &record, means.collect()));
@@ -77,7 +77,7 @@ impl Gateway {
                         }
                         // Where there is no other, whoever uses it first is answered by it: a client may send L2TP
                         // before, or right behind, the last message of IKEv1's quick mode.
-                        if select || p.selected.is_none() {
+                        if select || !p.selected.contains_key(&p.worker_of(child.spi_in)) {
                             p.select(id, child.spi_in, &mut self.program);
                             self.mesh_selected(id);
                         }
@@ -107,13 +107,18 @@ impl Gateway {
                     self.control.child_refused += 1;
                     tracing::warn!(peer = peer.0.get(), id = p.remote_id, %why, "no child SA");
                 }
-                let worker = p.worker;
+                let common = p.common().map(Child::worker);
                 if let Some(spi) = p.child_down(id, spi_in, &mut self.program) {
+                    let moved = common != p.common().map(Child::worker);
+                    let worker = p.worker_of(spi_in);
                     self.children -= 1;
                     if reason != ike::ChildDownReason::Rekeyed {
                         self.tell(Event::ChildDown(child_event(id, spi_in, None, Some(format!("{reason:?}")))));
                     }
                     self.defer(now + self.config.ike.grace, worker, spi);
+                    if moved {
+                        self.mesh_selected(id);
+                    }
                 }
                 if self.peers.get(&id).is_some_and(|p| p.children.is_empty()) {
                     self.mesh_lost(now, id);
@@ -131,7 +136,10 @@ impl Gateway {
                 if let Some(p) = self.peers.get_mut(&id) {
                     tracing::info!(peer = peer.0.get(), from = %p.remote, to = %remote, "peer moved");
                     (p.local, p.remote, p.natt) = (local, remote, encap);
-                    self.program.op(p.worker, TableOp::PeerMoved { peer: id, local, remote, encap });
+                    let workers: BTreeSet<_> = p.children.values().map(Child::worker).chain([p.worker]).collect();
+                    for worker in workers {
+                        self.program.op(worker, TableOp::PeerMoved { peer: id, local, remote, encap });
+                    }
                     self.l2tp.move_binding(now, peer.0, local.ip(), remote.ip());
                     for s in self.subscribers.values_mut().filter(|s| s.session.peer == Some(id)) {
                         s.session.outer.local.set_ip(local.ip());
@@ -156,6 +164,7 @@ impl Gateway {
                     Some(mut p) => {
                         let spis: Vec<u32> = p.children.keys().copied().collect();
                         for spi in spis {
+                            let worker = p.worker_of(spi);
                             if let Some(spi) = p.child_down(id, spi, &mut self.program) {
                                 self.children -= 1;
                                 self.tell(Event::ChildDown(child_event(
@@ -164,7 +173,7 @@ impl Gateway {
                                     None,
                                     Some(format!("IKE: {reason:?}")),
                                 )));
-                                self.defer(now, p.worker, spi);
+                                self.defer(now, worker, spi);
                             }
                         }
                         self.tell(Event::IkeDown(ike_event(id, &p, Some(format!("{reason:?}")))));
@@ -272,6 +281,7 @@ mod tests {
             local: address,
             remote: address,
             replaces: None,
+            resource: None,
         })
     }
 

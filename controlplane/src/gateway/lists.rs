@@ -116,7 +116,8 @@ impl Gateway {
     }
 
     fn child_info(&self, now: Instant, id: PeerId, peer: &Peer, c: &Child) -> ChildSaInfo {
-        let counters = self.counters.get(usize::from(peer.worker.0));
+        let worker = c.worker();
+        let counters = self.counters.get(usize::from(worker.0));
         let sa_in = c.spi_in.slot().and_then(|s| counters?.sa_in.get(s.index()));
         let sa_out = counters.and_then(|w| w.sa_out.get(c.out.0.index()));
         ChildSaInfo {
@@ -130,7 +131,10 @@ impl Gateway {
             encap: c.encap,
             local_ts: side(c.selector.local, c.selector.local_port, c.selector.protocol),
             remote_ts: side(c.selector.remote, c.selector.remote_port, c.selector.protocol),
-            selected: peer.selected == Some(c.spi_in.0),
+            selected: peer.selected.get(&worker) == Some(&c.spi_in.0),
+            worker: worker.0,
+            bound: c.resource.is_some(),
+            peer_resource: c.resource.as_ref().map(|r| r.peer.iter().map(|octet| format!("{octet:02x}")).collect()),
             seconds: now.saturating_duration_since(c.since).as_secs(),
             in_packets: sa_in.map_or(0, |x| x.packets.get()),
             in_octets: sa_in.map_or(0, |x| x.octets.get()),

@@ -60,6 +60,7 @@ impl Gateway {
             rekey_octets: profile.rekey_octets.unwrap_or(ike.child_rekey_octets),
             replay_window: profile.replay_window.unwrap_or(ike.replay_window),
             tfc: profile.tfc,
+            per_worker: profile.per_worker,
             peers: bound.map(bound_to).collect(),
         }
     }

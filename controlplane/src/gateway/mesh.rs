@@ -29,8 +29,8 @@ impl Gateway {
     /// A child SA of a peer carries its traffic from now on: if the peer is an AFBR, its softwire is up.
     pub(super) fn mesh_selected(&mut self, id: PeerId) {
         let Some(p) = self.peers.get(&id) else { return };
-        let Some(child) = p.selected.and_then(|spi| p.children.get(&spi)) else { return };
-        let sa = Sa { worker: p.worker, suite: child.suite, encap: child.encap, tfc: child.tfc };
+        let Some(child) = p.common() else { return };
+        let sa = Sa { worker: child.worker(), suite: child.suite, encap: child.encap, tfc: child.tfc };
         self.mesh.protected(&p.pad, p.remote.ip(), id, sa, &mut self.program);
     }
 

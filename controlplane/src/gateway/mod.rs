@@ -182,7 +182,14 @@ impl Gateway {
         let mut program = Program::new(counters.len(), config.dataplane.max_sessions);
         let slots = program.allocation().clone();
         let spis = slots.clone();
-        let spi_source = Box::new(move |peer: ike::PeerHandle| spis.spi(spis.worker(peer.0.get())).map(|s| s.0));
+        // Resources are workers; a child SA that is for none of them goes to the peer's.
+        let spi_source = Box::new(move |peer: ike::PeerHandle, resource: Option<u32>| {
+            let worker = match resource {
+                Some(id) => WorkerId(u8::try_from(id).ok()?),
+                None => spis.worker(peer.0.get()),
+            };
+            spis.spi(worker).map(|s| s.0)
+        });
         let id_source = Box::new(move |binding: Option<NonZeroU32>| {
             // Clear tunnels go to the first worker; a peer's tunnel to the worker of its SAs.
             let worker = binding.map_or(WorkerId(0), |b| slots.worker(b.get()));

@@ -23,7 +23,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Replaces the SA in use by a new one.
+    /// Replaces the SAs in use by new ones.
     pub(super) fn rekey_softwire(&mut self, now: Instant, id: u16) -> Result<(), NotDone> {
         let view = self.mesh.softwires().find(|v| v.softwire.id.0 == id).ok_or(NotDone::Unknown)?;
         let peer = match view.softwire.protection {
@@ -31,8 +31,13 @@ impl Gateway {
             Protection::Esp(None) => return Err(NotDone::State("the softwire has no SA")),
             Protection::Esp(Some((peer, _))) => peer,
         };
-        let spi = self.peers.get(&peer).and_then(|p| p.selected).ok_or(NotDone::State("the softwire has no SA"))?;
-        self.ike.rekey_child(now, spi).map_err(|_| NotDone::State("the SA is being rekeyed or deleted"))?;
+        let in_use: Vec<u32> = self.peers.get(&peer).into_iter().flat_map(|p| p.selected.values().copied()).collect();
+        if in_use.is_empty() {
+            return Err(NotDone::State("the softwire has no SA"));
+        }
+        for spi in in_use {
+            self.ike.rekey_child(now, spi).map_err(|_| NotDone::State("the SA is being rekeyed or deleted"))?;
+        }
         self.operated(true, || format!("rekey of softwire {id}"));
         Ok(())
     }

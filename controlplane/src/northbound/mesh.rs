@@ -74,6 +74,8 @@ pub struct ProfileInfo {
     pub replay_window: u16,
     /// Packets are to be padded to one length.
     pub tfc: bool,
+    /// Each worker is to have child SAs of its own.
+    pub per_worker: bool,
     /// PAD entries of the AFBRs whose softwires it protects.
     pub peers: Vec<ProfilePeerInfo>,
 }

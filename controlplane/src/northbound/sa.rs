@@ -64,8 +64,14 @@ pub struct ChildSaInfo {
     pub local_ts: String,
     /// Traffic selector, the peer's side.
     pub remote_ts: String,
-    /// Outbound traffic uses this one.
+    /// Outbound traffic of its worker uses this one.
     pub selected: bool,
+    /// Number of the worker that it is on.
+    pub worker: u8,
+    /// It is for that worker alone (RFC 9611); otherwise for all that have none of their own.
+    pub bound: bool,
+    /// What the peer calls the resource that it has bound it to, hexadecimal; empty where it does not say.
+    pub peer_resource: Option<String>,
     /// Seconds since it was installed.
     pub seconds: u64,
     /// ESP packets in.

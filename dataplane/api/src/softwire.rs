@@ -1,7 +1,7 @@
 //! Softwires of the mesh: IP in IP between AFBRs (RFC 5565, RFC 2473, RFC 4213).
 //!
-//! A softwire is stateless, so every worker may encapsulate into it: it is part of the snapshot. With ESP the packets
-//! go on to the worker that owns the peer's SAs.
+//! A softwire is stateless, so every worker may encapsulate into it: it is part of the snapshot. With ESP a worker that has
+//! an SA of its own with the peer uses that; other packets go on to the worker that owns the peer's SA for all.
 
 use crate::{PeerId, WorkerId};
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ pub enum TooBig {
 pub enum Protection {
     /// Not at all.
     Clear,
-    /// By ESP with this peer, whose SAs this worker owns; `None` as long as there are none: nothing passes then.
+    /// By ESP with this peer, whose SA for all this worker owns; `None` as long as there is none: nothing passes then.
     Esp(Option<(PeerId, WorkerId)>),
 }
 

@@ -11,6 +11,7 @@
 use crate::fib;
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{fragment, icmp};
+use crate::sad::Sad;
 use crate::session::Sessions;
 use dataplane_api::softwire::{Protection, TooBig};
 use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, TraceNode, WorkerEvent, WorkerId};
@@ -23,6 +24,7 @@ use wire::{ip, ipv4, ipv6};
 pub fn run(
     ctx: &mut Ctx,
     sessions: &Sessions,
+    sad: &Sad,
     input: &mut Lane,
     esp_out: &mut Lane,
     outer: &mut Lane,
@@ -40,7 +42,10 @@ pub fn run(
         };
         let owner = match softwire.protection {
             Protection::Clear => None,
-            Protection::Esp(Some(owner)) => Some(owner),
+            // Without an SA of our own with this peer (RFC 9611), by the worker that has the one for all.
+            Protection::Esp(Some((peer, owner))) => {
+                Some((peer, if owner == ctx.id || sad.selected(peer).is_some() { ctx.id } else { owner }))
+            }
             // Never in the clear.
             Protection::Esp(None) => {
                 if ctx.limiter.softwire(ctx.now) {

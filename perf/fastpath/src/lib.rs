@@ -9,16 +9,12 @@
 //! | [`measure`] | one reading |
 //! | [`floor`], [`crypto`] | what moving packets, and their cryptography, cost by themselves |
 //! | [`rounds`] | readings of all paths and floors in turn, each in a process of its own |
-//! | [`scale`], [`cores`] | many sessions and routes; two workers |
-//! | [`count`] | instructions per packet |
 //! | [`report`], [`plot`], [`machine`] | tables, files, comparisons |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod bed;
-pub mod cores;
-pub mod count;
 pub mod crypto;
 pub mod floor;
 pub mod frame;
@@ -29,5 +25,4 @@ pub mod plot;
 pub mod proof;
 pub mod report;
 pub mod rounds;
-pub mod scale;
 pub mod world;

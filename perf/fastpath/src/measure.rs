@@ -30,9 +30,7 @@ pub struct Reading {
     pub nodes: Vec<(String, f64)>,
 }
 
-/// Arguments of the EAL.
-pub const EAL: [&str; 5] =
-    ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
+const EAL: [&str; 5] = ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
 
 /// Initialises DPDK and makes this thread a worker's.
 pub fn start() -> anyhow::Result<dpdk::lcore::Registration> {

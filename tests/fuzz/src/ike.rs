@@ -183,7 +183,7 @@ fn config(of: End, choice: u8) -> Config {
         local_id: id(of),
         local_auth: LocalAuth::psk(b"correct horse"),
         ike_proposals: IkeProposal::defaults(),
-        child: ChildPolicy::l2tp(of == End::B),
+        child: ChildPolicy { resources: u32::from(choice >> 7) * 2, ..ChildPolicy::l2tp(of == End::B) },
         ike_rekey_after: Some(Duration::from_secs(14400)),
         dpd_delay: Some(Duration::from_secs(60)),
         mlkem: choice & 1 != 0,
@@ -203,14 +203,14 @@ fn config(of: End, choice: u8) -> Config {
     config
 }
 
-/// Both ends; the first octet chooses ML-KEM, UDP encapsulation, cookies, EAP, MOBIKE without and with COOKIE2, and two
-/// keys for EAP. Gives what was sent.
+/// Both ends; the first octet chooses ML-KEM, UDP encapsulation, cookies, EAP, MOBIKE without and with COOKIE2, two
+/// keys for EAP, and child SAs for two resources. Gives what was sent.
 pub fn pair(data: &[u8]) -> Vec<Vec<u8>> {
     let Some((choice, script)) = data.split_first() else { return Vec::new() };
     let now = Instant::now();
     let endpoint = |end, seed| {
         let mut spi = 0x0100_0000u32;
-        let spis = move |_| {
+        let spis = move |_, _| {
             spi += 1;
             Some(spi)
         };

@@ -2,6 +2,7 @@
 
 mod eap;
 mod mobike;
+mod resource;
 mod v1;
 
 use super::*;
@@ -47,7 +48,7 @@ fn endpoint(side: usize, eap: bool) -> Endpoint {
         return_routability: true,
     };
     let config = Config { pad: vec![Arc::new(entry)], ..Config::default() };
-    Endpoint::new(config.into(), Box::new(StdRng::seed_from_u64(side as u64)), Box::new(|_| Some(0x0100_0000)))
+    Endpoint::new(config.into(), Box::new(StdRng::seed_from_u64(side as u64)), Box::new(|_, _| Some(0x0100_0000)))
 }
 
 impl Pair {

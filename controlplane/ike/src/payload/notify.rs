@@ -29,6 +29,8 @@ impl NotifyType {
     pub const TEMPORARY_FAILURE: Self = Self(43);
     pub const CHILD_SA_NOT_FOUND: Self = Self(44);
     pub const STATE_NOT_FOUND: Self = Self(47);
+    /// RFC 9611, section 5.2; the number is strongSwan's as well (`notify_payload.h`).
+    pub const TS_MAX_QUEUE: Self = Self(48);
 
     pub const INITIAL_CONTACT: Self = Self(16384);
     pub const SET_WINDOW_SIZE: Self = Self(16385);
@@ -54,6 +56,8 @@ impl NotifyType {
     pub const SIGNATURE_HASH_ALGORITHMS: Self = Self(16431);
     pub const INTERMEDIATE_EXCHANGE_SUPPORTED: Self = Self(16438);
     pub const ADDITIONAL_KEY_EXCHANGE: Self = Self(16441);
+    /// RFC 9611, section 5.1, likewise. Data: an identifier of the sender's resource, or nothing.
+    pub const SA_RESOURCE_INFO: Self = Self(16444);
 
     /// Error types are below 16384 (section 3.10.1).
     pub fn is_error(self) -> bool {

@@ -102,6 +102,22 @@ fn ts_payload_golden() {
     assert_eq!(ts::parse(&hex!("01000000 09000008 00000000")).unwrap(), vec![]);
 }
 
+// RFC 9611, sections 5.1 and 5.2: protocol and SPI size are 0.
+#[test]
+fn resource_notifications_golden() {
+    for (kind, data, golden) in [
+        (NotifyType::SA_RESOURCE_INFO, &[][..], &hex!("0000403c")[..]),
+        (NotifyType::SA_RESOURCE_INFO, &[0, 0, 0, 3], &hex!("0000403c 00000003")),
+        (NotifyType::TS_MAX_QUEUE, &[], &hex!("00000030")),
+    ] {
+        let notify = Notify { protocol: 0, spi: &[], kind, data };
+        assert_eq!(emitted(|out| notify.emit(out)), golden);
+        assert_eq!(Notify::parse(golden).unwrap(), notify);
+        assert_eq!(kind.is_error(), kind == NotifyType::TS_MAX_QUEUE);
+        assert!((0..4).all(|n| Notify::parse(&golden[..n]).is_err()));
+    }
+}
+
 #[test]
 fn notify_and_delete_golden() {
     let rekey = hex!("03044009 11223344");

@@ -17,7 +17,7 @@ use crate::payload::sa as sa_payload;
 use crate::payload::{Builder, PayloadType};
 use crate::proposal::IkeProposal;
 
-/// More child SAs than this under one IKE SA are refused.
+/// More child SAs than this under one IKE SA are refused, besides those that are bound to resources.
 const MAX_CHILDREN: usize = 16;
 
 /// A refusal: an error notification with its data, or with the ESP SPI it concerns.
@@ -120,17 +120,29 @@ impl Established {
                 Some(child) => Some(child.spi_in),
             },
         };
-        if self.children.len() + self.awaited.len() >= MAX_CHILDREN {
+        let resource = match old {
+            // RFC 9611, section 3: whether or not the peer repeats it.
+            Some(old) => self.children.iter().find(|c| c.spi_in == old).and_then(|c| c.resource.clone()),
+            None => self.bind(ctx, body)?,
+        };
+        if self.children.len() + self.awaited.len() >= MAX_CHILDREN + self.resources.room() {
             return Err(NotifyType::NO_ADDITIONAL_SAS.into());
         }
         let (prf, peer) = self.prf().zip(base.peer).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
         let ni = body.nonce.ok_or(NotifyType::INVALID_SYNTAX)?.to_vec();
         let proposals = self.pad.rekey_esp_proposals();
         let accepted = child::accept(body, &self.pad.child, &proposals, base, self.channel.nat, true)?;
+        if old.is_none() && resource.is_some() && !self.children.iter().any(|c| accepted.is_like(c)) {
+            return Err(NotifyType::NO_PROPOSAL_CHOSEN.into());
+        }
         let suite = accepted.suite;
         let exchanged = suite.ke.map(|method| Self::respond_ke(body, method)).transpose()?;
-        let spi_in = (ctx.spis)(peer).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
+        let bound = resource.as_ref().map(|r| r.id);
+        let spi_in = (ctx.spis)(peer, bound).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
         let nr = ctx.nonce();
+        if let (Some(id), None) = (bound, old) {
+            chain.notify(NotifyType::SA_RESOURCE_INFO, &id.to_be_bytes());
+        }
         accepted.answer_sa(chain, spi_in);
         chain.raw(PayloadType::NONCE, &nr);
         if let (Some((public, _)), Some(method)) = (&exchanged, suite.ke) {
@@ -155,12 +167,14 @@ impl Established {
         }
         let mut agreement = accepted.agree(spi_in);
         agreement.follow(&self.pad.child, base.path(), self.home(base));
-        let draft = ChildDraft { peer, prf, agreement, replaces: old, seed };
+        // What is bound to a resource that has a child SA already is there for the peer to send on.
+        let select = old.is_none() && bound.is_none_or(|id| !self.serves(id));
+        let draft = ChildDraft { peer, prf, agreement, replaces: old, resource, seed };
         if suite.addke1.is_some() {
             self.await_followup(ctx, chain, Draft::Child(draft));
         } else {
             // The peer switches when it has our answer and deletes the old one then; that tells us to switch.
-            self.install_child(base, ctx, draft, None, old.is_none());
+            self.install_child(base, ctx, draft, None, select);
         }
         Ok(())
     }
@@ -197,7 +211,11 @@ impl Established {
     /// it, nor when it is going.
     pub fn replaceable(&self) -> bool {
         let busy = match &self.request {
-            Request::RekeyChild(_) | Request::Followup(_) | Request::DeleteChild(..) | Request::DeleteIke => true,
+            Request::RekeyChild(_)
+            | Request::AddChild(_)
+            | Request::Followup(_)
+            | Request::DeleteChild(..)
+            | Request::DeleteIke => true,
             Request::None | Request::Dpd | Request::RekeyIke(_) | Request::Update(_) | Request::Probe(_) => false,
         };
         !busy && !self.superseded && self.closing.is_none()

@@ -148,13 +148,16 @@ pub(crate) fn start(
             if pad.mobike {
                 chain.notify(NotifyType::MOBIKE_SUPPORTED, &[]);
             }
+            if pad.child.resources > 0 {
+                chain.notify(NotifyType::SA_RESOURCE_INFO, &[]);
+            }
         },
         &signed,
         prf,
         &handshake.signature_hashes,
     )?;
     // Taken last: nothing fails between here and the state that owns it.
-    let spi_in = (ctx.spis)(peer).ok_or(Failure::Resources("inbound SPIs"))?;
+    let spi_in = (ctx.spis)(peer, None).ok_or(Failure::Resources("inbound SPIs"))?;
     let ts_i = child::propose(&pad.child.local_ts, base.local.ip());
     let ts_r = child::propose(&pad.child.remote_ts, base.remote.ip());
     child::offer(&mut chain, &pad.child.esp_proposals, spi_in, None, |_| (), (&ts_i, &ts_r), pad.child.mode);
@@ -234,9 +237,10 @@ impl AuthSent {
                     let channel = &established.channel;
                     let material =
                         Material { prf, keys: &channel.keys, shared: &[], ni: &handshake.ni, nr: &handshake.nr };
-                    agreement.install(base, ctx, &first_terms(peer, base, channel, &pad), &material)
+                    agreement.install(base, ctx, first_terms(peer, base, channel, &pad), &material)
                 };
                 established.children.push(child);
+                established.agree_on_resources(ctx, body, true);
             }
             Err(failure) => {
                 child::refused(ctx, peer, failure);
@@ -473,7 +477,12 @@ pub(super) fn admit(
     up(base, ctx, peer, &pad, &remote, &channel, initial_contact);
     let mut established = Established::new(ctx, channel, Arc::clone(&pad), remote);
     match first_child(&established, base, ctx, body, &pad, peer, prf, handshake, &mut chain) {
-        Ok(child) => established.children.push(child),
+        Ok(child) => {
+            established.children.push(child);
+            if established.agree_on_resources(ctx, body, false) {
+                chain.notify(NotifyType::SA_RESOURCE_INFO, &[]);
+            }
+        }
         Err(kind) => {
             chain.notify(kind, &[]);
             child::refused(ctx, peer, Failure::Notified(kind));
@@ -484,7 +493,8 @@ pub(super) fn admit(
 }
 
 fn first_terms(peer: PeerHandle, base: &Base, channel: &Channel, pad: &PadEntry) -> Terms {
-    Terms { peer, path: base.path(), nat: channel.nat, lifetime: pad.child.rekey_after, replaces: None, select: true }
+    let (path, lifetime) = (base.path(), pad.child.rekey_after);
+    Terms { peer, path, nat: channel.nat, lifetime, replaces: None, resource: None, select: true }
 }
 
 #[allow(clippy::too_many_arguments)] // one exchange's worth of context
@@ -501,10 +511,10 @@ fn first_child(
 ) -> Result<ChildSa, NotifyType> {
     let channel = &established.channel;
     let accepted = child::accept(body, &pad.child, &pad.child.esp_proposals, base, channel.nat, false)?;
-    let spi_in = (ctx.spis)(peer).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
+    let spi_in = (ctx.spis)(peer, None).ok_or(NotifyType::NO_ADDITIONAL_SAS)?;
     accepted.answer_sa(chain, spi_in);
     accepted.answer_ts(chain);
     let material = Material { prf, keys: &channel.keys, shared: &[], ni: &handshake.ni, nr: &handshake.nr };
     let agreement = accepted.agree(spi_in);
-    Ok(agreement.install(base, ctx, &first_terms(peer, base, channel, pad), &material))
+    Ok(agreement.install(base, ctx, first_terms(peer, base, channel, pad), &material))
 }

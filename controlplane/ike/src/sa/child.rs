@@ -15,7 +15,7 @@ use super::{Base, Ctx, Effect};
 use crate::config::{ChildPolicy, Mode, TsAddress, TsPattern};
 use crate::crypto::{IkeKeys, Prf, child_keymat};
 use crate::error::Failure;
-use crate::event::{Child, ChildDownReason, ChildKey, Event, Meta, PeerHandle};
+use crate::event::{Child, ChildDownReason, ChildKey, Event, Meta, PeerHandle, Resource};
 use crate::message::Body;
 use crate::payload::notify::NotifyType;
 use crate::payload::ts::TrafficSelector;
@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 pub(crate) struct ChildSa {
     pub spi_in: u32,
     pub spi_out: u32,
+    pub suite: EspSuite,
     pub mode: Mode,
     pub local_ts: Box<[TrafficSelector]>,
     pub remote_ts: Box<[TrafficSelector]>,
@@ -38,6 +39,8 @@ pub(crate) struct ChildSa {
     pub replaces: Option<u32>,
     /// The owner has been told to send on it.
     pub selected: bool,
+    /// What it is bound to.
+    pub resource: Option<Resource>,
     /// A rekey or deletion of it is queued or under way.
     pub busy: Busy,
 }
@@ -165,6 +168,11 @@ pub(crate) struct Material<'a> {
 }
 
 impl Accepted {
+    /// As [`Agreement::is_like`].
+    pub fn is_like(&self, child: &ChildSa) -> bool {
+        alike((&self.suite, self.mode, &self.ours.seen, &self.peers.seen), child)
+    }
+
     /// Writes the answer's SA payload; nonce and KE come between it and [`Self::answer_ts`].
     pub fn answer_sa(&self, chain: &mut Builder, spi_in: u32) {
         if self.mode == Mode::Transport {
@@ -187,6 +195,16 @@ impl Accepted {
     }
 }
 
+/// The same traffic and the same means; the key exchange of its own that a child SA may have is none of them.
+fn alike(
+    (suite, mode, local, remote): (&EspSuite, Mode, &[TrafficSelector], &[TrafficSelector]),
+    child: &ChildSa,
+) -> bool {
+    let means = |s: &EspSuite| (s.encr, s.integ, s.esn);
+    (means(suite), mode) == (means(&child.suite), child.mode)
+        && (local, remote) == (&*child.local_ts, &*child.remote_ts)
+}
+
 /// The circumstances of an installation.
 pub(crate) struct Terms {
     pub peer: PeerHandle,
@@ -195,6 +213,8 @@ pub(crate) struct Terms {
     pub lifetime: Option<Duration>,
     /// The pair it replaces.
     pub replaces: Option<u32>,
+    /// What it is bound to.
+    pub resource: Option<Resource>,
     /// Send on it at once.
     pub select: bool,
 }
@@ -270,6 +290,12 @@ pub(crate) fn follow(
 }
 
 impl Agreement {
+    /// Whether it is for the same traffic as `child`, by the same means: RFC 9611, section 3, asks that of a child SA that is
+    /// bound to a resource.
+    pub fn is_like(&self, child: &ChildSa) -> bool {
+        alike((&self.suite, self.mode, &self.local_ts, &self.remote_ts), child)
+    }
+
     /// As [`follow`].
     pub fn follow(&mut self, policy: &ChildPolicy, from: Meta, to: Meta) {
         follow(policy, &mut self.local_ts, &mut self.remote_ts, from, to);
@@ -277,8 +303,8 @@ impl Agreement {
 
     /// Derives the keys (section 2.17: initiator to responder first, cipher before integrity), tells the owner and
     /// keeps what is needed later.
-    pub fn install(self, base: &Base, ctx: &mut Ctx<'_>, terms: &Terms, material: &Material<'_>) -> ChildSa {
-        let Terms { peer, path, nat, lifetime, replaces, select } = *terms;
+    pub fn install(self, base: &Base, ctx: &mut Ctx<'_>, terms: Terms, material: &Material<'_>) -> ChildSa {
+        let Terms { peer, path, nat, lifetime, replaces, resource, select } = terms;
         let (encr, integ) = self.suite.key_lengths();
         let Material { prf, keys, shared, ni, nr } = *material;
         let keymat = child_keymat(prf, keys.derivation(), shared, ni, nr, 2 * (encr + integ));
@@ -294,12 +320,14 @@ impl Agreement {
         let kept = ChildSa {
             spi_in,
             spi_out,
+            suite,
             mode,
             local_ts: local_ts.clone().into(),
             remote_ts: remote_ts.clone().into(),
             rekey_at,
             replaces,
             selected: select,
+            resource: resource.clone(),
             busy: Busy::No,
         };
         let (local, remote, encap) = (path.local, path.remote, nat.any());
@@ -317,6 +345,7 @@ impl Agreement {
             local,
             remote,
             replaces,
+            resource,
         };
         ctx.events.push_back(Event::ChildUp { peer, child: Box::new(child), select });
         ctx.effects.push(Effect::ChildAdded { spi_in, owner: base.spi });

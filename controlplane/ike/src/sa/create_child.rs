@@ -1,5 +1,5 @@
 //! CREATE_CHILD_SA (RFC 7296, sections 1.3, 2.8 and 2.18) on our initiative: rekeying of child SAs and of the IKE SA.
-//! What the peer begins is in [`super::accept`].
+//! What the peer begins is in [`super::accept`]; what more child SAs there may be, in [`super::resource`].
 //!
 //! ```text
 //!   rekey a child:  HDR, SK { N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr }  -->
@@ -25,7 +25,7 @@ use super::{Base, Ctx, Effect, Sa, State};
 use crate::config::Mode;
 use crate::crypto::{KeMethod, KeyExchange, Prf, Secret};
 use crate::error::Failure;
-use crate::event::{ChildDownReason, DownReason, Meta};
+use crate::event::{ChildDownReason, DownReason, Meta, Resource};
 use crate::message::{Body, ExchangeType};
 use crate::payload::notify::NotifyType;
 use crate::payload::sa as sa_payload;
@@ -35,18 +35,27 @@ use crate::proposal::{EspProposal, IkeProposal, ke};
 /// How often INVALID_KE_PAYLOAD makes us try another method.
 const MAX_RESTARTS: u8 = 3;
 
-/// Our rekey of a child SA is under way.
+/// A child SA that a request of ours asks for.
 #[derive(Debug)]
-pub(crate) struct RekeyChild {
-    pub old: u32,
+pub(crate) struct Offered {
     /// Our SPI.
-    pub new: u32,
+    pub spi_in: u32,
     nonce: Vec<u8>,
     exchange: Option<(u16, KeyExchange)>,
     mode: Mode,
     /// Whose addresses the selectors in the request name.
     path: Meta,
     restarts: u8,
+}
+
+/// The method of the key exchange that a request is repeated with, and how often it has been.
+pub(crate) type Restart = (u16, u8);
+
+/// Our rekey of a child SA is under way.
+#[derive(Debug)]
+pub(crate) struct RekeyChild {
+    pub old: u32,
+    pub offered: Offered,
     /// The lower nonce of the peer's rekey of the same SA.
     pub rival: Option<Vec<u8>>,
 }
@@ -100,27 +109,31 @@ impl Established {
         self.pad.child.esp_proposals.iter().filter(suited).cloned().collect()
     }
 
-    /// Sends the rekey of a child SA, with another key exchange method when the peer asked for it.
-    pub fn start_rekey_child(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, old: u32, retry: Option<(u16, u8)>) {
+    /// Asks for a child SA like the one we receive on with `like`; `about` says in the request what it is for. `None`: there
+    /// is nothing to ask with now.
+    pub fn offer_child(
+        &mut self,
+        base: &mut Base,
+        ctx: &mut Ctx<'_>,
+        like: u32,
+        resource: Option<u32>,
+        about: impl FnOnce(&mut Builder),
+        restart: Option<Restart>,
+    ) -> Option<Offered> {
         let first = self.pad.child.esp_proposals.first();
         let preferred = first.and_then(|p| p.ke.first().copied()).filter(|&id| id != ke::NONE);
-        let method = retry.map(|(method, _)| method).or(preferred);
+        let method = restart.map(|(method, _)| method).or(preferred);
         let proposals = self.esp_offers(method.is_some());
         let path = self.home(base);
-        let (Some(child), Some(peer)) = (self.child_mut(old), base.peer) else { return };
-        let exchange = method.and_then(|id| Some((id, KeyExchange::initiate(KeMethod::from_id(id)?).ok()?)));
-        let new = if exchange.is_some() == method.is_some() { (ctx.spis)(peer) } else { None };
-        let Some(new) = new else {
-            child.busy = Busy::No;
-            child.rekey_at = Some(ctx.now + ctx.policy.config.timers.retry);
-            return;
+        let child = self.children.iter().find(|c| c.spi_in == like)?;
+        let exchange = match method {
+            Some(id) => Some((id, KeyExchange::initiate(KeMethod::from_id(id)?).ok()?)),
+            None => None,
         };
-        child.busy = Busy::Rekeying;
-        let (mode, spi_in) = (child.mode, child.spi_in);
-        let (ts_i, ts_r) = (child.local_ts.clone(), child.remote_ts.clone());
-        let nonce = ctx.nonce();
+        let spi_in = (ctx.spis)(base.peer?, resource)?;
+        let (mode, nonce) = (child.mode, ctx.nonce());
         let mut chain = Builder::new();
-        chain.notify_esp(NotifyType::REKEY_SA, spi_in);
+        about(&mut chain);
         let public = exchange.as_ref().map(|(id, (_, public))| (*id, public));
         let between = |chain: &mut Builder| {
             chain.raw(PayloadType::NONCE, &nonce);
@@ -128,39 +141,55 @@ impl Established {
                 chain.ke(id, public);
             }
         };
-        child::offer(&mut chain, &proposals, new, method, between, (&ts_i, &ts_r), mode);
+        child::offer(&mut chain, &proposals, spi_in, method, between, (&child.local_ts, &child.remote_ts), mode);
         base.request(ctx, &mut self.channel, ExchangeType::CREATE_CHILD_SA, &chain);
         let exchange = exchange.map(|(id, (exchange, _))| (id, exchange));
-        let restarts = retry.map_or(0, |(_, n)| n);
-        self.request =
-            Request::RekeyChild(Box::new(RekeyChild { old, new, nonce, exchange, mode, path, restarts, rival: None }));
+        Some(Offered { spi_in, nonce, exchange, mode, path, restarts: restart.map_or(0, |(_, n)| n) })
+    }
+
+    /// With what to repeat a request that the peer refused for its key exchange.
+    pub fn restart(&self, offered: &Offered, body: &Body<'_>) -> Option<Restart> {
+        let (method, restarts) = (wanted_method(body)?, offered.restarts + 1);
+        let ours = self.pad.child.esp_proposals.iter().any(|p| p.ke.contains(&method));
+        (restarts <= MAX_RESTARTS && ours).then_some((method, restarts))
+    }
+
+    /// Sends the rekey of a child SA, with another key exchange method when the peer asked for it.
+    pub fn start_rekey_child(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, old: u32, restart: Option<Restart>) {
+        let Some(child) = self.child_mut(old) else { return };
+        child.busy = Busy::Rekeying;
+        let resource = child.resource.as_ref().map(|r| r.id);
+        let about = |chain: &mut Builder| _ = chain.notify_esp(NotifyType::REKEY_SA, old);
+        if let Some(offered) = self.offer_child(base, ctx, old, resource, about, restart) {
+            self.request = Request::RekeyChild(Box::new(RekeyChild { old, offered, rival: None }));
+        } else if let Some(child) = self.child_mut(old) {
+            child.busy = Busy::No;
+            child.rekey_at = Some(ctx.now + ctx.policy.config.timers.retry);
+        }
     }
 
     /// Handles the answer to the rekey of a child SA.
     pub fn finish_rekey_child(&mut self, base: &mut Base, ctx: &mut Ctx<'_>, mut rekey: RekeyChild, body: &Body<'_>) {
-        let (old, new, rival) = (rekey.old, rekey.new, rekey.rival.take());
+        let (old, new, rival) = (rekey.old, rekey.offered.spi_in, rekey.rival.take());
         if let Some(error) = body.error() {
             base.unused_spi(ctx, new);
-            let restarts = rekey.restarts + 1;
             let child = self.child_mut(old).filter(|c| c.busy == Busy::Rekeying);
             if let Some(child) = child {
                 child.busy = Busy::No;
             }
-            match (error.kind, wanted_method(body)) {
+            match (error.kind, self.restart(&rekey.offered, body)) {
                 // The peer's own rekey stands.
                 _ if rival.is_some() => self.rekey_child_later(ctx, old),
                 (NotifyType::CHILD_SA_NOT_FOUND, _) => self.remove_child(base, ctx, old, ChildDownReason::Lost),
-                (NotifyType::INVALID_KE_PAYLOAD, Some(method))
-                    if restarts <= MAX_RESTARTS
-                        && self.pad.child.esp_proposals.iter().any(|p| p.ke.contains(&method)) =>
-                {
-                    self.start_rekey_child(base, ctx, old, Some((method, restarts)));
+                (NotifyType::INVALID_KE_PAYLOAD, Some(restart)) => {
+                    self.start_rekey_child(base, ctx, old, Some(restart))
                 }
                 _ => self.rekey_child_later(ctx, old),
             }
             return;
         }
-        match self.conclude_rekey_child(base, rekey, body) {
+        let resource = self.child_mut(old).and_then(|c| c.resource.clone());
+        match self.conclude_child(base, rekey.offered, body, Some(old), resource) {
             Ok(draft) => {
                 let lost = rival.is_some_and(|lowest| draft.seed.lowest() < &lowest[..]);
                 if !lost {
@@ -170,7 +199,7 @@ impl Established {
                     // RFC 9370, section 2.2.4: there is nothing to delete yet, the loser just stops.
                     Some(_) if lost => self.abandon(base, ctx, Draft::Child(draft), None),
                     Some(method) => self.start_followup(base, ctx, method, body, Draft::Child(draft), None),
-                    None => self.complete_rekey_child(base, ctx, draft, None, lost),
+                    None => self.complete_child(base, ctx, draft, None, lost),
                 }
             }
             Err(_) => {
@@ -200,30 +229,37 @@ impl Established {
         }
     }
 
-    /// What the answer to the rekey of a child SA agrees to.
-    fn conclude_rekey_child(&self, base: &Base, rekey: RekeyChild, body: &Body<'_>) -> Result<ChildDraft, Failure> {
+    /// What the answer to a request for a child SA agrees to.
+    pub fn conclude_child(
+        &self,
+        base: &Base,
+        offered: Offered,
+        body: &Body<'_>,
+        replaces: Option<u32>,
+        resource: Option<Resource>,
+    ) -> Result<ChildDraft, Failure> {
         let (prf, peer) = self.prf().zip(base.peer).ok_or(Failure::NoProposal)?;
         let nr = body.nonce.ok_or(Failure::Protocol("no nonce"))?.to_vec();
         let nat = self.channel.nat;
-        let with_ke = rekey.exchange.is_some();
+        let Offered { spi_in, nonce, exchange, mode, path, .. } = offered;
+        let with_ke = exchange.is_some();
         let proposals = self.esp_offers(with_ke);
-        let RekeyChild { new, mode, path, .. } = rekey;
-        let mut agreement = child::conclude(body, &self.pad.child, &proposals, path, nat, new, mode, with_ke)?;
+        let mut agreement = child::conclude(body, &self.pad.child, &proposals, path, nat, spi_in, mode, with_ke)?;
         agreement.follow(&self.pad.child, path, self.home(base));
-        let shared = match (rekey.exchange, body.ke) {
+        let shared = match (exchange, body.ke) {
             (Some((id, exchange)), Some(ke)) if ke.method == id && agreement.suite.ke == Some(id) => {
                 exchange.finish(ke.data).map_err(|_| Failure::Crypto("key exchange"))?
             }
             (_, None) if agreement.suite.ke.is_none() && agreement.suite.addke1.is_none() => Secret::default(),
             _ => return Err(Failure::Protocol("key exchange of a child SA")),
         };
-        let seed = Seed { shared, ni: rekey.nonce, nr };
-        Ok(ChildDraft { peer, prf, agreement, replaces: Some(rekey.old), seed })
+        let seed = Seed { shared, ni: nonce, nr };
+        Ok(ChildDraft { peer, prf, agreement, replaces, resource, seed })
     }
 
-    /// Our rekey of a child SA comes to its end: the new pair is there. Section 2.8.1: whoever began the exchange that
-    /// stands deletes the old SA; the loser deletes its own.
-    pub fn complete_rekey_child(
+    /// Our exchange comes to its end: the new pair is there. Section 2.8.1: whoever began the exchange that stands deletes
+    /// the old SA, if it was a rekey; the loser deletes its own.
+    pub fn complete_child(
         &mut self,
         base: &Base,
         ctx: &mut Ctx<'_>,
@@ -251,12 +287,16 @@ impl Established {
         additional: Option<&Secret>,
         select: bool,
     ) {
-        let ChildDraft { peer, prf, agreement, replaces, seed } = draft;
+        let ChildDraft { peer, prf, agreement, replaces, resource, seed } = draft;
+        if let Some(resource) = &resource {
+            self.resources.made(resource.id);
+        }
         let shared = seed.secrets(additional);
         let material = Material { prf, keys: &self.channel.keys, shared: &shared, ni: &seed.ni, nr: &seed.nr };
         let (nat, lifetime) = (self.channel.nat, self.pad.child.rekey_after);
         let path = self.home(base);
-        let child = agreement.install(base, ctx, &Terms { peer, path, nat, lifetime, replaces, select }, &material);
+        let terms = Terms { peer, path, nat, lifetime, replaces, resource, select };
+        let child = agreement.install(base, ctx, terms, &material);
         self.children.push(child);
     }
 

@@ -10,6 +10,7 @@ use super::create_child::{RekeyChild, RekeyIke};
 use super::followup::{Awaited, Draft, Followup};
 use super::mobike::{Check, Probe};
 use super::nat::Nat;
+use super::resource::{AddChild, Resources};
 use super::{Base, Ctx, Effect, Received, State};
 use crate::auth::{Identity, RemoteAuth};
 use crate::config::PadEntry;
@@ -28,6 +29,8 @@ pub(crate) enum Task {
     Dpd,
     /// Rekey a child SA.
     RekeyChild(u32),
+    /// Ask for a child SA for one of our resources.
+    AddChild(u32),
     /// Rekey this IKE SA.
     RekeyIke,
     /// Tell the peer where we are.
@@ -46,6 +49,7 @@ pub(crate) enum Request {
     None,
     Dpd,
     RekeyChild(Box<RekeyChild>),
+    AddChild(Box<AddChild>),
     RekeyIke(Box<RekeyIke>),
     /// The additional key exchange of a rekey of ours.
     Followup(Box<Followup>),
@@ -86,6 +90,7 @@ impl Remote {
 pub(crate) struct Estate {
     pub children: Vec<ChildSa>,
     pub unmade: Vec<u32>,
+    pub resources: Resources,
     pub tasks: VecDeque<Task>,
     /// The owner has closed the peer.
     pub closed: bool,
@@ -101,6 +106,7 @@ pub(crate) struct Established {
     pub pad: Arc<PadEntry>,
     pub remote: Remote,
     pub children: Vec<ChildSa>,
+    pub resources: Resources,
     pub request: Request,
     pub tasks: VecDeque<Task>,
     /// The last authentic message of the peer, or packet on one of its child SAs.
@@ -139,6 +145,7 @@ impl Established {
             pad,
             remote,
             children: Vec::new(),
+            resources: Resources::default(),
             request: Request::None,
             tasks: VecDeque::new(),
             last_heard: ctx.now,
@@ -244,6 +251,7 @@ impl Established {
                     self.request = Request::Dpd;
                 }
                 Task::RekeyChild(spi_in) => self.start_rekey_child(base, ctx, spi_in, None),
+                Task::AddChild(id) => self.start_add_child(base, ctx, id, None),
                 Task::RekeyIke => self.start_rekey_ike(base, ctx, None),
                 Task::Update => self.start_update(base, ctx),
                 Task::Probe => self.start_probe(base, ctx),
@@ -291,6 +299,7 @@ impl Established {
             Request::Update(path) => self.finish_update(base, ctx, path, received),
             Request::Probe(probe) => self.finish_probe(base, ctx, &probe, &received.body),
             Request::RekeyChild(rekey) => self.finish_rekey_child(base, ctx, *rekey, &received.body),
+            Request::AddChild(add) => self.finish_add_child(base, ctx, *add, &received.body),
             Request::RekeyIke(rekey) => self.finish_rekey_ike(base, ctx, *rekey, &received.body),
             Request::Followup(followup) => self.finish_followup(base, ctx, *followup, &received.body),
             Request::DeleteChild(spi_in, reason) => self.remove_child(base, ctx, spi_in, reason),
@@ -380,7 +389,10 @@ impl Established {
         self.superseded = true;
         self.rekey_at = None;
         let mut tasks = std::mem::take(&mut self.tasks);
-        tasks.retain(|t| matches!(t, Task::RekeyChild(_) | Task::Update | Task::Probe | Task::DeleteChild(..)));
+        let lasts = |t: &Task| {
+            matches!(t, Task::RekeyChild(_) | Task::AddChild(_) | Task::Update | Task::Probe | Task::DeleteChild(..))
+        };
+        tasks.retain(lasts);
         // Their answers come too late for this one.
         match &self.request {
             Request::Update(_) => tasks.push_front(Task::Update),
@@ -389,7 +401,8 @@ impl Established {
         }
         let closed = self.closing == Some(DownReason::Closed);
         let (children, unmade) = (std::mem::take(&mut self.children), std::mem::take(&mut self.unmade));
-        Estate { children, unmade, tasks, closed, path, nat: self.channel.nat, check: self.check.take() }
+        let (resources, nat, check) = (std::mem::take(&mut self.resources), self.channel.nat, self.check.take());
+        Estate { children, unmade, resources, tasks, closed, path, nat, check }
     }
 
     /// Takes over what its predecessor left.
@@ -399,6 +412,7 @@ impl Established {
         self.behind(ctx, estate.nat);
         self.children.extend(estate.children);
         self.unmade.extend(estate.unmade);
+        self.resources = estate.resources;
         self.tasks.extend(estate.tasks);
         if estate.closed {
             self.queue_close(DownReason::Closed);
@@ -420,7 +434,8 @@ impl Established {
     /// The inbound SPI in our request under way.
     fn offered_spi(&self) -> Option<u32> {
         match &self.request {
-            Request::RekeyChild(rekey) => Some(rekey.new),
+            Request::RekeyChild(rekey) => Some(rekey.offered.spi_in),
+            Request::AddChild(add) => Some(add.offered.spi_in),
             Request::Followup(followup) => match &followup.draft {
                 Draft::Child(draft) => Some(draft.agreement.spi_in),
                 Draft::Ike(_) => None,
@@ -463,6 +478,9 @@ impl Established {
             }
             self.queue_rekey(spi_in);
         }
+        if due(self.resources.at) {
+            self.ask_for_missing();
+        }
         if due(self.dpd_at()) && self.tasks.is_empty() && base.window.pending.is_none() {
             self.tasks.push_back(Task::Dpd);
         }
@@ -479,7 +497,7 @@ impl Established {
         let idle = base.window.pending.is_none();
         let dpd = if idle && self.tasks.is_empty() { self.dpd_at() } else { None };
         let children = self.children.iter().filter_map(|c| c.rekey_at);
-        let own = [self.keepalive_at, self.expires_at, self.rekey_at, dpd];
+        let own = [self.keepalive_at, self.expires_at, self.rekey_at, self.resources.at, dpd];
         own.into_iter().flatten().chain(children).chain(self.awaited.iter().map(|a| a.until)).min()
     }
 }

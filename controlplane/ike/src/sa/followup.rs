@@ -20,7 +20,7 @@ use super::established::{Established, Request};
 use super::{Base, Ctx};
 use crate::crypto::{self, KeMethod, KeyExchange, Prf, Secret, SkSuite};
 use crate::error::Failure;
-use crate::event::{DownReason, PeerHandle};
+use crate::event::{DownReason, PeerHandle, Resource};
 use crate::message::{Body, ExchangeType};
 use crate::payload::Builder;
 use crate::payload::notify::NotifyType;
@@ -61,6 +61,8 @@ pub(crate) struct ChildDraft {
     pub agreement: Agreement,
     /// The pair it replaces, by our SPI.
     pub replaces: Option<u32>,
+    /// What it is bound to.
+    pub resource: Option<Resource>,
     pub seed: Seed,
 }
 
@@ -162,6 +164,14 @@ impl Established {
         })
     }
 
+    /// The resources of child SAs of the peer, and no rekeys, that wait.
+    pub fn awaited_resources(&self) -> impl Iterator<Item = u32> {
+        self.awaited.iter().filter_map(|a| match &a.draft {
+            Draft::Child(ChildDraft { replaces: None, resource, .. }) => resource.as_ref().map(|r| r.id),
+            _ => None,
+        })
+    }
+
     /// A rekey of this IKE SA by the peer waits.
     pub fn awaits_ike(&self) -> bool {
         self.awaited.iter().any(|a| a.draft.is_ike())
@@ -205,15 +215,13 @@ impl Established {
         let ke = body.ke.filter(|ke| ke.method == method);
         match (draft, ke.and_then(|ke| exchange.finish(ke.data).ok())) {
             (Draft::Child(draft), Some(secret)) => {
-                self.complete_rekey_child(base, ctx, draft, Some(&secret), false);
+                self.complete_child(base, ctx, draft, Some(&secret), false);
             }
             (Draft::Ike(draft), Some(secret)) => self.complete_rekey_ike(base, ctx, &draft, Some(&secret)),
             // The peer has an SA that we have no keys for.
             (Draft::Child(draft), None) => {
                 self.delete_unmade(draft.agreement.spi_in);
-                if let Some(old) = draft.replaces {
-                    self.child_not_rekeyed(ctx, old);
-                }
+                self.child_not_made(ctx, &draft);
             }
             (Draft::Ike(_), None) => {
                 self.queue_close(DownReason::Failed(Failure::Crypto("additional key exchange")));
@@ -226,11 +234,16 @@ impl Established {
         match draft {
             Draft::Child(draft) => {
                 base.unused_spi(ctx, draft.agreement.spi_in);
-                if let Some(old) = draft.replaces {
-                    self.child_not_rekeyed(ctx, old);
-                }
+                self.child_not_made(ctx, &draft);
             }
             Draft::Ike(_) => self.leave_to(base, ctx, rival),
+        }
+    }
+
+    fn child_not_made(&mut self, ctx: &Ctx<'_>, draft: &ChildDraft) {
+        match draft.replaces {
+            Some(old) => self.child_not_rekeyed(ctx, old),
+            None => self.ask_later(ctx),
         }
     }
 
@@ -259,7 +272,8 @@ impl Established {
                 // The one it replaces may have gone meanwhile.
                 let replaces = draft.replaces.filter(|old| self.children.iter().any(|c| c.spi_in == *old));
                 let draft = ChildDraft { replaces, ..draft };
-                self.install_child(base, ctx, draft, Some(&secret), replaces.is_none());
+                let free = draft.resource.as_ref().is_none_or(|r| !self.serves(r.id));
+                self.install_child(base, ctx, draft, Some(&secret), replaces.is_none() && free);
             }
             Ok((Draft::Ike(draft), secret)) => ike = Some((draft, secret)),
             Err(kind) => {

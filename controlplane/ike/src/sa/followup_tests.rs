@@ -6,6 +6,7 @@ use crate::config::{ChildPolicy, Config, PadEntry, Policy};
 use crate::crypto::IkeKeys;
 use crate::event::{ChildDownReason, Event, Meta, Transmit};
 use crate::message::Header;
+use crate::proposal::EspSuite;
 use crate::proposal::ke::ML_KEM_768;
 use crate::sa::channel::{Channel, Open};
 use crate::sa::child::{Busy, ChildSa};
@@ -86,7 +87,7 @@ impl End {
             now,
             policy: Policy::new(Arc::new(Config { fragment_size: (9000, 9000), ..Config::default() })),
             rng: StdRng::seed_from_u64(u64::from(side)),
-            spis: Box::new(move |_| {
+            spis: Box::new(move |_, _| {
                 drawn += 1;
                 Some(drawn)
             }),
@@ -102,12 +103,14 @@ impl End {
             let child = ChildSa {
                 spi_in: CHILD[usize::from(side)],
                 spi_out: CHILD[usize::from(1 - side)],
+                suite: EspSuite { encr: (20, 256), integ: 0, esn: false, ke: None, addke1: None },
                 mode: pad.child.mode,
                 local_ts: pad.child.local_ts[0].resolve(address(side).ip()).into(),
                 remote_ts: pad.child.remote_ts[0].resolve(address(1 - side).ip()).into(),
                 rekey_at: None,
                 replaces: None,
                 selected: true,
+                resource: None,
                 busy: Busy::No,
             };
             let channel = Channel::new(suite, sk, keys, initiator, true, Nat::default());

@@ -71,9 +71,12 @@ impl Established {
             }
             return;
         };
-        self.children.remove(at);
+        let gone = self.children.remove(at);
         if let Some(successor) = self.children.iter_mut().find(|c| c.replaces == Some(spi_in)) {
             successor.replaces = None;
+        }
+        if reason == ChildDownReason::Lost {
+            self.ask_again(ctx, &gone);
         }
         ctx.effects.push(Effect::ChildRemoved { spi_in });
         if let Some(peer) = base.peer {

@@ -25,6 +25,7 @@ pub(crate) mod initial;
 pub(crate) mod intermediate;
 pub(crate) mod mobike;
 pub(crate) mod nat;
+pub(crate) mod resource;
 pub(crate) mod window;
 
 use crate::auth::Identity;
@@ -43,8 +44,8 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 use window::{Incoming, Window};
 
-/// Where inbound child SPIs come from.
-pub type SpiSource = Box<dyn FnMut(PeerHandle) -> Option<u32> + Send>;
+/// Where inbound SPIs come from: whose child SA it is for, and for which of our resources, if it is bound to one.
+pub type SpiSource = Box<dyn FnMut(PeerHandle, Option<u32>) -> Option<u32> + Send>;
 
 /// What a step of one SA asks of the endpoint.
 #[derive(Debug)]

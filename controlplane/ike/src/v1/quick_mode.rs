@@ -248,7 +248,7 @@ impl Isakmp {
             _ => return Err(malformed("group and key exchange do not go together")),
         };
         let spi_in =
-            (ctx.spis)(handle).ok_or(Refusal(notify::NO_PROPOSAL_CHOSEN, Failure::Resources("inbound SPIs")))?;
+            (ctx.spis)(handle, None).ok_or(Refusal(notify::NO_PROPOSAL_CHOSEN, Failure::Resources("inbound SPIs")))?;
         let nr = ctx.nonce();
         let mut rest = Builder::new();
         let reply = sa_payload::Proposal { spi: spi_in.to_be_bytes().to_vec(), ..choice.reply.clone() };
@@ -300,7 +300,7 @@ impl Isakmp {
                 .map(|(local, remote)| [local, remote]),
         };
         let Some(ids) = ids else { return };
-        let Some(spi_in) = (ctx.spis)(handle) else { return };
+        let Some(spi_in) = (ctx.spis)(handle, None) else { return };
         let unused = |ctx: &mut Ctx<'_>| {
             let reason = ChildDownReason::Unused;
             ctx.events.push_back(Event::ChildDown { peer: handle, spi_in, reason });
@@ -397,6 +397,7 @@ impl Isakmp {
             local,
             remote,
             replaces,
+            resource: None,
         };
         let waits = initiator && replaces.is_some_and(|old| peer.child_mut(old).is_some());
         let select = initiator && !waits;

@@ -8,6 +8,7 @@ mod hostile;
 mod life;
 mod mobike;
 mod net;
+mod resource;
 mod revocation;
 mod setup;
 mod spis;

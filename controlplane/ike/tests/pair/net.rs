@@ -37,7 +37,8 @@ pub struct Side {
     pub owner: HashMap<u32, PeerHandle>,
     pub grace: HashMap<u32, (Child, Instant)>,
     pub seen: HashSet<u32>,
-    pub selected: HashMap<PeerHandle, u32>,
+    /// What it sends on, by resource.
+    pub selected: HashMap<(PeerHandle, Option<u32>), u32>,
     pub peers: HashMap<PeerHandle, Identity>,
 }
 
@@ -204,9 +205,14 @@ pub fn config(entry: PadEntry) -> Config {
     config
 }
 
+/// The resource that a child SA is bound to.
+pub fn bound(child: &Child) -> Option<u32> {
+    child.resource.as_ref().map(|r| r.id)
+}
+
 fn endpoint(config: Config, seed: u64, side: &Side) -> Endpoint {
     let spis = Arc::clone(&side.spis);
-    let source = move |_| {
+    let source = move |_, _| {
         let mut spis = spis.lock().unwrap();
         if spis.limit.is_some_and(|limit| spis.out.len() >= limit) {
             return None;
@@ -334,12 +340,11 @@ impl Net {
                     assert!(s.spis.lock().unwrap().out.contains(&child.spi_in));
                     assert!(s.children.insert(child.spi_in, Child::clone(child)).is_none());
                     if *select {
-                        s.selected.insert(*peer, child.spi_in);
+                        s.selected.insert((*peer, bound(child)), child.spi_in);
                     }
                 }
                 Event::ChildSelect { peer, spi_in } => {
-                    assert!(s.children.contains_key(spi_in));
-                    s.selected.insert(*peer, *spi_in);
+                    s.selected.insert((*peer, bound(&s.children[spi_in])), *spi_in);
                 }
                 Event::ChildDown { spi_in, reason: ChildDownReason::Refused(_), .. } => assert_eq!(*spi_in, 0),
                 Event::ChildDown { peer, spi_in, reason } => {
@@ -348,12 +353,12 @@ impl Net {
                     assert_eq!(child.is_none(), *reason == ChildDownReason::Unused);
                     if let Some(child) = child {
                         s.grace.insert(*spi_in, (child, self.now + GRACE));
-                        s.selected.retain(|p, spi| p != peer || spi != spi_in);
+                        s.selected.retain(|(p, _), spi| p != peer || spi != spi_in);
                     }
                 }
                 Event::PeerDown { peer, .. } => {
                     s.peers.remove(peer);
-                    s.selected.remove(peer);
+                    s.selected.retain(|(p, _), _| p != peer);
                     let own: Vec<u32> = s.children.keys().copied().filter(|spi| s.owner[spi] == *peer).collect();
                     for spi_in in own {
                         s.give_back(spi_in);

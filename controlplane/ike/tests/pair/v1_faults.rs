@@ -105,14 +105,14 @@ fn the_old_pair_is_sent_on_until_the_peer_has_the_new_one() {
         rekey_child(&mut net, A);
         net.run_ms(500);
         let new = *net.sides[A].children.keys().find(|spi| **spi != old).unwrap();
-        assert_eq!((net.sides[A].children.len(), net.sides[A].selected[&peer]), (2, old));
+        assert_eq!((net.sides[A].children.len(), net.sides[A].selected[&(peer, None)]), (2, old));
         if packet {
             net.ends[A].child_used(net.now, new);
             net.flush();
         } else {
             net.run(5);
         }
-        assert_eq!(net.sides[A].selected[&peer], new);
+        assert_eq!(net.sides[A].selected[&(peer, None)], new);
         net.check = false;
         net.run(300);
         assert_eq!(net.sides[A].child().spi_in, new);

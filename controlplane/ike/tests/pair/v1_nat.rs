@@ -22,7 +22,7 @@ fn listener(side: usize) -> Listener {
 
 fn endpoint(config: Config, seed: u64) -> Endpoint {
     let mut next = 0x1000 * seed as u32;
-    let spis = move |_| {
+    let spis = move |_, _| {
         next += 1;
         Some(next)
     };

@@ -330,6 +330,7 @@ fn l2tp_that_comes_before_its_sa_is_selected_is_answered_by_that_sa() {
         local,
         remote: outer,
         replaces: None,
+        resource: None,
     };
     g.ike_event(now, ike::Event::ChildUp { peer: ike::PeerHandle(peer), child: Box::new(child), select: false });
     let client_ids = Box::new(|_| Some(0x0001_0001));

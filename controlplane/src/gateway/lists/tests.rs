@@ -252,6 +252,7 @@ fn child_sas_of_one_peer_on_both_sides_of_a_page() {
                 local,
                 remote,
                 replaces: None,
+                resource: None,
             };
             g.ike_event(now, ike::Event::ChildUp { peer, child: Box::new(child), select: true });
             expected.push((peer.0.get(), format!("{spi_in:08x}")));

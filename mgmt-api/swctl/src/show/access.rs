@@ -132,6 +132,7 @@ pub fn child(rows: &[Value]) -> String {
             ("Algorithms", &|s| format!("{}{}", algorithms(s), if s["esn"] == true { " ESN" } else { "" })),
             ("Local", &member("local_ts")),
             ("Remote", &member("remote_ts")),
+            ("Worker", &|s| format!("{}{}", text(&s["worker"]), if s["bound"] == true { " alone" } else { "" })),
             (">Packets in", &member("in_packets")),
             (">Packets out", &member("out_packets")),
             (">Bad", &|s| (number(&s["replayed"]) + number(&s["integrity_failures"])).to_string()),

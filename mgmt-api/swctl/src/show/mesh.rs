@@ -47,6 +47,7 @@ pub fn profiles(rows: &[Value]) -> String {
             (">Rekey", &|p| span(number(&p["rekey"]))),
             (">Window", &member("replay_window")),
             ("TFC", &member("tfc")),
+            ("Per worker", &member("per_worker")),
             ("Peers", &names),
         ],
         rows,

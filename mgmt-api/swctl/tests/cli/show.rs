@@ -86,8 +86,8 @@ fn access() {
         ),
         (
             "show child",
-            "SPI in    SPI out   Peer  Mode       Algorithms       Local                  Remote                    Packets in  Packets out  Bad        Up\n\
-             c0000001  0badcafe     7  transport  aes128gcm16 ESN  192.0.2.1/32[17/1701]  198.51.100.7/32[17/1701]          40           41    3  00:00:59\n\n\
+            "SPI in    SPI out   Peer  Mode       Algorithms       Local                  Remote                    Worker   Packets in  Packets out  Bad        Up\n\
+             c0000001  0badcafe     7  transport  aes128gcm16 ESN  192.0.2.1/32[17/1701]  198.51.100.7/32[17/1701]  1 alone          40           41    3  00:00:59\n\n\
              1 child SA\n",
         ),
         (
@@ -111,8 +111,8 @@ fn mesh() {
         ),
         (
             "show profiles",
-            "Profile  Mode    ESP proposals    Identity  Start     Rekey  Window  TFC  Peers\n\
-             secret   tunnel  aes256gcm16-esn  west      -      01:00:00    1024  no   east-ike\n",
+            "Profile  Mode    ESP proposals    Identity  Start     Rekey  Window  TFC  Per worker  Peers\n\
+             secret   tunnel  aes256gcm16-esn  west      -      01:00:00    1024  no   yes         east-ike\n",
         ),
         (
             "show bfd",

@@ -18,7 +18,7 @@ fn pair() -> Pair {
             crate::v1::Listener { local: address(side).ip(), proposals, esp, sha256_96: false, legacy: None };
         end.set_config(Config { v1: vec![listener], ..Config::clone(&end.policy.config) }.into());
         let mut next = 0x0100_0000;
-        end.spis = Box::new(move |_| {
+        end.spis = Box::new(move |_, _| {
             next += 1;
             Some(next)
         });
