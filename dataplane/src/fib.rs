@@ -132,14 +132,14 @@ pub fn flow_hash(packet: &Packet) -> u32 {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let ip = packet.ip();
     let addresses = if packet.is_v6() { ip.get(8..40) } else { ip.get(12..20) };
-    let mut h = u64::from(packet.meta.proto);
+    let mut h = u64::from(packet.proto);
     for word in addresses.unwrap_or_default().chunks_exact(4) {
         if let [a, b, c, d] = *word {
             h = (h.rotate_left(5) ^ u64::from(u32::from_be_bytes([a, b, c, d]))).wrapping_mul(PRIME);
         }
     }
     // A fragment beyond the first has no ports: `classify` and `l2tp_in` set protocol 0 for all fragments.
-    if let (wire::ip::UDP | wire::ip::TCP, [a, b, c, d, ..]) = (packet.meta.proto, packet.payload()) {
+    if let (wire::ip::UDP | wire::ip::TCP, [a, b, c, d, ..]) = (packet.proto, packet.payload()) {
         h = (h ^ u64::from(u32::from_be_bytes([*a, *b, *c, *d]))).wrapping_mul(PRIME);
     }
     (h >> 32) as u32
@@ -169,7 +169,7 @@ pub enum Address {
     Source,
 }
 
-/// Looks up an address of every packet of a lane, one burst per family, into `meta.next_hop`.
+/// Looks up an address of every packet of a lane, one burst per family, into `next_hop`.
 pub fn lookup(snapshot: &Snapshot, scratch: &mut Scratch, lane: &mut Lane, which: Address) {
     let (four, six) = if which == Address::Destination { (16..20, 24..40) } else { (12..16, 8..24) };
     scratch.v4.clear();
@@ -191,7 +191,7 @@ pub fn lookup(snapshot: &Snapshot, scratch: &mut Scratch, lane: &mut Lane, which
     let (mut four, mut six) = (scratch.out4.iter(), scratch.out6.iter());
     for p in lane.packets() {
         let word = if p.is_v6() { six.next() } else { four.next() };
-        p.meta.next_hop = word.copied().unwrap_or(NO_ROUTE);
+        p.next_hop = word.copied().unwrap_or(NO_ROUTE);
     }
 }
 

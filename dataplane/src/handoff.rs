@@ -43,7 +43,7 @@ impl Handoff {
 impl Ctx {
     /// Gives a packet to the worker that owns its SA or session; congestion drops it here.
     pub fn hand_off(&mut self, to: WorkerId, mut packet: Packet, stage: Stage) {
-        packet.meta.stage = stage;
+        packet.stage = stage;
         let Some(Some(ring)) = self.handoff.to.get_mut(usize::from(to.0)) else {
             // A worker that does not exist owns nothing.
             let reason = match stage {
@@ -53,15 +53,15 @@ impl Ctx {
             };
             return self.drop(packet, reason);
         };
-        let trace = packet.meta.trace;
-        packet.meta.trace = self.tracer.number(trace);
+        let trace = packet.trace;
+        packet.trace = self.tracer.number(trace);
         match ring.push(packet) {
             Ok(()) => {
                 self.counters.worker.handed_out.add(1);
                 self.tracer.end(trace, TraceEnd::HandedOff(to));
             }
             Err(rtrb::PushError::Full(mut packet)) => {
-                packet.meta.trace = trace;
+                packet.trace = trace;
                 self.drop(packet, DropReason::HandoffFull);
             }
         }

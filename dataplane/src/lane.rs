@@ -1,4 +1,4 @@
-//! Packets on their way through a worker: a [`Packet`] is a buffer and what is known about it, a [`Lane`] is a
+//! Packets on their way through a worker: a [`Packet`] is a pointer to a buffer and to what is known about it, a [`Lane`] is a
 //! bounded array of them between two nodes, and [`Ctx`] is what every node may use besides its lanes.
 //!
 //! A node drains its input lane; each packet it takes leaves it in exactly one way: into another lane, through
@@ -13,10 +13,10 @@ use crate::node::punt::Punt;
 use crate::publish::Snapshot;
 use crate::trace::Tracer;
 use dataplane_api::{Counters, DropReason, PeerId, PortId, SessionId, Spi, TraceEnd, WorkerEvent, WorkerId};
-use dpdk::mbuf::Mbuf;
-use dpdk::mempool::Mempool;
+use dpdk::{Mbuf, Mempool, Tagged};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,8 +45,8 @@ pub struct PacketMeta {
     /// IKE peer whose SA protected the packet (inbound, set by `esp_in`), or is to protect it (outbound, set by
     /// `l2tp_out` and `inject`, read by `esp_out`).
     pub peer: Option<PeerId>,
-    /// Inbound SA that protected the packet.
-    pub spi: Option<Spi>,
+    /// Inbound SA that protected the packet, 0 if none did.
+    pub spi: Spi,
     /// L2TP session the packet came out of or is to go into.
     pub session: Option<SessionId>,
     /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire.
@@ -67,7 +67,7 @@ pub struct PacketMeta {
     pub stage: Stage,
 }
 
-const _: () = assert!(size_of::<Packet>() <= 48);
+const _: () = assert!(size_of::<Packet>() == 8);
 
 /// The lane that a packet handed to another worker goes into there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl PacketMeta {
     pub fn new(port: PortId, l3: u16, origin: Origin) -> Self {
         Self {
             peer: None,
-            spi: None,
+            spi: Spi(0),
             session: None,
             next_hop: 0,
             trace: None,
@@ -100,35 +100,62 @@ impl PacketMeta {
             stage: Stage::EspIn,
         }
     }
+
+    /// Inbound SA that protected the packet.
+    pub fn spi(&self) -> Option<Spi> {
+        (self.spi.0 != 0).then_some(self.spi)
+    }
 }
 
-/// A packet: its buffer, from the Ethernet header on or from the IP header on (`meta.l3` says where), and its
-/// context. The data never extends beyond the length that the IP header states: `classify` trims it.
+/// A packet: a pointer to its buffer, which begins with the Ethernet header or the IP header (`l3` says where), and to what
+/// is known about it. The data never extends beyond the length that the IP header states: `classify` trims it.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Packet {
     /// The buffer.
-    pub mbuf: Mbuf,
-    /// The context.
-    pub meta: PacketMeta,
+    pub mbuf: Tagged<PacketMeta>,
+}
+
+impl Deref for Packet {
+    type Target = PacketMeta;
+
+    #[inline(always)]
+    fn deref(&self) -> &PacketMeta {
+        self.mbuf.tag()
+    }
+}
+
+impl DerefMut for Packet {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut PacketMeta {
+        self.mbuf.tag_mut()
+    }
 }
 
 impl Packet {
+    /// Of a buffer and what is known about it.
+    #[inline(always)]
+    pub fn new(mbuf: Mbuf, meta: PacketMeta) -> Self {
+        Self { mbuf: Tagged::new(mbuf, meta) }
+    }
+
     /// From the IP header on.
     #[inline]
     pub fn ip(&self) -> &[u8] {
-        self.mbuf.data().get(usize::from(self.meta.l3)..).unwrap_or_default()
+        self.mbuf.data().get(usize::from(self.l3)..).unwrap_or_default()
     }
 
     /// From the IP header on, to be changed.
     #[inline]
     pub fn ip_mut(&mut self) -> &mut [u8] {
-        self.mbuf.data_mut().get_mut(usize::from(self.meta.l3)..).unwrap_or_default()
+        let l3 = usize::from(self.l3);
+        self.mbuf.data_mut().get_mut(l3..).unwrap_or_default()
     }
 
     /// From the payload of the IP header on.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        self.mbuf.data().get(usize::from(self.meta.l4)..).unwrap_or_default()
+        self.mbuf.data().get(usize::from(self.l4)..).unwrap_or_default()
     }
 
     /// Whether the IP header is one of IPv6.
@@ -160,7 +187,7 @@ impl Packet {
     #[inline]
     pub fn sockets(&self) -> (SocketAddr, SocketAddr) {
         let (src, dst) = self.addresses();
-        let (sport, dport) = match (self.meta.proto, self.payload()) {
+        let (sport, dport) = match (self.proto, self.payload()) {
             (wire::ip::UDP | wire::ip::TCP, [a, b, c, d, ..]) => {
                 (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
             }
@@ -275,7 +302,7 @@ impl Ctx {
     #[inline]
     pub fn drop(&mut self, packet: Packet, reason: DropReason) {
         self.count_drop(reason);
-        self.tracer.end(packet.meta.trace, TraceEnd::Dropped(reason));
+        self.tracer.end(packet.trace, TraceEnd::Dropped(reason));
         drop(packet);
     }
 

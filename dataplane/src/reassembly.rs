@@ -30,18 +30,19 @@ impl Fragments {
     /// Takes a fragment; gives the datagram when it is whole, in one segment.
     pub fn add(&mut self, ctx: &mut Ctx, packet: Packet) -> Option<Packet> {
         let v6 = packet.is_v6();
-        let Packet { mbuf, meta } = packet;
+        let meta = *packet;
+        let mbuf = packet.mbuf.into_mbuf();
         let (l3, now) = (usize::from(meta.l3), tsc());
         let result = if v6 { self.table.process_v6(mbuf, l3, now) } else { self.table.process_v4(mbuf, l3, now) };
         let whole = match result {
-            Reassembly::Complete(mbuf) => Some(Packet { mbuf, meta }),
+            Reassembly::Complete(mbuf) => Some(Packet::new(mbuf, meta)),
             Reassembly::Pending => {
                 ctx.counters.worker.joined.add(1);
                 ctx.tracer.end(meta.trace, TraceEnd::Joined);
                 None
             }
             Reassembly::Malformed(mbuf) => {
-                ctx.drop(Packet { mbuf, meta }, DropReason::Malformed);
+                ctx.drop(Packet::new(mbuf, meta), DropReason::Malformed);
                 None
             }
         };

@@ -1,7 +1,7 @@
 //! Packet traces: the nodes that a packet meets, with its headers at each.
 //!
 //! ```text
-//!   classify: frame matches, or hides what may ─► 1 in N ─► buffer ─► `meta.trace` names it
+//!   classify: frame matches, or hides what may ─► 1 in N ─► buffer ─► `trace` names it
 //!   every node: visit(lane)                                  └► headers noted; do they match?
 //!   tx, punt, drop, hand-off, joined: end ─────────────────────► matched ─► ring to the control plane
 //!                                                              └► else the buffer is used again
@@ -15,7 +15,7 @@
 //! unless some header of it has matched.
 
 use crate::fib::SessionWord;
-use crate::lane::{Ctx, Lane, Packet};
+use crate::lane::{Ctx, Lane, Packet, PacketMeta};
 use crate::node::classify::NATT;
 use dataplane_api::trace::TRACE_BUFFERS;
 use dataplane_api::{
@@ -32,7 +32,7 @@ use wire::{l2tp, ppp};
 /// Headers looked at inside each other.
 const DEPTH: usize = 3;
 
-/// Slot and generation of an open packet, as `meta.trace` has it.
+/// Slot and generation of an open packet, as `trace` has it.
 type Tag = NonZeroU32;
 
 /// A worker's traces.
@@ -81,9 +81,9 @@ impl Ctx {
     /// Goes on with what another worker has begun to trace.
     #[inline(always)]
     pub fn resume_trace(&mut self, packet: &mut Packet) {
-        if let Some(number) = packet.meta.trace.take() {
-            packet.meta.trace = self.tracer.resume(number.get(), self.now, packet.meta.port);
-            let lost = self.tracer.spec.is_some() && packet.meta.trace.is_none();
+        if let Some(number) = packet.trace.take() {
+            packet.trace = self.tracer.resume(number.get(), self.now, packet.port);
+            let lost = self.tracer.spec.is_some() && packet.trace.is_none();
             self.counters.worker.trace_lost.add(u64::from(lost));
         }
     }
@@ -129,8 +129,8 @@ impl Tracer {
             self.passed = 0;
             self.numbered = self.numbered.wrapping_add(1) & 0x0fff_ffff;
             let id = u32::from(self.worker.0) << 28 | self.numbered;
-            packet.meta.trace = self.take(spec.trace, id, now, packet.meta.port);
-            let Some(traced) = self.find(packet.meta.trace) else {
+            packet.trace = self.take(spec.trace, id, now, packet.port);
+            let Some(traced) = self.find(packet.trace) else {
                 lost += 1;
                 continue;
             };
@@ -149,7 +149,7 @@ impl Tracer {
     fn visit(&mut self, node: TraceNode, lane: &mut Lane) {
         let Some(spec) = self.spec else { return };
         for packet in lane.packets() {
-            if let Some(traced) = self.find(packet.meta.trace) {
+            if let Some(traced) = self.find(packet.trace) {
                 note(traced, &spec.filter, node, packet, packet.ip());
             }
         }
@@ -174,7 +174,7 @@ impl Tracer {
     /// A frame was queued for a port, `place` packets behind the first.
     #[inline(always)]
     pub fn queue(&mut self, packet: &Packet, port: PortId, place: usize) {
-        if let Some(tag) = packet.meta.trace {
+        if let Some(tag) = packet.trace {
             self.queue_traced(tag, packet, port, place);
         }
     }
@@ -183,7 +183,7 @@ impl Tracer {
     #[inline(never)]
     fn queue_traced(&mut self, tag: Tag, packet: &Packet, port: PortId, place: usize) {
         let Some(traced) = self.find(Some(tag)) else { return };
-        let meta = &packet.meta;
+        let meta: &PacketMeta = packet;
         traced.visit(TraceNode::Tx, (meta.peer, None, meta.session), packet.mbuf.data());
         if self.queued.len() < self.queued.capacity() {
             self.queued.push((tag, port, place));
@@ -270,8 +270,8 @@ impl Tracer {
 
 /// Notes a node, and whether what is seen there is what the filter asks for.
 fn note(traced: &mut TracePacket, filter: &TraceFilter, node: TraceNode, packet: &Packet, octets: &[u8]) {
-    let meta = &packet.meta;
-    traced.visit(node, (meta.peer, meta.spi, meta.session), octets);
+    let meta: &PacketMeta = packet;
+    traced.visit(node, (meta.peer, meta.spi(), meta.session), octets);
     if !traced.headers {
         traced.headers = any_layer(octets, DEPTH, &mut |h, payload| matches(filter, h, payload));
     }
@@ -286,7 +286,7 @@ fn note(traced: &mut TracePacket, filter: &TraceFilter, node: TraceNode, packet:
 
 /// Whether a frame that was received is to be traced, as far as can be seen.
 fn is_candidate(filter: &TraceFilter, packet: &Packet) -> bool {
-    if filter.ingress.is_some_and(|port| port != packet.meta.port) {
+    if filter.ingress.is_some_and(|port| port != packet.port) {
         return false;
     }
     let octets = network(packet.mbuf.data());

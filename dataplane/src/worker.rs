@@ -242,7 +242,7 @@ fn receive(ctx: &mut Ctx, rx: &mut [RxQueue], first: &mut usize, burst: &mut Bur
         for mbuf in burst.drain() {
             octets += mbuf.pkt_len() as u64;
             mbuf.prefetch_data();
-            ctx.push(lane, Packet { mbuf, meta: PacketMeta::new(PortId(port as u16), 0, Origin::Public) });
+            ctx.push(lane, Packet::new(mbuf, PacketMeta::new(PortId(port as u16), 0, Origin::Public)));
         }
     }
     *first = if *first + 1 < ports { *first + 1 } else { 0 };
@@ -256,7 +256,7 @@ fn take_over(ctx: &mut Ctx, l: &mut Lanes) -> usize {
     let mut handoff = std::mem::take(&mut ctx.handoff);
     let n = handoff.take(TAKE_OVER, |mut packet| {
         ctx.resume_trace(&mut packet);
-        let lane = match packet.meta.stage {
+        let lane = match packet.stage {
             Stage::EspIn => &mut l.esp_in,
             Stage::L2tpIn => &mut l.l2tp_in,
             Stage::L2tpOut => &mut l.l2tp_out,

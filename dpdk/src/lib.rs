@@ -4,6 +4,7 @@
 //!  Eal::init ── once per process, before anything else
 //!  Mempool   ── buffers; lives as long as the process; any thread allocates and frees
 //!  Mbuf      ── one packet, owned: dropping it gives its buffers back
+//!  Tagged    ── a packet with a note of ours in its descriptor
 //!  Burst     ── up to 64 packets in an array, what queues take and give
 //!
 //!  Port::attach("net_af_packet0,iface=g0") ─► configure ─► start ─► take_queues ─┐
@@ -28,6 +29,7 @@ pub mod mempool;
 pub mod port;
 pub mod queue;
 pub mod sim;
+pub mod tagged;
 
 pub use burst::Burst;
 pub use eal::Eal;
@@ -36,3 +38,4 @@ pub use mbuf::Mbuf;
 pub use mempool::Mempool;
 pub use port::{Port, PortConfig};
 pub use queue::{RxQueue, TxQueue};
+pub use tagged::Tagged;

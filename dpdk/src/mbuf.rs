@@ -301,6 +301,13 @@ impl Mbuf {
         segment_ptr(self.head())
     }
 
+    /// Where [`crate::Tagged`] keeps its tag: [`crate::tagged::ROOM`] octets aligned to 4, of the descriptor.
+    #[inline(always)]
+    pub(crate) fn tag_room(&self) -> *mut u8 {
+        // SAFETY: a place in the descriptor, which is valid by the invariant; no reference to it is made.
+        unsafe { (&raw mut (*self.raw.as_ptr()).dynfield1).cast() }
+    }
+
     /// The mbuf itself, as an identity: for cookies such as `user_data` of an asynchronous job.
     #[inline]
     pub fn as_ptr(&self) -> *const () {
@@ -357,6 +364,11 @@ impl<'a> Iterator for Segments<'a> {
         Some(segment_data(segment))
     }
 }
+
+const _: () = assert!(
+    std::mem::offset_of!(rte_mbuf, dynfield1) + crate::tagged::ROOM == size_of::<rte_mbuf>()
+        && std::mem::offset_of!(rte_mbuf, dynfield1).is_multiple_of(4)
+);
 
 #[inline]
 fn segment_ptr(segment: &rte_mbuf) -> *mut u8 {

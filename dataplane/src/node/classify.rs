@@ -89,7 +89,7 @@ pub fn run(
             Next::Control { class, from, end } => ctx.punt(packet, class, &[], from, end),
             Next::Host => {
                 let end = packet.mbuf.len();
-                let class = if packet.meta.proto == 0 { PuntClass::Neighbour } else { punt::host_class(&packet) };
+                let class = if packet.proto == 0 { PuntClass::Neighbour } else { punt::host_class(&packet) };
                 ctx.punt(packet, class, &[], 0, end);
             }
             // A whole datagram is no fragment, unless the reassembled octets say so again.
@@ -102,7 +102,7 @@ pub fn run(
 /// Up to the decision whether it is for us.
 #[inline]
 fn frame(ctx: &mut Ctx, packet: &mut Packet) -> Next {
-    let Some(port) = ctx.snapshot.port(packet.meta.port) else { return Next::Drop(DropReason::UnknownVlan) };
+    let Some(port) = ctx.snapshot.port(packet.port) else { return Next::Drop(DropReason::UnknownVlan) };
     let Ok(eth) = Ethernet::parse(packet.mbuf.data()) else { return Next::Drop(DropReason::Truncated) };
     if eth.vlan.or(packet.mbuf.stripped_vlan().map(|tci| tci & 0xfff).filter(|&id| id != 0)) != port.config.vlan {
         return Next::Drop(DropReason::UnknownVlan);
@@ -110,8 +110,8 @@ fn frame(ctx: &mut Ctx, packet: &mut Packet) -> Next {
     if eth.dst != port.config.mac.0 && !eth.is_group() {
         return Next::Drop(DropReason::NotOurMac);
     }
-    packet.meta.l3 = eth.len as u16;
-    packet.meta.origin = match port.config.zone {
+    packet.l3 = eth.len as u16;
+    packet.origin = match port.config.zone {
         Zone::Public => Origin::Public,
         Zone::Trusted => Origin::Trusted,
     };
@@ -131,7 +131,7 @@ fn frame(ctx: &mut Ctx, packet: &mut Packet) -> Next {
     if ctx.snapshot.is_ours(h.dst) || is_link_scope(h.dst) {
         return to_us(ctx, packet, &h);
     }
-    match packet.meta.origin {
+    match packet.origin {
         // RFC 1812, section 5.3.4: a frame sent to a group does not carry a packet to be forwarded.
         _ if eth.is_group() => Next::Drop(DropReason::NotOurMac),
         Origin::Trusted => Next::Forward,
@@ -151,9 +151,9 @@ fn headers(packet: &mut Packet) -> Result<Ip, DropReason> {
         return Err(DropReason::Malformed);
     }
     let padding = data.len() - h.len;
-    packet.meta.l4 = packet.meta.l3 + h.header_len as u16;
+    packet.l4 = packet.l3 + h.header_len as u16;
     // A fragment has no ports to look at: see `fib::flow_hash`.
-    packet.meta.proto = if h.fragment.is_some() { 0 } else { h.protocol };
+    packet.proto = if h.fragment.is_some() { 0 } else { h.protocol };
     if packet.mbuf.trim(padding) { Ok(h) } else { Err(DropReason::Truncated) }
 }
 
@@ -180,7 +180,7 @@ fn datagram(ctx: &Ctx, packet: &Packet, h: &Ip) -> Next {
         Ok(udp) => udp,
         Err(e) => return Next::Drop(reason(e)),
     };
-    let from = usize::from(packet.meta.l4) + wire::udp::HEADER;
+    let from = usize::from(packet.l4) + wire::udp::HEADER;
     let end = from + udp.payload().len();
     let control = |class, from| match udp.checksum_ok(h.src, h.dst) {
         true => Next::Control { class, from, end },
@@ -230,7 +230,7 @@ fn path_mtu(ctx: &mut Ctx, packet: &Packet) {
 fn guarded(ctx: &Ctx, packet: &Packet, next: Next) -> Next {
     match spd::inbound(&ctx.snapshot.policy, packet) {
         Ok(()) => next,
-        Err(DropReason::SpdDiscard) if packet.meta.origin == Origin::Trusted => next,
+        Err(DropReason::SpdDiscard) if packet.origin == Origin::Trusted => next,
         Err(reason) => Next::Drop(reason),
     }
 }

@@ -17,7 +17,7 @@ use wire::ipv4;
 /// The softwire, and whether it is strict.
 type Admitted = Result<(SoftwireId, bool), DropReason>;
 
-/// Drains `input`: whole outer packets to us whose `meta.proto` is 4 or 41.
+/// Drains `input`: whole outer packets to us whose `proto` is 4 or 41.
 pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
     if input.is_empty() {
         return;
@@ -55,8 +55,8 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
 /// Whether the inner source, whose route was looked up, is behind the AFBR of a softwire. What an SA of its protected
 /// may be routed into any softwire to it; what came in the clear, only into this one.
 fn is_behind(snapshot: &Snapshot, packet: &Packet, id: SoftwireId) -> bool {
-    let routed = |id| snapshot.groups.contains(packet.meta.next_hop, NextHop::Softwire(id));
-    let others = snapshot.softwires.get(id).filter(|_| packet.meta.peer.is_some());
+    let routed = |id| snapshot.groups.contains(packet.next_hop, NextHop::Softwire(id));
+    let others = snapshot.softwires.get(id).filter(|_| packet.peer.is_some());
     let ends = others.map(|s| (s.local, s.remote));
     routed(id) || ends.is_some_and(|(local, remote)| snapshot.softwires.between(local, remote).any(|s| routed(s.id)))
 }
@@ -67,7 +67,7 @@ fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet) -> Result<&'a Softwire,
     let mut found = Err(DropReason::SoftwireUnknown);
     for softwire in snapshot.softwires.between(dst, src) {
         match softwire.protection {
-            Protection::Esp(Some((peer, _))) if packet.meta.peer == Some(peer) => return Ok(softwire),
+            Protection::Esp(Some((peer, _))) if packet.peer == Some(peer) => return Ok(softwire),
             Protection::Clear => found = Ok(softwire),
             Protection::Esp(_) => found = found.map_err(|_| DropReason::SoftwireClear),
         }
@@ -80,7 +80,7 @@ fn admit(snapshot: &Snapshot, packet: &mut Packet) -> Admitted {
     let softwire = softwire(snapshot, packet)?;
     let outer_ecn = ecn(packet.ip());
     let inner = packet.payload();
-    let version = if packet.meta.proto == ip::IPV6 { 6 } else { 4 };
+    let version = if packet.proto == ip::IPV6 { 6 } else { 4 };
     if inner.first().is_none_or(|b| b >> 4 != version) {
         return Err(DropReason::InnerMalformed);
     }
@@ -90,10 +90,10 @@ fn admit(snapshot: &Snapshot, packet: &mut Packet) -> Admitted {
         return Err(DropReason::InnerMalformed);
     }
     let padding = inner.len() - h.len;
-    packet.meta.l3 = packet.meta.l4;
-    packet.meta.l4 = packet.meta.l3 + h.header_len as u16;
-    packet.meta.proto = if h.fragment.is_some() { 0 } else { h.protocol };
-    packet.meta.origin = Origin::Softwire;
+    packet.l3 = packet.l4;
+    packet.l4 = packet.l3 + h.header_len as u16;
+    packet.proto = if h.fragment.is_some() { 0 } else { h.protocol };
+    packet.origin = Origin::Softwire;
     if !packet.mbuf.trim(padding) {
         return Err(DropReason::InnerMalformed);
     }

@@ -15,9 +15,9 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
         let (_, dst) = packet.sockets();
         if !ctx.snapshot.is_ours(dst.ip()) {
             ctx.push(forward, packet);
-        } else if packet.meta.proto == ip::UDP && dst.port() == wire::l2tp::PORT {
+        } else if packet.proto == ip::UDP && dst.port() == wire::l2tp::PORT {
             ctx.push(l2tp_in, packet);
-        } else if matches!(packet.meta.proto, ip::IPIP | ip::IPV6) {
+        } else if matches!(packet.proto, ip::IPIP | ip::IPV6) {
             ctx.push(decap, packet);
         } else {
             host(ctx, packet);
@@ -29,23 +29,23 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
 /// is for the host only where the SPD says PROTECT, and from the peer that is to protect it (RFC 4301, section 5.2).
 fn host(ctx: &mut Ctx, mut packet: Packet) {
     let (remote, local) = packet.sockets();
-    let protect = spd::action(&ctx.snapshot.policy, packet.meta.proto, local, remote, packet.ttl()) == Action::Protect;
+    let protect = spd::action(&ctx.snapshot.policy, packet.proto, local, remote, packet.ttl()) == Action::Protect;
     let peer = ctx.snapshot.host_peers.get(&remote.ip()).map(|p| p.0);
-    if !protect || peer.is_none() || peer != packet.meta.peer {
+    if !protect || peer.is_none() || peer != packet.peer {
         return ctx.drop(packet, DropReason::EspSelector);
     }
     let ethertype = if packet.is_v6() { ethernet::IPV6 } else { ethernet::IPV4 };
-    let Some((mac, vlan)) = ctx.snapshot.port(packet.meta.port).map(|p| (p.config.mac.0, p.config.vlan)) else {
+    let Some((mac, vlan)) = ctx.snapshot.port(packet.port).map(|p| (p.config.mac.0, p.config.vlan)) else {
         return ctx.drop(packet, DropReason::NoListener);
     };
     let len = ethernet::emit_len(vlan);
-    let framed = packet.mbuf.adj(usize::from(packet.meta.l3))
+    let framed = packet.mbuf.adj(usize::from(packet.l3))
         && packet.mbuf.prepend(len).is_some_and(|h| ethernet::emit(h, mac, mac, vlan, ethertype));
     if !framed {
         return ctx.drop(packet, DropReason::NoBuffer);
     }
-    packet.meta.l4 = packet.meta.l4 - packet.meta.l3 + len as u16;
-    packet.meta.l3 = len as u16;
+    packet.l4 = packet.l4 - packet.l3 + len as u16;
+    packet.l3 = len as u16;
     let end = packet.mbuf.len();
     let class = punt::host_class(&packet);
     ctx.punt(packet, class, &[], 0, end);

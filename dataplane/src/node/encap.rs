@@ -20,7 +20,7 @@ use std::sync::Arc;
 use wire::icmp::ErrorKind;
 use wire::{ip, ipv4, ipv6};
 
-/// Drains `input`, whose `meta.next_hop` are softwire numbers.
+/// Drains `input`, whose `next_hop` are softwire numbers.
 pub fn run(
     ctx: &mut Ctx,
     sessions: &Sessions,
@@ -36,7 +36,7 @@ pub fn run(
     ctx.visit(TraceNode::Encap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
     for packet in input.drain() {
-        let Some(softwire) = snapshot.softwires.get(SoftwireId(packet.meta.next_hop as u16)) else {
+        let Some(softwire) = snapshot.softwires.get(SoftwireId(packet.next_hop as u16)) else {
             ctx.drop(packet, DropReason::SoftwireUnknown);
             continue;
         };
@@ -83,16 +83,16 @@ fn send(
     let flow_label = fib::flow_hash(&packet) & 0xf_ffff;
     let len = if softwire.remote.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
     let id = ctx.next_ip_id();
-    let framed = packet.mbuf.adj(usize::from(packet.meta.l3))
+    let framed = packet.mbuf.adj(usize::from(packet.l3))
         && packet.mbuf.append(pad).map(|p| p.fill(0)).is_some()
         && packet.mbuf.prepend(len).is_some_and(|h| emit(h, softwire, octets + pad, (tos, proto), id, flow_label));
     if !framed {
         return ctx.drop(packet, DropReason::NoBuffer);
     }
-    packet.meta.peer = owner.map(|(peer, _)| peer);
-    packet.meta.session = None;
-    (packet.meta.l3, packet.meta.l4, packet.meta.proto) = (0, len as u16, proto);
-    packet.meta.origin = Origin::Local;
+    packet.peer = owner.map(|(peer, _)| peer);
+    packet.session = None;
+    (packet.l3, packet.l4, packet.proto) = (0, len as u16, proto);
+    packet.origin = Origin::Local;
     if let Some(c) = ctx.counters.softwires.get(usize::from(softwire.id.0)) {
         c.sent[0].add(1);
         c.sent[1].add(octets as u64);

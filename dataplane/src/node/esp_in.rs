@@ -48,7 +48,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
 }
 
 fn esp_offset(packet: &Packet) -> usize {
-    usize::from(packet.meta.l4) + if packet.meta.proto == ip::UDP { wire::udp::HEADER } else { 0 }
+    usize::from(packet.l4) + if packet.proto == ip::UDP { wire::udp::HEADER } else { 0 }
 }
 
 #[inline(always)]
@@ -107,7 +107,7 @@ fn prepare(hot: &[esp::Inbound], cold: &[esp::InboundCold], packet: &Packet) -> 
     let header = packet.ip();
     let (src, dst) =
         if packet.is_v6() { (header.get(8..24), header.get(24..40)) } else { (header.get(12..16), header.get(16..20)) };
-    let ports = (packet.meta.proto == ip::UDP).then(|| {
+    let ports = (packet.proto == ip::UDP).then(|| {
         let (src, dst) = packet.sockets();
         (src.port(), dst.port())
     });
@@ -193,13 +193,13 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
             // The same octets as IP in IP in transport mode: `decap` looks at both headers.
             trim(packet, start + len);
             strip(packet, start, len, next)?;
-            (packet.meta.peer, packet.meta.spi) = (Some(peer), Some(spi));
+            (packet.peer, packet.spi) = (Some(peer), spi);
             return Ok(());
         }
         let inner = Ip::parse(payload).map_err(|_| DropReason::InnerMalformed)?;
-        packet.meta.l3 = start as u16;
-        packet.meta.l4 = (start + inner.header_len) as u16;
-        packet.meta.proto = inner.protocol;
+        packet.l3 = start as u16;
+        packet.l4 = (start + inner.header_len) as u16;
+        packet.proto = inner.protocol;
         trim(packet, start + len);
     } else {
         if !sa.permits_transport(cold, next, payload) {
@@ -208,7 +208,7 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
         trim(packet, start + len);
         strip(packet, start, len, next)?;
     }
-    (packet.meta.peer, packet.meta.spi) = (Some(peer), Some(spi));
+    (packet.peer, packet.spi) = (Some(peer), spi);
     Ok(())
 }
 
@@ -220,7 +220,7 @@ fn trim(packet: &mut Packet, end: usize) {
 
 /// Moves the IP header up to the payload at `start`, over the ESP (and UDP) header.
 fn strip(packet: &mut Packet, start: usize, len: usize, next: u8) -> Result<(), DropReason> {
-    let (l3, l4) = (usize::from(packet.meta.l3), usize::from(packet.meta.l4));
+    let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let header_len = l4 - l3;
     let v6 = packet.is_v6();
     let at = start.checked_sub(header_len).ok_or(DropReason::EspMalformed)?;
@@ -244,7 +244,7 @@ fn strip(packet: &mut Packet, start: usize, len: usize, next: u8) -> Result<(), 
         let sum = wire::checksum::of(header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    (packet.meta.l3, packet.meta.l4, packet.meta.proto) = (at as u16, start as u16, next);
+    (packet.l3, packet.l4, packet.proto) = (at as u16, start as u16, next);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! ESP, outbound (RFC 4303, section 3.3): prepare, crypto, finish over the whole lane.
 //!
-//! The packets are whole IP packets of our own whose `meta.peer` names who is to receive them. The peer's selected SA
+//! The packets are whole IP packets of our own whose `peer` names who is to receive them. The peer's selected SA
 //! protects them; without one they are dropped, never sent in the clear.
 //!
 //! ```text
@@ -37,7 +37,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     let mut state = [NOTHING; LANE];
     for (packets, state) in input.packets().chunks_mut(BATCH).zip(state.chunks_mut(BATCH)) {
         for packet in packets.iter() {
-            if let Some(i) = packet.meta.peer.and_then(|p| sad.selected(p)) {
+            if let Some(i) = packet.peer.and_then(|p| sad.selected(p)) {
                 ipsec_mb::prefetch(&sad.out_hot[i], 2);
                 sad.out_key[i].prefetch();
             }
@@ -58,7 +58,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
 
 fn crypto(ctx: &mut Ctx, sad: &mut Sad, packets: &mut [Packet], state: &mut [Prepared]) {
     for (packet, state) in packets.iter_mut().zip(state.iter_mut()) {
-        let Some(index) = packet.meta.peer.and_then(|p| sad.selected(p)) else { continue };
+        let Some(index) = packet.peer.and_then(|p| sad.selected(p)) else { continue };
         let (hot, cold) = (&mut sad.out_hot[index], &sad.out_cold[index]);
         *state = prepare(ctx.id, &mut ctx.events, index, hot, cold, packet);
         if let Some(c) = ctx.counters.sa_out.get(index) {
@@ -113,16 +113,16 @@ fn prepare(
     }
     // Around IP in IP both modes are the same octets; what differs is whether the selectors speak of the inner packet.
     let permitted = if sa.tunnel() {
-        let inner = matches!(packet.meta.proto, ip::IPIP | ip::IPV6).then(|| packet.payload());
+        let inner = matches!(packet.proto, ip::IPIP | ip::IPV6).then(|| packet.payload());
         inner.and_then(selector::sent_flow).is_some_and(|flow| sa.permits(cold, &flow))
     } else {
-        sa.permits_transport(cold, packet.meta.proto, packet.payload())
+        sa.permits_transport(cold, packet.proto, packet.payload())
     };
     if !permitted {
         return refuse(DropReason::EspSelector);
     }
     let ports = Some(sa.path().ports()).filter(|p| *p != (0, 0));
-    let (l3, l4) = (usize::from(packet.meta.l3), usize::from(packet.meta.l4));
+    let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let payload = packet.mbuf.len().saturating_sub(l4);
     let encap = if ports.is_some() { udp::HEADER } else { 0 };
     let head = encap + framing::head_len(algorithm);
@@ -148,7 +148,7 @@ fn prepare(
     if !charge.passes() {
         return refuse(DropReason::SaExpired);
     }
-    let (new4, next) = (l4 + head, packet.meta.proto);
+    let (new4, next) = (l4 + head, packet.proto);
     let v6 = sa.path().is_v6();
     let data = packet.mbuf.data_mut();
     // The data begins `head` octets earlier now: the IP header moves to the front of that.
@@ -162,15 +162,15 @@ fn prepare(
     if !framed || !outer_header(&mut data[l3..l4], v6, (len - l3) as u16, proto) {
         return refuse(DropReason::EspMalformed);
     }
-    (packet.meta.l4, packet.meta.proto) = (l4 as u16, proto);
+    (packet.l4, packet.proto) = (l4 as u16, proto);
     Prepared { sa: index as u32, at: at as u16, seq, verdict: Ok(()) }
 }
 
 /// RFC 3948, section 2.1: over IPv4 the checksum is zero. Over IPv6 a receiver may drop that (RFC 8200, section 8.1),
 /// and Linux does; it covers the ciphertext.
 fn checksum(packet: &mut Packet) {
-    if packet.is_v6() && packet.meta.proto == ip::UDP {
-        let ((src, dst), l4) = (packet.addresses(), usize::from(packet.meta.l4));
+    if packet.is_v6() && packet.proto == ip::UDP {
+        let ((src, dst), l4) = (packet.addresses(), usize::from(packet.l4));
         if let Some(datagram) = packet.mbuf.data_mut().get_mut(l4..) {
             udp::fill_checksum(datagram, src, dst);
         }

@@ -26,28 +26,28 @@ pub fn run(
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
     for mut packet in input.drain() {
-        if let Some(session) = SessionWord::from_word(packet.meta.next_hop) {
+        if let Some(session) = SessionWord::from_word(packet.next_hop) {
             into_session(ctx, sessions, packet, session, l2tp_out, again);
             continue;
         }
         let error = |ctx: &mut Ctx, packet, kind, reason, again: &mut Lane| {
             icmp::error(ctx, sessions, packet, kind, reason, again);
         };
-        match snapshot.groups.select(packet.meta.next_hop, &packet) {
+        match snapshot.groups.select(packet.next_hop, &packet) {
             None => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Unreachable) => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Blackhole) => ctx.drop(packet, DropReason::Blackhole),
             Some(NextHop::Local) => local(ctx, packet, again),
             Some(NextHop::Session(id)) => match SessionWord::new(id) {
                 Some(word) => {
-                    packet.meta.next_hop = word.word();
+                    packet.next_hop = word.word();
                     into_session(ctx, sessions, packet, word, l2tp_out, again);
                 }
                 None => ctx.drop(packet, DropReason::SessionUnknown),
             },
             Some(NextHop::Softwire(id)) => {
                 if let Some(mut packet) = hop(ctx, sessions, packet, again) {
-                    packet.meta.next_hop = u32::from(id.0);
+                    packet.next_hop = u32::from(id.0);
                     ctx.push(encap, packet);
                 }
             }
@@ -79,7 +79,7 @@ fn into_session(
 fn out_of_port(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, port: PortId, neighbour: IpAddr, again: &mut Lane) {
     // Nothing is forwarded into the public zone in the clear; our own ICMP messages obey the SPD.
     if ctx.snapshot.zone(port) == Zone::Public {
-        let allowed = match packet.meta.origin {
+        let allowed = match packet.origin {
             Origin::Local => crate::node::spd::outbound(&ctx.snapshot.policy, &packet),
             _ => Err(DropReason::SpdTransit),
         };
@@ -102,7 +102,7 @@ fn out_of_port(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, port: PortId,
 
 /// One hop less to go; the packet is gone when that was the last (RFC 1812, section 5.3.1; RFC 8200, section 3).
 fn hop(ctx: &mut Ctx, sessions: &Sessions, mut packet: Packet, again: &mut Lane) -> Option<Packet> {
-    if packet.meta.origin == Origin::Local {
+    if packet.origin == Origin::Local {
         return Some(packet);
     }
     let v6 = packet.is_v6();
@@ -129,9 +129,9 @@ fn local(ctx: &mut Ctx, mut packet: Packet, again: &mut Lane) {
     match icmp::answer_echo(&mut packet) {
         icmp::Echo::Answered => ctx.push(again, packet),
         icmp::Echo::Malformed => ctx.drop(packet, DropReason::InnerMalformed),
-        icmp::Echo::No if packet.meta.session.is_some() => {
+        icmp::Echo::No if packet.session.is_some() => {
             let protocol = if packet.is_v6() { ppp::IPV6 } else { ppp::IPV4 };
-            let (from, end) = (usize::from(packet.meta.l3), packet.mbuf.len());
+            let (from, end) = (usize::from(packet.l3), packet.mbuf.len());
             ctx.punt(packet, PuntClass::SessionHost, &protocol.to_be_bytes(), from, end);
         }
         icmp::Echo::No => ctx.drop(packet, DropReason::NoListener),

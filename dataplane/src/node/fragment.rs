@@ -16,7 +16,7 @@ const FRAGMENT_HEADER: usize = 8;
 /// Whether a packet may be fragmented here.
 pub fn may(packet: &Packet) -> bool {
     if packet.is_v6() {
-        return packet.meta.origin == Origin::Local;
+        return packet.origin == Origin::Local;
     }
     Ipv4::parse(packet.ip()).is_ok_and(|h| !h.dont_fragment())
 }
@@ -25,15 +25,15 @@ pub fn may(packet: &Packet) -> bool {
 /// buffers run out, or `mtu` is too small to carry anything, the packet is dropped.
 pub fn split(ctx: &mut Ctx, mut packet: Packet, mtu: u16, mut each: impl FnMut(&mut Ctx, Packet)) {
     // What is in front of the IP header is not part of any fragment.
-    if !packet.mbuf.adj(usize::from(packet.meta.l3)) {
+    if !packet.mbuf.adj(usize::from(packet.l3)) {
         return ctx.drop(packet, DropReason::Truncated);
     }
-    packet.meta.l4 = packet.meta.l4.saturating_sub(packet.meta.l3);
-    packet.meta.l3 = 0;
+    packet.l4 = packet.l4.saturating_sub(packet.l3);
+    packet.l3 = 0;
     let plan = if packet.is_v6() { Plan::v6(ctx, &packet, mtu) } else { Plan::v4(&packet, mtu) };
     let Some(plan) = plan else { return ctx.drop(packet, DropReason::TooBig) };
     // A fragment has no ports.
-    packet.meta.proto = 0;
+    packet.proto = 0;
     let mut offset = plan.unit;
     let mut pieces = Pieces::default();
     while offset < plan.payload {
@@ -45,14 +45,14 @@ pub fn split(ctx: &mut Ctx, mut packet: Packet, mtu: u16, mut each: impl FnMut(&
         pieces.count += 1;
         offset += plan.unit;
     }
-    let meta = packet.meta;
+    let meta = *packet;
     if !plan.shorten(&mut packet) {
         return ctx.drop(packet, DropReason::NoBuffer);
     }
     each(ctx, packet);
     for mbuf in pieces.mbufs.into_iter().flatten() {
         ctx.counters.worker.generated.add(1);
-        each(ctx, Packet { mbuf, meta });
+        each(ctx, Packet::new(mbuf, meta));
     }
 }
 

@@ -79,7 +79,7 @@ pub fn error(
 
 /// Our address and the address to tell, if an error about this packet is allowed.
 fn reportable(ctx: &Ctx, sessions: &Sessions, packet: &Packet, kind: ErrorKind) -> Option<(IpAddr, IpAddr)> {
-    if !matches!(packet.meta.origin, Origin::Session | Origin::Softwire | Origin::Trusted) {
+    if !matches!(packet.origin, Origin::Session | Origin::Softwire | Origin::Trusted) {
         return None;
     }
     let h = Ip::parse(packet.ip()).ok()?;
@@ -104,8 +104,8 @@ fn reportable(ctx: &Ctx, sessions: &Sessions, packet: &Packet, kind: ErrorKind) 
 /// An address of ours on the side the packet came from (RFC 1812, section 4.3.2.4), or any that fits.
 fn our_address(ctx: &Ctx, sessions: &Sessions, packet: &Packet, v6: bool) -> Option<IpAddr> {
     let snapshot = &ctx.snapshot;
-    let on_port = snapshot.port(packet.meta.port).filter(|_| packet.meta.origin == Origin::Trusted);
-    let inner = packet.meta.session.and_then(|id| sessions.get(id)).and_then(|(i, _)| sessions.inner(i));
+    let on_port = snapshot.port(packet.port).filter(|_| packet.origin == Origin::Trusted);
+    let inner = packet.session.and_then(|id| sessions.get(id)).and_then(|(i, _)| sessions.inner(i));
     let near = if v6 {
         on_port.and_then(|p| p.v6).map(IpAddr::V6)
     } else {
@@ -154,10 +154,10 @@ fn build(ctx: &mut Ctx, about: &Packet, kind: ErrorKind, ours: IpAddr, source: I
         }
         _ => return None,
     }
-    let mut meta = PacketMeta::new(about.meta.port, 0, Origin::Local);
+    let mut meta = PacketMeta::new(about.port, 0, Origin::Local);
     meta.l4 = header as u16;
     meta.proto = if v6 { ip::ICMPV6 } else { ip::ICMP };
-    Some(Packet { mbuf, meta })
+    Some(Packet::new(mbuf, meta))
 }
 
 /// What became of a packet that may be an echo request.
@@ -176,7 +176,7 @@ pub fn answer_echo(packet: &mut Packet) -> Echo {
     let v6 = packet.is_v6();
     let (src, dst) = packet.addresses();
     let kind = packet.payload().first().copied();
-    match (packet.meta.proto, kind, src, dst) {
+    match (packet.proto, kind, src, dst) {
         (ip::ICMP, Some(icmp::ECHO_REQUEST), _, _) if !v6 => {
             if !icmp::checksum_ok_v4(packet.payload()) {
                 return Echo::Malformed;
@@ -189,14 +189,14 @@ pub fn answer_echo(packet: &mut Packet) -> Echo {
         }
         _ => return Echo::No,
     }
-    let at = usize::from(packet.meta.l4 - packet.meta.l3);
+    let at = usize::from(packet.l4 - packet.l3);
     let ip = packet.ip_mut();
     if !ip.get_mut(at..).is_some_and(|message| icmp::echo_reply(message, v6)) {
         return Echo::Malformed;
     }
     exchange(ip, v6);
-    packet.meta.origin = Origin::Local;
-    packet.meta.session = None;
+    packet.origin = Origin::Local;
+    packet.session = None;
     Echo::Answered
 }
 

@@ -38,7 +38,7 @@ pub fn run(
             Inject::Frame(port) => host(ctx, port, &data),
         };
         if let Some(packet) = made {
-            ctx.push(if packet.meta.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
+            ctx.push(if packet.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
         }
         data.clear();
         // The ring is twice as deep as there are messages: it never refuses unless the other side is gone.
@@ -67,7 +67,7 @@ fn datagram(
 ) -> Option<Packet> {
     let mbuf = buffer(ctx, data)?;
     let ip_len = if src.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
-    let mut packet = Packet { mbuf, meta: PacketMeta::new(PortId(0), 0, Origin::Local) };
+    let mut packet = Packet::new(mbuf, PacketMeta::new(PortId(0), 0, Origin::Local));
     let natt = src.port() == NATT || dst.port() == NATT;
     let marker = if natt && peer.is_none() && !raw { MARKER } else { 0 };
     let id = ctx.next_ip_id();
@@ -82,9 +82,9 @@ fn datagram(
         (id, ttl),
         peer.is_some(),
     );
-    packet.meta.l4 = ip_len as u16;
-    packet.meta.proto = ip::UDP;
-    packet.meta.peer = peer;
+    packet.l4 = ip_len as u16;
+    packet.proto = ip::UDP;
+    packet.peer = peer;
     if written {
         return Some(packet);
     }
@@ -103,7 +103,7 @@ fn frame(ctx: &mut Ctx, sessions: &mut Sessions, id: SessionId, data: &[u8]) -> 
         return None;
     };
     let mbuf = buffer(ctx, information)?;
-    let packet = Packet { mbuf, meta: PacketMeta::new(PortId(0), 0, Origin::Local) };
+    let packet = Packet::new(mbuf, PacketMeta::new(PortId(0), 0, Origin::Local));
     l2tp_out::encapsulate(ctx, hot, packet, u16::from_be_bytes([*high, *low]))
 }
 
@@ -111,12 +111,12 @@ fn frame(ctx: &mut Ctx, sessions: &mut Sessions, id: SessionId, data: &[u8]) -> 
 /// `esp_out`; the rest leaves by the port.
 fn host(ctx: &mut Ctx, port: PortId, data: &[u8]) -> Option<Packet> {
     let mbuf = buffer(ctx, data)?;
-    let mut packet = Packet { mbuf, meta: PacketMeta::new(port, 0, Origin::Local) };
+    let mut packet = Packet::new(mbuf, PacketMeta::new(port, 0, Origin::Local));
     match protector(ctx, port, &mut packet) {
         Ok(None) => output::queue(ctx, packet, port),
-        Ok(Some((peer, worker))) if packet.mbuf.adj(usize::from(packet.meta.l3)) => {
-            (packet.meta.l3, packet.meta.l4) = (0, packet.meta.l4 - packet.meta.l3);
-            packet.meta.peer = Some(peer);
+        Ok(Some((peer, worker))) if packet.mbuf.adj(usize::from(packet.l3)) => {
+            (packet.l3, packet.l4) = (0, packet.l4 - packet.l3);
+            packet.peer = Some(peer);
             if worker == ctx.id {
                 return Some(packet);
             }
@@ -139,13 +139,13 @@ fn protector(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<Option<(Pee
     if !matches!(eth.ethertype, ethernet::IPV4 | ethernet::IPV6) {
         return if trusted { Ok(None) } else { Err(DropReason::UnknownEthertype) };
     }
-    packet.meta.l3 = eth.len as u16;
+    packet.l3 = eth.len as u16;
     let h = Ip::parse(packet.ip()).map_err(|_| DropReason::Malformed)?;
-    packet.meta.l4 = packet.meta.l3 + h.header_len as u16;
+    packet.l4 = packet.l3 + h.header_len as u16;
     // A fragment beyond the first has no ports and matches rules for any port only.
-    packet.meta.proto = h.protocol;
+    packet.proto = h.protocol;
     if !h.is_first() {
-        packet.meta.l4 = packet.mbuf.len() as u16;
+        packet.l4 = packet.mbuf.len() as u16;
     }
     let discovery = h.protocol == ip::ICMPV6
         && h.ttl == 255
@@ -172,5 +172,5 @@ fn protector(ctx: &Ctx, port: PortId, packet: &mut Packet) -> Result<Option<(Pee
 /// No options or extension headers.
 fn is_plain(packet: &Packet) -> bool {
     let header = if packet.is_v6() { ipv6::HEADER } else { ipv4::HEADER };
-    usize::from(packet.meta.l4 - packet.meta.l3) == header
+    usize::from(packet.l4 - packet.l3) == header
 }

@@ -17,7 +17,7 @@ use crate::node::classify::reason;
 use crate::node::filter;
 use crate::session::Sessions;
 use dataplane_api::{
-    Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, TraceNode,
+    Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, Spi, TraceNode,
 };
 use std::net::{IpAddr, Ipv6Addr};
 use wire::ip::{self, Ip};
@@ -59,11 +59,11 @@ pub fn run(ctx: &mut Ctx, sessions: &mut Sessions, input: &mut Lane, forward: &m
             },
             Next::Control { from, end } => ctx.punt(packet, PuntClass::L2tpControl, &[], from, end),
             Next::Ppp { id, protocol, from, end } => {
-                packet.meta.session = Some(id);
+                packet.session = Some(id);
                 ctx.punt(packet, PuntClass::PppControl, &protocol.to_be_bytes(), from, end);
             }
             Next::SessionHost { id, protocol, from, end } => {
-                packet.meta.session = Some(id);
+                packet.session = Some(id);
                 ctx.punt(packet, PuntClass::SessionHost, &protocol.to_be_bytes(), from, end);
             }
             Next::HandOff(id) => match id.slot() {
@@ -96,7 +96,7 @@ fn inspect(ctx: &Ctx, sessions: &mut Sessions, packet: &Packet) -> Next {
         Ok(udp) => udp,
         Err(e) => return Next::Drop(reason(e)),
     };
-    let base = usize::from(packet.meta.l4) + wire::udp::HEADER;
+    let base = usize::from(packet.l4) + wire::udp::HEADER;
     let Ok(l2tp) = Header::parse(udp.payload()) else { return Next::Drop(DropReason::L2tpMalformed) };
     if l2tp.control {
         // The control plane checks binding and addresses of control messages: it knows tunnels without a session.
@@ -108,7 +108,7 @@ fn inspect(ctx: &Ctx, sessions: &mut Sessions, packet: &Packet) -> Next {
         return Next::HandOff(id);
     }
     let Some((index, hot)) = sessions.get(id) else { return Next::Drop(DropReason::SessionUnknown) };
-    if hot.peer() != packet.meta.peer {
+    if hot.peer() != packet.peer {
         return Next::Drop(DropReason::SessionBinding);
     }
     // RFC 3193, section 3.3: addresses and ports must be those of the tunnel.
@@ -169,10 +169,10 @@ fn decapsulate(packet: &mut Packet, inner: &Inner) -> bool {
     if !packet.mbuf.adj(*from) || packet.mbuf.len() < h.len || !packet.mbuf.trim(packet.mbuf.len() - h.len) {
         return false;
     }
-    let meta = &mut packet.meta;
+    let meta = &mut **packet;
     meta.session = Some(*id);
     meta.peer = None;
-    meta.spi = None;
+    meta.spi = Spi(0);
     meta.origin = Origin::Session;
     meta.l3 = 0;
     meta.l4 = h.header_len as u16;

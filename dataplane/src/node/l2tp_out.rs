@@ -29,12 +29,12 @@ pub fn run(
 ) {
     ctx.visit(TraceNode::L2tpOut, input);
     for packet in input.packets().iter() {
-        if let Some(word) = SessionWord::from_word(packet.meta.next_hop) {
+        if let Some(word) = SessionWord::from_word(packet.next_hop) {
             sessions.prefetch(word.index());
         }
     }
     for mut packet in input.drain() {
-        let word = SessionWord::from_word(packet.meta.next_hop);
+        let word = SessionWord::from_word(packet.next_hop);
         let Some((index, hot, limit)) = word.and_then(|w| sessions.routed(w)) else {
             ctx.drop(packet, DropReason::SessionUnknown);
             continue;
@@ -44,7 +44,7 @@ pub fn run(
             ctx.drop(packet, DropReason::SessionClosed);
             continue;
         }
-        if packet.meta.origin != Origin::Local
+        if packet.origin != Origin::Local
             && let Some(filter) = hot.filter()
             && !permitted(ctx, filter, &packet)
         {
@@ -55,8 +55,8 @@ pub fn run(
             continue;
         }
         let mtu = hot.mtu;
-        if hot.clamps() && packet.meta.proto == ip::TCP {
-            let header_len = usize::from(packet.meta.l4 - packet.meta.l3);
+        if hot.clamps() && packet.proto == ip::TCP {
+            let header_len = usize::from(packet.l4 - packet.l3);
             clamp_mss(&mut packet, header_len, mtu);
         }
         let mut one = |ctx: &mut Ctx, hot: &mut Hot, packet: Packet| {
@@ -67,7 +67,7 @@ pub fn run(
                     packets.add(1);
                     octets.add(len);
                 }
-                ctx.push(if packet.meta.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
+                ctx.push(if packet.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
             }
         };
         let len = packet.ip().len();
@@ -92,8 +92,8 @@ fn permitted(ctx: &Ctx, id: FilterId, packet: &Packet) -> bool {
     Ip::parse(ip).is_ok_and(|h| filter::permits(&ctx.snapshot.filters, id, FilterDirection::Down, &h, ip))
 }
 
-/// Puts all headers in front of an IP packet, or of the information of another PPP frame, at `meta.l3`. The packet is
-/// then an outer IP packet of our own, to be protected for `meta.peer` if there is one.
+/// Puts all headers in front of an IP packet, or of the information of another PPP frame, at `l3`. The packet is
+/// then an outer IP packet of our own, to be protected for `peer` if there is one.
 pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u16) -> Option<Packet> {
     let ns = hot.next_ns();
     // RFC 1661, section 6.5 and 6.6: LCP is never compressed.
@@ -102,7 +102,7 @@ pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u
     let v6 = hot.is_v6();
     let ip_len = if v6 { ipv6::HEADER } else { ipv4::HEADER };
     let head = ip_len + udp::HEADER + l2tp_len + ppp_len;
-    if !packet.mbuf.adj(usize::from(packet.meta.l3)) || packet.mbuf.prepend(head).is_none() {
+    if !packet.mbuf.adj(usize::from(packet.l3)) || packet.mbuf.prepend(head).is_none() {
         ctx.drop(packet, DropReason::NoBuffer);
         return None;
     }
@@ -117,12 +117,12 @@ pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u
         ctx.drop(packet, DropReason::TooBig);
         return None;
     }
-    packet.meta.peer = hot.peer();
-    packet.meta.session = Some(hot.id());
-    packet.meta.l3 = 0;
-    packet.meta.l4 = ip_len as u16;
-    packet.meta.proto = ip::UDP;
-    packet.meta.origin = Origin::Local;
+    packet.peer = hot.peer();
+    packet.session = Some(hot.id());
+    packet.l3 = 0;
+    packet.l4 = ip_len as u16;
+    packet.proto = ip::UDP;
+    packet.origin = Origin::Local;
     Some(packet)
 }
 

@@ -35,7 +35,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
     let snapshot = Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
     for packet in input.drain() {
-        match snapshot.groups.select(packet.meta.next_hop, &packet) {
+        match snapshot.groups.select(packet.next_hop, &packet) {
             Some(NextHop::Via(port, router)) => outer(ctx, packet, port, router),
             Some(NextHop::Connected(port)) => {
                 let (_, dst) = packet.addresses();
@@ -65,19 +65,17 @@ fn outer(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr) {
 }
 
 fn is_esp(packet: &Packet) -> bool {
-    packet.meta.proto == ip::ESP || packet.meta.peer.is_some()
+    packet.proto == ip::ESP || packet.peer.is_some()
 }
 
 /// BFD of a session that is configured or a softwire's: nobody else makes such packets of our own, see `inject`.
 fn is_bfd(packet: &Packet) -> bool {
-    packet.meta.origin == Origin::Local
-        && packet.meta.proto == ip::UDP
-        && matches!(packet.sockets().1.port(), BFD | BFD_MULTIHOP)
+    packet.origin == Origin::Local && packet.proto == ip::UDP && matches!(packet.sockets().1.port(), BFD | BFD_MULTIHOP)
 }
 
 /// IP in IP that a softwire without protection allows; `esp_out` has taken the packets of the others.
 fn is_clear_softwire(ctx: &Ctx, packet: &Packet) -> bool {
-    if !matches!(packet.meta.proto, ip::IPIP | ip::IPV6) {
+    if !matches!(packet.proto, ip::IPIP | ip::IPV6) {
         return false;
     }
     let (src, dst) = packet.addresses();
@@ -107,7 +105,7 @@ pub fn transmit(ctx: &mut Ctx, mut packet: Packet, port: PortId, neighbour: IpAd
         return ctx.drop(packet, DropReason::NeighbourUnresolved);
     };
     let ethertype = if packet.is_v6() { ethernet::IPV6 } else { ethernet::IPV4 };
-    let framed = packet.mbuf.adj(usize::from(packet.meta.l3))
+    let framed = packet.mbuf.adj(usize::from(packet.l3))
         && packet.mbuf.prepend(ethernet::emit_len(vlan)).is_some_and(|h| ethernet::emit(h, to.0, mac, vlan, ethertype));
     if framed { queue(ctx, packet, port) } else { ctx.drop(packet, DropReason::NoBuffer) }
 }
@@ -119,8 +117,9 @@ pub fn queue(ctx: &mut Ctx, packet: Packet, port: PortId) {
         send(&ctx.counters.worker, &mut ctx.tracer, port, tx);
     }
     ctx.tracer.queue(&packet, port, tx.burst.len());
-    if let Err(mbuf) = tx.burst.push(packet.mbuf) {
-        ctx.drop(Packet { mbuf, meta: packet.meta }, DropReason::TxFull);
+    let meta = *packet;
+    if let Err(mbuf) = tx.burst.push(packet.mbuf.into_mbuf()) {
+        ctx.drop(Packet::new(mbuf, meta), DropReason::TxFull);
     }
 }
 

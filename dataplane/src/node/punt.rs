@@ -31,7 +31,7 @@ const BGP: u16 = 179;
 /// The class of an IP packet for the host stack.
 pub fn host_class(packet: &Packet) -> PuntClass {
     let (src, dst) = packet.sockets();
-    match (packet.meta.proto, packet.payload().first()) {
+    match (packet.proto, packet.payload().first()) {
         (ip::TCP, _) if src.port() == BGP || dst.port() == BGP => PuntClass::Bgp,
         (ip::ICMPV6, Some(icmp::ROUTER_SOLICITATION..=icmp::NEIGHBOUR_ADVERTISEMENT)) => PuntClass::Neighbour,
         _ => PuntClass::Host,
@@ -58,17 +58,17 @@ impl Ctx {
     pub fn punt(&mut self, packet: Packet, class: PuntClass, prefix: &[u8], from: usize, end: usize) {
         let meta = PuntMeta {
             class,
-            port: packet.meta.port,
-            peer: packet.meta.peer,
-            spi: packet.meta.spi,
-            session: packet.meta.session,
+            port: packet.port,
+            peer: packet.peer,
+            spi: packet.spi(),
+            session: packet.session,
             src: packet.sockets().0,
             dst: packet.sockets().1,
             ttl: packet.ip().get(if packet.is_v6() { 7 } else { 8 }).copied().unwrap_or(0),
         };
         let reason = match self.punt.copy(meta, prefix, packet.mbuf.data().get(from..end), self.now) {
             Ok(()) => {
-                self.tracer.end(packet.meta.trace, TraceEnd::Punted(class));
+                self.tracer.end(packet.trace, TraceEnd::Punted(class));
                 return self.counters.worker.punted[class as usize].add(1);
             }
             Err(reason) => reason,

@@ -25,13 +25,13 @@ pub fn action(policy: &[PolicyRule], protocol: u8, local: SocketAddr, remote: So
 /// Whether a packet that came in the clear may be processed.
 pub fn inbound(policy: &[PolicyRule], packet: &Packet) -> Result<(), DropReason> {
     let (remote, local) = packet.sockets();
-    verdict(action(policy, packet.meta.proto, local, remote, packet.ttl()))
+    verdict(action(policy, packet.proto, local, remote, packet.ttl()))
 }
 
 /// Whether a packet of ours may leave in the clear.
 pub fn outbound(policy: &[PolicyRule], packet: &Packet) -> Result<(), DropReason> {
     let (local, remote) = packet.sockets();
-    verdict(action(policy, packet.meta.proto, local, remote, u8::MAX))
+    verdict(action(policy, packet.proto, local, remote, u8::MAX))
 }
 
 fn verdict(action: Action) -> Result<(), DropReason> {
