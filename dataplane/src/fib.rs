@@ -9,8 +9,9 @@
 //!   0 | group number (30)                                            group 0: no route
 //! ```
 
-use crate::lane::{LANE, Lane, Packet};
-use crate::lpm::Lpm;
+use crate::lane::{Lane, Packet};
+use crate::link::{Link, Links};
+use crate::lpm::{Lpm, is_begun};
 use crate::publish::Snapshot;
 use crate::softwire::Softwires;
 use dataplane_api::{NextHop, SessionId, WorkerId};
@@ -78,23 +79,36 @@ impl Fibs {
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     ranges: Vec<(u32, u32)>,
-    hops: Vec<NextHop>,
+    hops: Vec<Hop>,
+}
+
+/// A next hop, and the way to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// What the route says.
+    pub next: NextHop,
+    /// Of [`NextHop::Via`]; `None` while the router's Ethernet address is not known.
+    pub link: Option<Link>,
 }
 
 impl Groups {
     /// Group `n` gets the n-th set of next hops, less the softwires that are dead; a set of nothing else is
     /// unreachable. So an AFBR that is lost costs one change, however many prefixes lie behind it.
-    pub fn new<'a>(sets: impl Iterator<Item = &'a [NextHop]>, softwires: &Softwires) -> Self {
+    pub fn new<'a>(sets: impl Iterator<Item = &'a [NextHop]>, softwires: &Softwires, links: &Links) -> Self {
         let usable = |hop: &&NextHop| match hop {
             NextHop::Softwire(id) => softwires.get(*id).is_none_or(|s| !s.dead),
             _ => true,
         };
+        let hop = |next: NextHop| {
+            let link = if let NextHop::Via(port, router) = next { links.get(port, router).copied() } else { None };
+            Hop { next, link }
+        };
         let mut groups = Self::default();
         for set in sets {
             let first = groups.hops.len();
-            groups.hops.extend(set.iter().filter(usable));
+            groups.hops.extend(set.iter().filter(usable).map(|next| hop(*next)));
             if groups.hops.len() == first && !set.is_empty() {
-                groups.hops.push(NextHop::Unreachable);
+                groups.hops.push(hop(NextHop::Unreachable));
             }
             groups.ranges.push((first as u32, (groups.hops.len() - first) as u32));
         }
@@ -102,20 +116,20 @@ impl Groups {
     }
 
     /// The next hop of `word` for a packet; equal flows take equal paths. `None`: no route.
-    #[inline]
-    pub fn select(&self, word: u32, packet: &Packet) -> Option<NextHop> {
+    #[inline(always)]
+    pub fn select(&self, word: u32, packet: &Packet) -> Option<&Hop> {
         let &(first, count) = self.ranges.get(word as usize)?;
         let n = match count {
             0 => return None,
             1 => 0,
             _ => flow_hash(packet) % count,
         };
-        self.hops.get((first + n) as usize).copied()
+        self.hops.get((first + n) as usize)
     }
 
     /// The next hops of `word`.
     #[inline]
-    pub fn of(&self, word: u32) -> &[NextHop] {
+    pub fn of(&self, word: u32) -> &[Hop] {
         let range = self.ranges.get(word as usize).map(|&(first, count)| first as usize..(first + count) as usize);
         range.and_then(|r| self.hops.get(r)).unwrap_or_default()
     }
@@ -123,11 +137,12 @@ impl Groups {
     /// Whether `hop` is among the next hops of `word`.
     #[inline]
     pub fn contains(&self, word: u32, hop: NextHop) -> bool {
-        self.of(word).contains(&hop)
+        self.of(word).iter().any(|h| h.next == hop)
     }
 }
 
 /// A hash over addresses, protocol and ports.
+#[inline(always)]
 pub fn flow_hash(packet: &Packet) -> u32 {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let ip = packet.ip();
@@ -145,21 +160,6 @@ pub fn flow_hash(packet: &Packet) -> u32 {
     (h >> 32) as u32
 }
 
-/// Room for one lane's lookups.
-#[derive(Debug)]
-pub struct Scratch {
-    v4: Vec<u32>,
-    v6: Vec<[u8; 16]>,
-    out4: Vec<u32>,
-    out6: Vec<u32>,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self { v4: Vec::with_capacity(LANE), v6: Vec::with_capacity(LANE), out4: vec![0; LANE], out6: vec![0; LANE] }
-    }
-}
-
 /// Which address of a packet is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -169,30 +169,44 @@ pub enum Address {
     Source,
 }
 
-/// Looks up an address of every packet of a lane, one burst per family, into `next_hop`.
-pub fn lookup(snapshot: &Snapshot, scratch: &mut Scratch, lane: &mut Lane, which: Address) {
-    let (four, six) = if which == Address::Destination { (16..20, 24..40) } else { (12..16, 8..24) };
-    scratch.v4.clear();
-    scratch.v6.clear();
+impl Address {
+    /// Where it is in an IPv4 header.
+    const fn v4(self) -> usize {
+        if let Self::Destination = self { 16 } else { 12 }
+    }
+
+    /// Where it is in an IPv6 header.
+    const fn v6(self) -> usize {
+        if let Self::Destination = self { 24 } else { 8 }
+    }
+}
+
+/// Looks up an address of every packet of a lane, into `next_hop`.
+#[inline(always)]
+pub fn lookup(snapshot: &Snapshot, lane: &mut Lane, which: Address) {
+    let fibs = &*snapshot.fibs;
     for p in lane.packets() {
-        if p.is_v6() {
-            scratch.v6.push(p.ip().get(six.clone()).and_then(|s| s.try_into().ok()).unwrap_or_default());
-        } else {
-            let address: [u8; 4] = p.ip().get(four.clone()).and_then(|s| s.try_into().ok()).unwrap_or_default();
-            scratch.v4.push(u32::from_be_bytes(address));
+        let four = !p.is_v6();
+        let at = if four { which.v4() } else { which.v6() };
+        let start = p.ip().get(at..).and_then(|a| a.first_chunk()).copied().map_or(0, u32::from_be_bytes);
+        p.next_hop = if four { fibs.v4.begin(start) } else { fibs.v6.begin(start) };
+    }
+    for p in lane.packets() {
+        if is_begun(p.next_hop) {
+            finish(fibs, p, which);
         }
     }
-    if !scratch.v4.is_empty() {
-        snapshot.fibs.v4.lookup(&scratch.v4, &mut scratch.out4);
-    }
-    if !scratch.v6.is_empty() {
-        snapshot.fibs.v6.lookup(&scratch.v6, &mut scratch.out6);
-    }
-    let (mut four, mut six) = (scratch.out4.iter(), scratch.out6.iter());
-    for p in lane.packets() {
-        let word = if p.is_v6() { six.next() } else { four.next() };
-        p.next_hop = word.copied().unwrap_or(NO_ROUTE);
-    }
+}
+
+fn finish(fibs: &Fibs, p: &mut Packet, which: Address) {
+    let begun = p.next_hop;
+    p.next_hop = if p.is_v6() {
+        let address: [u8; 16] = p.ip().get(which.v6()..).and_then(|a| a.first_chunk()).copied().unwrap_or_default();
+        fibs.v6.finish(address.into(), begun)
+    } else {
+        let address = p.ip().get(which.v4()..).and_then(|a| a.first_chunk()).copied().unwrap_or_default();
+        fibs.v4.finish(u32::from_be_bytes(address).into(), begun)
+    };
 }
 
 #[cfg(test)]

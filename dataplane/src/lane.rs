@@ -5,13 +5,13 @@
 //! [`Ctx::drop`] with one reason, into a punt ring, or out of a port. That is what keeps the accounting identity of
 //! `dataplane_api::counter` true.
 
-use crate::fib::Scratch;
 use crate::handoff::Handoff;
 use crate::node::icmp::IcmpLimiter;
 use crate::node::output::Tx;
 use crate::node::punt::Punt;
 use crate::publish::Snapshot;
 use crate::trace::Tracer;
+use arrayvec::ArrayVec;
 use dataplane_api::{Counters, DropReason, PeerId, PortId, SessionId, Spi, TraceEnd, WorkerEvent, WorkerId};
 use dpdk::{Mbuf, Mempool, Tagged};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -197,24 +197,13 @@ impl Packet {
     }
 }
 
-/// A bounded array of packets between two nodes. It never allocates after it was made.
-#[derive(Debug)]
+/// A bounded array of packets between two nodes.
+#[derive(Debug, Default)]
 pub struct Lane {
-    packets: Vec<Packet>,
-}
-
-impl Default for Lane {
-    fn default() -> Self {
-        Self::new()
-    }
+    packets: ArrayVec<Packet, LANE>,
 }
 
 impl Lane {
-    /// Empty, with room for [`LANE`] packets.
-    pub fn new() -> Self {
-        Self { packets: Vec::with_capacity(LANE) }
-    }
-
     /// Packets in it.
     #[inline]
     pub fn len(&self) -> usize {
@@ -230,23 +219,18 @@ impl Lane {
     /// How many more fit.
     #[inline]
     pub fn room(&self) -> usize {
-        LANE.saturating_sub(self.packets.len())
+        self.packets.remaining_capacity()
     }
 
     /// Appends; gives the packet back when the lane is full.
     #[inline]
     pub fn push(&mut self, packet: Packet) -> Result<(), Packet> {
-        if self.packets.len() < LANE {
-            self.packets.push(packet);
-            Ok(())
-        } else {
-            Err(packet)
-        }
+        self.packets.try_push(packet).map_err(|full| full.element())
     }
 
     /// Takes all packets out, in order.
     #[inline]
-    pub fn drain(&mut self) -> std::vec::Drain<'_, Packet> {
+    pub fn drain(&mut self) -> arrayvec::Drain<'_, Packet, LANE> {
         self.packets.drain(..)
     }
 
@@ -281,8 +265,6 @@ pub struct Ctx {
     pub large: Mempool,
     /// TX queues, by port.
     pub tx: Vec<Tx>,
-    /// Room for route lookups.
-    pub scratch: Scratch,
     /// Way to the control plane.
     pub punt: Punt,
     /// Events for the control plane.

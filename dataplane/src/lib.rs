@@ -17,6 +17,7 @@ pub mod counter;
 pub mod fib;
 pub mod handoff;
 pub mod lane;
+pub mod link;
 pub mod lpm;
 pub mod node;
 pub mod ops;

@@ -72,21 +72,29 @@ impl Lpm {
         5 * (self.first.words.len() + self.blocks.words.capacity())
     }
 
-    /// The words of addresses; 0 where nothing matches. As many as the shorter slice has.
-    #[inline]
-    pub fn lookup<A: Copy + Into<Key>>(&self, addresses: &[A], words: &mut [u32]) {
-        // Loads that do not depend on each other first, so that they wait for memory together.
-        for (a, word) in addresses.iter().zip(words.iter_mut()) {
-            *word = self.first.words.get(((*a).into().0 >> 104) as usize).copied().unwrap_or(0);
+    /// The word of an address; 0 where nothing matches.
+    pub fn lookup(&self, address: Key) -> u32 {
+        let found = self.begin((address.0 >> 96) as u32);
+        if is_begun(found) { self.finish(address, found) } else { found }
+    }
+
+    /// The first load of a lookup, by the first 32 bits of the address: a word, or what [`Self::finish`] goes on with. Whoever
+    /// looks many addresses up begins all of them first, so that they wait for memory together.
+    #[inline(always)]
+    pub fn begin(&self, start: u32) -> u32 {
+        self.first.words.get((start >> 8) as usize).copied().unwrap_or(0)
+    }
+
+    /// See [`Self::begin`].
+    #[inline(always)]
+    pub fn finish(&self, address: Key, begun: u32) -> u32 {
+        let (mut word, mut shift) = (begun, 96);
+        while is_begun(word) {
+            let octet = (address.0 >> shift) as usize & 255;
+            word = self.blocks.words.get(((word & MAX_WORD) as usize) << 8 | octet).copied().unwrap_or(0);
+            shift -= 8;
         }
-        for (a, word) in addresses.iter().zip(words) {
-            let mut shift = 96;
-            while *word & BLOCK != 0 {
-                let octet = ((*a).into().0 >> shift) as usize & 255;
-                *word = self.blocks.words.get(((*word & MAX_WORD) as usize) << 8 | octet).copied().unwrap_or(0);
-                shift -= 8;
-            }
-        }
+        word
     }
 
     /// Adds a prefix, or changes its word.
@@ -212,6 +220,12 @@ impl Lpm {
     }
 }
 
+/// Whether [`Lpm::begin`] has not found a word yet.
+#[inline(always)]
+pub const fn is_begun(word: u32) -> bool {
+    word & BLOCK != 0
+}
+
 impl Entries {
     fn get(&self, at: usize) -> Leaf {
         Leaf { word: self.words[at], len: self.lens[at] }
@@ -275,9 +289,7 @@ mod tests {
     }
 
     fn look(lpm: &Lpm, address: &str) -> u32 {
-        let mut word = [99];
-        lpm.lookup(&[key(address)], &mut word);
-        word[0]
+        lpm.lookup(key(address))
     }
 
     const NONE: Leaf = Leaf { word: 0, len: 0 };
@@ -348,9 +360,7 @@ mod tests {
                     lpm.delete(Key(prefix), len, cover(&all, prefix, len));
                 }
                 for &(bits, ..) in &changes {
-                    let mut word = [0];
-                    lpm.lookup(&[Key(spread(bits))], &mut word);
-                    prop_assert_eq!(word[0], cover(&all, spread(bits), 129).word);
+                    prop_assert_eq!(lpm.lookup(Key(spread(bits))), cover(&all, spread(bits), 129).word);
                 }
             }
             for (prefix, len) in all.keys().copied().collect::<Vec<_>>() {

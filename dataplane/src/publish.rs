@@ -11,6 +11,7 @@
 //! the publisher holds the only `Arc` to it then, and `Arc::get_mut` is its proof.
 
 use crate::fib::{Fibs, Groups, NO_ROUTE, SessionWord};
+use crate::link::Links;
 use crate::lpm::{Full, Key, Leaf, Lpm};
 use crate::softwire::Softwires;
 use arc_swap::ArcSwap;
@@ -34,9 +35,6 @@ pub struct Port {
     /// Its first IPv6 address that is not link-local.
     pub v6: Option<Ipv6Addr>,
 }
-
-/// Ethernet addresses of neighbours. The host stack bounds their number, and with it what a chosen collision can cost.
-pub type Neighbours = HashMap<(PortId, IpAddr), MacAddr, BuildHasherDefault<Multiply>>;
 
 /// See [`SnapshotOp::HostPeer`]: addresses from the configuration.
 pub type HostPeers = HashMap<IpAddr, (PeerId, WorkerId), BuildHasherDefault<Multiply>>;
@@ -91,14 +89,14 @@ pub struct Snapshot {
     pub version: u64,
     /// By port number; `None` where nothing was configured yet.
     pub ports: Arc<[Option<Port>]>,
-    /// Our addresses, sorted: those of the ports, and host routes to ourselves.
-    pub ours: Arc<[IpAddr]>,
+    /// Our addresses.
+    pub ours: Arc<Ours>,
     /// Forwarding tables.
     pub fibs: Arc<Fibs>,
     /// What their words mean.
     pub groups: Arc<Groups>,
-    /// Resolved neighbours.
-    pub neighbours: Arc<Neighbours>,
+    /// The ways to neighbours.
+    pub links: Arc<Links>,
     /// Softwires of the mesh.
     pub softwires: Arc<Softwires>,
     /// The SPD, in order.
@@ -119,21 +117,64 @@ impl Snapshot {
     /// Whether `address` is one of ours.
     #[inline]
     pub fn is_ours(&self, address: IpAddr) -> bool {
-        self.ours.binary_search(&address).is_ok()
+        match address {
+            IpAddr::V4(a) => self.ours.has_v4(a.to_bits()),
+            IpAddr::V6(a) => self.ours.has_v6(a.to_bits()),
+        }
     }
 
     /// The next hops to an address, those of sessions excepted; empty without a route.
-    pub fn next_hops(&self, address: IpAddr) -> &[NextHop] {
-        let mut word = [NO_ROUTE];
+    pub fn next_hops(&self, address: IpAddr) -> impl Iterator<Item = NextHop> {
         let table = if address.is_ipv4() { &self.fibs.v4 } else { &self.fibs.v6 };
-        table.lookup(&[Key::from(address)], &mut word);
-        self.groups.of(word[0])
+        self.groups.of(table.lookup(address.into())).iter().map(|hop| hop.next)
     }
 
     /// The trust in what arrives on a port; public unless configured otherwise.
     #[inline]
     pub fn zone(&self, id: PortId) -> Zone {
         self.port(id).map_or(Zone::Public, |p| p.config.zone)
+    }
+}
+
+/// Our addresses: those of the ports, and host routes to ourselves.
+#[derive(Clone, Debug, Default)]
+pub struct Ours {
+    v4: Vec<u32>,
+    v6: Vec<u128>,
+}
+
+/// As many addresses are compared one by one, which takes no branch that could go wrong.
+const FEW: usize = 8;
+
+impl Ours {
+    fn new(addresses: BTreeSet<IpAddr>) -> Self {
+        let mut ours = Self::default();
+        for address in addresses {
+            match address {
+                IpAddr::V4(a) => ours.v4.push(a.to_bits()),
+                IpAddr::V6(a) => ours.v6.push(a.to_bits()),
+            }
+        }
+        ours
+    }
+
+    /// Whether an IPv4 address is among them.
+    #[inline(always)]
+    pub fn has_v4(&self, address: u32) -> bool {
+        if self.v4.len() <= FEW { self.v4.contains(&address) } else { self.v4.binary_search(&address).is_ok() }
+    }
+
+    /// Whether an IPv6 address is among them.
+    #[inline(always)]
+    pub fn has_v6(&self, address: u128) -> bool {
+        if self.v6.len() <= FEW { self.v6.contains(&address) } else { self.v6.binary_search(&address).is_ok() }
+    }
+
+    /// All of a family, in order.
+    pub fn iter(&self, v6: bool) -> impl Iterator<Item = IpAddr> {
+        let (four, six) = if v6 { (&[][..], &self.v6[..]) } else { (&self.v4[..], &[][..]) };
+        let four = four.iter().map(|a| IpAddr::V4(Ipv4Addr::from_bits(*a)));
+        four.chain(six.iter().map(|a| IpAddr::V6(Ipv6Addr::from_bits(*a))))
     }
 }
 
@@ -246,7 +287,7 @@ pub struct Publisher {
     standby: Arc<Fibs>,
     rib: Rib,
     ports: Vec<Option<Port>>,
-    neighbours: Neighbours,
+    neighbours: HashMap<(PortId, IpAddr), MacAddr>,
     counters: Arc<FibCounters>,
 }
 
@@ -257,10 +298,10 @@ impl Publisher {
         let first = Snapshot {
             version: 0,
             ports: vec![None; ports].into(),
-            ours: Arc::new([]),
+            ours: Arc::default(),
             fibs: pair(),
-            groups: Arc::new(Groups::new(std::iter::once(&[][..]), &Softwires::default())),
-            neighbours: Arc::default(),
+            groups: Arc::new(Groups::new(std::iter::once(&[][..]), &Softwires::default(), &Links::default())),
+            links: Arc::default(),
             softwires: Arc::default(),
             policy: Arc::new([]),
             host_peers: Arc::default(),
@@ -280,7 +321,7 @@ impl Publisher {
                 behind: Vec::new(),
             },
             ports: vec![None; ports],
-            neighbours: Neighbours::default(),
+            neighbours: HashMap::new(),
             counters: Arc::default(),
         }
     }
@@ -313,7 +354,7 @@ impl Publisher {
             ours: Arc::clone(&current.ours),
             fibs: Arc::clone(&current.fibs),
             groups: Arc::clone(&current.groups),
-            neighbours: Arc::clone(&current.neighbours),
+            links: Arc::clone(&current.links),
             softwires: Arc::clone(&current.softwires),
             policy: Arc::clone(&current.policy),
             host_peers: Arc::clone(&current.host_peers),
@@ -321,7 +362,8 @@ impl Publisher {
         };
         let is_route = |op: &SnapshotOp| matches!(op, SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_));
         let mut errors = Vec::new();
-        let mut ours_changed = ops.iter().any(|op| matches!(op, SnapshotOp::Port(_)));
+        let ports_changed = ops.iter().any(|op| matches!(op, SnapshotOp::Port(_)));
+        let mut ours_changed = ports_changed;
         if ops.iter().any(is_route) {
             let standby = Arc::get_mut(&mut self.standby)?;
             self.rib.catch_up(standby);
@@ -341,7 +383,7 @@ impl Publisher {
             next.fibs = Arc::clone(&self.standby);
             self.standby = Arc::clone(&current.fibs);
         }
-        let mut neighbours_changed = false;
+        let mut links_changed = ports_changed;
         let mut groups_changed = ops.iter().any(is_route);
         for op in ops {
             match op {
@@ -350,10 +392,10 @@ impl Publisher {
                     None => errors.push(PublishError::Port(p.port)),
                 },
                 SnapshotOp::NeighbourAdd(port, address, mac) => {
-                    neighbours_changed |= self.neighbours.insert((*port, *address), *mac) != Some(*mac);
+                    links_changed |= self.neighbours.insert((*port, *address), *mac) != Some(*mac);
                 }
                 SnapshotOp::NeighbourDel(port, address) => {
-                    neighbours_changed |= self.neighbours.remove(&(*port, *address)).is_some();
+                    links_changed |= self.neighbours.remove(&(*port, *address)).is_some();
                 }
                 SnapshotOp::SoftwireSet(s) => {
                     groups_changed |= next.softwires.get(s.id).is_some_and(|old| old.dead) != s.dead;
@@ -378,19 +420,19 @@ impl Publisher {
                 SnapshotOp::RouteAdd(..) | SnapshotOp::RouteDel(_) => {}
             }
         }
-        if groups_changed {
-            next.groups = Arc::new(Groups::new(self.rib.sets.sets.iter().map(|s| s.0.as_slice()), &next.softwires));
-        }
-        if ops.iter().any(|op| matches!(op, SnapshotOp::Port(_))) {
+        if ports_changed {
             next.ports = self.ports.as_slice().into();
         }
-        if neighbours_changed {
-            next.neighbours = Arc::new(self.neighbours.clone());
+        if links_changed {
+            next.links = Arc::new(Links::new(&self.neighbours, &self.ports));
+        }
+        if groups_changed || links_changed {
+            let sets = self.rib.sets.sets.iter().map(|s| s.0.as_slice());
+            next.groups = Arc::new(Groups::new(sets, &next.softwires, &next.links));
         }
         if ours_changed {
             let of_ports = self.ports.iter().flatten().flat_map(|p| p.config.addresses.iter().map(|a| a.0));
-            let ours: BTreeSet<IpAddr> = of_ports.chain(self.rib.local.iter().copied()).collect();
-            next.ours = ours.into_iter().collect();
+            next.ours = Arc::new(Ours::new(of_ports.chain(self.rib.local.iter().copied()).collect()));
         }
         self.shared.store(Arc::new(next));
         self.retired.push_back(current);
@@ -399,7 +441,7 @@ impl Publisher {
 }
 
 impl Port {
-    fn new(config: PortConfig) -> Self {
+    pub(crate) fn new(config: PortConfig) -> Self {
         let v4 = config.addresses.iter().find_map(|a| if let IpAddr::V4(a) = a.0 { Some(a) } else { None });
         let v6 = config.addresses.iter().find_map(|a| match a.0 {
             IpAddr::V6(a) if !a.is_unicast_link_local() => Some(a),

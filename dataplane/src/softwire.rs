@@ -4,7 +4,7 @@ use crate::publish::Multiply;
 use dataplane_api::softwire::MAX_SOFTWIRES;
 use dataplane_api::{Softwire, SoftwireId};
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 
 /// Softwires by number, and by the addresses of their ends, where the few with the same ends are a chain. Only we
@@ -12,7 +12,57 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, Default)]
 pub struct Softwires {
     table: Vec<Option<Link>>,
-    by_ends: HashMap<(IpAddr, IpAddr), SoftwireId, BuildHasherDefault<Multiply>>,
+    by_ends: HashMap<Ends, SoftwireId, BuildHasherDefault<Multiply>>,
+}
+
+/// Our address and the other AFBR's, of one family, as they are read from a packet and hashed in few instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    v6: bool,
+    local: u128,
+    remote: u128,
+}
+
+impl Hash for Ends {
+    #[inline(always)]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64((self.local as u64).rotate_left(32) ^ self.remote as u64);
+        if self.v6 {
+            state.write_u64(((self.local >> 64) as u64).rotate_left(32) ^ (self.remote >> 64) as u64);
+        }
+    }
+}
+
+impl Ends {
+    /// `None`: they are of two families.
+    pub fn new(local: IpAddr, remote: IpAddr) -> Option<Self> {
+        match (local, remote) {
+            (IpAddr::V4(l), IpAddr::V4(r)) => {
+                Some(Self { v6: false, local: l.to_bits().into(), remote: r.to_bits().into() })
+            }
+            (IpAddr::V6(l), IpAddr::V6(r)) => Some(Self { v6: true, local: l.to_bits(), remote: r.to_bits() }),
+            _ => None,
+        }
+    }
+
+    /// Of a packet that was received, from its IP header on. What is no whole header has the ends of no softwire.
+    #[inline(always)]
+    pub fn received(ip: &[u8]) -> Self {
+        let Self { v6, local, remote } = Self::sent(ip);
+        Self { v6, local: remote, remote: local }
+    }
+
+    /// Of a packet that is sent.
+    #[inline(always)]
+    pub fn sent(ip: &[u8]) -> Self {
+        if ip.first().is_some_and(|b| b >> 4 == 6) {
+            let at = |at: usize| ip.get(at..).and_then(|a| a.first_chunk()).map_or(0, |a| u128::from_be_bytes(*a));
+            Self { v6: true, local: at(8), remote: at(24) }
+        } else {
+            let at = |at: usize| ip.get(at..).and_then(|a| a.first_chunk()).map_or(0, |a| u32::from_be_bytes(*a));
+            Self { v6: false, local: at(12).into(), remote: at(16).into() }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -34,9 +84,9 @@ impl Softwires {
     }
 
     /// By our address and the other AFBR's.
-    #[inline]
-    pub fn between(&self, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = &Softwire> {
-        let first = self.by_ends.get(&(local, remote)).and_then(|id| self.link(*id));
+    #[inline(always)]
+    pub fn between(&self, ends: Ends) -> impl Iterator<Item = &Softwire> {
+        let first = self.by_ends.get(&ends).and_then(|id| self.link(*id));
         std::iter::successors(first, |link| self.link(link.next?)).map(|link| &link.softwire)
     }
 
@@ -48,10 +98,8 @@ impl Softwires {
 
     /// Adds or replaces one; `false` when the number is too large or the ends are of two families.
     pub fn set(&mut self, softwire: Softwire) -> bool {
-        let (n, ends) = (usize::from(softwire.id.0), (softwire.local, softwire.remote));
-        if n >= MAX_SOFTWIRES || ends.0.is_ipv4() != ends.1.is_ipv4() {
-            return false;
-        }
+        let n = usize::from(softwire.id.0);
+        let Some(ends) = Ends::new(softwire.local, softwire.remote).filter(|_| n < MAX_SOFTWIRES) else { return false };
         self.delete(softwire.id);
         if self.table.len() <= n {
             self.table.resize(n + 1, None);
@@ -64,7 +112,7 @@ impl Softwires {
     /// Removes one.
     pub fn delete(&mut self, id: SoftwireId) {
         let Some(old) = self.table.get_mut(usize::from(id.0)).and_then(Option::take) else { return };
-        let ends = (old.softwire.local, old.softwire.remote);
+        let Some(ends) = Ends::new(old.softwire.local, old.softwire.remote) else { return };
         if self.by_ends.get(&ends) == Some(&id) {
             match old.next {
                 Some(next) => self.by_ends.insert(ends, next),
@@ -128,6 +176,6 @@ mod tests {
     }
 
     fn between(s: &Softwires, remote: &str) -> Vec<u16> {
-        s.between("2001:db8::1".parse().unwrap(), remote.parse().unwrap()).map(|s| s.id.0).collect()
+        s.between(Ends::new("2001:db8::1".parse().unwrap(), remote.parse().unwrap()).unwrap()).map(|s| s.id.0).collect()
     }
 }

@@ -4,7 +4,6 @@
 //! batch. A packet that needs an earlier stage again (an ICMP message of our own) waits in `again` for the next poll.
 
 use crate::counter;
-use crate::fib::Scratch;
 use crate::handoff::Handoff;
 use crate::lane::{Ctx, LANE, Lane, Origin, Packet, PacketMeta, Stage};
 use crate::node::icmp::IcmpLimiter;
@@ -102,7 +101,6 @@ impl Worker {
             pool,
             large,
             tx: tx.into_iter().map(Tx::new).collect(),
-            scratch: Scratch::default(),
             punt: Punt::new(port.punt, port.punt_free, &rates, now),
             events: port.events,
             handoff,

@@ -188,6 +188,26 @@ impl Mbuf {
         true
     }
 
+    /// Cuts `old` octets off the front and puts `new` of undefined contents there, which it returns; `None` (and nothing done)
+    /// when the first segment is shorter, or the headroom too small.
+    #[inline(always)]
+    pub fn replace_front(&mut self, old: usize, new: usize) -> Option<&mut [u8]> {
+        let head = self.head_mut();
+        let len = usize::from(head.data_len);
+        if old > len {
+            return None;
+        }
+        let off = usize::from(head.data_off) + old;
+        if new > off || len - old + new > usize::from(u16::MAX) {
+            return None;
+        }
+        // The end of the data stays where it is, so that offset and length stay within the buffer.
+        head.data_off = (off - new) as u16;
+        head.data_len = (len - old + new) as u16;
+        head.pkt_len = head.pkt_len.wrapping_add(new as u32).wrapping_sub(old as u32);
+        self.data_mut().get_mut(..new)
+    }
+
     /// Cuts `n` octets off the end; `false` (and nothing done) when the last segment is shorter.
     #[inline]
     #[must_use]
@@ -426,6 +446,21 @@ mod tests {
         assert_eq!(m.segments().collect::<Vec<_>>(), [b"Payload"]);
         assert!(m.adj(7) && m.data().is_empty());
         assert!(!m.adj(1) && !m.trim(1));
+    }
+
+    #[test]
+    fn a_front_is_replaced() {
+        let pool = sim::test_pool("mb-front", 7).expect("pool");
+        let mut m = pool.alloc_with(b"old payload").expect("mbuf");
+        m.replace_front(3, 6).expect("room").copy_from_slice(b"newer ");
+        assert_eq!((m.data(), m.pkt_len()), (&b"newer  payload"[..], 14));
+        m.replace_front(6, 0).expect("nothing").copy_from_slice(b"");
+        m.replace_front(0, usize::from(HEADROOM) + 3).expect("all the headroom").fill(1);
+        assert_eq!((m.headroom(), m.len()), (0, usize::from(HEADROOM) + 11));
+        let all = m.data().to_vec();
+        assert!(m.replace_front(0, 1).is_none() && m.replace_front(all.len() + 1, 0).is_none());
+        assert!(m.replace_front(usize::MAX, usize::MAX).is_none());
+        assert_eq!((m.data(), m.pkt_len()), (&all[..], all.len()));
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl<T: Copy> Tagged<T> {
         self.mbuf.prepend(n)
     }
 
+    /// See [`Mbuf::replace_front`].
+    #[inline(always)]
+    pub fn replace_front(&mut self, old: usize, new: usize) -> Option<&mut [u8]> {
+        self.mbuf.replace_front(old, new)
+    }
+
     /// See [`Mbuf::append`].
     #[inline(always)]
     pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {

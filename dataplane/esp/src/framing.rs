@@ -48,24 +48,31 @@ pub const fn max_overhead(algorithm: Algorithm) -> usize {
 #[must_use]
 pub fn write_head(packet: &mut [u8], algorithm: Algorithm, spi: u32, seq: u64) -> bool {
     let Some(head) = packet.get_mut(..head_len(algorithm)) else { return false };
+    if let Ok(head) = <&mut [u8; HEADER + 8]>::try_from(&mut *head) {
+        let numbers = u64::from(spi) << 32 | seq & 0xffff_ffff;
+        *head = (u128::from(numbers) << 64 | u128::from(seq)).to_be_bytes();
+        return true;
+    }
     head[..4].copy_from_slice(&spi.to_be_bytes());
     head[4..8].copy_from_slice(&(seq as u32).to_be_bytes());
-    match algorithm.iv_len() {
-        8 => head[8..16].copy_from_slice(&seq.to_be_bytes()),
-        16 => {
-            head[8..16].fill(0);
-            head[16..24].copy_from_slice(&seq.to_be_bytes());
-        }
-        _ => {}
+    if algorithm.iv_len() == 16 {
+        head[8..16].fill(0);
+        head[16..24].copy_from_slice(&seq.to_be_bytes());
     }
     true
 }
 
-/// Writes padding, pad length and next header into the first octets of `tail`, which follows the payload. `false`: no
-/// room.
+/// Writes padding, pad length and next header into the first octets of `tail`, which follows the payload and has room for the
+/// ICV too, where anything may be written. `false`: no room.
 #[inline(always)]
 #[must_use]
 pub fn write_trailer(tail: &mut [u8], pad: usize, next_header: u8) -> bool {
+    if let (0..4, Some(eight)) = (pad, tail.first_chunk_mut::<8>()) {
+        // What is overwritten behind the trailer is the ICV's place.
+        let short = [0x00, 0x01_01, 0x02_02_01, 0x03_03_02_01][pad] | u64::from(next_header) << (8 * (pad + 1));
+        *eight = short.to_le_bytes();
+        return true;
+    }
     let Some(tail) = tail.get_mut(..pad + TRAILER) else { return false };
     // RFC 4303, section 2.4: 1, 2, 3 ...
     for (i, octet) in tail[..pad].iter_mut().enumerate() {

@@ -15,6 +15,8 @@ const USED: u8 = 4;
 // The selector has more than a protocol and single ports.
 const RANGES: u8 = 8;
 const MOVED: u8 = 16;
+// The selector permits everything.
+const ANY: u8 = 32;
 
 /// Packets from a new address between two reports of it.
 const MOVED_EVERY: u64 = 256;
@@ -61,6 +63,8 @@ impl Inbound {
         if sa.spi.0 == 0 {
             return None;
         }
+        let selector = Flat::new(&sa.selector);
+        path.flags |= flag(selector.is_any(), ANY);
         let (_, salt, _) = sa.key.split(sa.suite);
         let bounds = Bounds::new(&sa.lifetime, u64::MAX);
         let hot = Self {
@@ -74,7 +78,7 @@ impl Inbound {
             meter: Meter::new(&bounds),
             window: Window::new(sa.replay_window),
         };
-        Some((hot, InboundCold { wide: [0; replay::WIDE], bounds, selector: Flat::new(&sa.selector) }))
+        Some((hot, InboundCold { wide: [0; replay::WIDE], bounds, selector }))
     }
 
     /// Whether this is the SA that `spi` names. No SA has SPI 0.
@@ -176,6 +180,12 @@ impl Inbound {
             let same = |want: u16, is: u16| want == 0 || want == is;
             same(self.ports[0], local) && same(self.ports[1], remote)
         })
+    }
+
+    /// Whether everything is what the SA is for.
+    #[inline(always)]
+    pub const fn permits_any(&self) -> bool {
+        self.path.flags & ANY != 0
     }
 
     /// The same for tunnel mode.

@@ -13,6 +13,8 @@ use zerocopy::FromZeros;
 
 const ESN: u8 = 1;
 const TUNNEL: u8 = 2;
+// The selector permits everything.
+const ANY: u8 = 4;
 
 /// What every packet needs: two cache lines. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -43,6 +45,8 @@ impl Outbound {
     pub fn new(sa: &SaOut) -> Option<(Self, OutboundCold)> {
         let mut path = Path::new(sa.local, sa.remote, sa.encap)?;
         path.flags = if sa.esn { ESN } else { 0 } | if sa.mode == Mode::Tunnel { TUNNEL } else { 0 };
+        let selector = Flat::new(&sa.selector);
+        path.flags |= if selector.is_any() { ANY } else { 0 };
         let (_, salt, _) = sa.key.split(sa.suite);
         let numbers = if sa.esn { u64::MAX } else { u64::from(u32::MAX) };
         let bounds = Bounds::new(&sa.lifetime, numbers);
@@ -56,7 +60,7 @@ impl Outbound {
             unused: [0; 2],
             meter: Meter::new(&bounds),
         };
-        Some((hot, OutboundCold { bounds, selector: Flat::new(&sa.selector) }))
+        Some((hot, OutboundCold { bounds, selector }))
     }
 
     /// The peer's SPI.
@@ -146,12 +150,19 @@ impl Outbound {
         (self.meter.packets(), self.meter.octets())
     }
 
+    /// Whether the SA may carry anything.
+    #[inline(always)]
+    pub const fn permits_any(&self) -> bool {
+        self.path.flags & ANY != 0
+    }
+
     /// Whether the SA may carry a flow.
     pub fn permits(&self, cold: &OutboundCold, flow: &Flow<'_>) -> bool {
         cold.selector.permits(flow)
     }
 
     /// Whether the SA may carry a payload in transport mode, where the addresses are the SA's own.
+    #[inline(always)]
     pub fn permits_transport(&self, cold: &OutboundCold, protocol: u8, payload: &[u8]) -> bool {
         cold.selector.permits_transport(protocol, crate::selector::ports(protocol, payload))
     }

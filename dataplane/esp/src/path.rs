@@ -85,6 +85,31 @@ impl Path {
         }
     }
 
+    /// Whether addresses of an IPv4 packet of ours, as they follow each other in its header, are these.
+    #[inline(always)]
+    pub fn sends_v4(&self, addresses: &[u8; 8]) -> bool {
+        self.v6 == 0 && addresses[..4] == self.local[..4] && addresses[4..] == self.remote[..4]
+    }
+
+    /// The same for IPv6.
+    #[inline(always)]
+    pub fn sends_v6(&self, addresses: &[u8; 32]) -> bool {
+        self.v6 != 0 && addresses[..16] == self.local && addresses[16..] == self.remote
+    }
+
+    /// Whether the addresses of a received IPv4 packet, as they follow each other in its header, are these, and ESP comes
+    /// without UDP.
+    #[inline(always)]
+    pub fn receives_v4(&self, addresses: &[u8; 8]) -> bool {
+        self.v6 == 0 && self.local_port == 0 && addresses[..4] == self.remote[..4] && addresses[4..] == self.local[..4]
+    }
+
+    /// The same for IPv6.
+    #[inline(always)]
+    pub fn receives_v6(&self, addresses: &[u8; 32]) -> bool {
+        self.v6 != 0 && self.local_port == 0 && addresses[..16] == self.remote && addresses[16..] == self.local
+    }
+
     /// 4 or 16.
     #[inline(always)]
     pub const fn address_len(&self) -> usize {

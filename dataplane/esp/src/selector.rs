@@ -56,9 +56,15 @@ impl Side {
         side
     }
 
+    #[inline(always)]
     fn permits(&self, address: &[u8], port: Option<u16>) -> bool {
+        self.permits_port(port) && self.contains(address)
+    }
+
+    #[inline(always)]
+    fn permits_port(&self, port: Option<u16>) -> bool {
         let any_port = self.first == 0 && self.last == u16::MAX;
-        (any_port || port.is_some_and(|p| self.first <= p && p <= self.last)) && self.contains(address)
+        any_port || port.is_some_and(|p| self.first <= p && p <= self.last)
     }
 
     fn contains(&self, address: &[u8]) -> bool {
@@ -91,6 +97,12 @@ impl Flat {
         }
     }
 
+    /// Whether every flow does.
+    pub fn is_any(&self) -> bool {
+        let any = |s: &Side| s.address_len == 0 && s.first == 0 && s.last == u16::MAX;
+        self.protocol == 0 && any(&self.local) && any(&self.remote)
+    }
+
     /// Whether the flow lies within the selector.
     pub fn permits(&self, flow: &Flow<'_>) -> bool {
         (self.protocol == 0 || self.protocol == flow.protocol)
@@ -99,10 +111,11 @@ impl Flat {
     }
 
     /// The same without the addresses: in transport mode they are the SA's own.
+    #[inline(always)]
     pub fn permits_transport(&self, protocol: u8, ports: Option<(u16, u16)>) -> bool {
-        let free = |s: &Side| Side { address_len: 0, ..*s };
-        let flat = Self { local: free(&self.local), remote: free(&self.remote), ..*self };
-        flat.permits(&Flow { local: &[], remote: &[], protocol, ports })
+        (self.protocol == 0 || self.protocol == protocol)
+            && self.local.permits_port(ports.map(|p| p.0))
+            && self.remote.permits_port(ports.map(|p| p.1))
     }
 }
 

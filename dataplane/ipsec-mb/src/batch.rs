@@ -1,4 +1,4 @@
-//! Jobs, and the batch that keeps what the library points to while it works.
+//! Jobs, and the batch that keeps what the library points to while it works on several at once.
 
 use crate::{Algorithm, Key};
 use ipsec_mb_sys::*;
@@ -38,6 +38,34 @@ pub struct Job<'a> {
     pub seq_high: Option<u32>,
 }
 
+impl Job<'_> {
+    /// Whether the packet has a length that ESP with this algorithm has.
+    #[inline(always)]
+    pub fn fits(&self) -> bool {
+        let around = 8 + self.algorithm.iv_len() + self.algorithm.icv_len();
+        // RFC 4303, section 2.4: padding brings the pad length and next header octets to a boundary, so there is text.
+        let text = self.packet.len().checked_sub(around).filter(|&text| text > 0);
+        text.is_some_and(|text| text % self.algorithm.block_len() == 0) && self.packet.len() <= MAX_PACKET
+    }
+
+    /// Nonce and AAD: the salt and the IV (RFC 4106, section 4; RFC 7634, section 2); the SPI and the sequence number,
+    /// 64 bits of it when extended (RFC 4106, section 5). The third is the AAD's length. The packet is longer than 16 octets.
+    #[inline(always)]
+    pub(crate) fn nonce_aad(&self) -> ([u8; 16], [u8; 16], u64) {
+        let Some(&[a, b, c, d, e, f, g, h, iv @ ..]) = self.packet.first_chunk::<16>() else {
+            return ([0; 16], [0; 16], 0);
+        };
+        let nonce = u128::from(u32::from_le_bytes(self.salt)) | u128::from(u64::from_le_bytes(iv)) << 32;
+        let spi = u128::from(u32::from_le_bytes([a, b, c, d]));
+        let low = u128::from(u32::from_le_bytes([e, f, g, h]));
+        let (aad, len) = match self.seq_high {
+            Some(high) => (spi | u128::from(high.swap_bytes()) << 32 | low << 64, 12),
+            None => (spi | low << 32, 8),
+        };
+        (nonce.to_le_bytes(), aad.to_le_bytes(), len)
+    }
+}
+
 /// Which packets of a batch came out well, by the order in which they were pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome(pub(crate) u64);
@@ -67,21 +95,12 @@ impl<'a> Batch<'a> {
     /// is longer than 65,535 octets or too short, or what is to be encrypted is not whole blocks.
     #[inline]
     pub fn push(&mut self, job: Job<'a>) -> Option<usize> {
-        let algorithm = job.algorithm;
-        let around = 8 + algorithm.iv_len() + algorithm.icv_len();
-        let text = job.packet.len().checked_sub(around)?;
-        // RFC 4303, section 2.4: padding brings the pad length and next header octets to a boundary, so there is text.
-        if text == 0 || text % algorithm.block_len() != 0 || job.packet.len() > MAX_PACKET {
+        if !job.fits() {
             return None;
         }
         let slot = self.jobs.get_mut(self.len)?;
         slot.write(Pending {
-            key: job.key,
-            packet: job.packet,
-            algorithm,
-            direction: job.direction,
-            salt: job.salt,
-            seq_high: job.seq_high,
+            job,
             nonce: [0; 16],
             aad: [0; 16],
             tag: [0; 32],
@@ -117,25 +136,10 @@ impl Default for Batch<'_> {
     }
 }
 
-/// How a job is run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
-    Gcm128,
-    Gcm256,
-    Gmac128,
-    Gmac256,
-    Burst,
-}
-
 /// A job with what the library reads and writes beside the packet.
 pub(crate) struct Pending<'a> {
-    pub(crate) key: &'a Key,
-    packet: &'a mut [u8],
-    algorithm: Algorithm,
-    direction: Direction,
-    salt: [u8; 4],
-    seq_high: Option<u32>,
-    pub(crate) nonce: [u8; 16],
+    pub(crate) job: Job<'a>,
+    nonce: [u8; 16],
     aad: [u8; 16],
     pub(crate) tag: [u8; 32],
     received: [u8; 16],
@@ -143,84 +147,38 @@ pub(crate) struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    #[inline(always)]
-    pub(crate) fn unit(&self) -> Unit {
-        match self.algorithm {
-            Algorithm::AesGcm128 => Unit::Gcm128,
-            Algorithm::AesGcm256 => Unit::Gcm256,
-            Algorithm::AesGmac128 => Unit::Gmac128,
-            Algorithm::AesGmac256 => Unit::Gmac256,
-            _ => Unit::Burst,
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn seals(&self) -> bool {
-        self.direction == Direction::Seal
+    fn seals(&self) -> bool {
+        self.job.direction == Direction::Seal
     }
 
     /// End of the text, start of the ICV.
-    #[inline(always)]
     fn end(&self) -> usize {
-        self.packet.len() - self.algorithm.icv_len()
-    }
-
-    /// Nonce and AAD: the salt and the IV (RFC 4106, section 4; RFC 7634, section 2); the SPI and the sequence number,
-    /// 64 bits of it when extended (RFC 4106, section 5).
-    #[inline(always)]
-    pub(crate) fn prepare_aead(&mut self) {
-        self.nonce[..4].copy_from_slice(&self.salt);
-        self.nonce[4..12].copy_from_slice(&self.packet[8..16]);
-        self.aad[..4].copy_from_slice(&self.packet[..4]);
-        match self.seq_high {
-            Some(high) => {
-                self.aad[4..8].copy_from_slice(&high.to_be_bytes());
-                self.aad[8..12].copy_from_slice(&self.packet[4..8]);
-            }
-            None => self.aad[4..8].copy_from_slice(&self.packet[4..8]),
-        }
-    }
-
-    /// What is encrypted by an AEAD, or authenticated after the AAD by GMAC (RFC 4543, section 3.3: the IV too).
-    #[inline(always)]
-    pub(crate) fn text(&mut self) -> (*mut u8, u64) {
-        let start = match self.unit() {
-            Unit::Gmac128 | Unit::Gmac256 => 8,
-            _ => 16,
-        };
-        let end = self.end();
-        let text = &mut self.packet[start..end];
-        (text.as_mut_ptr(), text.len() as u64)
-    }
-
-    #[inline(always)]
-    pub(crate) fn aad(&self) -> (*const u8, u64) {
-        (self.aad.as_ptr(), if self.seq_high.is_some() { 12 } else { 8 })
+        self.job.packet.len() - self.job.algorithm.icv_len()
     }
 
     /// Readies the packet for the burst interface.
     pub(crate) fn prepare_burst(&mut self) {
-        if self.algorithm.is_aead() {
-            self.prepare_aead();
+        if self.job.algorithm.is_aead() {
+            (self.nonce, self.aad, _) = self.job.nonce_aad();
             return;
         }
-        let end = self.end();
-        let icv = &mut self.packet[end..];
+        let (end, seq_high) = (self.end(), self.job.seq_high);
+        let icv = &mut self.job.packet[end..];
         self.received[..icv.len()].copy_from_slice(icv);
         // RFC 4303, section 2.2.1: the high half is authenticated after the packet, where the ICV is going to be.
-        if let Some(high) = self.seq_high {
+        if let Some(high) = seq_high {
             icv[..4].copy_from_slice(&high.to_be_bytes());
         }
     }
 
     /// Describes the job to the library. `job` points into `self` afterwards.
     pub(crate) fn fill(&mut self, job: &mut IMB_JOB, index: usize) {
-        let iv_len = self.algorithm.iv_len();
+        let iv_len = self.job.algorithm.iv_len();
         let end = self.end();
         let start = 8 + iv_len;
-        let packet = self.packet.as_mut_ptr();
+        let packet = self.job.packet.as_mut_ptr();
         job.user_data = std::ptr::without_provenance_mut(index);
-        (job.cipher_direction, job.chain_order) = match self.direction {
+        (job.cipher_direction, job.chain_order) = match self.job.direction {
             Direction::Seal => (IMB_DIR_ENCRYPT, IMB_ORDER_CIPHER_HASH),
             Direction::Open => (IMB_DIR_DECRYPT, IMB_ORDER_HASH_CIPHER),
         };
@@ -228,31 +186,32 @@ impl Pending<'_> {
         job.auth_tag_output = self.tag.as_mut_ptr();
         // The library truncates HMAC-SHA2-256 to 128 bits only; `finish` takes as many as there are on the wire.
         job.auth_tag_output_len_in_bytes =
-            if self.algorithm.auth_key_len() == 32 { 16 } else { self.algorithm.icv_len() as u64 };
-        job.key_len_in_bytes = self.algorithm.cipher_key_len() as u64;
-        job.enc_keys = self.key.encrypt().cast();
-        if self.algorithm == Algorithm::ChaCha20Poly1305 {
-            let (aad, aad_len) = self.aad();
+            if self.job.algorithm.auth_key_len() == 32 { 16 } else { self.job.algorithm.icv_len() as u64 };
+        job.key_len_in_bytes = self.job.algorithm.cipher_key_len() as u64;
+        job.enc_keys = self.job.key.encrypt().cast();
+        if self.job.algorithm == Algorithm::ChaCha20Poly1305 {
+            let aad_len = if self.job.seq_high.is_some() { 12 } else { 8 };
             job.cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
             job.hash_alg = IMB_AUTH_CHACHA20_POLY1305;
             job.dec_keys = job.enc_keys;
             job.iv = self.nonce.as_ptr();
             job.iv_len_in_bytes = 12;
-            job.u.CHACHA20_POLY1305.aad = aad.cast();
+            job.u.CHACHA20_POLY1305.aad = self.aad.as_ptr().cast();
             job.u.CHACHA20_POLY1305.aad_len_in_bytes = aad_len;
             job.u.CHACHA20_POLY1305.ctx = std::ptr::null_mut();
             job.hash_start_src_offset_in_bytes = start as u64;
             job.__bindgen_anon_5.msg_len_to_hash_in_bytes = (end - start) as u64;
             job.__bindgen_anon_3.cipher_start_src_offset_in_bytes = start as u64;
             job.__bindgen_anon_4.msg_len_to_cipher_in_bytes = (end - start) as u64;
-            job.__bindgen_anon_2.dst = self.packet[start..].as_mut_ptr();
+            job.__bindgen_anon_2.dst = self.job.packet[start..].as_mut_ptr();
             return;
         }
-        job.hash_alg = if self.algorithm.auth_key_len() == 20 { IMB_AUTH_HMAC_SHA_1 } else { IMB_AUTH_HMAC_SHA_256 };
-        job.u.HMAC._hashed_auth_key_xor_ipad = self.key.inner();
-        job.u.HMAC._hashed_auth_key_xor_opad = self.key.outer();
+        job.hash_alg =
+            if self.job.algorithm.auth_key_len() == 20 { IMB_AUTH_HMAC_SHA_1 } else { IMB_AUTH_HMAC_SHA_256 };
+        job.u.HMAC._hashed_auth_key_xor_ipad = self.job.key.inner();
+        job.u.HMAC._hashed_auth_key_xor_opad = self.job.key.outer();
         job.hash_start_src_offset_in_bytes = 0;
-        job.__bindgen_anon_5.msg_len_to_hash_in_bytes = (end + if self.seq_high.is_some() { 4 } else { 0 }) as u64;
+        job.__bindgen_anon_5.msg_len_to_hash_in_bytes = (end + if self.job.seq_high.is_some() { 4 } else { 0 }) as u64;
         job.iv_len_in_bytes = iv_len as u64;
         if iv_len == 0 {
             job.cipher_mode = IMB_CIPHER_NULL;
@@ -262,40 +221,39 @@ impl Pending<'_> {
             job.__bindgen_anon_2.dst = packet;
             return;
         }
-        if self.algorithm.block_len() == 8 {
+        if self.job.algorithm.block_len() == 8 {
             job.cipher_mode = IMB_CIPHER_DES3;
-            self.schedules = self.key.des_schedules();
+            self.schedules = self.job.key.des_schedules();
             job.enc_keys = self.schedules.as_ptr().cast();
             job.dec_keys = job.enc_keys;
         } else {
             job.cipher_mode = IMB_CIPHER_CBC;
-            job.dec_keys = self.key.decrypt().cast();
+            job.dec_keys = self.job.key.decrypt().cast();
         }
         // Sealing starts at the IV field, with `nonce` (all zero) as the IV of that block: the field becomes the
         // encryption of what it held, and is the IV of what follows.
         let from = if self.seals() { 8 } else { start };
-        job.iv = if self.seals() { self.nonce.as_ptr() } else { self.packet[8..].as_ptr() };
+        job.iv = if self.seals() { self.nonce.as_ptr() } else { self.job.packet[8..].as_ptr() };
         job.__bindgen_anon_3.cipher_start_src_offset_in_bytes = from as u64;
         job.__bindgen_anon_4.msg_len_to_cipher_in_bytes = (end - from) as u64;
-        job.__bindgen_anon_2.dst = self.packet[from..].as_mut_ptr();
+        job.__bindgen_anon_2.dst = self.job.packet[from..].as_mut_ptr();
     }
 
     /// Writes the ICV, or compares it (RFC 4303, section 3.4.4.1) without telling by the time taken where it differs.
-    #[inline(always)]
     pub(crate) fn finish(&mut self) -> bool {
-        let end = self.end();
-        let hmac = !self.algorithm.is_aead();
-        let icv = &mut self.packet[end..];
+        let (end, known) = (self.end(), self.job.key.is(self.job.algorithm));
+        let hmac = !self.job.algorithm.is_aead();
+        let icv = &mut self.job.packet[end..];
         let tag = &self.tag[..icv.len()];
-        match self.direction {
+        match self.job.direction {
             Direction::Seal => {
                 icv.copy_from_slice(tag);
-                self.key.is(self.algorithm)
+                known
             }
             Direction::Open => {
                 let received: &[u8] = if hmac { &self.received[..tag.len()] } else { icv };
                 let differ = tag.iter().zip(received).fold(0, |d, (a, b)| d | (a ^ b));
-                std::hint::black_box(differ) == 0 && self.key.is(self.algorithm)
+                std::hint::black_box(differ) == 0 && known
             }
         }
     }

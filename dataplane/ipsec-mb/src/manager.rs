@@ -1,6 +1,7 @@
 //! The library's manager: its function pointers for this CPU, and the queue of jobs. One per worker.
 
-use crate::batch::{Batch, Outcome, Pending, Unit};
+use crate::Algorithm;
+use crate::batch::{Batch, Direction, Job, Outcome, Pending};
 use ipsec_mb_sys::*;
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -62,36 +63,45 @@ struct Gcm {
 }
 
 impl Gcm {
+    /// In place; the ICV of what is sealed goes where it belongs, that of what is opened is compared. The caller has checked
+    /// that the packet fits.
     #[inline(always)]
-    fn crypt(&self, job: &mut Pending<'_>) {
-        job.prepare_aead();
-        let call = if job.seals() { self.seal } else { self.open };
+    fn crypt(&self, job: &mut Job<'_>, mac_only: bool) -> bool {
+        const ICV: usize = 16;
+        let (nonce, aad, aad_len) = job.nonce_aad();
+        let key = job.key.gcm();
+        // GMAC authenticates the IV too (RFC 4543, section 3.3).
+        let start = if mac_only { 8 } else { 16 };
+        let Some(text_len) = job.packet.len().checked_sub(start + ICV) else { return false };
         let mut context = MaybeUninit::<gcm_context_data>::uninit();
-        let (text, text_len) = job.text();
-        let (aad, aad_len) = job.aad();
-        let tag = job.tag.as_mut_ptr();
-        // SAFETY: the text lies in the job's packet, which is mutably borrowed, and is worked on in place as the library
-        // allows; nonce (12 octets), AAD and tag (16 octets) lie in the job; the key holds initialized octets of
-        // the size it reads; the context is scratch space that the call initializes.
+        let mut computed = [0u8; ICV];
+        let packet = job.packet.as_mut_ptr();
+        // SAFETY: text and ICV lie in the job's packet, which is mutably borrowed and longer than `start` + ICV, and is worked on
+        // in place as the library allows; nonce (12 octets) and AAD (up to 12) are copies of their own; the key holds
+        // initialized octets of the size it reads; the context is scratch space that the call (for GMAC, `mac_init`)
+        // initializes.
         unsafe {
-            let nonce = job.nonce.as_ptr();
-            call(job.key.gcm(), context.as_mut_ptr(), text, text, text_len, nonce, aad, aad_len, tag, 16);
+            let text = packet.add(start);
+            let tag = match job.direction {
+                Direction::Seal => text.add(text_len),
+                Direction::Open => computed.as_mut_ptr(),
+            };
+            let (text_len, context) = (text_len as u64, context.as_mut_ptr());
+            if mac_only {
+                (self.mac_init)(key, context, nonce.as_ptr(), 12);
+                (self.mac_update)(key, context, aad.as_ptr(), aad_len);
+                (self.mac_update)(key, context, text, text_len);
+                (self.mac_finish)(key, context, tag, ICV as u64);
+            } else {
+                let call = if job.direction == Direction::Seal { self.seal } else { self.open };
+                call(key, context, text, text, text_len, nonce.as_ptr(), aad.as_ptr(), aad_len, tag, ICV as u64);
+            }
         }
-    }
-
-    fn mac(&self, job: &mut Pending<'_>) {
-        job.prepare_aead();
-        let mut context = MaybeUninit::<gcm_context_data>::uninit();
-        let (text, text_len) = job.text();
-        let (aad, aad_len) = job.aad();
-        let (key, context, tag) = (job.key.gcm(), context.as_mut_ptr(), job.tag.as_mut_ptr());
-        // SAFETY: as in `crypt`; `mac_init` initializes the context for the other two.
-        unsafe {
-            (self.mac_init)(key, context, job.nonce.as_ptr(), 12);
-            (self.mac_update)(key, context, aad, aad_len);
-            (self.mac_update)(key, context, text, text_len);
-            (self.mac_finish)(key, context, tag, 16);
-        }
+        job.direction == Direction::Seal
+            || job.packet.last_chunk::<ICV>().is_some_and(|icv| {
+                // As one number: the time taken tells nothing of where they differ (RFC 4303, section 3.4.4.1).
+                u128::from_le_bytes(computed) ^ u128::from_le_bytes(*icv) == 0
+            })
     }
 }
 
@@ -148,37 +158,42 @@ impl Manager {
         unsafe { self.raw.as_ref() }
     }
 
+    /// Performs a job at once where that is faster: GCM and GMAC, whose direct interface saves 45 ticks a packet. Any other
+    /// is given back, for a [`Batch`]. `false`: the packet does not fit the algorithm, or the key or the ICV is wrong; it
+    /// must be dropped, and what its payload holds then is unspecified.
+    #[inline(always)]
+    pub fn at_once<'a>(&mut self, mut job: Job<'a>) -> Result<bool, Job<'a>> {
+        let (gcm, mac_only) = match job.algorithm {
+            Algorithm::AesGcm128 => (&self.gcm128, false),
+            Algorithm::AesGcm256 => (&self.gcm256, false),
+            Algorithm::AesGmac128 => (&self.gcm128, true),
+            Algorithm::AesGmac256 => (&self.gcm256, true),
+            _ => return Err(job),
+        };
+        Ok(job.key.is(job.algorithm) && job.fits() && gcm.crypt(&mut job, mac_only))
+    }
+
     /// Performs every job of the batch. A packet that the outcome does not name must be dropped: its ICV was wrong,
     /// or (which would be a bug) the library refused it; what its payload holds then is unspecified.
     #[inline]
     pub fn run(&mut self, batch: &mut Batch<'_>) -> Outcome {
-        let mut good = 0;
-        let mut burst = 0;
         let jobs = batch.jobs();
-        for i in 0..jobs.len() {
-            if let Some(next) = jobs.get(i + 2) {
-                next.key.prefetch();
+        let (mut good, mut burst) = (0, 0);
+        for (i, pending) in jobs.iter_mut().enumerate() {
+            let Job { algorithm, key, direction, ref mut packet, salt, seq_high } = pending.job;
+            match self.at_once(Job { algorithm, key, direction, packet, salt, seq_high }) {
+                Ok(done) => good |= u64::from(done) << i,
+                Err(_) => burst |= 1 << i,
             }
-            let job = &mut jobs[i];
-            match job.unit() {
-                Unit::Gcm128 => self.gcm128.crypt(job),
-                Unit::Gcm256 => self.gcm256.crypt(job),
-                Unit::Gmac128 => self.gcm128.mac(job),
-                Unit::Gmac256 => self.gcm256.mac(job),
-                Unit::Burst => {
-                    burst += 1;
-                    continue;
-                }
-            }
-            good |= u64::from(job.finish()) << i;
         }
         if burst != 0 {
-            good |= self.run_burst(jobs);
+            good |= self.run_burst(jobs, burst);
         }
         Outcome(good)
     }
 
-    fn run_burst(&mut self, jobs: &mut [Pending<'_>]) -> u64 {
+    /// Those whose bits are set in `burst`, by the library's queue.
+    fn run_burst(&mut self, jobs: &mut [Pending<'_>], burst: u64) -> u64 {
         let mgr = self.raw.as_ptr();
         let (Some(next), Some(submit), Some(flush), Some(queued)) =
             (self.raw().get_next_burst, self.raw().submit_burst, self.raw().flush_burst, self.raw().queue_size)
@@ -186,13 +201,13 @@ impl Manager {
             return 0;
         };
         let mut slots = [std::ptr::null_mut::<IMB_JOB>(); crate::BATCH];
-        let wanted = jobs.iter().filter(|j| j.unit() == Unit::Burst).count();
+        let wanted = burst.count_ones() as usize;
         // SAFETY: the queue is empty between runs and longer than a batch; `slots` has room for `wanted` pointers.
         let got = unsafe { next(mgr, wanted as u32, slots.as_mut_ptr()) } as usize;
         if got < wanted {
             return 0;
         }
-        let bursting = jobs.iter_mut().enumerate().filter(|(_, j)| j.unit() == Unit::Burst);
+        let bursting = jobs.iter_mut().enumerate().filter(|(i, _)| burst >> i & 1 == 1);
         for ((i, job), &slot) in bursting.zip(&slots[..wanted]) {
             job.prepare_burst();
             // SAFETY: `slot` is a job of the manager, ours until it is submitted. What `fill` points it to (packet, key

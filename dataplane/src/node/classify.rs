@@ -16,14 +16,16 @@
 
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{punt, spd};
+use crate::publish::Snapshot;
 use crate::reassembly::Fragments;
+use crate::softwire::Ends;
 use dataplane_api::{DropReason, PuntClass, Spi, WorkerEvent, Zone};
 use std::net::IpAddr;
 use wire::esp::Encapsulated;
 use wire::ethernet::{self, Ethernet};
-use wire::icmp;
 use wire::ip::{self, Ip};
 use wire::udp::Udp;
+use wire::{icmp, ipv4, ipv6};
 
 /// IKE's port (RFC 7296, section 2).
 pub const IKE: u16 = 500;
@@ -64,10 +66,10 @@ pub fn run(
     input.prefetch();
     ctx.start_traces(input);
     for mut packet in input.drain() {
-        let mut next = if packet.mbuf.linearize(&ctx.large).is_ok() {
-            frame(ctx, &mut packet)
-        } else {
-            Next::Drop(DropReason::NoBuffer)
+        let mut next = match plain(&ctx.snapshot, &mut packet) {
+            Some(next) => next,
+            None if packet.mbuf.linearize(&ctx.large).is_ok() => frame(ctx, &mut packet),
+            None => Next::Drop(DropReason::NoBuffer),
         };
         if let Next::Reassemble = next {
             let Some(whole) = fragments.add(ctx, packet) else { continue };
@@ -99,22 +101,80 @@ pub fn run(
     }
 }
 
-/// Up to the decision whether it is for us.
-#[inline]
+/// What nearly every frame is: to our Ethernet address, one header without options or extensions, and no fragment; to somebody
+/// else, or ESP or IP in IP to us. `None`: not that, or not as it should be, and [`frame`] tells.
+#[inline(always)]
+fn plain(snapshot: &Snapshot, packet: &mut Packet) -> Option<Next> {
+    let port = snapshot.port(packet.port)?;
+    let data = packet.mbuf.data();
+    let eth = Ethernet::parse(data).ok()?;
+    if vlan(&eth, packet) != port.config.vlan || eth.dst != port.config.mac.0 || !packet.mbuf.is_contiguous() {
+        return None;
+    }
+    let ip = data.get(eth.len..)?;
+    let (len, header, protocol, ours) = match eth.ethertype {
+        ethernet::IPV4 => {
+            let h = ipv4::plain(ip)?;
+            // Multicast, broadcast; loopback: see `is_martian` and `is_link_scope`.
+            let odd = |a: u32| a >> 28 == 0xe || a == u32::MAX;
+            if odd(h.src) || odd(h.dst) || h.src >> 24 == 127 {
+                return None;
+            }
+            (usize::from(h.len), ipv4::HEADER, h.protocol, snapshot.ours.has_v4(h.dst))
+        }
+        ethernet::IPV6 => {
+            let h = ipv6::plain(ip)?;
+            let odd = |a: u128| a >> 120 == 0xff;
+            if odd(h.src) || odd(h.dst) || h.src == 1 || h.dst >> 118 == 0xfe80 >> 6 {
+                return None;
+            }
+            (h.len, ipv6::HEADER, h.protocol, snapshot.ours.has_v6(h.dst))
+        }
+        _ => return None,
+    };
+    let zone = port.config.zone;
+    let (l3, padding) = (eth.len, ip.len() - len);
+    if padding > 0 && !packet.mbuf.trim(padding) {
+        return None;
+    }
+    (packet.l3, packet.l4, packet.proto) = (l3 as u16, (l3 + header) as u16, protocol);
+    packet.origin = origin(zone);
+    match protocol {
+        _ if !ours && zone == Zone::Trusted => Some(Next::Forward),
+        _ if !ours => Some(Next::Drop(DropReason::SpdTransit)),
+        ip::ESP => Some(esp(wire::esp::spi(packet.payload()))),
+        // The table of softwires is the SPD of IP in IP: `decap` bypasses, demands protection, or discards.
+        ip::IPIP | ip::IPV6 => Some(Next::Decap),
+        _ => None,
+    }
+}
+
+/// The VLAN that a frame is of, whether its tag is in it or was taken off by the port.
+#[inline(always)]
+fn vlan(eth: &Ethernet, packet: &Packet) -> Option<u16> {
+    eth.vlan.or(packet.mbuf.stripped_vlan().map(|tci| tci & 0xfff).filter(|&id| id != 0))
+}
+
+#[inline(always)]
+fn origin(zone: Zone) -> Origin {
+    match zone {
+        Zone::Public => Origin::Public,
+        Zone::Trusted => Origin::Trusted,
+    }
+}
+
+/// Any frame, up to the decision whether it is for us.
 fn frame(ctx: &mut Ctx, packet: &mut Packet) -> Next {
     let Some(port) = ctx.snapshot.port(packet.port) else { return Next::Drop(DropReason::UnknownVlan) };
     let Ok(eth) = Ethernet::parse(packet.mbuf.data()) else { return Next::Drop(DropReason::Truncated) };
-    if eth.vlan.or(packet.mbuf.stripped_vlan().map(|tci| tci & 0xfff).filter(|&id| id != 0)) != port.config.vlan {
+    if vlan(&eth, packet) != port.config.vlan {
         return Next::Drop(DropReason::UnknownVlan);
     }
     if eth.dst != port.config.mac.0 && !eth.is_group() {
         return Next::Drop(DropReason::NotOurMac);
     }
     packet.l3 = eth.len as u16;
-    packet.origin = match port.config.zone {
-        Zone::Public => Origin::Public,
-        Zone::Trusted => Origin::Trusted,
-    };
+    packet.origin = origin(port.config.zone);
     let version = match eth.ethertype {
         ethernet::IPV4 => 4,
         ethernet::IPV6 => 6,
@@ -140,7 +200,6 @@ fn frame(ctx: &mut Ctx, packet: &mut Packet) -> Next {
 }
 
 /// Reads the IP headers, trims the frame's padding, and notes where things are.
-#[inline]
 fn headers(packet: &mut Packet) -> Result<Ip, DropReason> {
     let data = packet.ip();
     let h = Ip::parse(data).map_err(reason)?;
@@ -216,7 +275,8 @@ fn path_mtu(ctx: &mut Ctx, packet: &Packet) {
         return;
     }
     let Some((mtu, src, dst)) = icmp::too_big(packet.payload(), packet.is_v6()) else { return };
-    let news = ctx.snapshot.softwires.between(src, dst).find(|s| mtu < s.path_mtu).map(|s| s.id);
+    let Some(ends) = Ends::new(src, dst) else { return };
+    let news = ctx.snapshot.softwires.between(ends).find(|s| mtu < s.path_mtu).map(|s| s.id);
     if let Some(id) = news
         && spd::inbound(&ctx.snapshot.policy, packet).is_ok()
         && ctx.limiter.path_mtu(ctx.now)
@@ -237,7 +297,7 @@ fn guarded(ctx: &Ctx, packet: &Packet, next: Next) -> Next {
 
 /// BFD from the other end of a softwire that has a session. The table of softwires is its SPD, as for IP in IP.
 fn is_softwire_bfd(ctx: &Ctx, h: &Ip) -> bool {
-    ctx.snapshot.softwires.between(h.dst, h.src).any(|s| s.bfd)
+    Ends::new(h.dst, h.src).is_some_and(|ends| ctx.snapshot.softwires.between(ends).any(|s| s.bfd))
 }
 
 /// Destinations that mean every router or host on the link, and us among them.
@@ -249,6 +309,7 @@ fn is_link_scope(dst: IpAddr) -> bool {
 }
 
 /// Sources that no packet on a wire has (RFC 1812, section 5.3.7; RFC 4291, section 2.5.3, 2.7).
+#[inline(always)]
 pub fn is_martian(src: IpAddr) -> bool {
     match src {
         IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_loopback(),

@@ -8,11 +8,14 @@ use crate::fib::{self, Address};
 use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
 use crate::node::classify::is_martian;
 use crate::publish::Snapshot;
+use crate::softwire::Ends;
+use arrayvec::ArrayVec;
 use dataplane_api::softwire::Protection;
 use dataplane_api::{DropReason, NextHop, Softwire, SoftwireId, TraceNode};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use wire::ip::{self, Ip};
-use wire::ipv4;
+use wire::{ipv4, ipv6};
 
 /// The softwire, and whether it is strict.
 type Admitted = Result<(SoftwireId, bool), DropReason>;
@@ -24,12 +27,9 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
     }
     ctx.visit(TraceNode::Decap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
-    let mut state: [Admitted; LANE] = [Err(DropReason::SoftwireUnknown); LANE];
-    for (packet, state) in input.packets().iter_mut().zip(&mut state) {
-        *state = admit(&snapshot, packet);
-    }
-    if state.iter().take(input.len()).any(|s| matches!(s, Ok((_, true)))) {
-        fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Source);
+    let mut state: ArrayVec<Admitted, LANE> = input.packets().iter_mut().map(|p| admit(&snapshot, p)).collect();
+    if state.iter().any(|s| matches!(s, Ok((_, true)))) {
+        fib::lookup(&snapshot, input, Address::Source);
         for (packet, state) in input.packets().iter().zip(&mut state) {
             if let Ok((id, true)) = *state
                 && !is_behind(&snapshot, packet, id)
@@ -57,15 +57,15 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
 fn is_behind(snapshot: &Snapshot, packet: &Packet, id: SoftwireId) -> bool {
     let routed = |id| snapshot.groups.contains(packet.next_hop, NextHop::Softwire(id));
     let others = snapshot.softwires.get(id).filter(|_| packet.peer.is_some());
-    let ends = others.map(|s| (s.local, s.remote));
-    routed(id) || ends.is_some_and(|(local, remote)| snapshot.softwires.between(local, remote).any(|s| routed(s.id)))
+    let ends = others.and_then(|s| Ends::new(s.local, s.remote));
+    routed(id) || ends.is_some_and(|ends| snapshot.softwires.between(ends).any(|s| routed(s.id)))
 }
 
 /// The softwire that a packet came through: that of the peer whose SA protected it, else one that needs none.
+#[inline(always)]
 fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet) -> Result<&'a Softwire, DropReason> {
-    let (src, dst) = packet.addresses();
     let mut found = Err(DropReason::SoftwireUnknown);
-    for softwire in snapshot.softwires.between(dst, src) {
+    for softwire in snapshot.softwires.between(Ends::received(packet.ip())) {
         match softwire.protection {
             Protection::Esp(Some((peer, _))) if packet.peer == Some(peer) => return Ok(softwire),
             Protection::Clear => found = Ok(softwire),
@@ -75,7 +75,41 @@ fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet) -> Result<&'a Softwire,
     found
 }
 
+/// What is to be known of the packet inside, of any source that a packet may have.
+struct Inner {
+    len: usize,
+    header_len: usize,
+    /// 0 of a fragment: see `fib::flow_hash`.
+    protocol: u8,
+}
+
+impl Inner {
+    #[inline(always)]
+    fn parse(data: &[u8]) -> Option<Self> {
+        if let Some(h) = ipv4::plain(data)
+            && !is_martian(Ipv4Addr::from_bits(h.src).into())
+        {
+            return Some(Self { len: h.len.into(), header_len: ipv4::HEADER, protocol: h.protocol });
+        }
+        if let Some(h) = ipv6::plain(data)
+            && !is_martian(Ipv6Addr::from_bits(h.src).into())
+        {
+            return Some(Self { len: h.len, header_len: ipv6::HEADER, protocol: h.protocol });
+        }
+        Self::any(data)
+    }
+
+    /// With options, extension headers, or as a fragment.
+    fn any(data: &[u8]) -> Option<Self> {
+        let h = Ip::parse(data).ok()?;
+        let header_ok = h.src.is_ipv6() || wire::checksum::of(data.get(..h.header_len).unwrap_or_default()) == 0;
+        let protocol = if h.fragment.is_some() { 0 } else { h.protocol };
+        (header_ok && !is_martian(h.src)).then_some(Self { len: h.len, header_len: h.header_len, protocol })
+    }
+}
+
 /// Checks both headers; afterwards the packet is the inner one.
+#[inline(always)]
 fn admit(snapshot: &Snapshot, packet: &mut Packet) -> Admitted {
     let softwire = softwire(snapshot, packet)?;
     let outer_ecn = ecn(packet.ip());
@@ -84,17 +118,12 @@ fn admit(snapshot: &Snapshot, packet: &mut Packet) -> Admitted {
     if inner.first().is_none_or(|b| b >> 4 != version) {
         return Err(DropReason::InnerMalformed);
     }
-    let h = Ip::parse(inner).map_err(|_| DropReason::InnerMalformed)?;
-    let header_ok = version == 6 || wire::checksum::of(inner.get(..h.header_len).unwrap_or_default()) == 0;
-    if !header_ok || is_martian(h.src) {
-        return Err(DropReason::InnerMalformed);
-    }
+    let h = Inner::parse(inner).ok_or(DropReason::InnerMalformed)?;
     let padding = inner.len() - h.len;
     packet.l3 = packet.l4;
-    packet.l4 = packet.l3 + h.header_len as u16;
-    packet.proto = if h.fragment.is_some() { 0 } else { h.protocol };
+    (packet.l4, packet.proto) = (packet.l3 + h.header_len as u16, h.protocol);
     packet.origin = Origin::Softwire;
-    if !packet.mbuf.trim(padding) {
+    if padding > 0 && !packet.mbuf.trim(padding) {
         return Err(DropReason::InnerMalformed);
     }
     propagate(outer_ecn, packet.ip_mut())?;
@@ -107,6 +136,7 @@ const ECT_0: u8 = 2;
 const CE: u8 = 3;
 
 /// The ECN field of an IP header (RFC 3168, section 5).
+#[inline(always)]
 fn ecn(ip: &[u8]) -> u8 {
     match *ip {
         [a, b, ..] if a >> 4 == 6 => b >> 4 & 3,
@@ -116,6 +146,7 @@ fn ecn(ip: &[u8]) -> u8 {
 }
 
 /// RFC 6040, figure 4: what the inner field becomes.
+#[inline(always)]
 fn propagate(outer: u8, inner_ip: &mut [u8]) -> Result<(), DropReason> {
     let inner = ecn(inner_ip);
     let new = match (inner, outer) {

@@ -4,7 +4,7 @@
 //! the form that a softwire of the mesh has negotiated: see `esp_in`.
 
 use crate::lane::{Ctx, Lane, Packet};
-use crate::node::{punt, spd};
+use crate::node::{esp_in, punt, spd};
 use dataplane_api::{Action, DropReason, TraceNode};
 use wire::{ethernet, ip};
 
@@ -12,16 +12,25 @@ use wire::{ethernet, ip};
 pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane, forward: &mut Lane) {
     ctx.visit(TraceNode::Decrypted, input);
     for packet in input.drain() {
-        let (_, dst) = packet.sockets();
-        if !ctx.snapshot.is_ours(dst.ip()) {
+        if !is_to_us(ctx, &packet) {
             ctx.push(forward, packet);
-        } else if packet.proto == ip::UDP && dst.port() == wire::l2tp::PORT {
+        } else if packet.proto == ip::UDP && packet.payload().get(2..4) == Some(&wire::l2tp::PORT.to_be_bytes()) {
             ctx.push(l2tp_in, packet);
         } else if matches!(packet.proto, ip::IPIP | ip::IPV6) {
             ctx.push(decap, packet);
         } else {
             host(ctx, packet);
         }
+    }
+}
+
+#[inline(always)]
+fn is_to_us(ctx: &Ctx, packet: &Packet) -> bool {
+    let (ours, ip) = (&ctx.snapshot.ours, packet.ip());
+    if packet.is_v6() {
+        ip.get(24..).and_then(|a| a.first_chunk()).is_some_and(|a| ours.has_v6(u128::from_be_bytes(*a)))
+    } else {
+        ip.get(16..).and_then(|a| a.first_chunk()).is_some_and(|a| ours.has_v4(u32::from_be_bytes(*a)))
     }
 }
 
@@ -33,6 +42,9 @@ fn host(ctx: &mut Ctx, mut packet: Packet) {
     let peer = ctx.snapshot.host_peers.get(&remote.ip()).map(|p| p.0);
     if !protect || peer.is_none() || peer != packet.peer {
         return ctx.drop(packet, DropReason::EspSelector);
+    }
+    if let Err(reason) = esp_in::strip(&mut packet) {
+        return ctx.drop(packet, reason);
     }
     let ethertype = if packet.is_v6() { ethernet::IPV6 } else { ethernet::IPV4 };
     let Some((mac, vlan)) = ctx.snapshot.port(packet.port).map(|p| (p.config.mac.0, p.config.vlan)) else {

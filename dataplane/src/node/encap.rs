@@ -66,6 +66,7 @@ pub fn run(
     }
 }
 
+#[inline(always)]
 fn send(
     ctx: &mut Ctx,
     softwire: &Softwire,
@@ -83,9 +84,12 @@ fn send(
     let flow_label = fib::flow_hash(&packet) & 0xf_ffff;
     let len = if softwire.remote.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
     let id = ctx.next_ip_id();
-    let framed = packet.mbuf.adj(usize::from(packet.l3))
-        && packet.mbuf.append(pad).map(|p| p.fill(0)).is_some()
-        && packet.mbuf.prepend(len).is_some_and(|h| emit(h, softwire, octets + pad, (tos, proto), id, flow_label));
+    let l3 = usize::from(packet.l3);
+    let framed = (pad == 0 || packet.mbuf.append(pad).map(|p| p.fill(0)).is_some())
+        && packet
+            .mbuf
+            .replace_front(l3, len)
+            .is_some_and(|h| emit(h, softwire, octets + pad, (tos, proto), id, flow_label));
     if !framed {
         return ctx.drop(packet, DropReason::NoBuffer);
     }
@@ -105,6 +109,7 @@ fn send(
 }
 
 /// TOS or traffic class of an IP header.
+#[inline(always)]
 fn traffic_class(ip: &[u8]) -> u8 {
     match *ip {
         [a, b, ..] if a >> 4 == 6 => a << 4 | b >> 4,
@@ -114,6 +119,7 @@ fn traffic_class(ip: &[u8]) -> u8 {
 }
 
 /// Writes the outer header of a packet with `octets` inside.
+#[inline(always)]
 fn emit(out: &mut [u8], softwire: &Softwire, octets: usize, (tos, protocol): (u8, u8), id: u16, label: u32) -> bool {
     let ttl = softwire.hop_limit;
     match (softwire.local, softwire.remote) {

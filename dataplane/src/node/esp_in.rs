@@ -2,14 +2,17 @@
 //!
 //! *Prepare*: find the SA, compare the outer header with it, look at the replay window, describe the job.
 //! *Crypto*: run the jobs, up to a batch at a time.
-//! *Finish*: the ICV's result, the window again and advance it, trailer, lifetime, selector; then the ESP header goes, and
-//! in transport mode the IP header moves up to its payload.
+//! *Finish*: the ICV's result, the window again and advance it, trailer, lifetime, selector; then the payload is what the
+//! packet carries. Nothing moves: in transport mode the outer IP header stays in front of ESP, where the nodes that follow
+//! read it, and only who needs it in one piece has it moved ([`strip`]).
 //!
 //! The window is looked at twice, because one batch can hold a packet and its own replay.
 
 use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::Sad;
-use dataplane_api::{DropReason, Spi, TraceNode, WorkerEvent};
+use crate::softwire::Ends;
+use arrayvec::ArrayVec;
+use dataplane_api::{DropReason, PeerId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, HEADER, NEXT_DUMMY};
 use esp::{Charge, PathCheck, selector};
 use ipsec_mb::{BATCH, Batch, Direction, Job};
@@ -24,10 +27,10 @@ struct Prepared {
     at: u16,
     moved: bool,
     seq: u64,
-    verdict: Result<(), DropReason>,
 }
 
-const NOTHING: Prepared = Prepared { sa: 0, at: 0, moved: false, seq: 0, verdict: Err(DropReason::SaUnknown) };
+/// Why a packet was refused, and by which SA, if it has one.
+type Refused = (DropReason, Option<u32>);
 
 /// Drains `input`; what passes goes to `decrypted`.
 pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane) {
@@ -35,14 +38,14 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
         return;
     }
     ctx.visit(TraceNode::EspIn, input);
-    let mut state = [NOTHING; LANE];
-    for (packets, state) in input.packets().chunks_mut(BATCH).zip(state.chunks_mut(BATCH)) {
+    let mut states: ArrayVec<Result<Prepared, Refused>, LANE> = ArrayVec::new();
+    for packets in input.packets().chunks_mut(BATCH) {
         for packet in packets.iter() {
             prefetch(sad, packet);
         }
-        crypto(sad, packets, state);
+        open(sad, packets, &mut states);
     }
-    for (packet, state) in input.drain().zip(state) {
+    for (packet, state) in input.drain().zip(states) {
         finish(ctx, sad, packet, state, decrypted);
     }
 }
@@ -62,84 +65,107 @@ fn prefetch(sad: &Sad, packet: &Packet) {
     }
 }
 
-fn crypto(sad: &mut Sad, packets: &mut [Packet], state: &mut [Prepared]) {
+fn open(sad: &mut Sad, packets: &mut [Packet], states: &mut ArrayVec<Result<Prepared, Refused>, LANE>) {
     let Sad { manager, in_hot, in_cold, in_key, .. } = &mut *sad;
     let mut batch = Batch::new();
-    let mut numbers = [usize::MAX; BATCH];
-    for ((packet, state), number) in packets.iter_mut().zip(state.iter_mut()).zip(&mut numbers) {
-        *state = prepare(in_hot, in_cold, packet);
-        let (Ok(()), Some(hot), Some(key)) =
-            (state.verdict, in_hot.get(state.sa as usize), in_key.get(state.sa as usize))
-        else {
-            continue;
-        };
-        let (Some(algorithm), Some(data)) = (hot.algorithm(), packet.mbuf.data_mut().get_mut(usize::from(state.at)..))
-        else {
-            continue;
-        };
-        let (salt, seq_high) = (hot.salt(), hot.seq_high(state.seq));
-        match batch.push(Job { algorithm, key, direction: Direction::Open, packet: data, salt, seq_high }) {
-            Some(n) => *number = n,
-            None => state.verdict = Err(DropReason::EspMalformed),
-        }
+    let mut waiting: ArrayVec<(usize, Prepared), BATCH> = ArrayVec::new();
+    for packet in packets.iter_mut() {
+        let state = prepare(in_hot, in_cold, packet).and_then(|p| {
+            // Whatever does not go through the cipher is as good as forged.
+            let forged = (DropReason::EspIntegrity, Some(p.sa));
+            let (Some(hot), Some(key)) = (in_hot.get(p.sa as usize), in_key.get(p.sa as usize)) else {
+                return Err(forged);
+            };
+            let packet = packet.mbuf.data_mut().get_mut(usize::from(p.at)..).ok_or(forged)?;
+            let (algorithm, direction) = (hot.algorithm().ok_or(forged)?, Direction::Open);
+            let (salt, seq_high) = (hot.salt(), hot.seq_high(p.seq));
+            let job = Job { algorithm, key, direction, packet, salt, seq_high };
+            if !job.fits() {
+                return Err((DropReason::EspMalformed, Some(p.sa)));
+            }
+            match manager.at_once(job) {
+                Ok(true) => Ok(p),
+                Ok(false) => Err(forged),
+                Err(job) => {
+                    if batch.push(job).is_some() {
+                        waiting.push((states.len(), p));
+                    }
+                    Err(forged)
+                }
+            }
+        });
+        states.push(state);
     }
-    let outcome = manager.run(&mut batch);
-    for (state, number) in state.iter_mut().zip(numbers) {
-        // Whatever did not go through the cipher is as good as forged.
-        if state.verdict.is_ok() && (number == usize::MAX || !outcome.good(number)) {
-            state.verdict = Err(DropReason::EspIntegrity);
+    if !batch.is_empty() {
+        let outcome = manager.run(&mut batch);
+        for (_, (at, p)) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
+            states[at] = Ok(p);
         }
     }
 }
 
 // The SA by its SPI alone; SPIs that name other workers' slots were handed off before.
-fn prepare(hot: &[esp::Inbound], cold: &[esp::InboundCold], packet: &Packet) -> Prepared {
+#[inline(always)]
+fn prepare(hot: &[esp::Inbound], cold: &[esp::InboundCold], packet: &Packet) -> Result<Prepared, Refused> {
     let at = esp_offset(packet);
-    let refuse = |reason| Prepared { verdict: Err(reason), ..NOTHING };
-    let Some((spi, low)) = packet.mbuf.data().get(at..).and_then(framing::read_head) else {
-        return refuse(DropReason::Truncated);
-    };
-    let Some(index) = Spi(spi).slot().map(|s| s.index()) else { return refuse(DropReason::SaUnknown) };
+    let (spi, low) = packet.mbuf.data().get(at..).and_then(framing::read_head).ok_or((DropReason::Truncated, None))?;
+    let unknown = (DropReason::SaUnknown, None);
+    let index = Spi(spi).slot().map(|s| s.index()).ok_or(unknown)?;
     let (Some(sa), Some(cold)) = (hot.get(index).filter(|h| h.is(Spi(spi))), cold.get(index)) else {
-        return refuse(DropReason::SaUnknown);
+        return Err(unknown);
     };
-    let known = Prepared { sa: index as u32, at: at as u16, moved: false, seq: 0, verdict: Ok(()) };
+    let moved = match path(sa, packet) {
+        PathCheck::Same => false,
+        PathCheck::Moved => true,
+        PathCheck::Wrong => return Err((DropReason::SaMismatch, Some(index as u32))),
+    };
+    let seq = sa.check(cold, low).ok_or((DropReason::EspReplay, Some(index as u32)))?;
+    Ok(Prepared { sa: index as u32, at: at as u16, moved, seq })
+}
+
+/// The outer header against the SA's.
+#[inline(always)]
+fn path(sa: &esp::Inbound, packet: &Packet) -> PathCheck {
     let header = packet.ip();
+    if packet.proto == ip::ESP {
+        let same = match (header.get(12..).and_then(|h| h.first_chunk()), header.get(8..).and_then(|h| h.first_chunk()))
+        {
+            (Some(addresses), _) if !packet.is_v6() => sa.path().receives_v4(addresses),
+            (_, Some(addresses)) => sa.path().receives_v6(addresses),
+            _ => false,
+        };
+        if same {
+            return PathCheck::Same;
+        }
+    }
     let (src, dst) =
         if packet.is_v6() { (header.get(8..24), header.get(24..40)) } else { (header.get(12..16), header.get(16..20)) };
     let ports = (packet.proto == ip::UDP).then(|| {
         let (src, dst) = packet.sockets();
         (src.port(), dst.port())
     });
-    let moved = match sa.path().check(src.unwrap_or_default(), dst.unwrap_or_default(), ports) {
-        PathCheck::Same => false,
-        PathCheck::Moved => true,
-        PathCheck::Wrong => return Prepared { verdict: Err(DropReason::SaMismatch), ..known },
-    };
-    match sa.check(cold, low) {
-        Some(seq) => Prepared { seq, moved, ..known },
-        None => Prepared { verdict: Err(DropReason::EspReplay), ..known },
-    }
+    sa.path().check(src.unwrap_or_default(), dst.unwrap_or_default(), ports)
 }
 
-fn finish(ctx: &mut Ctx, sad: &mut Sad, mut packet: Packet, state: Prepared, decrypted: &mut Lane) {
-    match opened(ctx, sad, &mut packet, &state) {
-        Ok(()) => ctx.push(decrypted, packet),
-        Err(reason) => {
-            if let Some(c) = ctx.counters.sa_in.get(state.sa as usize) {
-                match reason {
-                    DropReason::EspReplay => c.replay_or_seq.add(1),
-                    DropReason::EspIntegrity => c.integrity.add(1),
-                    _ => {}
-                }
-            }
-            ctx.drop(packet, reason);
+#[inline(always)]
+fn finish(ctx: &mut Ctx, sad: &mut Sad, mut packet: Packet, state: Result<Prepared, Refused>, decrypted: &mut Lane) {
+    let result = match state {
+        Ok(p) => opened(ctx, sad, &mut packet, &p).map_err(|reason| (reason, Some(p.sa))),
+        Err(refused) => Err(refused),
+    };
+    let Err((reason, sa)) = result else { return ctx.push(decrypted, packet) };
+    if let Some(c) = sa.and_then(|sa| ctx.counters.sa_in.get(sa as usize)) {
+        match reason {
+            DropReason::EspReplay => c.replay_or_seq.add(1),
+            DropReason::EspIntegrity => c.integrity.add(1),
+            _ => {}
         }
     }
+    ctx.drop(packet, reason);
 }
 
+#[inline(always)]
 fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -> Result<(), DropReason> {
-    state.verdict?;
     let index = state.sa as usize;
     let (Some(sa), Some(cold)) = (sad.in_hot.get_mut(index), sad.in_cold.get_mut(index)) else {
         return Err(DropReason::SaUnknown);
@@ -154,16 +180,18 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
     let text = packet.mbuf.data().get(start..end).ok_or(DropReason::EspMalformed)?;
     let (len, next) = framing::read_trailer(text)?;
     let charge = sa.charge(cold, len);
-    let told = match charge {
-        Charge::Within | Charge::Spent => true,
-        Charge::Soft => ctx.events.push(WorkerEvent::SaInSoft(spi, peer)).is_ok(),
-        Charge::Hard => ctx.events.push(WorkerEvent::SaInHard(spi, peer)).is_ok(),
-    };
-    if !told {
-        sa.repeat_charge(cold);
-    }
-    if !charge.passes() {
-        return Err(DropReason::SaExpired);
+    if charge != Charge::Within {
+        let told = match charge {
+            Charge::Within | Charge::Spent => true,
+            Charge::Soft => ctx.events.push(WorkerEvent::SaInSoft(spi, peer)).is_ok(),
+            Charge::Hard => ctx.events.push(WorkerEvent::SaInHard(spi, peer)).is_ok(),
+        };
+        if !told {
+            sa.repeat_charge(cold);
+        }
+        if !charge.passes() {
+            return Err(DropReason::SaExpired);
+        }
     }
     if sa.unused() && ctx.events.push(WorkerEvent::SaInUsed(spi, peer)).is_ok() {
         sa.set_used();
@@ -184,17 +212,16 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
     let payload = text.get(..len).unwrap_or_default();
     if tunnel {
         let len = framing::inner_len(next, payload)?;
-        let flow = selector::received_flow(payload.get(..len).unwrap_or_default()).ok_or(DropReason::InnerMalformed)?;
-        if !sa.permits_tunnel(cold, &flow) {
-            return Err(DropReason::EspSelector);
+        let inner = payload.get(..len).unwrap_or_default();
+        if !sa.permits_any() {
+            let flow = selector::received_flow(inner).ok_or(DropReason::InnerMalformed)?;
+            if !sa.permits_tunnel(cold, &flow) {
+                return Err(DropReason::EspSelector);
+            }
         }
-        let (src, dst) = packet.addresses();
-        if ctx.snapshot.softwires.between(dst, src).next().is_some() {
+        if ctx.snapshot.softwires.between(Ends::received(packet.ip())).next().is_some() {
             // The same octets as IP in IP in transport mode: `decap` looks at both headers.
-            trim(packet, start + len);
-            strip(packet, start, len, next)?;
-            (packet.peer, packet.spi) = (Some(peer), spi);
-            return Ok(());
+            return surface(packet, (start, len), next, peer, spi);
         }
         let inner = Ip::parse(payload).map_err(|_| DropReason::InnerMalformed)?;
         packet.l3 = start as u16;
@@ -202,14 +229,28 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
         packet.proto = inner.protocol;
         trim(packet, start + len);
     } else {
-        if !sa.permits_transport(cold, next, payload) {
+        if !sa.permits_any() && !sa.permits_transport(cold, next, payload) {
             return Err(DropReason::EspSelector);
         }
-        trim(packet, start + len);
-        strip(packet, start, len, next)?;
+        return surface(packet, (start, len), next, peer, spi);
     }
     (packet.peer, packet.spi) = (Some(peer), spi);
     Ok(())
+}
+
+/// The payload is what the outer header carries from now on, although ESP still lies between them.
+#[inline(always)]
+fn surface(
+    packet: &mut Packet,
+    (start, len): (usize, usize),
+    next: u8,
+    peer: PeerId,
+    spi: Spi,
+) -> Result<(), DropReason> {
+    trim(packet, start + len);
+    (packet.peer, packet.spi, packet.l4, packet.proto) = (Some(peer), spi, start as u16, next);
+    // A trace shows packets as they would be on a wire.
+    if packet.trace.is_some() { strip(packet) } else { Ok(()) }
 }
 
 fn trim(packet: &mut Packet, end: usize) {
@@ -218,33 +259,40 @@ fn trim(packet: &mut Packet, end: usize) {
     let _ = packet.mbuf.trim(excess);
 }
 
-/// Moves the IP header up to the payload at `start`, over the ESP (and UDP) header.
-fn strip(packet: &mut Packet, start: usize, len: usize, next: u8) -> Result<(), DropReason> {
-    let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
-    let header_len = l4 - l3;
+/// Takes ESP, and UDP around it, out of a packet of transport mode, if they are still there: the IP header moves up to the
+/// payload at `l4`.
+pub fn strip(packet: &mut Packet) -> Result<(), DropReason> {
+    let malformed = DropReason::EspMalformed;
+    let (l3, start, next) = (usize::from(packet.l3), usize::from(packet.l4), packet.proto);
     let v6 = packet.is_v6();
-    let at = start.checked_sub(header_len).ok_or(DropReason::EspMalformed)?;
-    let data = packet.mbuf.data_mut();
-    if data.len() < start {
-        return Err(DropReason::EspMalformed);
+    let header_len = if v6 {
+        wire::ipv6::upper_layer(packet.ip()).map_err(|_| malformed)?.offset
+    } else {
+        packet.ip().first().map(|b| usize::from(b & 15) * 4).ok_or(malformed)?
+    };
+    if start == l3 + header_len {
+        return Ok(());
     }
-    data.copy_within(l3..l4, at);
-    let header = &mut data[at..start];
+    let at = start.checked_sub(header_len).filter(|at| *at >= l3).ok_or(malformed)?;
+    let data = packet.mbuf.data_mut();
+    let len = data.len().checked_sub(start).ok_or(malformed)?;
+    data.copy_within(l3..l3 + header_len, at);
+    let header = data.get_mut(at..start).ok_or(malformed)?;
     let total = header_len + len;
     if v6 {
-        let payload = u16::try_from(total - wire::ipv6::HEADER).map_err(|_| DropReason::EspMalformed)?;
+        let payload = u16::try_from(total - wire::ipv6::HEADER).map_err(|_| malformed)?;
         header[4..6].copy_from_slice(&payload.to_be_bytes());
-        let last = last_next_header(header).ok_or(DropReason::EspMalformed)?;
+        let last = last_next_header(header).ok_or(malformed)?;
         header[last] = next;
     } else {
-        let total = u16::try_from(total).map_err(|_| DropReason::EspMalformed)?;
+        let total = u16::try_from(total).map_err(|_| malformed)?;
         header[2..4].copy_from_slice(&total.to_be_bytes());
         header[9] = next;
         header[10..12].fill(0);
         let sum = wire::checksum::of(header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    (packet.l3, packet.l4, packet.proto) = (at as u16, start as u16, next);
+    packet.l3 = at as u16;
     Ok(())
 }
 

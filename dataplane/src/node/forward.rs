@@ -6,6 +6,7 @@
 
 use crate::fib::{self, Address, SessionWord};
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
+use crate::link::Link;
 use crate::node::{fragment, icmp, output};
 use crate::session::Sessions;
 use dataplane_api::{DropReason, NextHop, PortId, PuntClass, TraceNode, Zone};
@@ -24,7 +25,7 @@ pub fn run(
 ) {
     ctx.visit(TraceNode::Forward, input);
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
-    fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
+    fib::lookup(&snapshot, input, Address::Destination);
     for mut packet in input.drain() {
         if let Some(session) = SessionWord::from_word(packet.next_hop) {
             into_session(ctx, sessions, packet, session, l2tp_out, again);
@@ -33,7 +34,8 @@ pub fn run(
         let error = |ctx: &mut Ctx, packet, kind, reason, again: &mut Lane| {
             icmp::error(ctx, sessions, packet, kind, reason, again);
         };
-        match snapshot.groups.select(packet.next_hop, &packet) {
+        let hop = snapshot.groups.select(packet.next_hop, &packet);
+        match hop.map(|h| h.next) {
             None => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Unreachable) => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Blackhole) => ctx.drop(packet, DropReason::Blackhole),
@@ -46,15 +48,21 @@ pub fn run(
                 None => ctx.drop(packet, DropReason::SessionUnknown),
             },
             Some(NextHop::Softwire(id)) => {
-                if let Some(mut packet) = hop(ctx, sessions, packet, again) {
+                if let Some(mut packet) = one_hop_less(ctx, sessions, packet, again) {
                     packet.next_hop = u32::from(id.0);
                     ctx.push(encap, packet);
                 }
             }
-            Some(NextHop::Via(port, router)) => out_of_port(ctx, sessions, packet, port, router, again),
+            Some(NextHop::Via(port, router)) => match hop.and_then(|h| h.link.as_ref()) {
+                Some(link) => out_of_port(ctx, sessions, packet, link, again),
+                None => unresolved(ctx, sessions, packet, port, router, again),
+            },
             Some(NextHop::Connected(port)) => {
                 let (_, dst) = packet.addresses();
-                out_of_port(ctx, sessions, packet, port, dst, again);
+                match snapshot.links.get(port, dst) {
+                    Some(link) => out_of_port(ctx, sessions, packet, link, again),
+                    None => unresolved(ctx, sessions, packet, port, dst, again),
+                }
             }
         }
     }
@@ -68,7 +76,7 @@ fn into_session(
     l2tp_out: &mut Lane,
     again: &mut Lane,
 ) {
-    let Some(packet) = hop(ctx, sessions, packet, again) else { return };
+    let Some(packet) = one_hop_less(ctx, sessions, packet, again) else { return };
     if session.worker() == ctx.id {
         ctx.push(l2tp_out, packet);
     } else {
@@ -76,32 +84,46 @@ fn into_session(
     }
 }
 
-fn out_of_port(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, port: PortId, neighbour: IpAddr, again: &mut Lane) {
-    // Nothing is forwarded into the public zone in the clear; our own ICMP messages obey the SPD.
-    if ctx.snapshot.zone(port) == Zone::Public {
-        let allowed = match packet.origin {
-            Origin::Local => crate::node::spd::outbound(&ctx.snapshot.policy, &packet),
-            _ => Err(DropReason::SpdTransit),
-        };
-        if let Err(reason) = allowed {
-            return ctx.drop(packet, reason);
-        }
+#[inline(always)]
+fn out_of_port(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, link: &Link, again: &mut Lane) {
+    if link.zone == Zone::Public
+        && let Err(reason) = into_public(ctx, &packet)
+    {
+        return ctx.drop(packet, reason);
     }
-    let Some(mtu) = ctx.snapshot.port(port).map(|p| p.config.mtu) else {
-        return ctx.drop(packet, DropReason::NoRoute);
-    };
-    let Some(packet) = hop(ctx, sessions, packet, again) else { return };
-    if packet.ip().len() <= usize::from(mtu) {
-        return output::transmit(ctx, packet, port, neighbour);
+    let Some(packet) = one_hop_less(ctx, sessions, packet, again) else { return };
+    if packet.ip().len() <= usize::from(link.mtu) {
+        return output::transmit(ctx, packet, link);
     }
     match fragment::may(&packet) {
-        true => fragment::split(ctx, packet, mtu, |ctx, piece| output::transmit(ctx, piece, port, neighbour)),
-        false => icmp::error(ctx, sessions, packet, ErrorKind::TooBig(mtu), DropReason::TooBig, again),
+        true => fragment::split(ctx, packet, link.mtu, |ctx, piece| output::transmit(ctx, piece, link)),
+        false => icmp::error(ctx, sessions, packet, ErrorKind::TooBig(link.mtu), DropReason::TooBig, again),
     }
 }
 
-/// One hop less to go; the packet is gone when that was the last (RFC 1812, section 5.3.1; RFC 8200, section 3).
-fn hop(ctx: &mut Ctx, sessions: &Sessions, mut packet: Packet, again: &mut Lane) -> Option<Packet> {
+/// Nothing is forwarded into the public zone in the clear; our own ICMP messages obey the SPD.
+fn into_public(ctx: &Ctx, packet: &Packet) -> Result<(), DropReason> {
+    match packet.origin {
+        Origin::Local => crate::node::spd::outbound(&ctx.snapshot.policy, packet),
+        _ => Err(DropReason::SpdTransit),
+    }
+}
+
+/// Towards a neighbour whose Ethernet address is not known: whatever else is wrong with the packet comes first.
+fn unresolved(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, port: PortId, neighbour: IpAddr, again: &mut Lane) {
+    if ctx.snapshot.zone(port) == Zone::Public
+        && let Err(reason) = into_public(ctx, &packet)
+    {
+        return ctx.drop(packet, reason);
+    }
+    if let Some(packet) = one_hop_less(ctx, sessions, packet, again) {
+        output::ask(ctx, packet, port, neighbour);
+    }
+}
+
+/// The packet is gone when this was its last hop (RFC 1812, section 5.3.1; RFC 8200, section 3).
+#[inline(always)]
+fn one_hop_less(ctx: &mut Ctx, sessions: &Sessions, mut packet: Packet, again: &mut Lane) -> Option<Packet> {
     if packet.origin == Origin::Local {
         return Some(packet);
     }

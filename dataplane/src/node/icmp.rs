@@ -117,7 +117,7 @@ fn our_address(ctx: &Ctx, sessions: &Sessions, packet: &Packet, v6: bool) -> Opt
     let core = || {
         if v6 { trusted().find_map(|p| p.v6).map(IpAddr::V6) } else { trusted().find_map(|p| p.v4).map(IpAddr::V4) }
     };
-    let any = || snapshot.ours.iter().copied().find(|a| a.is_ipv6() == v6 && !link_local(a));
+    let any = || snapshot.ours.iter(v6).find(|a| !link_local(a));
     near.or_else(core).or_else(any).or(inner.filter(|_| v6).and_then(|i| i.local_v6).map(IpAddr::V6))
 }
 

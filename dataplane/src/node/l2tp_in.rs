@@ -128,13 +128,9 @@ fn inspect(ctx: &Ctx, sessions: &mut Sessions, packet: &Packet) -> Next {
     }
     let Some(inner) = sessions.inner(index) else { return Next::Drop(DropReason::SessionUnknown) };
     let octets = frame.get(skip..).unwrap_or_default();
-    let ip = match Ip::parse(octets) {
-        Ok(ip) if ip.src.is_ipv6() == v6 => ip,
-        _ => return Next::Drop(DropReason::InnerMalformed),
-    };
-    if !v6 && wire::checksum::of(octets.get(..ip.header_len).unwrap_or_default()) != 0 {
+    let Some(ip) = Ip::plain(octets, v6).or_else(|| any(octets, v6)) else {
         return Next::Drop(DropReason::InnerMalformed);
-    }
+    };
     match source(inner, &ip, octets) {
         Source::Allowed => {}
         Source::Link => return Next::SessionHost { id, protocol, from, end: from + ip.len },
@@ -162,11 +158,19 @@ fn inspect(ctx: &Ctx, sessions: &mut Sessions, packet: &Packet) -> Next {
     Next::Inner(Inner { id, from, ip, clamp })
 }
 
+/// A packet with options, extension headers, or a fragment.
+#[cold]
+fn any(octets: &[u8], v6: bool) -> Option<Ip> {
+    let ip = Ip::parse(octets).ok().filter(|ip| ip.src.is_ipv6() == v6)?;
+    (v6 || wire::checksum::of(octets.get(..ip.header_len)?) == 0).then_some(ip)
+}
+
 /// Leaves the inner packet alone in the buffer, as one that came from the subscriber.
 #[inline]
 fn decapsulate(packet: &mut Packet, inner: &Inner) -> bool {
     let Inner { id, from, ip: h, clamp } = inner;
-    if !packet.mbuf.adj(*from) || packet.mbuf.len() < h.len || !packet.mbuf.trim(packet.mbuf.len() - h.len) {
+    let Some(padding) = packet.mbuf.len().checked_sub(*from + h.len) else { return false };
+    if packet.mbuf.replace_front(*from, 0).is_none() || padding > 0 && !packet.mbuf.trim(padding) {
         return false;
     }
     let meta = &mut **packet;

@@ -102,7 +102,8 @@ pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u
     let v6 = hot.is_v6();
     let ip_len = if v6 { ipv6::HEADER } else { ipv4::HEADER };
     let head = ip_len + udp::HEADER + l2tp_len + ppp_len;
-    if !packet.mbuf.adj(usize::from(packet.l3)) || packet.mbuf.prepend(head).is_none() {
+    let l3 = usize::from(packet.l3);
+    if packet.mbuf.replace_front(l3, head).is_none() {
         ctx.drop(packet, DropReason::NoBuffer);
         return None;
     }

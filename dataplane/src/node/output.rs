@@ -2,27 +2,31 @@
 
 use crate::fib::{self, Address};
 use crate::lane::{Ctx, Lane, Origin, Packet};
+use crate::link::Link;
 use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
+use crate::softwire::Ends;
 use crate::trace::Tracer;
 use dataplane_api::softwire::Protection;
 use dataplane_api::{DropReason, NextHop, PortId, TraceNode, WorkerEvent, Zone};
 use dpdk::{Burst, TxQueue};
 use std::net::IpAddr;
 use std::sync::Arc;
-use wire::{ethernet, ip};
+use wire::ip;
 
 /// One port's queue of this worker, and what waits for it.
 #[derive(Debug)]
 pub struct Tx {
     queue: TxQueue,
     burst: Burst,
+    /// Of the frames in it.
+    octets: u64,
 }
 
 impl Tx {
     /// Over a queue.
     pub fn new(queue: TxQueue) -> Self {
-        Self { queue, burst: Burst::new() }
+        Self { queue, burst: Burst::new(), octets: 0 }
     }
 }
 
@@ -33,37 +37,48 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
     }
     ctx.visit(TraceNode::Output, input);
     let snapshot = Arc::clone(&ctx.snapshot);
-    fib::lookup(&snapshot, &mut ctx.scratch, input, Address::Destination);
+    fib::lookup(&snapshot, input, Address::Destination);
     for packet in input.drain() {
-        match snapshot.groups.select(packet.next_hop, &packet) {
-            Some(NextHop::Via(port, router)) => outer(ctx, packet, port, router),
-            Some(NextHop::Connected(port)) => {
+        let Some(hop) = snapshot.groups.select(packet.next_hop, &packet) else {
+            ctx.drop(packet, DropReason::NoRoute);
+            continue;
+        };
+        let (link, port, neighbour) = match hop.next {
+            NextHop::Via(port, router) => (hop.link.as_ref(), port, router),
+            NextHop::Connected(port) => {
                 let (_, dst) = packet.addresses();
-                outer(ctx, packet, port, dst);
+                (snapshot.links.get(port, dst), port, dst)
             }
-            Some(NextHop::Blackhole) => ctx.drop(packet, DropReason::Blackhole),
+            NextHop::Blackhole => {
+                ctx.drop(packet, DropReason::Blackhole);
+                continue;
+            }
             // A softwire is not carried in another one.
-            _ => ctx.drop(packet, DropReason::NoRoute),
+            _ => {
+                ctx.drop(packet, DropReason::NoRoute);
+                continue;
+            }
+        };
+        if let Err(reason) = permitted(ctx, &packet, port) {
+            ctx.drop(packet, reason);
+        } else if let Some(link) = link {
+            fit(ctx, packet, link);
+        } else {
+            ask(ctx, packet, port, neighbour);
         }
     }
 }
 
-fn outer(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr) {
-    let Some(config) = ctx.snapshot.port(port).map(|p| &p.config) else {
-        return ctx.drop(packet, DropReason::NoRoute);
-    };
-    // What `esp_out` made is protected; anything else in the clear must be allowed to be (H1).
-    if config.zone == Zone::Public && !is_esp(&packet) && !is_clear_softwire(ctx, &packet) && !is_bfd(&packet) {
-        let (policy, mtu) = (&ctx.snapshot.policy, config.mtu);
-        if let Err(reason) = spd::outbound(policy, &packet) {
-            return ctx.drop(packet, reason);
-        }
-        return fit(ctx, packet, port, neighbour, mtu);
+/// What `esp_out` made is protected; anything else in the clear must be allowed to be (H1).
+#[inline(always)]
+fn permitted(ctx: &Ctx, packet: &Packet, port: PortId) -> Result<(), DropReason> {
+    if is_esp(packet) || ctx.snapshot.zone(port) != Zone::Public || is_clear_softwire(ctx, packet) || is_bfd(packet) {
+        return Ok(());
     }
-    let mtu = config.mtu;
-    fit(ctx, packet, port, neighbour, mtu);
+    spd::outbound(&ctx.snapshot.policy, packet)
 }
 
+#[inline(always)]
 fn is_esp(packet: &Packet) -> bool {
     packet.proto == ip::ESP || packet.peer.is_some()
 }
@@ -78,48 +93,54 @@ fn is_clear_softwire(ctx: &Ctx, packet: &Packet) -> bool {
     if !matches!(packet.proto, ip::IPIP | ip::IPV6) {
         return false;
     }
-    let (src, dst) = packet.addresses();
-    ctx.snapshot.softwires.between(src, dst).any(|s| s.protection == Protection::Clear)
+    ctx.snapshot.softwires.between(Ends::sent(packet.ip())).any(|s| s.protection == Protection::Clear)
 }
 
-fn fit(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr, mtu: u16) {
-    if packet.ip().len() <= usize::from(mtu) {
-        transmit(ctx, packet, port, neighbour);
+#[inline(always)]
+fn fit(ctx: &mut Ctx, packet: Packet, link: &Link) {
+    if packet.ip().len() <= usize::from(link.mtu) {
+        transmit(ctx, packet, link);
     } else if fragment::may(&packet) {
-        fragment::split(ctx, packet, mtu, |ctx, piece| transmit(ctx, piece, port, neighbour));
+        fragment::split(ctx, packet, link.mtu, |ctx, piece| transmit(ctx, piece, link));
     } else {
         ctx.drop(packet, DropReason::TooBig);
     }
 }
 
-/// Puts the Ethernet header in front and queues the frame. An unknown neighbour is asked for (by the host stack) and
-/// the packet dropped: its source sends another.
-pub fn transmit(ctx: &mut Ctx, mut packet: Packet, port: PortId, neighbour: IpAddr) {
-    let Some((mac, vlan)) = ctx.snapshot.port(port).map(|p| (p.config.mac.0, p.config.vlan)) else {
+/// Puts the Ethernet header in front and queues the frame.
+#[inline(always)]
+pub fn transmit(ctx: &mut Ctx, mut packet: Packet, link: &Link) {
+    let (v6, l3) = (packet.is_v6(), usize::from(packet.l3));
+    if packet.mbuf.replace_front(l3, link.len()).is_some_and(|h| link.emit(h, v6)) {
+        queue(ctx, packet, link.port);
+    } else {
+        ctx.drop(packet, DropReason::NoBuffer);
+    }
+}
+
+/// An unknown neighbour is asked for (by the host stack) and the packet dropped: its source sends another.
+pub fn ask(ctx: &mut Ctx, packet: Packet, port: PortId, neighbour: IpAddr) {
+    if ctx.snapshot.port(port).is_none() {
         return ctx.drop(packet, DropReason::NoRoute);
-    };
-    let Some(&to) = ctx.snapshot.neighbours.get(&(port, neighbour)) else {
-        if ctx.limiter.neighbour(ctx.now) {
-            ctx.event(WorkerEvent::NeighbourMiss(port, neighbour));
-        }
-        return ctx.drop(packet, DropReason::NeighbourUnresolved);
-    };
-    let ethertype = if packet.is_v6() { ethernet::IPV6 } else { ethernet::IPV4 };
-    let framed = packet.mbuf.adj(usize::from(packet.l3))
-        && packet.mbuf.prepend(ethernet::emit_len(vlan)).is_some_and(|h| ethernet::emit(h, to.0, mac, vlan, ethertype));
-    if framed { queue(ctx, packet, port) } else { ctx.drop(packet, DropReason::NoBuffer) }
+    }
+    if ctx.limiter.neighbour(ctx.now) {
+        ctx.event(WorkerEvent::NeighbourMiss(port, neighbour));
+    }
+    ctx.drop(packet, DropReason::NeighbourUnresolved);
 }
 
 /// Queues a whole frame.
+#[inline(always)]
 pub fn queue(ctx: &mut Ctx, packet: Packet, port: PortId) {
     let Some(tx) = ctx.tx.get_mut(usize::from(port.0)) else { return ctx.drop(packet, DropReason::NoRoute) };
     if tx.burst.is_full() {
         send(&ctx.counters.worker, &mut ctx.tracer, port, tx);
     }
     ctx.tracer.queue(&packet, port, tx.burst.len());
-    let meta = *packet;
-    if let Err(mbuf) = tx.burst.push(packet.mbuf.into_mbuf()) {
-        ctx.drop(Packet::new(mbuf, meta), DropReason::TxFull);
+    tx.octets += packet.mbuf.pkt_len() as u64;
+    // There was room, or there is none although all was sent.
+    if tx.burst.push(packet.mbuf.into_mbuf()).is_err() {
+        ctx.count_drop(DropReason::TxFull);
     }
 }
 
@@ -133,12 +154,11 @@ pub fn flush(ctx: &mut Ctx) {
 }
 
 fn send(counters: &dataplane_api::WorkerCounters, tracer: &mut Tracer, port: PortId, tx: &mut Tx) {
-    let octets = |burst: &Burst| burst.as_slice().iter().map(|m| m.pkt_len() as u64).sum::<u64>();
-    let before = octets(&tx.burst);
     let sent = tx.queue.burst(&mut tx.burst);
+    let left = tx.burst.as_slice().iter().map(|m| m.pkt_len() as u64).sum::<u64>();
     tracer.flushed(port, sent);
     counters.sent.add(sent as u64);
-    counters.sent_octets.add(before - octets(&tx.burst));
+    counters.sent_octets.add(std::mem::take(&mut tx.octets) - left);
     counters.drops[DropReason::TxFull as usize].add(tx.burst.len() as u64);
     tx.burst.clear();
 }

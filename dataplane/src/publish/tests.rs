@@ -27,7 +27,7 @@ impl Publisher {
     }
 
     fn hops(&self, address: &str) -> Vec<NextHop> {
-        self.shared.load().next_hops(address.parse().unwrap()).to_vec()
+        self.shared.load().next_hops(address.parse().unwrap()).collect()
     }
 
     fn counted(&self) -> [[u64; 3]; 2] {

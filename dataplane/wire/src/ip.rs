@@ -1,9 +1,9 @@
 //! What IPv4 and IPv6 share: protocol numbers, and a view that is either of them.
 
 use crate::Error;
-use crate::ipv4::Ipv4;
+use crate::ipv4::{self, Ipv4};
 use crate::ipv6::{self, Ipv6};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// ICMP.
 pub const ICMP: u8 = 1;
@@ -73,6 +73,22 @@ impl Ip {
             Some(_) => Err(Error::Malformed),
             None => Err(Error::Truncated),
         }
+    }
+
+    /// What nearly every packet is: one header without options or extensions, no fragment, and an IPv4 checksum that is right.
+    /// `None`: something else, for [`Self::parse`] to tell.
+    #[inline(always)]
+    pub fn plain(data: &[u8], v6: bool) -> Option<Self> {
+        if v6 {
+            let h = ipv6::plain(data)?;
+            let (src, dst) = (Ipv6Addr::from_bits(h.src).into(), Ipv6Addr::from_bits(h.dst).into());
+            let (ttl, protocol) = (*data.get(7)?, h.protocol);
+            return Some(Self { src, dst, len: h.len, header_len: ipv6::HEADER, protocol, ttl, fragment: None });
+        }
+        let h = ipv4::plain(data)?;
+        let (src, dst) = (Ipv4Addr::from_bits(h.src).into(), Ipv4Addr::from_bits(h.dst).into());
+        let (ttl, protocol) = (*data.get(8)?, h.protocol);
+        Some(Self { src, dst, len: h.len.into(), header_len: ipv4::HEADER, protocol, ttl, fragment: None })
     }
 
     /// Whether the upper-layer header is in this packet.

@@ -121,6 +121,37 @@ impl<'a> Ipv4<'a> {
     }
 }
 
+/// What nearly every header is: see [`plain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// The whole packet.
+    pub len: u16,
+    /// Protocol.
+    pub protocol: u8,
+    /// Source.
+    pub src: u32,
+    /// Destination.
+    pub dst: u32,
+}
+
+/// A header without options, of a packet that is no fragment, with lengths and a checksum that are right. `None`: something
+/// else, for [`Ipv4::parse`] to tell.
+#[inline(always)]
+pub fn plain(data: &[u8]) -> Option<Plain> {
+    let h: &[u8; HEADER] = data.first_chunk()?;
+    let word = |at: usize| u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]);
+    let (first, second, third) = (word(0), word(4), word(8));
+    let (src, dst) = (word(12), word(16));
+    let sum: u64 = [first, second, third, src, dst].into_iter().map(u64::from).sum();
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let right = sum & 0xffff == 0xffff && sum >> 16 == 0 || (sum & 0xffff) + (sum >> 16) == 0xffff;
+    let len = first as u16;
+    let lengths = usize::from(len) <= data.len() && usize::from(len) >= HEADER;
+    let plain = first >> 24 == 0x45 && second & 0x3fff == 0 && lengths && right;
+    plain.then_some(Plain { len, protocol: (third >> 16) as u8, src, dst })
+}
+
 /// Fields of a header without options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repr {
@@ -146,21 +177,32 @@ impl Repr {
     /// Writes the header with its checksum; says whether it fitted.
     #[inline]
     pub fn emit(&self, out: &mut [u8]) -> bool {
-        let Some(h) = out.first_chunk_mut::<HEADER>() else { return false };
-        h[0] = 0x45;
-        h[1] = self.tos;
-        h[2..4].copy_from_slice(&self.total_len.to_be_bytes());
-        h[4..6].copy_from_slice(&self.id.to_be_bytes());
-        h[6..8].copy_from_slice(&self.flags.to_be_bytes());
-        h[8] = self.ttl;
-        h[9] = self.protocol;
-        h[10..12].fill(0);
-        h[12..16].copy_from_slice(&self.src.octets());
-        h[16..20].copy_from_slice(&self.dst.octets());
-        let sum = checksum::of(h);
-        h[10..12].copy_from_slice(&sum.to_be_bytes());
-        true
+        // Whole words, summed while they are in registers: the stores need not be waited for.
+        let (src, dst) = (self.src.to_bits(), self.dst.to_bits());
+        let first = 0x4500_0000 | u32::from(self.tos) << 16 | u32::from(self.total_len);
+        let second = u32::from(self.id) << 16 | u32::from(self.flags);
+        let third = u32::from(self.ttl) << 24 | u32::from(self.protocol) << 16;
+        write(out, [first, second, third, src, dst])
     }
+}
+
+/// Writes the words of a header whose checksum field is zero, and its checksum; says whether it fitted.
+#[inline(always)]
+pub fn write(out: &mut [u8], words: [u32; HEADER / 4]) -> bool {
+    let Some(h) = out.first_chunk_mut::<HEADER>() else { return false };
+    let [first, second, third, src, dst] = words;
+    let sum: u64 = words.into_iter().map(u64::from).sum();
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let third = third | u32::from(!(sum as u16));
+    let pair = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).to_be_bytes();
+    let (front, last) = h.split_at_mut(16);
+    front[..8].copy_from_slice(&pair(first, second));
+    front[8..].copy_from_slice(&pair(third, src));
+    last.copy_from_slice(&dst.to_be_bytes());
+    true
 }
 
 /// Replaces one 16-bit word of the header at even offset `at` and updates the checksum (RFC 1624).
@@ -177,8 +219,12 @@ pub fn set_word(header: &mut [u8], at: usize, new: u16) {
 /// Lowers the TTL by one and updates the checksum; the caller has checked that it is above 1.
 #[inline]
 pub fn decrement_ttl(header: &mut [u8]) {
-    let word = be16(header, 8);
-    set_word(header, 8, word.wrapping_sub(0x0100));
+    let Some(h) = header.first_chunk_mut::<HEADER>() else { return };
+    h[8] = h[8].wrapping_sub(1);
+    // RFC 1624, equation 3, for a word that is 0x0100 less than before.
+    let sum = u32::from(!u16::from_be_bytes([h[10], h[11]])) + 0xfeff;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    [h[10], h[11]] = (!(sum as u16)).to_be_bytes();
 }
 
 #[cfg(test)]
@@ -225,7 +271,43 @@ mod tests {
 
     proptest! {
         #[test]
+        fn plain_is_what_the_view_says(
+            (tos, id, flags) in any::<(u8, u16, u16)>(), (ttl, protocol) in any::<(u8, u8)>(),
+            (src, dst) in any::<(u32, u32)>(), more in 0usize..9, less in 0u16..3,
+            harm in proptest::option::of((0usize..20, 1u8..)),
+        ) {
+            let mut data = vec![0; HEADER + more];
+            let total_len = (HEADER + more) as u16 - less;
+            let flags = flags & (DF | MF | 1);
+            let (from, to) = (Ipv4Addr::from_bits(src), Ipv4Addr::from_bits(dst));
+            Repr { tos, total_len, id, flags, ttl, protocol, src: from, dst: to }.emit(&mut data);
+            if let Some((at, bits)) = harm {
+                data[at] ^= bits;
+            }
+            let want = Ipv4::parse(&data).ok().filter(|h| h.checksum_ok() && !h.is_fragment() && h.header_len() == HEADER);
+            let want = want.map(|h| Plain {
+                len: h.total_len() as u16, protocol: h.protocol(), src: h.src().to_bits(), dst: h.dst().to_bits(),
+            });
+            prop_assert_eq!(plain(&data), want);
+        }
+
+        #[test]
+        fn one_hop_less_keeps_the_checksum(mut data in any::<[u8; HEADER]>(), ttl in 2u8..) {
+            data[0] = 0x45;
+            data[8] = ttl;
+            data[10..12].fill(0);
+            let sum = checksum::of(&data);
+            data[10..12].copy_from_slice(&sum.to_be_bytes());
+            let mut other = data;
+            decrement_ttl(&mut data);
+            set_word(&mut other, 8, u16::from_be_bytes([ttl - 1, data[9]]));
+            prop_assert_eq!(data, other);
+            prop_assert_eq!(checksum::of(&data), 0);
+        }
+
+        #[test]
         fn garbage(data in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = plain(&data);
             if let Ok(h) = Ipv4::parse(&data) {
                 let _ = (h.checksum_ok(), h.payload(), h.src(), h.dst());
             }

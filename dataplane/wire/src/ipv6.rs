@@ -95,6 +95,33 @@ impl<'a> Ipv6<'a> {
     }
 }
 
+/// What nearly every header is: see [`plain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// The whole packet.
+    pub len: usize,
+    /// Protocol of what follows the header.
+    pub protocol: u8,
+    /// Source.
+    pub src: u128,
+    /// Destination.
+    pub dst: u128,
+}
+
+/// A header without extensions, of a packet that is all there. `None`: something else, for [`Ipv6::parse`] and
+/// [`upper_layer`] to tell.
+#[inline(always)]
+pub fn plain(data: &[u8]) -> Option<Plain> {
+    let h: &[u8; HEADER] = data.first_chunk()?;
+    let &[version, _, _, _, high, low, protocol, _, ref addresses @ ..] = h;
+    let (src, dst) = addresses.split_first_chunk::<16>()?;
+    let dst: &[u8; 16] = dst.first_chunk()?;
+    let len = HEADER + usize::from(u16::from_be_bytes([high, low]));
+    let extended = matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AH | DST_OPTIONS | MOBILITY);
+    let plain = version >> 4 == 6 && len <= data.len() && !extended;
+    plain.then_some(Plain { len, protocol, src: u128::from_be_bytes(*src), dst: u128::from_be_bytes(*dst) })
+}
+
 /// Where the walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upper {
@@ -171,10 +198,8 @@ impl Repr {
     pub fn emit(&self, out: &mut [u8]) -> bool {
         let Some(h) = out.first_chunk_mut::<HEADER>() else { return false };
         let first = (6 << 28) | (u32::from(self.traffic_class) << 20) | (self.flow_label & 0xf_ffff);
-        h[0..4].copy_from_slice(&first.to_be_bytes());
-        h[4..6].copy_from_slice(&self.payload_len.to_be_bytes());
-        h[6] = self.next_header;
-        h[7] = self.hop_limit;
+        let second = u32::from(self.payload_len) << 16 | u32::from(self.next_header) << 8 | u32::from(self.hop_limit);
+        h[0..8].copy_from_slice(&(u64::from(first) << 32 | u64::from(second)).to_be_bytes());
         h[8..24].copy_from_slice(&self.src.octets());
         h[24..40].copy_from_slice(&self.dst.octets());
         true
@@ -240,9 +265,16 @@ mod tests {
         #[test]
         fn garbage(next: u8, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
             let p = packet(next, &rest);
-            if let Ok(u) = upper_layer(&p) {
+            let upper = upper_layer(&p);
+            if let Ok(u) = upper {
                 prop_assert!(u.offset <= p.len());
             }
+            let h = Ipv6::parse(&p).unwrap();
+            let want = upper.ok().filter(|u| u.offset == HEADER).map(|u| Plain {
+                len: p.len(), protocol: u.protocol, src: h.src().to_bits(), dst: h.dst().to_bits(),
+            });
+            prop_assert_eq!(plain(&p), want);
+            prop_assert_eq!(plain(&p[..p.len() - 1]), None);
         }
     }
 }
