@@ -21,21 +21,30 @@ wires() {
 # profile NAME FILE: a profile of this directory, for the ports here
 profile() {
   local eal; eal=$("$REPO/tests/setup/hugepages.sh" 192)
-  sed -e "s|@EAL@|--no-pci, $eal, --no-telemetry, --file-prefix=$PFX-gen|" -e "s|@CPU@|$CPU_VM|" -e "s|@COUNT@|$COUNT|" -e "s|@PKI@|$STATE/pki|g" "$HERE/$1" >"$2"
+  sed -e "s|@EAL@|--no-pci, $eal, --no-telemetry, --file-prefix=$PFX-gen|" -e "s|@CPU@|$CPU_VM|" -e "s|@COUNT@|$COUNT|" -e "s|@PKI@|$STATE/pki|g" -e "s|@RUN@|$STATE|g" "$HERE/$1" >"$2"
 }
 
-# configuration FILE PROFILE: a gateway for the profile's subscribers; certificates for both are in $STATE/pki
+# ports of the gateway's configuration: over the veth pairs, or ends of shared memory
+VETH_PORTS="
+  - { name: access, device: \"net_af_packet0,iface=g0\", zone: public, addresses: [192.0.2.1/24] }
+  - { name: core, device: \"net_af_packet1,iface=g1\", zone: trusted, addresses: [198.51.100.1/24, \"2001:db8:c::1/64\"] }"
+memif() { echo "net_memif$1,role=server,id=$1,socket=$STATE/memif.sock,socket-abstract=no"; }
+MEMIF_PORTS="
+  - { name: access, device: \"$(memif 0)\", zone: public, addresses: [\"2001:db8:a::1/64\"] }
+  - { name: core, device: \"$(memif 1)\", zone: trusted, addresses: [198.51.100.1/24, \"2001:db8:c::1/64\"] }
+  - { name: access2, device: \"$(memif 2)\", zone: public, addresses: [\"2001:db8:b::1/64\"] }
+  - { name: core2, device: \"$(memif 3)\", zone: trusted, addresses: [203.0.113.1/24, \"2001:db8:d::1/64\"] }"
+
+# configuration FILE PROFILE PORTS: a gateway for the profile's subscribers; its certificate is in $STATE/pki
 configuration() {
   cat >"$STATE/base.yaml" <<Y
 dataplane: { workers: [$CPU_GW], poll: idle, eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)], max_sessions: 1024 }
-ports:
-  - { name: access, device: "net_af_packet0,iface=g0", zone: public, addresses: [192.0.2.1/24] }
-  - { name: core, device: "net_af_packet1,iface=g1", zone: trusted, addresses: [198.51.100.1/24, "2001:db8:c::1/64"] }
+ports: $3
 ppp: { authenticate: [chap], name: gw.example.net, local_ipv4: 10.100.0.1 }
 pools: { ipv4: [10.100.0.0/22], ipv6: ["2001:db8:100::/48"] }
 $(api_config gw)
 Y
-  "$CAPACITY" gateway "$2" >"$STATE/part.json" &&
+  "$CAPACITY" gateway "$2" --port access --port access2 >"$STATE/part.json" &&
     /usr/bin/python3 - "$STATE/base.yaml" "$STATE/part.json" "$1" "$STATE/pki" <<'P'
 import json, sys
 base, part, out, pki = sys.argv[1:]
@@ -46,10 +55,16 @@ part["ike"]["peers"].append({"name": "fleet", "id": "*@cert.example.net", "auth"
 open(out, "w").write(open(base).read() + "".join(f"{k}: {json.dumps(v)}\n" for k, v in part.items()))
 P
 }
+# serve PROFILE PORTS
 serve() {
+  must "the gateway's configuration is made" configuration "$STATE/gw.yaml" "$1" "$2"
   must "softwired accepts what the generator says of its subscribers" in_ns "$GW" "$BIN/softwired" check -c "$STATE/gw.yaml"
   spawn softwired "$GW" "$BIN/softwired" -c "$STATE/gw.yaml"
   must "softwired is up" api wait 'st["sessions"] == 0' 30
+}
+served() {
+  check "softwired is alive, and has not panicked" eval 'alive softwired && ! logged softwired -q panicked'
+  check "softwired ends when asked" halted softwired; unset "PID[softwired]"
 }
 
 # generator NAME PROFILE [ARGUMENT...]: runs it to its end, in at most 120 s; output and result in $LOGS/NAME

@@ -8,8 +8,7 @@
 wires
 must "certificates are made" "$CAPACITY" pki "$STATE/pki" --gateway gw.example.net
 profile smoke.yaml "$STATE/smoke.yaml"; profile setups.yaml "$STATE/setups.yaml"
-must "the gateway's configuration is made" configuration "$STATE/gw.yaml" "$STATE/smoke.yaml"
-serve
+serve "$STATE/smoke.yaml" "$VETH_PORTS"
 
 check "the smoke test meets its criteria" generator smoke "$STATE/smoke.yaml" || { tail -n 60 "$LOGS/smoke/output.log" | sed 's/^/         | /'; }
 must "there is a result" test -s "$LOGS/smoke/result.json"
@@ -17,8 +16,8 @@ check "all subscribers came up" result smoke "s['ramp']['subscribers']['up'] == 
 check "sessions ended and came back, and none was lost" result smoke "s['churn']['subscribers']['closed'] > 3 and s['churn']['subscribers']['up'] == $COUNT and s['churn']['subscribers']['lost'] == {}"
 check "those who stayed lost no packet meanwhile" result smoke "all(f['sent'] == f['received'] > 100 for f in s['churn']['trials'][0]['flows'])"
 check "all were back after they had vanished at once, and none was rejected" result smoke "s['flap']['subscribers']['complete'] is not None and s['flap']['subscribers']['ups'] == $COUNT and s['flap']['subscribers']['failed'] == {}"
-check "packets of each size went both ways, none lost, twice, corrupted or astray" result smoke \
-  "{t['size'] for t in s['traffic']['trials']} == {'64', 'imix'} and all(f['sent'] == f['received'] > 100 and f['duplicated'] == f['corrupted'] == f['misdelivered'] == 0 for t in s['traffic']['trials'] for f in t['flows'])"
+PERFECT="{t['size'] for t in s['traffic']['trials']} == {'64', 'imix'} and all(f['sent'] == f['received'] > 100 and f['duplicated'] == f['corrupted'] == f['misdelivered'] == 0 for t in s['traffic']['trials'] for f in t['flows'])"
+check "packets of each size went both ways, none lost, twice, corrupted or astray" result smoke "$PERFECT"
 check "with a latency" result smoke "all(0 < l['p50'] <= l['p99'] <= l['p999'] <= l['max'] for t in s['traffic']['trials'] for l in t['latency'])"
 check "the search ended with a rate, which a trial has shown" result smoke \
   "all(0 < x['ndr'] <= x['pdr'] for x in s['search']['searches']) and all(any(t['search'] and max((f['sent'] - f['received']) / max(f['sent'], 1) for f in t['flows']) <= 0.001 for t in s['search']['trials'] if t['size'] == x['size']) for x in s['search']['searches'])"
@@ -34,6 +33,12 @@ check "a criterion that is not met is said by the exit status" eval 'sed "s/^cri
 check "a report beside an earlier result" "$CAPACITY" report "$LOGS/smoke/result.json" --compare "$LOGS/smoke/result.json" --out "$LOGS/smoke/compared.html"
 whole() { /usr/bin/python3 -c 'import sys, xml.dom.minidom as m; d = m.parseString(open(sys.argv[1]).read().split("\n", 1)[1]); assert len(d.getElementsByTagName("svg")) >= 5 and len(d.getElementsByTagName("table")) >= 5' "$1"; }
 for report in report compared; do check "$report.html is whole, with tables and plots" whole "$LOGS/smoke/$report.html"; done
-check "softwired is alive, and has not panicked" eval 'alive softwired && ! logged softwired -q panicked'
-check "softwired ends when asked" halted softwired
+served
+
+profile memif.yaml "$STATE/memif.yaml"
+serve "$STATE/memif.yaml" "$MEMIF_PORTS"
+check "two packet cores over shared memory, with IPv6 outside, meet their criteria" generator memif "$STATE/memif.yaml" || { tail -n 30 "$LOGS/memif/output.log" | sed 's/^/         | /'; }
+check "all came up, vanished and returned" result memif "s['ramp']['subscribers']['ups'] == s['flap']['subscribers']['ups'] == s['teardown']['subscribers']['closed'] == $COUNT"
+check "packets of each size went both ways, none lost, twice, corrupted or astray" result memif "$PERFECT"
+served
 finish

@@ -43,9 +43,9 @@ enum Command {
     Gateway {
         /// The profile.
         profile: PathBuf,
-        /// The gateway's name of the port on the subscribers' side.
+        /// The gateway's name of the port on the subscribers' side; for several packet cores, one each.
         #[arg(long, default_value = "access")]
-        port: String,
+        port: Vec<String>,
     },
     /// Make an authority, a certificate for the gateway and a key for the subscribers.
     Pki {

@@ -5,8 +5,9 @@ use crate::profile::Profile;
 use serde_json::{Map, Value, json};
 
 /// Listener, routes to the subscribers, their entries of the PAD and in the embedded file: what is to be added to ports,
-/// workers and pools. `access` is the gateway's name of the subscribers' port. YAML reads it, too.
-pub fn document(profile: &Profile, access: &str) -> Value {
+/// workers and pools. `access` are the gateway's names of the subscribers' ports, one for each packet core; the last one
+/// stands for the rest. What is printed is YAML, too.
+pub fn document(profile: &Profile, access: &[String]) -> Value {
     let s = &profile.subscribers;
     let numbers = || 0..s.count;
     let protection = if s.ike.is_some() { "ipsec" } else { "none" };
@@ -14,7 +15,11 @@ pub fn document(profile: &Profile, access: &str) -> Value {
         .generator
         .cores
         .iter()
-        .map(|c| json!({ "to": c.access.outer, "via": [c.access.address], "port": access }))
+        .enumerate()
+        .map(|(i, c)| {
+            let port = access.get(i).or(access.last());
+            json!({ "to": c.access.outer, "via": [c.access.address], "port": port })
+        })
         .collect();
     let users: Vec<_> =
         numbers().map(|n| json!({ "user": named(&s.ppp.user, n), "secret": named(&s.ppp.secret, n) })).collect();
