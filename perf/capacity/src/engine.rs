@@ -38,7 +38,9 @@ pub struct Engine {
     network: Option<Side>,
     tally: Tally,
     sending: Option<Sending>,
-    /// What goes to the lab when its time has come.
+    /// Of the last trial.
+    turns: [[u64; 2]; 2],
+    /// When its books go to the lab.
     closing: Option<Instant>,
     pool: Mempool,
     /// ESP packets of one poll, and what is known of them.
@@ -68,6 +70,7 @@ impl Engine {
             network,
             tally,
             sending: None,
+            turns: [[0; 2]; 2],
             closing: None,
             pool,
             lane: Burst::new(),
@@ -136,7 +139,7 @@ impl Engine {
                 self.sending = Some(Sending::new(now, &plan, &self.population.subscribers));
             }
             Order::Stop { drain } => {
-                self.sending = None;
+                self.turns = self.sending.take().map(|s| s.turns).unwrap_or_default();
                 self.closing = Some(now + drain);
             }
         }
@@ -146,7 +149,7 @@ impl Engine {
     fn close(&mut self) {
         self.closing = None;
         let [up, down] = &self.tally.latency;
-        let trial = Trial { flows: self.tally.flows, latency: [up.clone(), down.clone()] };
+        let trial = Trial { flows: self.tally.flows, turns: self.turns, latency: [up.clone(), down.clone()] };
         // Nobody listens only when the lab has ended.
         let _ = self.news.send(News::Trial(Box::new(trial)));
     }

@@ -107,10 +107,11 @@ impl Lab {
         if self.cores.iter().any(|c| c.trial.is_none()) {
             return None;
         }
-        let mut all = Trial { flows: [Flow::default(); 2], latency: [histogram(), histogram()] };
+        let mut all = Trial { flows: [Flow::default(); 2], turns: [[0; 2]; 2], latency: [histogram(), histogram()] };
         for trial in self.cores.iter_mut().filter_map(|c| c.trial.take()) {
             for way in 0..2 {
                 all.flows[way].add(&trial.flows[way]);
+                all.turns[way].iter_mut().zip(trial.turns[way]).for_each(|(sum, n)| *sum += n);
                 // All have the same bounds.
                 let _ = all.latency[way].add(&trial.latency[way]);
             }

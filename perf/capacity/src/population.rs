@@ -87,8 +87,14 @@ impl Population {
     /// Everybody is down. `clock` is an instant and the time of day then, since the epoch.
     pub fn new(profile: &Profile, fleet: Fleet, clock: (Instant, Duration), seed: [u8; 32]) -> anyhow::Result<Self> {
         let has = |f| profile.subscribers.inner.contains(&f);
+        // Certificates are issued before the test, not at its expense.
+        let issue = profile.subscribers.ike.as_ref().is_some_and(|ike| ike.certificates.is_some());
+        let subscriber = |i| -> anyhow::Result<Subscriber> {
+            let pad = if issue { fleet.pad(i)? } else { None };
+            Ok(Subscriber { pad, ..Subscriber::new(fleet.outer(i)) })
+        };
         Ok(Self {
-            subscribers: (0..fleet.count).map(|i| Subscriber::new(fleet.outer(i))).collect(),
+            subscribers: (0..fleet.count).map(subscriber).collect::<Result<_, _>>()?,
             manager: Manager::new()?,
             timers: Timers::default(),
             inner: [has(Family::Ipv4), has(Family::Ipv6)],

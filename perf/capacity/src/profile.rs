@@ -179,8 +179,8 @@ pub struct Ike {
     pub dpd: Option<Duration>,
 }
 
-/// Files that `softwire-capacity pki` makes, PEM. The subscribers' certificates are issued when they connect for the first
-/// time, all over one key, since to make a key for each would take longer than the test.
+/// Files that `softwire-capacity pki` makes, PEM. The subscribers' certificates are issued before the test begins, all over
+/// one key, since to make a key for each would take longer than the test.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificates {

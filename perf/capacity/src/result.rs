@@ -113,10 +113,20 @@ pub struct Trial {
     pub flows: [Flow; 2],
     /// Microseconds, up and down; `None` where no packet came.
     pub latency: [Option<Spread>; 2],
-    /// The generator did not reach the rate.
-    pub generator_limited: bool,
+    /// Why the rate was not reached.
+    pub shortfall: Option<Shortfall>,
     /// It belongs to a search.
     pub search: bool,
+}
+
+/// Why a rate was not reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shortfall {
+    /// The packet core could not make so many packets.
+    Generator,
+    /// The port took no more: the link is full, or, over memory interfaces, the gateway takes no more.
+    Port,
 }
 
 /// The end of a search.
@@ -148,6 +158,8 @@ pub enum Bound {
     Max,
     /// The generator cannot send more.
     Generator,
+    /// The generator's port takes no more.
+    Port,
     /// Packets are lost at the lowest rate that was tried.
     Nothing,
 }

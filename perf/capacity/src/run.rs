@@ -9,7 +9,7 @@ use crate::population::{Goal, Record, SETTLED};
 use crate::profile::{
     Churn, Direction, Flap, Hold, Profile, Ramp, Rate, Search, Setups, Size, Stage, Teardown, Traffic,
 };
-use crate::result::{self, FORMAT, Machine, Outcome, Spread, StageResult, Subscribers, Trial};
+use crate::result::{self, FORMAT, Machine, Outcome, Shortfall, Spread, StageResult, Subscribers, Trial};
 use recorder::Recorder;
 use search::Bisection;
 use std::sync::Arc;
@@ -280,7 +280,10 @@ impl Run {
         let (offered, seconds) = (rate.pps(&pattern), time.as_secs_f64());
         let sent = books.flows.map(|f| f.sent as f64 / seconds);
         let ways = direction.ways();
-        let slow = |way: usize| ways[way] && sent[way] < offered * ENOUGH;
+        let slow: Vec<usize> = (0..2).filter(|&w| ways[w] && sent[w] < offered * ENOUGH).collect();
+        let blocked = |way: &usize| books.turns[*way][1] > books.turns[*way][0];
+        let shortfall =
+            if slow.iter().any(blocked) { Some(Shortfall::Port) } else { slow.first().map(|_| Shortfall::Generator) };
         Ok(Trial {
             size: size.to_string(),
             direction,
@@ -290,7 +293,7 @@ impl Run {
             seconds,
             flows: books.flows,
             latency: books.latency.each_ref().map(|h| Spread::of(h, 1e3)),
-            generator_limited: slow(0) || slow(1),
+            shortfall,
             search: false,
         })
     }

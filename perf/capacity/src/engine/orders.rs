@@ -69,6 +69,8 @@ pub struct Status {
 pub struct Trial {
     /// Up and down.
     pub flows: [Flow; 2],
+    /// Turns in which packets were due, up and down: those that were used, and those in which the port was full.
+    pub turns: [[u64; 2]; 2],
     /// In nanoseconds, up and down.
     pub latency: [Histogram<u64>; 2],
 }

@@ -23,6 +23,8 @@ pub(super) struct Sending {
     streams: [Vec<Stream>; 2],
     next: [usize; 2],
     size: [usize; 2],
+    /// Turns in which packets were due: those that were used, and those in which the port had not taken the last ones.
+    pub(super) turns: [[u64; 2]; 2],
     /// A size did not fit a softwire's MTU.
     pub(super) too_big: bool,
 }
@@ -46,6 +48,7 @@ impl Sending {
             streams,
             next: [0; 2],
             size: [0; 2],
+            turns: [[0; 2]; 2],
             too_big: false,
         }
     }
@@ -103,12 +106,22 @@ impl Engine {
         self.id
     }
 
+    /// Probes that are to be sent now. What the port has not taken yet goes first.
+    fn due(&mut self, way: usize, now: Instant, free: bool) -> usize {
+        let Some(sending) = &mut self.sending else { return 0 };
+        let due = sending.due(way, now);
+        if due == 0 {
+            return 0;
+        }
+        sending.turns[way][usize::from(!free)] += 1;
+        if free { due } else { 0 }
+    }
+
     /// Probes of the subscribers: framed one by one, sealed together.
     pub(super) fn send_up(&mut self, now: Instant) -> bool {
-        let due = self.sending.as_ref().map_or(0, |s| s.due(UP, now));
+        let due = self.due(UP, now, self.access.out.is_empty());
         let gateway = self.access.neighbours.router(self.gateway.is_ipv6());
-        // What the device has not taken yet goes first.
-        let (Some(mac), true) = (gateway, due > 0 && self.access.out.is_empty()) else { return false };
+        let (Some(mac), true) = (gateway, due > 0) else { return false };
         let stamp = probe::ticks(lcore::tsc());
         let mut sealed = [(0u32, 0usize, 0u64); BURST];
         for _ in 0..due {
@@ -163,8 +176,8 @@ impl Engine {
 
     /// Probes to the subscribers.
     pub(super) fn send_down(&mut self, now: Instant) -> bool {
-        let due = self.sending.as_ref().map_or(0, |s| s.due(DOWN, now));
-        let Some(network) = self.network.as_mut().filter(|n| due > 0 && n.out.is_empty()) else { return false };
+        let due = self.due(DOWN, now, self.network.as_ref().is_some_and(|n| n.out.is_empty()));
+        let Some(network) = self.network.as_mut().filter(|_| due > 0) else { return false };
         let stamp = probe::ticks(lcore::tsc());
         for _ in 0..due {
             let Some((stream, size)) = self.sending.as_mut().map(|s| s.turn(DOWN)) else { break };

@@ -2,7 +2,7 @@
 
 use super::escape;
 use super::svg::short;
-use crate::result::{Bound, Outcome, Search, StageResult, Trial};
+use crate::result::{Bound, Outcome, Search, Shortfall, StageResult, Trial};
 use crate::tally::Flow;
 
 fn table(class: &str, head: &[&str], rows: &[Vec<String>]) -> String {
@@ -39,6 +39,7 @@ pub(super) fn searches(outcome: &Outcome, earlier: Option<&Outcome>) -> String {
             Bound::Loss => "loss",
             Bound::Max => "the profile's max",
             Bound::Generator => "the generator",
+            Bound::Port => "the generator's port",
             Bound::Nothing => "loss at any rate",
         };
         let way = format!("{:?}", s.direction).to_lowercase();
@@ -90,7 +91,11 @@ fn ways(rows: &mut Vec<Vec<String>>, name: &str, trial: &Trial, before: Option<&
     let on = trial.direction.ways();
     for (way, word) in ["up", "down"].into_iter().enumerate().filter(|(w, _)| on[*w]) {
         let f: &Flow = &trial.flows[way];
-        let limited = if trial.generator_limited { " (generator's limit)" } else { "" };
+        let limited = match trial.shortfall {
+            Some(Shortfall::Generator) => " (generator's limit)",
+            Some(Shortfall::Port) => " (port's limit)",
+            None => "",
+        };
         let mut row = vec![
             escape(name),
             trial.size.clone(),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::profile::{Direction, Extent};
-use crate::result::{Bound, Check, FORMAT, Machine, Sample, Search, Setups, Spread, Subscribers, Trial};
+use crate::result::{Bound, Check, FORMAT, Machine, Sample, Search, Setups, Shortfall, Spread, Subscribers, Trial};
 use crate::tally::Flow;
 
 fn outcome(ndr: f64) -> Outcome {
@@ -23,7 +23,7 @@ fn outcome(ndr: f64) -> Outcome {
         seconds: 1.0,
         flows: [flow; 2],
         latency: [Some(spread.clone()), None],
-        generator_limited: true,
+        shortfall: Some(Shortfall::Generator),
         search: false,
     };
     let search = Search {

@@ -113,7 +113,7 @@ mod tests {
             seconds: 1.0,
             flows: [flow, flow],
             latency: [None, None],
-            generator_limited: false,
+            shortfall: None,
             search: false,
         }
     }

@@ -1,7 +1,7 @@
 //! The highest rate at which no more than a given share is lost: a bisection over trials (RFC 2544, section 26.1; RFC
 //! 9411, section 7). It begins with the highest rate, since that may be enough.
 
-use crate::result::{Bound, Trial};
+use crate::result::{Bound, Shortfall, Trial};
 
 /// A search.
 #[derive(Clone, Debug)]
@@ -14,13 +14,13 @@ pub(super) struct Bisection {
     bad: Option<f64>,
     /// The highest rate has been tried.
     tried: bool,
-    limited: bool,
+    limited: Option<Shortfall>,
 }
 
 impl Bisection {
     /// Up to `max` packets per second, to within the share `resolution` of it; `loss` is the share that may be lost.
     pub(super) fn new(max: f64, resolution: f64, loss: f64) -> Self {
-        Self { max, step: max * resolution, loss, good: None, bad: None, tried: false, limited: false }
+        Self { max, step: max * resolution, loss, good: None, bad: None, tried: false, limited: None }
     }
 
     /// The next rate to be tried; `None`: the search has ended.
@@ -44,7 +44,7 @@ impl Bisection {
             self.good = self.good.filter(|g| *g < rate);
         } else if self.bad.is_none_or(|b| rate < b) {
             self.good = Some(self.good.map_or(rate, |g| g.max(rate)));
-            self.limited |= trial.generator_limited;
+            self.limited = self.limited.or(trial.shortfall);
         }
     }
 
@@ -58,8 +58,11 @@ impl Bisection {
         match (self.good, self.bad) {
             (None, _) => Bound::Nothing,
             (Some(_), Some(_)) => Bound::Loss,
-            (Some(_), None) if self.limited => Bound::Generator,
-            (Some(_), None) => Bound::Max,
+            (Some(_), None) => match self.limited {
+                Some(Shortfall::Generator) => Bound::Generator,
+                Some(Shortfall::Port) => Bound::Port,
+                None => Bound::Max,
+            },
         }
     }
 }
@@ -83,7 +86,7 @@ mod tests {
             seconds: 1.0,
             flows: [flow, Flow::default()],
             latency: [None, None],
-            generator_limited: sent < rate * 0.98,
+            shortfall: (sent < rate * 0.98).then_some(Shortfall::Generator),
             search: true,
         }
     }
