@@ -145,7 +145,7 @@ impl Router {
             NextHop::Via(_, router) => Some(router),
             _ => None,
         };
-        addresses.iter().map(|a| snapshot.next_hops(*a).first().and_then(end)).collect()
+        addresses.iter().map(|a| snapshot.next_hops(*a).next().as_ref().and_then(end)).collect()
     }
 }
 
