@@ -21,6 +21,7 @@ use controlplane::driver::Driver;
 use controlplane::gateway::Gateway;
 use controlplane::northbound::Northbound;
 use dataplane::publish::PublishError;
+use dataplane::steer::Spread;
 use dataplane_api::FibCounters;
 use dataplane_api::counter::Counter;
 use mgmt_api::config::Store;
@@ -100,6 +101,16 @@ fn forward(path: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()>
         ..dataplane::Config::default()
     })
     .context("the data plane does not start")?;
+    for (port, steering) in config.ports.iter().zip(&dataplane.steering).filter(|_| config.dataplane.workers.len() > 1)
+    {
+        let port = port.name.as_str();
+        let left: Vec<_> = steering.so(Spread::Rss).collect();
+        tracing::info!(port, "{steering}");
+        if !left.is_empty() {
+            let left = left.join(", ");
+            tracing::warn!(port, left, "the card takes no rules for some traffic: workers hand it over (docs/nics.md)");
+        }
+    }
     let result = runtime.block_on(serve(path, config, &mut dataplane));
     dataplane.stop();
     result

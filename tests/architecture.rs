@@ -32,10 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["bfd", "bgp", "dataplane-api", "dhcp6", "eap", "ike", "l2tp", "ppp", "radius", "tcp-options", "wire"],
     ),
     ("softwire-initiator", &["dataplane-api", "dhcp6", "eap", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "wire"]),
-    (
-        "softwire-capacity",
-        &["dpdk", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "softwire-initiator", "timers", "wire"],
-    ),
+    ("softwire-capacity", &["dpdk", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "softwire-initiator", "timers", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("swctl", &[]),
     ("fastpath", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),

@@ -29,6 +29,7 @@ pub mod sad;
 mod scenario;
 pub mod session;
 pub mod softwire;
+pub mod steer;
 pub mod trace;
 pub mod worker;
 

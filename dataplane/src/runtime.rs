@@ -6,6 +6,7 @@
 use crate::handoff::Handoff;
 use crate::node::punt::{DEFAULT_RATES, Rates};
 use crate::publish::{FibSizes, PublishError, Publisher, Snapshot};
+use crate::steer::{Steering, steer};
 use crate::worker::{Parts, Worker};
 use arc_swap::ArcSwap;
 use dataplane_api::id::{MAX_WORKERS, SLOTS};
@@ -115,6 +116,8 @@ pub struct Running {
     pub macs: Vec<MacAddr>,
     /// What the ports' devices tell.
     pub ports: Vec<Arc<PortCounters>>,
+    /// How the ports' devices spread packets over the workers.
+    pub steering: Vec<Steering>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     /// Ports stay open as long as there is one of these.
@@ -183,6 +186,7 @@ pub fn start_on(config: &Config, pool: Mempool, mut ports: Vec<Port>) -> Result<
     let large = Mempool::new("large", LARGE_PER_WORKER * count as u32, 0, LARGE_ROOM, None)?;
     let macs = ports.iter().map(|p| p.mac().map(MacAddr)).collect::<Result<_, _>>()?;
     let mut queues: Vec<Vec<(RxQueue, TxQueue)>> = (0..count).map(|_| Vec::new()).collect();
+    let steering = ports.iter_mut().map(|port| steer(port, count as u16)).collect();
     for port in &mut ports {
         for (worker, pair) in queues.iter_mut().zip(port.take_queues()?) {
             worker.push(pair);
@@ -200,6 +204,7 @@ pub fn start_on(config: &Config, pool: Mempool, mut ports: Vec<Port>) -> Result<
         fib: publisher.counters(),
         macs,
         ports: told.clone(),
+        steering,
         stop: Arc::clone(&stop),
         threads: Vec::new(),
         _devices: Arc::clone(&devices),

@@ -14,6 +14,7 @@
 #include <rte_errno.h>
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
+#include <rte_flow.h>
 #include <rte_ip_frag.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
@@ -37,5 +38,31 @@ void sw_mbuf_free(struct rte_mbuf *pkt);
 /* Rings are created single-producer, single-consumer or not by their flags; these obey them. */
 unsigned int sw_ring_enqueue_burst(struct rte_ring *ring, void *const *objects, unsigned int n);
 unsigned int sw_ring_dequeue_burst(struct rte_ring *ring, void **objects, unsigned int n);
+
+/* The frames that a rule of rte_flow is about, behind Ethernet and IP. */
+enum sw_flow_traffic {
+	SW_FLOW_ESP,
+	SW_FLOW_ESP_IN_UDP,
+	SW_FLOW_IP_IN_IP,
+	SW_FLOW_UDP,
+};
+
+/* A rule: frames, and the queue or the queues that they go to. */
+struct sw_flow_rule {
+	enum sw_flow_traffic traffic;
+	uint8_t outer;		/* version of IP, 4 or 6 */
+	uint8_t inner;		/* the same of what is in IP */
+	uint16_t udp_port;	/* destination, for SW_FLOW_UDP */
+	uint32_t spi;		/* in host order; a mask of 0 is any SPI */
+	uint32_t spi_mask;
+	uint64_t rss;		/* RTE_ETH_RSS_*; 0: to one queue */
+	uint32_t rss_level;
+	uint16_t queue;		/* that queue, or the number of queues, which are 0 to queue - 1 */
+};
+
+/* Asks the driver about the rule, and gives it the rule if it takes it. NULL if not, with rte_errno. */
+struct rte_flow *sw_flow_create(uint16_t port, const struct sw_flow_rule *rule);
+/* Takes it back; 0 if that worked. */
+int sw_flow_destroy(uint16_t port, struct rte_flow *flow);
 
 #endif

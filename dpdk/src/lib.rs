@@ -22,6 +22,7 @@
 pub mod burst;
 pub mod eal;
 pub mod error;
+pub mod flow;
 pub mod frag;
 pub mod lcore;
 pub mod mbuf;

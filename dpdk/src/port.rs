@@ -5,6 +5,7 @@
 //! started, and its queues go to the workers. It is stopped and closed when the `Port` and all its queues are dropped.
 
 use crate::error::{Errno, Error, Result, c_name};
+use crate::flow::Rule;
 use crate::mempool::Mempool;
 use crate::queue::{RxQueue, TxQueue};
 use dpdk_sys::{rte_eth_conf, rte_eth_dev_info};
@@ -152,6 +153,7 @@ impl Port {
             return Self::claim(&mut in_use, id, name, None);
         }
         if let Some(interface) = devargs.split(',').find_map(|a| a.strip_prefix("iface="))
+            && !devargs.starts_with("net_tap") // which makes it
             && !Path::new("/sys/class/net").join(interface).exists()
         {
             return Err(Error::NoInterface { devargs: devargs.to_owned(), interface: interface.to_owned() });
@@ -367,6 +369,14 @@ impl Port {
             tx_errors: s.oerrors,
             rx_no_buffer: s.rx_nombuf,
         })
+    }
+
+    /// Gives the device rules for a started port, all of them or none.
+    pub fn steer(&mut self, rules: &[Rule]) -> Result<()> {
+        if !matches!(self.state, State::Started(_) | State::QueuesTaken) {
+            return Err(self.wrong("is not started"));
+        }
+        crate::flow::steer(&self.inner, rules)
     }
 
     fn expect_state(&self, state: State, otherwise: &'static str) -> Result<()> {
