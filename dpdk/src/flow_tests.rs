@@ -47,8 +47,13 @@ fn a_tap_puts_a_frame_into_the_queue_of_its_rule() {
             eprintln!("skipped: a network namespace cannot be made; run as root");
             return;
         }
-        let multiq = Command::new("tc").args(["qdisc", "add", "dev", "lo", "root", "multiq"]).status();
-        if !multiq.is_ok_and(|s| s.success()) {
+        let probe: [&[&str]; 3] = [
+            &["ip", "tuntap", "add", "probe", "mode", "tap", "multi_queue"],
+            &["tc", "qdisc", "add", "dev", "probe", "root", "multiq"],
+            &["ip", "link", "del", "probe"],
+        ];
+        let run = |words: &&[&str]| Command::new(words[0]).args(&words[1..]).status().is_ok_and(|s| s.success());
+        if !probe.iter().all(run) {
             eprintln!("skipped: the kernel has no sch_multiq, with which the tap chooses queues");
             return;
         }
@@ -64,7 +69,7 @@ fn a_tap_puts_a_frame_into_the_queue_of_its_rule() {
         assert!(tap.steer(&[L2TP, ESP]).is_err());
         tap.steer(&[L2TP]).expect("taken");
         let mut queues = tap.take_queues().expect("queues");
-        let mut wire = Port::attach(&format!("net_af_packet_flow,iface={name}")).expect("attached");
+        let mut wire = Port::attach(&format!("net_af_packet_flow,iface={name},qdisc_bypass=0")).expect("attached");
         let (_, mut tx) = sim::start(&mut wire, 1, &pool).expect("started").remove(0);
         let mut burst = Burst::new();
         for port in [1701, 1702].repeat(8) {
