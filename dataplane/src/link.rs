@@ -32,11 +32,11 @@ impl Link {
 
     /// Octets of the header.
     #[inline(always)]
-    pub const fn len(&self) -> usize {
+    pub const fn header_len(&self) -> usize {
         if self.tagged { ethernet::HEADER + ethernet::TAG } else { ethernet::HEADER }
     }
 
-    /// Writes the header, which has [`Self::len`] octets; says whether it fitted.
+    /// Writes the header, which has [`Self::header_len`] octets; says whether it fitted.
     #[inline(always)]
     pub fn emit(&self, out: &mut [u8], v6: bool) -> bool {
         let ethertype = if v6 { ethernet::IPV6 } else { ethernet::IPV4 }.to_be_bytes();
@@ -125,12 +125,12 @@ mod tests {
         let links = Links::new(&all.into(), &[port(0, None), port(1, Some(7)), None]);
         for (n, address, vlan) in [(0, four, None), (1, four, Some(7)), (1, six, Some(7))] {
             let link = links.get(PortId(n), address).unwrap();
-            assert_eq!((link.port, link.mtu, link.len()), (PortId(n), 1500 + n, ethernet::emit_len(vlan)));
+            assert_eq!((link.port, link.mtu, link.header_len()), (PortId(n), 1500 + n, ethernet::emit_len(vlan)));
             for (v6, ethertype) in [(false, ethernet::IPV4), (true, ethernet::IPV6)] {
                 let mut frame = [0xa5; 19];
-                assert!(link.emit(&mut frame, v6) && !link.emit(&mut frame[..link.len() - 1], v6));
-                let want = Ethernet { dst: far.0, src: near.0, vlan, ethertype, len: link.len() };
-                assert_eq!((Ethernet::parse(&frame), frame[link.len()]), (Ok(want), 0xa5));
+                assert!(link.emit(&mut frame, v6) && !link.emit(&mut frame[..link.header_len() - 1], v6));
+                let want = Ethernet { dst: far.0, src: near.0, vlan, ethertype, len: link.header_len() };
+                assert_eq!((Ethernet::parse(&frame), frame[link.header_len()]), (Ok(want), 0xa5));
             }
         }
         for (n, address) in [(0, six), (0, low), (2, four), (9, four)] {

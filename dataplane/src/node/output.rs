@@ -111,7 +111,7 @@ fn fit(ctx: &mut Ctx, packet: Packet, link: &Link) {
 #[inline(always)]
 pub fn transmit(ctx: &mut Ctx, mut packet: Packet, link: &Link) {
     let (v6, l3) = (packet.is_v6(), usize::from(packet.l3));
-    if packet.mbuf.replace_front(l3, link.len()).is_some_and(|h| link.emit(h, v6)) {
+    if packet.mbuf.replace_front(l3, link.header_len()).is_some_and(|h| link.emit(h, v6)) {
         queue(ctx, packet, link.port);
     } else {
         ctx.drop(packet, DropReason::NoBuffer);
