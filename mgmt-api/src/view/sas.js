@@ -55,7 +55,7 @@ const CHILD = {
   title: (sa) => `Child SA ${sa.spi_in}`,
   facts: (sa) => [
     ["Peer", h("span", null, String(sa.peer))], ["Mode", sa.mode], ["Algorithms", [code(sa.algorithms), weak(sa)]],
-    ["Worker", sa.bound ? `${sa.worker}, for that one alone` : String(sa.worker)], sa.bound && ["Peer's resource", code(sa.peer_resource)],
+    ["Worker", sa.bound ? `${sa.worker}, for that one alone` : String(sa.worker)], ["Peer's resource", sa.bound && code(sa.peer_resource)],
     ["Our selector", code(sa.local_ts)], ["Peer's selector", code(sa.remote_ts)],
     ["In", `${count(sa.in_packets)} packets, ${octets(sa.in_octets)}`], ["Out", `${count(sa.out_packets)} packets, ${octets(sa.out_octets)}`],
     ["Replayed", count(sa.replayed)], ["Wrong ICV", count(sa.integrity_failures)], ["Up", duration(sa.seconds)],
