@@ -160,7 +160,7 @@ capacity() {
 }
 unchanged() { capacity && { [ "$(count changed)" = 0 ] || { grep -B3 '^changed' "$STATE/last"; false; }; }; }
 check "the playbook for capacity tests prepares generator and gateway" capacity
-check "the generator's binary is there, and runs" inside softwire-capacity --version
+check "the generator's binary is there, and runs" inside /usr/local/sbin/softwire-capacity --version
 check "its profile is root's alone" mode "root:root 600" /etc/softwire-capacity/profile.yaml
 check "the gateway knows the profile's subscribers" grep -q '"s2"' <(api /config/subscribers/s2)
 check "and their peers" grep -q '"s2@cert.example.net"' <(api /config/ike/peers/capacity-2)
