@@ -89,12 +89,12 @@ impl Bed {
         let c = &self.handle.counters.worker;
         (c.received.get(), c.sent.get())
     }
+}
 
-    /// What was dropped, and why.
-    pub fn drops(&self) -> Vec<(&'static str, u64)> {
-        let c = &self.handle.counters.worker;
-        DropReason::ALL.iter().map(|r| (r.name(), c.dropped(*r))).filter(|d| d.1 > 0).collect()
-    }
+/// What a worker has dropped, and why.
+pub fn drops(handle: &WorkerHandle) -> Vec<(&'static str, u64)> {
+    let c = &handle.counters.worker;
+    DropReason::ALL.iter().map(|r| (r.name(), c.dropped(*r))).filter(|d| d.1 > 0).collect()
 }
 
 /// The ports of a measurement: one repeats the frames of a file for ever (`net_pcap` with `infinite_rx`), the other
@@ -133,10 +133,15 @@ impl Ringed {
     /// With room for the world's peers and `more`; none of them is there yet. `name` is one of its own in the process, of at
     /// most 12 characters.
     pub fn new(world: &World, name: &str, more: usize) -> anyhow::Result<Self> {
-        let pool = Mempool::new(name, 8191, 256, 2048, None)?;
+        Self::deep(world, name, more, 127)
+    }
+
+    /// The same with rings of at least so many frames.
+    pub fn deep(world: &World, name: &str, more: usize, depth: u32) -> anyhow::Result<Self> {
+        let pool = Mempool::new(name, (4 * depth).next_power_of_two().max(8192) - 1, 256, 2048, None)?;
         let (mut ports, mut far) = (Vec::new(), Vec::new());
         for side in 0..2 {
-            let (mut port, queue) = sim::port(&format!("{name}{side}"), 1, 127)?;
+            let (mut port, queue) = sim::port(&format!("{name}{side}"), 1, depth)?;
             port.configure(&PortConfig::default(), &pool)?;
             port.start()?;
             ports.push(port);
@@ -173,7 +178,7 @@ impl Ringed {
         let ticks = dpdk::lcore::tsc() - start;
         while self.bed.handle.events.pop().is_ok() {}
         let n = self.far[self.to].pop_burst(out);
-        ensure!(n == frames.len(), "{n} of {} packets came out: {:?}", frames.len(), self.bed.drops());
+        ensure!(n == frames.len(), "{n} of {} packets came out: {:?}", frames.len(), drops(&self.bed.handle));
         Ok(ticks)
     }
 }

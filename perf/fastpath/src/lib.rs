@@ -9,15 +9,20 @@
 //! | [`measure`] | one reading |
 //! | [`floor`], [`crypto`] | what moving packets, and their cryptography, cost by themselves |
 //! | [`rounds`] | readings of all paths and floors in turn, each in a process of its own |
+//! | [`scale`], [`cores`], [`latency`] | many sessions and routes; two workers; time on the way |
+//! | [`count`] | instructions per packet |
 //! | [`report`], [`plot`], [`machine`] | tables, files, comparisons |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod bed;
+pub mod cores;
+pub mod count;
 pub mod crypto;
 pub mod floor;
 pub mod frame;
+pub mod latency;
 pub mod machine;
 pub mod measure;
 pub mod path;
@@ -25,4 +30,5 @@ pub mod plot;
 pub mod proof;
 pub mod report;
 pub mod rounds;
+pub mod scale;
 pub mod world;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use fastpath::path::{PATHS, Path};
 use fastpath::report::Report;
-use fastpath::{crypto, measure, proof, rounds};
+use fastpath::{cores, count, crypto, latency, measure, proof, rounds, scale};
 use std::path::PathBuf;
 
 #[derive(Parser)]
@@ -35,13 +35,46 @@ enum What {
         #[arg(long)]
         bare: bool,
     },
+    /// Up to 1,000,000 sessions and routes, and the memory that they take.
+    Scale {
+        /// Readings of each.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// Two workers on two cores, and hand-off between them.
+    Cores {
+        /// Readings of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// Time through a worker at parts of its rate, while sessions and routes change.
+    Latency {
+        /// Readings of each.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// Instructions per packet, by callgrind.
+    Count,
     /// Each figure of a report as a multiple of another one's.
     Compare {
         /// The earlier report.
         before: PathBuf,
         /// The later one.
         after: PathBuf,
+        /// Fails when a figure is more than so many times what it was.
+        #[arg(long)]
+        most: Option<f64>,
     },
+    #[command(hide = true)]
+    Scaled { path: String },
+    #[command(hide = true)]
+    Paired { path: String },
+    #[command(hide = true)]
+    Handed { path: String },
+    #[command(hide = true)]
+    Loaded { path: String, load: u64 },
+    #[command(hide = true)]
+    Counted { path: String },
     /// One reading of a path, as JSON.
     #[command(hide = true)]
     Measure { path: String, pcap: PathBuf },
@@ -58,11 +91,22 @@ enum What {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let under: Vec<String> = args.under.split_whitespace().map(str::to_owned).collect();
-    let report = match args.what {
+    let reports = match args.what {
         What::Run { paths, rounds, bare } => {
-            rounds::run(&rounds::Plan { paths: chosen(&paths)?, rounds, under, floors: !bare })?
+            vec![rounds::run(&rounds::Plan { paths: chosen(&paths)?, rounds, under, floors: !bare })?]
         }
-        What::Compare { before, after } => return compare(&Report::load(&before)?, &Report::load(&after)?),
+        What::Scale { rounds } => scale::run(rounds, &under)?,
+        What::Cores { rounds } => vec![cores::run(rounds, &under)?],
+        What::Latency { rounds } => vec![latency::run(rounds, &under)?],
+        What::Loaded { path, load } => return say(&latency::reading(named(&path)?, load)?),
+        What::Count => vec![count::run()?],
+        What::Scaled { path } => return say(&scale::reading(named(&path)?)?),
+        What::Paired { path } => return say(&cores::paired(named(&path)?)?),
+        What::Handed { path } => return say(&cores::handed(named(&path)?)?),
+        What::Counted { path } => return count::counted(named(&path)?),
+        What::Compare { before, after, most } => {
+            return compare(&Report::load(&before)?, &Report::load(&after)?, most);
+        }
         What::Measure { path, pcap } => return say(&measure::path(named(&path)?, &pcap)?),
         What::Verify { path } => return say(&proof::run(named(&path)?)?),
         What::Crypto { work } => {
@@ -70,10 +114,12 @@ fn main() -> anyhow::Result<()> {
             return say(&crypto::run(&serde_json::from_str(&work)?)?);
         }
     };
-    if let Some(dir) = args.out {
-        report.save(&dir).with_context(|| dir.display().to_string())?;
+    for report in &reports {
+        if let Some(dir) = &args.out {
+            report.save(dir).with_context(|| dir.display().to_string())?;
+        }
+        print!("{report}");
     }
-    print!("{report}");
     Ok(())
 }
 
@@ -82,13 +128,18 @@ fn say(what: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compare(before: &Report, after: &Report) -> anyhow::Result<()> {
+fn compare(before: &Report, after: &Report, most: Option<f64>) -> anyhow::Result<()> {
     if before.machine.cpu != after.machine.cpu || before.machine.flags != after.machine.flags {
         println!("another machine: {} before, {} now", before.machine.cpu, after.machine.cpu);
     }
     println!("{:<32} {:>8} {:>8} {:>7}", format!("{} ({})", after.benchmark, after.unit), "before", "now", "ratio");
     for (name, old, new, ratio) in after.ratios(before) {
         println!("{name:<32} {old:>8.1} {new:>8.1} {ratio:>7.3}");
+    }
+    let worst = after.ratios(before).first().map(|r| r.3);
+    anyhow::ensure!(worst.is_some(), "the reports have no figure in common");
+    if let Some(most) = most {
+        anyhow::ensure!(worst <= Some(most), "more than {most} times what it was");
     }
     Ok(())
 }

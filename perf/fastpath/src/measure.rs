@@ -30,7 +30,9 @@ pub struct Reading {
     pub nodes: Vec<(String, f64)>,
 }
 
-const EAL: [&str; 5] = ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
+/// Arguments of the EAL.
+pub const EAL: [&str; 5] =
+    ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
 
 /// Initialises DPDK and makes this thread a worker's.
 pub fn start() -> anyhow::Result<dpdk::lcore::Registration> {
@@ -75,7 +77,7 @@ pub fn path(path: Path, pcap: &std::path::Path) -> anyhow::Result<Reading> {
     let after = bed.counts();
     let (packets, sent) = (after.0 - before.0, after.1 - before.1);
     ensure!(packets == (CHUNKS * POLLS * dpdk::Burst::CAPACITY) as u64, "polls were not full: {packets} packets");
-    ensure!(packets == sent, "{sent} of {packets} packets came out: {:?}", bed.drops());
+    ensure!(packets == sent, "{sent} of {packets} packets came out: {:?}", bed::drops(&bed.handle));
     chunks.sort_by(f64::total_cmp);
     Ok(Reading { ticks: chunks[CHUNKS / 2], packets, nodes: nodes(&mut bed) })
 }

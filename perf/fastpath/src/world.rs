@@ -171,14 +171,14 @@ impl World {
         }
     }
 
-    /// The host behind peer `i`: that of a subscriber is next to another's, others are in a /24 of their own, all over the
-    /// address space.
+    /// The host behind peer `i`: that of a subscriber is next to another's, others are in a /24 of their own, all over
+    /// 16.0.0.0 to 79.255.255.0.
     fn there(&self, i: usize) -> Ipv4Addr {
         let i = i as u32;
         if self.path.kind.is_session() {
             return Ipv4Addr::from_bits(0x2800_0001 + i);
         }
-        Ipv4Addr::from_bits(0x1000_0001 + ((i.wrapping_mul(0x9e37_79b1) & 0x7f_ffff) << 8))
+        Ipv4Addr::from_bits(0x1000_0001 + ((i.wrapping_mul(0x9e37_79b1) & 0x3f_ffff) << 8))
     }
 
     fn slot(&self, i: usize) -> anyhow::Result<Slot> {

@@ -1,0 +1,165 @@
+//! Two workers on two cores: what they do together against one alone, and what it costs to hand a packet to the other.
+
+use crate::bed::{self, Bed};
+use crate::measure::FRAMES;
+use crate::path::{Goal, Kind, Path};
+use crate::report::{Report, Row};
+use crate::rounds::{child, say};
+use crate::world::World;
+use anyhow::{Context, ensure};
+use dpdk::Mempool;
+use dpdk::lcore::tsc;
+use serde::{Deserialize, Serialize};
+use std::sync::Barrier;
+
+const OCTETS: usize = 64;
+/// Peers, which the workers own in turn.
+const PEERS: usize = 200;
+const KINDS: [Kind; 4] = [Kind::EspOut, Kind::EspIn, Kind::Softwire4Out, Kind::Forward];
+/// Of one worker's rate.
+const GOAL: f64 = 1.9;
+/// Polls of each part of a reading.
+const POLLS: usize = 8192;
+
+/// What one process has measured, in ticks per packet.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Reading {
+    /// One worker by itself, the mean of both.
+    one: f64,
+    /// Both at a time: of all packets.
+    two: f64,
+}
+
+/// What one process has measured of a hand-off, in ticks per packet.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct HandOff {
+    giver: f64,
+    taker: f64,
+    home: f64,
+}
+
+/// Rounds of all kinds.
+pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
+    let row = |name: String| Row { name, ..Row::default() };
+    let mut pairs: Vec<[Row; 2]> =
+        KINDS.iter().map(|k| [row(format!("{k}, one worker")), row(format!("{k}, two workers"))]).collect();
+    let names = ["esp-in by its owner", "esp-in handed over: giver", "esp-in handed over: taker"];
+    let mut hand_off = names.map(|n| row(n.into()));
+    for round in 1..=rounds {
+        for (kind, rows) in KINDS.iter().zip(&mut pairs) {
+            say(&format!("round {round} of {rounds}   {kind} on two cores"));
+            let reading: Reading = child(under, &["paired", &path(*kind).to_string()])?;
+            rows[0].measured.0.push(reading.one);
+            rows[1].measured.0.push(reading.two);
+        }
+        say(&format!("round {round} of {rounds}   hand-off"));
+        let reading: HandOff = child(under, &["handed", &path(Kind::EspIn).to_string()])?;
+        for (row, ticks) in hand_off.iter_mut().zip([reading.home, reading.giver, reading.taker]) {
+            row.measured.0.push(ticks);
+        }
+    }
+    say("");
+    for [one, two] in &mut pairs {
+        two.goal = one.measured.median().map(|t| t / GOAL);
+    }
+    let rows = pairs.into_iter().flatten().chain(hand_off).collect();
+    Ok(Report::new("cores", "ticks per packet", rows))
+}
+
+fn path(kind: Kind) -> Path {
+    Path { kind, octets: OCTETS, peers: PEERS, goal: Goal::None }
+}
+
+/// Two workers, and the peers whose frames each receives.
+fn pair(path: Path, peers: [usize; 2]) -> anyhow::Result<Vec<Bed>> {
+    let mut world = World::over(path, 0, 2)?;
+    let pool = Mempool::new("packets", 16_383, 256, 2048, None)?;
+    let mut ports = Vec::new();
+    for (n, owner) in peers.into_iter().enumerate() {
+        let file = std::env::temp_dir().join(format!("softwire-fastpath-{}-{n}.pcap", std::process::id()));
+        let theirs: Vec<usize> = (owner..path.peers).step_by(2).collect();
+        let made = bed::write_pcap(&mut world, &theirs, FRAMES, &file);
+        let devices = made.and_then(|()| bed::repeating(&world, &file, &pool, n));
+        let _ = std::fs::remove_file(&file);
+        ports.push(devices?);
+    }
+    let (_publisher, mut beds) = bed::beds(&world, ports, pool, 0)?;
+    beds.iter_mut().try_for_each(|bed| bed.populate(&world))?;
+    Ok(beds)
+}
+
+/// One reading of both workers: alone one after the other, then at the same time.
+pub fn paired(path: Path) -> anyhow::Result<Reading> {
+    ensure!(dpdk::sim::eal_with(&crate::measure::EAL).is_ok(), "no huge pages: run tests/setup/hugepages.sh first");
+    let mut beds = pair(path, [0, 1])?;
+    let mut alone = Vec::new();
+    for (core, bed) in beds.iter_mut().enumerate() {
+        alone.push(on_core(core, || polls(bed, POLLS))?);
+    }
+    let start = Barrier::new(2);
+    let run = |core: usize, bed: &mut Bed| {
+        let _lcore = dpdk::lcore::register()?;
+        dpdk::lcore::pin(core)?;
+        start.wait();
+        // The other works as long as this one is timed.
+        let thirds = (0..3).map(|_| polls(bed, POLLS)).collect::<anyhow::Result<Vec<_>>>()?;
+        thirds.get(1).copied().context("polls")
+    };
+    let together: Vec<anyhow::Result<f64>> = std::thread::scope(|scope| {
+        let run = &run;
+        let threads: Vec<_> = (0..).zip(&mut beds).map(|(core, bed)| scope.spawn(move || run(core, bed))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked")))).collect()
+    });
+    let together = together.into_iter().collect::<anyhow::Result<Vec<f64>>>()?;
+    let rate: f64 = together.iter().map(|t| 1.0 / t).sum();
+    Ok(Reading { one: alone.iter().sum::<f64>() / 2.0, two: 1.0 / rate })
+}
+
+fn on_core(core: usize, work: impl FnOnce() -> anyhow::Result<f64> + Send) -> anyhow::Result<f64> {
+    let run = || {
+        let _lcore = dpdk::lcore::register()?;
+        dpdk::lcore::pin(core)?;
+        work()
+    };
+    std::thread::scope(|s| s.spawn(run).join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
+}
+
+/// Ticks per packet received of so many polls, after a few others.
+fn polls(bed: &mut Bed, polls: usize) -> anyhow::Result<f64> {
+    for _ in 0..256 {
+        bed.worker.poll();
+    }
+    while bed.handle.events.pop().is_ok() {}
+    let (before, start) = (bed.counts(), tsc());
+    for _ in 0..polls {
+        bed.worker.poll();
+    }
+    let (ticks, after) = (tsc() - start, bed.counts());
+    ensure!(after.0 - before.0 == after.1 - before.1, "not all packets came out: {:?}", bed::drops(&bed.handle));
+    Ok(ticks as f64 / (after.0 - before.0) as f64)
+}
+
+/// One reading of a hand-off: worker 0 receives what belongs to worker 1. Both are polled in turn by one thread, so it is
+/// what their code costs; that the packet's lines are in another core's cache comes on top.
+pub fn handed(path: Path) -> anyhow::Result<HandOff> {
+    let _lcore = crate::measure::start()?;
+    let mut beds = pair(path, [1, 1])?;
+    let [giver, taker] = beds.as_mut_slice() else { anyhow::bail!("two workers") };
+    let home = polls(taker, POLLS)?;
+    let (mut given, mut taken) = (0, 0);
+    let before = (giver.counts().0, taker.counts().1);
+    let owned = taker.counts().0;
+    for _ in 0..POLLS {
+        let start = tsc();
+        giver.worker.poll();
+        let middle = tsc();
+        taker.worker.poll();
+        (given, taken) = (given + middle - start, taken + tsc() - middle);
+    }
+    // The taker has packets of its own as well, whose cost is known.
+    let own = taker.counts().0 - owned;
+    let count = giver.counts().0 - before.0;
+    ensure!(taker.counts().1 - before.1 >= own + count - 64, "packets were lost: {:?}", bed::drops(&giver.handle));
+    let taker = (taken as f64 - own as f64 * home) / count as f64;
+    Ok(HandOff { giver: given as f64 / count as f64, taker, home })
+}

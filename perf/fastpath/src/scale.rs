@@ -1,0 +1,115 @@
+//! Cost with size: packets to uniformly random sessions (each with its own pair of SAs) or routes, of which there are more
+//! and more; and the memory that each takes.
+//!
+//! Frames are made just before each poll, outside of what is timed, so their first octets are in the cache and the tables
+//! are what is far away. Inbound SAs have their window here, and sequence numbers that go on.
+
+use crate::bed::Ringed;
+use crate::path::{Goal, Kind, Path};
+use crate::report::{Report, Row, Samples};
+use crate::rounds::{child, say};
+use crate::world::World;
+use anyhow::Context;
+use dataplane_api::{SaCounters, SessionCounters};
+use dpdk::Burst;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+const OCTETS: usize = 64;
+/// Sessions or routes, and what share of the first one's rate is to be left.
+const SESSIONS: [(usize, f64); 4] = [(1, 1.0), (1000, 0.9), (100_000, 0.85), (1_000_000, 0.70)];
+const ROUTES: [(usize, f64); 2] = [(1000, 1.0), (1_000_000, 1.0 / 1.2)];
+/// Octets that a session and a pair of SAs are to take at most.
+const MEMORY: (f64, f64) = (1024.0, 1536.0);
+/// Polls that are timed together, and how often.
+const POLLS: usize = 64;
+const CHUNKS: usize = 32;
+
+/// What one process has measured.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Reading {
+    ticks: f64,
+    session: f64,
+    pair: f64,
+}
+
+/// Rounds over all sizes; gives ticks, and octets.
+pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Vec<Report>> {
+    let (mut rows, mut memory) = (Vec::new(), [Row::default(), Row::default()]);
+    (memory[0].name, memory[0].goal) = ("session".into(), Some(MEMORY.0));
+    (memory[1].name, memory[1].goal) = ("pair of SAs".into(), Some(MEMORY.1));
+    let mut sizes = Vec::new();
+    for (kind, steps) in
+        [(Kind::Softwire4Out, &SESSIONS[..]), (Kind::Softwire4In, &SESSIONS[..]), (Kind::Forward, &ROUTES[..])]
+    {
+        for &(peers, share) in steps {
+            sizes.push((Path { kind, octets: OCTETS, peers, goal: Goal::None }, share));
+            rows.push(Row { name: format!("{kind} {peers}"), ..Row::default() });
+        }
+    }
+    for round in 1..=rounds {
+        for ((path, _), row) in sizes.iter().zip(&mut rows) {
+            say(&format!("round {round} of {rounds}   {}", row.name));
+            let reading: Reading = child(under, &["scaled", &path.to_string()])?;
+            row.measured.0.push(reading.ticks);
+            if path.peers >= 1_000_000 && path.kind.is_session() {
+                memory[0].measured.0.push(reading.session);
+                memory[1].measured.0.push(reading.pair);
+            }
+        }
+    }
+    say("");
+    for n in 0..rows.len() {
+        let first = sizes.iter().position(|s| s.0.kind == sizes[n].0.kind);
+        let one = first.and_then(|first| rows[first].measured.median());
+        rows[n].goal = one.filter(|_| first != Some(n)).map(|ticks| ticks / sizes[n].1);
+    }
+    Ok(vec![Report::new("scale", "ticks per packet", rows), Report::new("memory", "octets", memory.to_vec())])
+}
+
+/// One reading.
+pub fn reading(path: Path) -> anyhow::Result<Reading> {
+    let _lcore = crate::measure::start()?;
+    let mut world = World::new(path, 64)?;
+    let mut ringed = Ringed::new(&world, "scale", 0)?;
+    let before = resident()?;
+    for i in 0..path.peers {
+        ringed.bed.change(world.own_sas(i)?)?;
+    }
+    let between = resident()?;
+    for i in 0..path.peers {
+        ringed.bed.change(world.own_session(i)?)?;
+    }
+    let each = |octets: i64| octets as f64 / path.peers as f64;
+    let pair = each(between - before) + 2.0 * size_of::<SaCounters>() as f64;
+    let session = each(resident()? - between) + size_of::<SessionCounters>() as f64;
+    let (mut random, mut out) = (StdRng::seed_from_u64(7), Burst::new());
+    let (mut chunks, mut n) = (Vec::with_capacity(CHUNKS), 0);
+    for chunk in 0..=CHUNKS {
+        let mut ticks = 0;
+        for _ in 0..POLLS {
+            let mut frames = Vec::with_capacity(Burst::CAPACITY);
+            for _ in 0..Burst::CAPACITY {
+                n += 1;
+                frames.push(world.frame(random.random_range(0..path.peers), n)?);
+            }
+            ticks += ringed.pass(&frames, &mut out)?;
+        }
+        // The first is for the caches.
+        if chunk > 0 {
+            chunks.push(ticks as f64 / (POLLS * Burst::CAPACITY) as f64);
+        }
+    }
+    Ok(Reading { ticks: Samples(chunks).median().context("chunks")?, session, pair })
+}
+
+/// Octets of memory that the process has: ordinary, and of huge pages.
+fn resident() -> anyhow::Result<i64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let of = |key: &str| {
+        let line = status.lines().find_map(|l| l.strip_prefix(key));
+        line.and_then(|l| l.split_whitespace().next()?.parse::<i64>().ok()).unwrap_or(0)
+    };
+    Ok(1024 * (of("VmRSS:") + of("HugetlbPages:")))
+}
