@@ -4,6 +4,9 @@
 #   make demo-mesh       two gateways join two IPv4 islands over an IPv6 core, encrypted (HOLD=1: stays up)
 #   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, real peers, capacity, API, live view, package, Ansible
 #   make bench           figures: packets, full routing tables, other BGP speakers (BENCH="routes churn" runs some of them)
+#   make bench-compare   those of packets (perf/results) as multiples of what was accepted (perf/baselines)
+#   make bench-accept    accepts them
+#   make bench-count     instructions per packet, by callgrind; fails when they are more than 3 % above what was accepted
 #   make build           softwired, swctl, softwire-initiator and softwire-capacity, release
 #   make lint            rustfmt and clippy, warnings are errors
 #   make unit            what cargo test runs
@@ -19,10 +22,11 @@
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo demo-mesh test bench bench-reference build lint unit lab interop capacity api view package test-package ansible fuzz tcp-ao reference clean setup setup-lab
+.PHONY: help demo demo-mesh test bench bench-accept bench-compare bench-count bench-reference build lint unit lab interop capacity api view package test-package ansible fuzz tcp-ao reference clean setup setup-lab
 
 CASES ?=
-BENCH ?= l2tp softwires churn routes control reference
+BENCH ?= fastpath scale cores latency churn routes control reference
+PACKETS = fastpath scale cores latency
 HOLD ?= 0
 SECONDS ?= 60
 
@@ -91,9 +95,20 @@ reference: setup-lab
 
 bench: setup
 	@tests/setup/hugepages.sh >/dev/null
-	cargo build --release -p perf
-	@for b in $(filter-out reference,$(BENCH)); do echo "== $$b"; GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/perf $$b || exit 1; done
+	cargo build --release -p perf -p fastpath
+	@for b in $(patsubst fastpath,run,$(filter $(PACKETS),$(BENCH))); do echo "== $$b"; GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/softwire-fastpath --out perf/results $$b || exit 1; done
+	@for b in $(filter-out reference $(PACKETS),$(BENCH)); do echo "== $$b"; GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/perf $$b || exit 1; done
 	@$(if $(filter reference,$(BENCH)),$(MAKE) --no-print-directory bench-reference)
+bench-compare: setup
+	cargo build --release -p fastpath
+	@for new in perf/results/*.json; do old=perf/baselines/$${new##*/}; [ ! -e $$old ] || target/release/softwire-fastpath compare $$old $$new || exit 1; done
+bench-accept:
+	@mkdir -p perf/baselines && cp perf/results/*.json perf/results/*.md perf/results/*.svg perf/baselines/
+bench-count: setup
+	@tests/setup/apt.sh count
+	cargo build --release -p fastpath
+	target/release/softwire-fastpath --out perf/results count
+	target/release/softwire-fastpath compare --most 1.03 perf/baselines/instructions.json perf/results/instructions.json
 bench-reference: build
 	@tests/setup/apt.sh bench
 	@echo "== reference"; perf/reference-bgp.sh

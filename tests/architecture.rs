@@ -36,7 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("swctl", &[]),
     ("fastpath", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
-    ("perf", &["bgp", "controlplane", "dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
+    ("perf", &["bgp", "controlplane", "dataplane", "dataplane-api", "dpdk", "fastpath"]),
     ("softwire-gateway", &["controlplane", "dataplane", "dataplane-api", "dpdk", "mgmt-api"]),
 ];
 

@@ -1,14 +1,17 @@
 //! `churn`: forwarding into softwires by a full table, at rest and while another thread changes 10,000 routes a second
 //! through the publisher: routes go, come back, and move to another softwire.
 
-use crate::bench;
 use crate::routes::{V4, V6};
-use crate::softwires::{Bed, Core, Direction};
 use anyhow::{Context, ensure};
 use dataplane::publish::Publisher;
 use dataplane_api::{IpPrefix, NextHop, SnapshotOp, SoftwireId};
-use dpdk::Mempool;
+use dpdk::Burst;
+use fastpath::bed::Ringed;
+use fastpath::frame::{datagram, framed};
+use fastpath::path::Path;
+use fastpath::world::{self, World};
 use perf::table::{Random, Table};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -16,9 +19,9 @@ const SOFTWIRES: usize = 8;
 /// Changes of the tables a second, and how often they come.
 const RATE: u64 = 10_000;
 const TICK: Duration = Duration::from_millis(1);
-/// Time of each measurement, and packets between two readings.
+/// Time of each measurement, and bursts between two readings.
 const TIME: Duration = Duration::from_secs(5);
-const PACKETS: usize = 64 * 64;
+const BURSTS: usize = 64;
 /// Addresses that packets go to.
 const DESTINATIONS: usize = 65_536;
 
@@ -28,20 +31,21 @@ fn hop(n: u64) -> NextHop {
 
 /// Measures.
 pub fn run() -> anyhow::Result<()> {
-    let _lcore = dpdk::lcore::register()?;
-    let hz = bench::clock()?;
-    let pools = (Mempool::new("churn", 8191, 256, 2048, None)?, Mempool::new("large", 63, 0, 16 * 1024, None)?);
-    let mut bed = Bed::new("churn", pools, Core::V6, false, SOFTWIRES)?;
-    let mut publisher = bed.bench.publisher.take().context("a publisher")?;
+    let _lcore = fastpath::measure::start()?;
+    let hz = dpdk::lcore::tsc_hz()? as f64;
+    let mut world = World::new(Path::named(&format!("encap-64-{SOFTWIRES}")).context("path")?, 0)?;
+    world.routes = 1 << 20;
+    let mut ringed = Ringed::new(&world, "churn", 0)?;
+    let mut publisher = ringed.publisher.take().context("a publisher")?;
     let table = Table::new(V4, V6, 1000);
     let all: Vec<IpPrefix> = table.prefixes().filter_map(|p| IpPrefix::new(p.addr(), p.prefix_len())).collect();
     let load: Vec<_> = all.iter().zip(0..).map(|(p, n)| SnapshotOp::RouteAdd(*p, vec![hop(n)])).collect();
     // A publication takes two turns, one for each pair of tables.
     for ops in [&load[..], &[SnapshotOp::RouteDel(IpPrefix::host([0; 4].into()))]] {
-        bed.bench.poll();
+        ringed.bed.worker.poll();
         let errors = publisher.apply(ops).context("workers read the tables already")?;
         ensure!(errors.is_empty(), "{} routes do not fit", errors.len());
-        bed.bench.poll();
+        ringed.bed.worker.poll();
         ensure!(publisher.quiescent(), "the worker did not let go of the tables");
     }
     drop(load);
@@ -49,7 +53,8 @@ pub fn run() -> anyhow::Result<()> {
     let (changing, fixed): (Vec<IpPrefix>, Vec<_>) =
         all.iter().copied().partition(|p| p.address().is_ipv6() || p.len() == 24 && Random(hash(p)).below(8) == 0);
     let longest = fixed.iter().filter(|p| p.len() == 24).map(IpPrefix::address);
-    bed.destinations = longest.step_by(fixed.len() / 2 / DESTINATIONS).collect();
+    let destinations: Vec<IpAddr> = longest.step_by(fixed.len() / 2 / DESTINATIONS).collect();
+    let mut bed = Bed { ringed, destinations, next: 0 };
 
     println!(
         "{V4} IPv4 and {V6} IPv6 routes, 4-in-6 encapsulation of 64 octets to {} addresses",
@@ -69,7 +74,7 @@ pub fn run() -> anyhow::Result<()> {
         stop.store(true, Relaxed);
         // The last publication waits for the worker.
         while !churn.is_finished() {
-            bed.bench.poll();
+            bed.ringed.bed.worker.poll();
         }
         churn.join().map_err(|_| anyhow::anyhow!("the publisher's thread panicked"))??;
         println!("{rate:.0} changes a second");
@@ -77,17 +82,41 @@ pub fn run() -> anyhow::Result<()> {
     })
 }
 
+/// A worker, and the addresses that packets go to in turn.
+struct Bed {
+    ringed: Ringed,
+    destinations: Vec<IpAddr>,
+    next: usize,
+}
+
+impl Bed {
+    /// Ticks of the polls of so many bursts.
+    fn round(&mut self) -> anyhow::Result<u64> {
+        let (mut ticks, mut out) = (0, Burst::new());
+        for _ in 0..BURSTS {
+            let mut frames = Vec::with_capacity(Burst::CAPACITY);
+            for _ in 0..Burst::CAPACITY {
+                self.next += 1;
+                let to = self.destinations[self.next % self.destinations.len()];
+                frames.push(framed(&datagram(world::HERE.into(), to, 4000, 64)));
+            }
+            ticks += self.ringed.pass(&frames, &mut out)?;
+        }
+        Ok(ticks)
+    }
+}
+
 fn hash(p: &IpPrefix) -> u64 {
     match p.address() {
-        std::net::IpAddr::V4(a) => u64::from(a.to_bits()),
-        std::net::IpAddr::V6(a) => (a.to_bits() >> 64) as u64,
+        IpAddr::V4(a) => u64::from(a.to_bits()),
+        IpAddr::V6(a) => (a.to_bits() >> 64) as u64,
     }
 }
 
 fn measure(what: &str, bed: &mut Bed, hz: f64) -> anyhow::Result<()> {
     let (mut ticks, start) = (Vec::new(), Instant::now());
     while start.elapsed() < TIME {
-        ticks.push(bed.round(Direction::Encap, &[64], PACKETS)? as f64 / PACKETS as f64);
+        ticks.push(bed.round()? as f64 / (BURSTS * Burst::CAPACITY) as f64);
     }
     let mean = ticks.iter().sum::<f64>() / ticks.len() as f64;
     ticks.sort_by(f64::total_cmp);
