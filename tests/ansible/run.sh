@@ -146,7 +146,7 @@ check "the next run changes nothing" same
 # ---- a generator, here the same machine -------------------------------------------------------------------------------
 # The profile's ports are the devices of an empty link, so that the test itself says that no gateway is there.
 sed -e 's/count: .*/count: 3/' "$REPO/perf/capacity/profiles/setups.yaml" |
-  sed -e '/certificates:/d' -e '/softwire-capacity pki/d' -e 's/mlkem: false/psk: "key-that-nobody-sees-{n}"/' -e 's/"0000:3b:00.0"/"net_null0,no-rx=1"/' -e 's/eal: .*/eal: [--no-pci, --no-huge]/' >"$play/profile.yaml"
+  sed -e '/certificates:/d' -e '/softwire-capacity pki/d' -e 's/mlkem: false/psk: "key-that-nobody-sees-{n}"/' -e 's/"0000:3b:00.0"/"net_null0,no-rx=1"/' -e 's/eal: .*/eal: [--no-pci, --no-huge, -m512]/' -e 's/cpu: 2/cpu: 0/' >"$play/profile.yaml"
 cp "$BIN/softwire-capacity" "$play/"
 cat >"$play/lab.yml" <<Y
 gateways: { hosts: { gw: { ansible_connection: local, ansible_host: 127.0.0.1, ansible_python_interpreter: /usr/bin/python3 } } }

@@ -35,11 +35,12 @@ MEMIF_PORTS="
   - { name: access2, device: \"$(memif 2)\", zone: public, addresses: [\"2001:db8:b::1/64\"] }
   - { name: core2, device: \"$(memif 3)\", zone: trusted, addresses: [203.0.113.1/24, \"2001:db8:d::1/64\"] }"
 
-# configuration FILE PROFILE PORTS: a gateway for the profile's subscribers; its certificate is in $STATE/pki
+# configuration FILE PROFILE PORTS LISTENER: a gateway for the profile's subscribers; its certificate is in $STATE/pki
 configuration() {
   cat >"$STATE/base.yaml" <<Y
 dataplane: { workers: [$CPU_GW], poll: idle, eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)], max_sessions: 1024 }
 ports: $3
+listeners: [{ name: secure, address: "$4" }]
 ppp: { authenticate: [chap], name: gw.example.net, local_ipv4: 10.100.0.1 }
 pools: { ipv4: [10.100.0.0/22], ipv6: ["2001:db8:100::/48"] }
 $(api_config gw)
@@ -55,9 +56,9 @@ part["ike"]["peers"].append({"name": "fleet", "id": "*@cert.example.net", "auth"
 open(out, "w").write(open(base).read() + "".join(f"{k}: {json.dumps(v)}\n" for k, v in part.items()))
 P
 }
-# serve PROFILE PORTS
+# serve PROFILE PORTS LISTENER
 serve() {
-  must "the gateway's configuration is made" configuration "$STATE/gw.yaml" "$1" "$2"
+  must "the gateway's configuration is made" configuration "$STATE/gw.yaml" "$@"
   must "softwired accepts what the generator says of its subscribers" in_ns "$GW" "$BIN/softwired" check -c "$STATE/gw.yaml"
   spawn softwired "$GW" "$BIN/softwired" -c "$STATE/gw.yaml"
   must "softwired is up" api wait 'st["sessions"] == 0' 30

@@ -8,7 +8,7 @@
 wires
 must "certificates are made" "$CAPACITY" pki "$STATE/pki" --gateway gw.example.net
 profile smoke.yaml "$STATE/smoke.yaml"; profile setups.yaml "$STATE/setups.yaml"
-serve "$STATE/smoke.yaml" "$VETH_PORTS"
+serve "$STATE/smoke.yaml" "$VETH_PORTS" 192.0.2.1
 
 check "the smoke test meets its criteria" generator smoke "$STATE/smoke.yaml" || { tail -n 60 "$LOGS/smoke/output.log" | sed 's/^/         | /'; }
 must "there is a result" test -s "$LOGS/smoke/result.json"
@@ -36,7 +36,7 @@ for report in report compared; do check "$report.html is whole, with tables and 
 served
 
 profile memif.yaml "$STATE/memif.yaml"
-serve "$STATE/memif.yaml" "$MEMIF_PORTS"
+serve "$STATE/memif.yaml" "$MEMIF_PORTS" 2001:db8:a::1
 check "two packet cores over shared memory, with IPv6 outside, meet their criteria" generator memif "$STATE/memif.yaml" || { tail -n 30 "$LOGS/memif/output.log" | sed 's/^/         | /'; }
 check "all came up, vanished and returned" result memif "s['ramp']['subscribers']['ups'] == s['flap']['subscribers']['ups'] == s['teardown']['subscribers']['closed'] == $COUNT"
 check "packets of each size went both ways, none lost, twice, corrupted or astray" result memif "$PERFECT"

@@ -4,13 +4,12 @@ use super::named;
 use crate::profile::Profile;
 use serde_json::{Map, Value, json};
 
-/// Listener, routes to the subscribers, their entries of the PAD and in the embedded file: what is to be added to ports,
+/// Routes to the subscribers, their entries of the PAD and in the embedded file: what is to be added to ports, listener,
 /// workers and pools. `access` are the gateway's names of the subscribers' ports, one for each packet core; the last one
 /// stands for the rest. What is printed is YAML, too.
 pub fn document(profile: &Profile, access: &[String]) -> Value {
     let s = &profile.subscribers;
     let numbers = || 0..s.count;
-    let protection = if s.ike.is_some() { "ipsec" } else { "none" };
     let routes: Vec<_> = profile
         .generator
         .cores
@@ -25,8 +24,6 @@ pub fn document(profile: &Profile, access: &[String]) -> Value {
         numbers().map(|n| json!({ "user": named(&s.ppp.user, n), "secret": named(&s.ppp.secret, n) })).collect();
     let mut document = Map::new();
     document.insert("routes".into(), routes.into());
-    let listener = json!({ "name": "capacity", "address": profile.gateway.address, "protection": protection });
-    document.insert("listeners".into(), json!([listener]));
     if let Some(ike) = &s.ike {
         let peers: Vec<_> = match (&ike.psk, &ike.certificates) {
             (Some(psk), _) => numbers()
