@@ -5,7 +5,7 @@
 //! An inbound SA that was replaced still receives for the grace time, so that a rekey loses nothing.
 
 use crate::aaa::Accept;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::program::Program;
 use dataplane_api::id::Slot;
 use dataplane_api::{
@@ -126,13 +126,14 @@ fn selector(child: &ike::Child) -> Selector {
 }
 
 impl Peer {
-    /// Installs a child SA; `Err` says why it cannot be.
+    /// Installs a child SA; `entry` is that of the PAD, where there is one. `Err` says why it cannot be.
     pub fn child_up(
         &mut self,
         now: Instant,
         id: PeerId,
         child: &ike::Child,
         config: &Config,
+        entry: Option<&config::Peer>,
         program: &mut Program,
     ) -> Result<(), &'static str> {
         let esn = child.suite.esn;
@@ -149,7 +150,6 @@ impl Peer {
             ike::Mode::Tunnel => Mode::Tunnel,
         };
         let selector = selector(child);
-        let entry = config.ike.peers.iter().find(|p| p.name == self.pad);
         let profile = entry.and_then(|p| config.mesh.profile(p.softwire.as_deref()?));
         let soft = Limits {
             packets: profile.and_then(|f| f.rekey_packets).unwrap_or(config.ike.child_rekey_packets),

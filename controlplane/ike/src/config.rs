@@ -211,6 +211,9 @@ pub struct Limits {
     pub cookie_threshold: usize,
     /// Half-open IKE SAs from which on IKE_SA_INIT requests are dropped.
     pub max_half_open: usize,
+    /// IKE SAs per second that strangers can make us begin: the rest of their requests is dropped, to be repeated. Each costs a
+    /// key exchange, while asking for a cookie costs next to nothing.
+    pub new_per_second: u32,
     /// INVALID_IKE_SPI answers per second to requests for IKE SAs that do not exist (section 2.21.4). 0: none.
     pub invalid_spi_per_second: u32,
     /// Pre-shared keys of the PAD that are tried on messages of IKEv1 per second. Message 5 of main mode does not say in
@@ -223,6 +226,7 @@ impl Default for Limits {
         Self {
             cookie_threshold: 512,
             max_half_open: 65_536,
+            new_per_second: 5_000,
             invalid_spi_per_second: 100,
             v1_secrets_per_second: 50_000,
         }

@@ -1,7 +1,8 @@
 //! The endpoint: a table of IKE SAs by our SPI, and everything that concerns more than one of them.
 //!
 //! A message of a protected exchange finds its SA by the SPI we chose; an IKE_SA_INIT request has none and passes the
-//! limits first: cookies from [`crate::Limits::cookie_threshold`] half-open SAs on, silence from `max_half_open` on.
+//! limits first: cookies from [`crate::Limits::cookie_threshold`] half-open SAs on, silence from `max_half_open` on and beyond
+//! `new_per_second`.
 //! Until an SA says that a message is authentic, nothing about the SA or its address changes.
 //!
 //! Steps of one SA reach the others only through [`Effect`]s (`effects`): successors by rekeying join the table, child
@@ -61,6 +62,7 @@ pub struct Endpoint {
     identities: HashMap<Who, Vec<PeerHandle>>,
     cookies: Cookies,
     invalid_spi: RateLimit,
+    begun: RateLimit,
     timers: Timers<u64>,
     v1: v1::Table,
     events: VecDeque<Event>,
@@ -96,6 +98,7 @@ impl Endpoint {
             identities: HashMap::new(),
             cookies: Cookies::default(),
             invalid_spi: RateLimit::default(),
+            begun: RateLimit::default(),
             timers: Timers::default(),
             v1: v1::Table::default(),
             events: VecDeque::new(),
@@ -436,6 +439,10 @@ impl Endpoint {
         }
         if self.half_open >= limits.max_half_open {
             self.stats.half_open_dropped += 1;
+            return;
+        }
+        if !self.begun.pass(now, limits.new_per_second) {
+            self.stats.init_limited += 1;
             return;
         }
         let (made, effects) = self.context(now, |ctx| initial::respond(ctx, meta, header, &body, message));

@@ -22,6 +22,8 @@ pub struct Stats {
     pub cookies_wrong: u64,
     /// IKE_SA_INIT requests dropped because of too many half-open SAs.
     pub half_open_dropped: u64,
+    /// IKE_SA_INIT requests dropped because enough had been taken in that second.
+    pub init_limited: u64,
     /// IKE_SA_INIT requests answered with an error.
     pub init_refused: u64,
     /// What was refused of IKEv1.
@@ -30,7 +32,7 @@ pub struct Stats {
 
 impl Stats {
     /// All of IKEv2's with their names in metrics.
-    pub fn named(&self) -> [(&'static str, u64); 8] {
+    pub fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("malformed", self.malformed),
             ("unknown_spi", self.unknown_spi),
@@ -39,6 +41,7 @@ impl Stats {
             ("cookies_sent", self.cookies_sent),
             ("cookies_wrong", self.cookies_wrong),
             ("half_open", self.half_open_dropped),
+            ("init_limited", self.init_limited),
             ("init_refused", self.init_refused),
         ]
     }

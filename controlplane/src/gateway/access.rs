@@ -173,7 +173,8 @@ impl Gateway {
         if let Some(known) = s.must_be.as_ref().filter(|known| **known != user) {
             return Err(format!("IKE has authenticated \"{known}\" (H23)"));
         }
-        s.user.clone_from(&user);
+        let before = std::mem::replace(&mut s.user, user.clone());
+        self.users.remove(&(before, id));
         let filter = self.filter_of(&profile.limits).map_err(|e| e.to_string())?;
         self.left_behind(id, &user).into_iter().for_each(|old| self.preempt(now, old));
         self.make_room(now, id, &user, profile.port_limit.or(self.config.aaa.sessions_per_user))?;
@@ -189,6 +190,7 @@ impl Gateway {
         s.session.rate = Rates { up: profile.limits.rate_up, down: profile.limits.rate_down };
         s.session.filter = filter;
         s.profile = Some(accept.profile.clone());
+        self.users.insert((user, id));
         Ok(())
     }
 
@@ -223,23 +225,22 @@ impl Gateway {
             return Vec::new();
         }
         let same = |o: &&Subscriber| {
-            o.user == user
-                && o.session.peer != s.session.peer
+            o.session.peer != s.session.peer
                 && v1(o.session.peer)
                 && o.context.ike_id == s.context.ike_id
                 && o.session.outer.remote.ip() == s.session.outer.remote.ip()
                 && o.host_name == s.host_name
                 && o.state != State::Closing
         };
-        self.subscribers.values().filter(same).map(|o| o.id).collect()
+        self.admitted_as(user).filter(same).map(|o| o.id).collect()
     }
 
     /// A user has so many sessions at a time. A session of the same device is taken for one it has left behind, and goes.
     fn make_room(&mut self, now: Instant, id: SessionId, user: &str, limit: Option<u32>) -> Result<(), String> {
         let Some(limit) = limit.filter(|_| !user.is_empty()) else { return Ok(()) };
         let Some(ike_id) = self.subscribers.get(&id).map(|s| s.context.ike_id.clone()) else { return Ok(()) };
-        let others = self.subscribers.values().filter(|o| o.id != id && o.user == user && o.state != State::Closing);
-        let mut others: Vec<_> = others.filter(|o| o.profile.is_some()).collect();
+        let others = self.admitted_as(user).filter(|o| o.id != id && o.state != State::Closing);
+        let mut others: Vec<_> = others.collect();
         let over = (others.len() + 1).saturating_sub(limit as usize);
         others.retain(|o| o.context.ike_id == ike_id);
         others.sort_by_key(|o| o.since);
@@ -312,7 +313,7 @@ impl Gateway {
         remote: SocketAddr,
     ) {
         let context = Arc::new(self.new_context(local, remote, Some(remote_id.clone())));
-        let ask = self.config.ike.peers.iter().find(|p| p.name == pad).is_none_or(|p| p.ask_identity);
+        let ask = self.entry(&pad).is_none_or(|p| p.ask_identity);
         let identity = remote_id.clone();
         self.eaps.running.insert(session, IkeEap { pad, context, identity, accepted: None });
         if ask {
@@ -398,8 +399,18 @@ impl Gateway {
     /// How PPP of a peer's sessions is to go about its user.
     pub(super) fn ppp_policy(&self, peer: Option<PeerId>) -> (PppPolicy, Option<Admitted>) {
         let Some(peer) = peer.and_then(|p| self.peers.get(&p)) else { return (PppPolicy::Demand, None) };
-        let entry = self.config.ike.peers.iter().find(|p| p.name == peer.pad);
-        (entry.map_or(PppPolicy::Demand, |e| e.ppp), peer.admitted.clone())
+        let policy = self.entry(&peer.pad).map_or(PppPolicy::Demand, |e| e.ppp);
+        (policy, peer.admitted.clone())
+    }
+
+    fn entry(&self, pad: &str) -> Option<&crate::config::Peer> {
+        self.config.ike.peers.get((*self.entries.get(pad)?)?)
+    }
+
+    /// Sessions of a user that AAA has admitted.
+    pub(super) fn admitted_as(&self, user: &str) -> impl Iterator<Item = &Subscriber> {
+        let all = (user.to_owned(), SessionId(0))..=(user.to_owned(), SessionId(u32::MAX));
+        self.users.range(all).filter_map(|(_, id)| self.subscribers.get(id))
     }
 }
 

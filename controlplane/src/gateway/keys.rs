@@ -6,7 +6,7 @@ use crate::accounting::Cause;
 use crate::audit::{Record, Verb};
 use crate::northbound::Event;
 use crate::peer::{Child, Peer};
-use dataplane_api::{PeerId, Spi, TableOp};
+use dataplane_api::{PeerId, SessionId, Spi, TableOp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
@@ -59,7 +59,8 @@ impl Gateway {
             ChildUp { peer, child, select } => {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
-                match p.child_up(now, id, &child, &self.config, &mut self.program) {
+                let entry = self.entries.get(&p.pad).and_then(|i| self.config.ike.peers.get((*i)?));
+                match p.child_up(now, id, &child, &self.config, entry, &mut self.program) {
                     Ok(()) => {
                         tracing::info!(
                             peer = peer.0.get(),
@@ -141,19 +142,23 @@ impl Gateway {
                         self.program.op(worker, TableOp::PeerMoved { peer: id, local, remote, encap });
                     }
                     self.l2tp.move_binding(now, peer.0, local.ip(), remote.ip());
-                    for s in self.subscribers.values_mut().filter(|s| s.session.peer == Some(id)) {
-                        s.session.outer.local.set_ip(local.ip());
-                        s.session.outer.remote.set_ip(remote.ip());
+                    for session in self.l2tp.of_binding(peer.0) {
+                        if let Some(s) = self.subscribers.get_mut(&SessionId(session)) {
+                            s.session.outer.local.set_ip(local.ip());
+                            s.session.outer.remote.set_ip(remote.ip());
+                        }
                     }
                 }
             }
             PeerDown { peer, reason, remote_id } => {
                 let id = PeerId(peer.0);
                 tracing::info!(peer = peer.0.get(), ?reason, "IKE SA down");
-                self.close_after.retain(|_, p| *p != id);
                 self.mesh_lost(now, id);
-                for s in self.subscribers.values_mut().filter(|s| s.session.peer == Some(id)) {
-                    s.ends(cause(&reason), format!("IKE: {reason:?}"));
+                for session in self.l2tp.of_binding(peer.0).into_iter().map(SessionId) {
+                    self.close_after.remove(&session);
+                    if let Some(s) = self.subscribers.get_mut(&session) {
+                        s.ends(cause(&reason), format!("IKE: {reason:?}"));
+                    }
                 }
                 // H47: L2TP is told; without SAs nothing can be said to the peer any more.
                 self.l2tp.close_binding(now, peer.0);

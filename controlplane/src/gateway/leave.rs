@@ -41,10 +41,11 @@ fn pad(config: &Config) -> HashMap<&str, Entry<'_>> {
     config.ike.peers.iter().map(|p| (p.name.as_str(), Entry::new(config, p))).collect()
 }
 
-/// Names by which a peer may come up: entries of the PAD, and shared secrets of listeners.
-pub(super) fn entries(config: &Config) -> HashSet<String> {
+/// Names by which a peer may come up: entries of the PAD, each with its place there, and shared secrets of listeners.
+pub(super) fn entries(config: &Config) -> HashMap<String, Option<usize>> {
     let shared = config.listeners.iter().filter(|l| has_secret(l)).map(Listener::shared_secret_entry);
-    config.ike.peers.iter().map(|p| p.name.clone()).chain(shared).collect()
+    let places = config.ike.peers.iter().enumerate().map(|(i, p)| (p.name.clone(), Some(i)));
+    shared.map(|name| (name, None)).chain(places).collect()
 }
 
 fn has_secret(l: &Listener) -> bool {
@@ -79,7 +80,7 @@ impl Gateway {
     /// Whether who has come up by this entry, at this address of ours, may stay: the configuration may have changed since
     /// he began. An AFBR is served at our end of the mesh or of BGP, whatever listener there was at the same address.
     pub(super) fn admits(&self, entry: &str, here: IpAddr, afbr: bool) -> bool {
-        self.entries.contains(entry) && (afbr || !self.leaving.iter().any(|l| l.address == here))
+        self.entries.contains_key(entry) && (afbr || !self.leaving.iter().any(|l| l.address == here))
     }
 
     /// Ends them and the sessions that hang on them, those of listeners that have changed, and those of subscribers who

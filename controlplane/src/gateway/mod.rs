@@ -114,8 +114,8 @@ pub struct Gateway {
     config: Arc<Config>,
     document: Arc<Config>,
     ike_files: u64,
-    // Names by which a peer may come up.
-    entries: HashSet<String>,
+    // Names by which a peer may come up, with the places of those that are in the PAD.
+    entries: HashMap<String, Option<usize>>,
     filters: HashMap<String, FilterId>,
     spd: Vec<PolicyRule>,
     // Listeners that are gone, or others now, as long as somebody is there.
@@ -133,7 +133,7 @@ pub struct Gateway {
     // Numbers of sessions: of this run, and within it.
     boot: u32,
     sessions_made: u32,
-    finals: Vec<records::Final>,
+    finals: records::Finals,
     look: Option<Instant>,
     clock: Option<(Instant, Duration)>,
     closing: Option<bool>,
@@ -146,6 +146,8 @@ pub struct Gateway {
     // Child SAs of all peers.
     children: usize,
     subscribers: BTreeMap<SessionId, Subscriber>,
+    // Those that AAA has admitted, by user.
+    users: BTreeSet<(String, SessionId)>,
     wakes: BTreeSet<(Instant, SessionId)>,
     // Inbound SAs whose grace time runs.
     later: BTreeMap<(Instant, u64), (WorkerId, Spi)>,
@@ -210,7 +212,7 @@ impl Gateway {
             eaps: access::IkeEaps::default(),
             boot: rng.random(),
             sessions_made: 0,
-            finals: Vec::new(),
+            finals: records::Finals::default(),
             look: None,
             clock: None,
             closing: None,
@@ -234,6 +236,7 @@ impl Gateway {
             peers: BTreeMap::new(),
             children: 0,
             subscribers: BTreeMap::new(),
+            users: BTreeSet::new(),
             wakes: BTreeSet::new(),
             later: BTreeMap::new(),
             later_key: 0,
@@ -444,8 +447,8 @@ impl Gateway {
         for id in ids {
             self.disconnect(now, id, Cause::AdminReboot, "shutdown");
         }
-        let waiting = |p: &PeerId| self.close_after.values().any(|w| w == p);
-        let idle: Vec<_> = self.peers.keys().filter(|p| !waiting(p)).copied().collect();
+        let waiting: HashSet<PeerId> = self.close_after.values().copied().collect();
+        let idle: Vec<_> = self.peers.keys().filter(|p| !waiting.contains(p)).copied().collect();
         for peer in idle {
             self.close_peer(now, peer);
         }

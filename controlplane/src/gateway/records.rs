@@ -6,8 +6,9 @@ use crate::audit::Verb;
 use crate::meter::{Due, Meter};
 use crate::northbound::Event;
 use crate::subscriber::{State, Subscriber};
-use dataplane_api::{OpSeq, SessionId};
+use dataplane_api::{OpSeq, SessionId, WorkerId};
 use rand::RngExt;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Acquire;
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,38 @@ const LOOK: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A session that has ended, but whose counters may still grow.
-pub(super) struct Final {
+struct Final {
     subscriber: Subscriber,
     applied: OpSeq,
     ended: Instant,
     /// Its ids may be used again after that.
     free: bool,
+}
+
+/// Such sessions. Those of a worker end in the order of their table changes.
+#[derive(Default)]
+pub(super) struct Finals {
+    all: HashMap<SessionId, Final>,
+    order: BTreeMap<WorkerId, VecDeque<SessionId>>,
+}
+
+impl Finals {
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    fn add(&mut self, last: Final) {
+        let (id, worker) = (last.subscriber.id, last.subscriber.worker);
+        self.order.entry(worker).or_default().push_back(id);
+        self.all.insert(id, last);
+    }
+
+    /// The first of a worker's that is done.
+    fn take(&mut self, worker: WorkerId, done: impl Fn(&Final) -> bool) -> Option<Final> {
+        let order = self.order.get_mut(&worker)?;
+        let id = order.pop_front_if(|id| self.all.get(id).is_none_or(&done))?;
+        self.all.remove(&id)
+    }
 }
 
 impl Gateway {
@@ -100,13 +127,13 @@ impl Gateway {
 
     /// A session is gone: what there is to say of it waits until its worker has deleted it, so that the last packet counts.
     pub(super) fn last_words(&mut self, now: Instant, subscriber: Subscriber, applied: OpSeq) {
-        self.finals.push(Final { subscriber, applied, ended: now, free: false });
+        self.finals.add(Final { subscriber, applied, ended: now, free: false });
         self.finish(now);
     }
 
     /// Gives a session's ids back, once its last words are said.
     pub(super) fn free_session(&mut self, id: SessionId) {
-        match self.finals.iter_mut().find(|f| f.subscriber.id == id) {
+        match self.finals.all.get_mut(&id) {
             Some(f) => f.free = true,
             None => self.program.allocation().free_session(id),
         }
@@ -114,30 +141,35 @@ impl Gateway {
 
     /// Says the last words of sessions that their workers have deleted.
     pub(super) fn finish(&mut self, now: Instant) {
-        let done = |f: &mut Final| {
-            let worker = self.counters.get(usize::from(f.subscriber.worker.0));
-            worker.is_none_or(|w| w.worker.applied.load(Acquire) >= f.applied) || now >= f.ended + PATIENCE
-        };
-        let ready: Vec<Final> = self.finals.extract_if(.., done).collect();
-        for Final { subscriber: s, ended, free, .. } in ready {
-            let (cause, why) = s.ending.clone().unwrap_or((Cause::NasError, String::new()));
-            if s.state != State::Tunnel {
-                let record = self.audit_record(&s, Verb::Teardown, &why, ended);
-                self.audit.push_back(record);
-            }
-            if s.accounted {
-                let event = self.session_event(ended, &s, Some(&why));
-                self.tell(Event::SessionDown(event));
-                self.account(ended, &s, Status::Stop, Some(cause));
-                if self.config.aaa.accounting.tunnels {
-                    self.account(ended, &s, Status::TunnelStop, Some(cause));
-                }
-            }
-            if free {
-                self.program.allocation().free_session(s.id);
+        let workers: Vec<WorkerId> = self.finals.order.keys().copied().collect();
+        for worker in workers {
+            let applied = self.counters.get(usize::from(worker.0)).map(|w| w.worker.applied.load(Acquire));
+            let done = |f: &Final| applied.is_none_or(|n| n >= f.applied) || now >= f.ended + PATIENCE;
+            while let Some(last) = self.finals.take(worker, done) {
+                self.end(last);
             }
         }
         self.look = (!self.finals.is_empty()).then(|| now + LOOK);
+    }
+
+    fn end(&mut self, last: Final) {
+        let Final { subscriber: s, ended, free, .. } = last;
+        let (cause, why) = s.ending.clone().unwrap_or((Cause::NasError, String::new()));
+        if s.state != State::Tunnel {
+            let record = self.audit_record(&s, Verb::Teardown, &why, ended);
+            self.audit.push_back(record);
+        }
+        if s.accounted {
+            let event = self.session_event(ended, &s, Some(&why));
+            self.tell(Event::SessionDown(event));
+            self.account(ended, &s, Status::Stop, Some(cause));
+            if self.config.aaa.accounting.tunnels {
+                self.account(ended, &s, Status::TunnelStop, Some(cause));
+            }
+        }
+        if free {
+            self.program.allocation().free_session(s.id);
+        }
     }
 
     /// Accounting begins, with what the journal of the last run says.

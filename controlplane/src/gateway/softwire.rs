@@ -171,6 +171,9 @@ impl Gateway {
         if let Some(at) = s.wakes {
             self.wakes.remove(&(at, id));
         }
+        if s.profile.is_some() {
+            self.users.remove(&(s.user.clone(), id));
+        }
         self.forget(id);
         s.ends(cause, why);
         for prefix in std::mem::take(&mut s.routes) {

@@ -13,9 +13,12 @@ use wire::{icmp, ip};
 /// Packets per second and burst of each class, by `PuntClass` number.
 pub type Rates = [(u32, u32); PUNT_CLASSES];
 
+/// IKE's burst is less than the ring between the planes holds, so that it leaves room for others; how many of its messages
+/// may cost a key exchange, IKE itself decides.
+///
 /// IKE, L2TP control, PPP control, hosts behind sessions, host stack, BFD, neighbours, BGP.
 pub const DEFAULT_RATES: Rates = [
-    (10_000, 2_000),
+    (40_000, 500),
     (20_000, 4_000),
     (20_000, 4_000),
     (10_000, 2_000),

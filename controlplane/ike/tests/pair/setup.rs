@@ -55,6 +55,24 @@ fn half_open_limit_and_lifetime() {
     assert_eq!(net.ends[B].poll_timeout(), None);
 }
 
+// A request that is dropped for want of time is taken when it comes again.
+#[test]
+fn new_sas_per_second() {
+    let mut b = config(entry(B));
+    b.limits.new_per_second = 1;
+    let mut net = Net::new(config(entry(A)), b, 3);
+    net.connect();
+    let request = net.log[0].1.clone();
+    let from = |n: u8| Meta { local: (addr(B), 500).into(), remote: ([192, 0, 2, n], 500).into() };
+    net.inject(B, from(1), &request);
+    assert_eq!((net.ends[B].half_open(), net.ends[B].stats().init_limited), (1, 0));
+    net.inject(B, from(2), &request);
+    assert_eq!((net.ends[B].half_open(), net.ends[B].stats().init_limited), (1, 1));
+    net.run(20);
+    assert!(net.ends[B].stats().init_limited > 1);
+    assert_eq!(net.sides[A].peer_up().1, net.sides[B].peer_up().1);
+}
+
 #[test]
 fn invalid_ke_payload() {
     let net = ends(|side, e| {

@@ -130,6 +130,11 @@ impl Endpoint {
         }
     }
 
+    /// Ids of the tunnels of an IKE peer.
+    pub fn of_binding(&self, binding: NonZeroU32) -> Vec<u32> {
+        self.of_peer(Peer::Binding(binding))
+    }
+
     /// The IKE peer has another address, or speaks with another one of ours (NAT rebinding, MOBIKE): its tunnels go there,
     /// ports stay.
     pub fn move_binding(&mut self, now: Instant, binding: NonZeroU32, local: IpAddr, remote: IpAddr) {
