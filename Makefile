@@ -25,7 +25,7 @@
 .PHONY: help demo demo-mesh test bench bench-accept bench-compare bench-count bench-reference build lint unit lab interop capacity api view package test-package ansible fuzz tcp-ao reference clean setup setup-lab
 
 CASES ?=
-BENCH ?= fastpath scale cores latency churn routes control reference
+BENCH ?= fastpath scale cores latency churn routes control ike tables rekey storm storm-traffic reference
 PACKETS = fastpath scale cores latency
 HOLD ?= 0
 SECONDS ?= 60

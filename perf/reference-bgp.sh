@@ -1,14 +1,16 @@
 #!/bin/bash
 # reference-bgp.sh [softwired] [bird] [frr] - the same full table (perf feed) over TCP to each of them, one after the
-# other: seconds from the first UPDATE octet until it has all routes, and until they are all withdrawn; its memory.
+# other: seconds from the first UPDATE octet until it has all routes, until 500,000 changes of single routes are through, and
+# until all are withdrawn; its processor time in each, and its memory.
 #
 #   namespace sw-feed: perf feed  2001:db8:f1::9 ── veth ── 2001:db8:f1::1  the speaker: namespace sw-dut
 #
 # iBGP, IPv4 with IPv6 next hops (RFC 8950), no hold time. bird and frr keep the routes to themselves: no kernel, no zebra.
-# softwired has them in its forwarding tables, which its worker uses. RUNS=n repeats. As root; packages: tests/setup/apt.sh bench.
+# softwired has them in its forwarding tables, which its worker uses. Every speaker is on core 1, the worker and the feed are
+# on core 0. RUNS=n repeats. As root; packages: tests/setup/apt.sh bench.
 set -eu
 REPO=$(cd "$(dirname "$0")/.." && pwd); BIN=${BIN:-$REPO/target/release}; PERF=$BIN/perf
-DUT=sw-dut FEED=sw-feed US=2001:db8:f1::1 THEM=2001:db8:f1::9 ROUTES=1250000
+DUT=sw-dut FEED=sw-feed US=2001:db8:f1::1 THEM=2001:db8:f1::9 ROUTES=1250000 MARK=1000
 TMP=$(mktemp -d); PIDS=
 cleanup() {
   local p
@@ -76,7 +78,7 @@ except ValueError: print(0)'
 start_softwired() {
   dut sysctl -qw net.ipv6.conf.d0.disable_ipv6=1
   cat >"$TMP/softwired.yaml" <<C
-dataplane: { workers: [${CPU:-1}], poll: idle, max_routes: 1048576, eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 96)] }
+dataplane: { workers: [0], poll: idle, max_routes: 1048576, eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 96)] }
 ports: [{ name: core, device: "net_af_packet0,iface=d0", zone: public, addresses: ["$US/64"] }]
 mesh: { local: ["$US"] }
 bgp: { asn: 65000, router_id: 10.255.0.254, neighbours: [{ address: "$THEM", asn: 65000, passive: true, hold_time: 0 }] }
@@ -98,20 +100,39 @@ until_count() {
   awk "BEGIN { printf \"%.1f\", ($(date +%s%N) - $4) / 1e9 }"
 }
 begun() { local t; until t=$(awk -v w="$1" '$1 == "begin" && $2 == w { print $3 }' "$TMP/feed"); [ -n "$t" ]; do kill -0 "$FEEDER" || { cat "$TMP/feed" >&2; exit 1; }; sleep 0.1; done; echo "$t"; }
+# Threads that come later are on their parents' core.
+pin() {
+  local t
+  for t in /proc/"$SPEAKER"/task/*; do
+    case $(cat "$t/comm") in worker*) ;; *) taskset -pc 1 "${t##*/}" >/dev/null ;; esac
+  done
+}
+# Processor time in seconds, all threads but the worker.
+spent() {
+  cat /proc/"$SPEAKER"/task/*/stat | awk -v hz="$(getconf CLK_TCK)" '
+    { name = $0; sub(/\).*/, "", name); sub(/.*\(/, "", name); sub(/.*\) /, ""); if (name !~ /^worker/) n += $12 + $13 }
+    END { printf "%.1f", n / hz }'
+}
 resident() { awk '/^VmRSS/ { printf "%d", $2 / 1024 }' "/proc/$SPEAKER/status"; }
 
 measure() {
   NAME=$1; layout; "start_$NAME"
   sleep 3; kill -0 "$SPEAKER" || { cat "$TMP/log" >&2; exit 1; }
-  local before loaded gone base memory; before=$(resident); base=$("count_$NAME")
+  pin
+  local before loaded churned gone base memory t0 t1 t2 t3; before=$(resident); base=$("count_$NAME"); t0=$(spent)
   mkfifo "$TMP/ask"; exec 9<>"$TMP/ask"
-  ip netns exec $FEED "$PERF" feed $US 65000 $THEM <"$TMP/ask" >"$TMP/feed" 2>&1 & FEEDER=$!; PIDS="$PIDS $FEEDER"
+  ip netns exec $FEED taskset -c 0 "$PERF" feed $US 65000 $THEM <"$TMP/ask" >"$TMP/feed" 2>&1 & FEEDER=$!; PIDS="$PIDS $FEEDER"
   loaded=$(until_count "count_$NAME" ge $(( base + ROUTES )) "$(begun announced)")
-  memory=$(resident)
+  memory=$(resident); t1=$(spent)
+  echo churn >&9
+  churned=$(until_count "count_$NAME" le $(( base + ROUTES - MARK )) "$(begun churned)"); t2=$(spent)
   echo withdraw >&9
-  gone=$(until_count "count_$NAME" le "$base" "$(begun withdrawn)")
-  printf '%-10s %8s s to learn, %6s s to forget, %5d MiB (%d before), %d octets a route\n' "$NAME" "$loaded" "$gone" \
-    "$memory" "$before" $(( (memory - before) * 1048576 / ROUTES ))
+  gone=$(until_count "count_$NAME" le "$base" "$(begun withdrawn)"); t3=$(spent)
+  awk -v name="$NAME" -v a="$loaded" -v b="$churned" -v c="$gone" -v t0="$t0" -v t1="$t1" -v t2="$t2" -v t3="$t3" \
+    -v m="$memory" -v n="$before" -v r="$ROUTES" 'BEGIN {
+      printf "%-10s %6.1f s to learn (processor %.1f), %6.1f s to churn (%.1f), %6.1f s to forget (%.1f), %d MiB (%d before), ", \
+        name, a, t1 - t0, b, t2 - t1, c, t3 - t2, m, n
+      printf "%d octets a route\n", (m - n) * 1048576 / r }'
   exec 9>&-
 }
 for run in $(seq "${RUNS:-1}"); do

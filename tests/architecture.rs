@@ -35,8 +35,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("softwire-capacity", &["dpdk", "esp", "ike", "ipsec-mb", "l2tp", "ppp", "softwire-initiator", "timers", "wire"]),
     ("mgmt-api", &["controlplane", "dataplane-api"]),
     ("swctl", &[]),
+    (
+        "perf",
+        &[
+            "bgp",
+            "controlplane",
+            "dataplane",
+            "dataplane-api",
+            "dhcp6",
+            "dpdk",
+            "esp",
+            "fastpath",
+            "ike",
+            "ipsec-mb",
+            "l2tp",
+            "ppp",
+            "radius",
+            "timers",
+            "wire",
+        ],
+    ),
     ("fastpath", &["dataplane", "dataplane-api", "dpdk", "esp", "ipsec-mb", "wire"]),
-    ("perf", &["bgp", "controlplane", "dataplane", "dataplane-api", "dpdk", "fastpath"]),
     ("softwire-gateway", &["controlplane", "dataplane", "dataplane-api", "dpdk", "mgmt-api"]),
 ];
 

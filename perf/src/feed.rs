@@ -1,17 +1,23 @@
-//! `feed`: sends a full table over TCP to whatever speaks BGP there, and withdraws it when a line comes on standard input.
+//! `feed`: sends a full table over TCP to whatever speaks BGP there, and does what lines on standard input say: `churn`
+//! changes routes one by one and ends by withdrawing the last [`MARK`] of them, `withdraw` withdraws all.
 //!
-//! It prints `begin` and `sent` for each of both with the time in nanoseconds since the epoch: before the first octet, and
-//! when the kernel has taken the last.
+//! It prints `begin` and `sent` for each with the time in nanoseconds since the epoch: before the first octet, and when the
+//! kernel has taken the last.
 
 use crate::routes::{SETS, V4, V6};
 use anyhow::{Context, ensure};
 use bgp::message::{self, MAX_LEN, kind};
+use ipnet::IpNet;
 use perf::peer::Peer;
-use perf::table::Table;
+use perf::table::{Random, Table};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Changes of `churn`: a third of them other attributes, the others the end of a route and the same route anew.
+const CHANGES: usize = 500_000;
+/// Routes that are gone after it: they show that it is done.
+const MARK: usize = 1000;
 /// Tries to connect, one a second.
 const TRIES: usize = 30;
 
@@ -23,6 +29,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     let peer = Peer::new(asn, asn, Ipv4Addr::new(10, 255, 0, 1));
     let announced = table.announce(&peer.negotiated, 100, |_, _| next_hop);
     let withdrawn = table.withdraw(&peer.negotiated);
+    let churned = churn(&table, &peer, next_hop);
 
     let mut stream = connect(to)?;
     stream.write_all(&peer.open())?;
@@ -32,12 +39,35 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     let mut other = stream.try_clone()?;
     std::thread::spawn(move || std::io::copy(&mut other, &mut std::io::sink()));
     send("announced", &mut stream, &announced)?;
-    for _ in std::io::stdin().lines().take(1) {
-        send("withdrawn", &mut stream, &withdrawn)?;
-    }
     // Until nobody asks for anything any more.
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    for line in std::io::stdin().lines() {
+        match line?.as_str() {
+            "churn" => send("churned", &mut stream, &churned)?,
+            "withdraw" => send("withdrawn", &mut stream, &withdrawn)?,
+            other => anyhow::bail!("{other:?} is neither churn nor withdraw"),
+        }
+    }
     Ok(())
+}
+
+/// UPDATEs of one prefix each.
+fn churn(table: &Table, peer: &Peer, next_hop: IpAddr) -> Vec<u8> {
+    let all: Vec<IpNet> = table.prefixes().collect();
+    let (mark, rest) = all.split_at(MARK);
+    let (mut random, mut octets, mut changes) = (Random(17), Vec::new(), 0);
+    while changes < CHANGES {
+        let prefix = rest[random.below(rest.len() as u64) as usize];
+        if random.below(2) == 0 {
+            Table::change(prefix, None, &peer.negotiated, &mut octets);
+            changes += 1;
+        }
+        Table::change(prefix, Some(next_hop), &peer.negotiated, &mut octets);
+        changes += 1;
+    }
+    for prefix in mark {
+        Table::change(*prefix, None, &peer.negotiated, &mut octets);
+    }
+    octets
 }
 
 fn connect(to: IpAddr) -> anyhow::Result<TcpStream> {

@@ -3,6 +3,7 @@
 
 use anyhow::ensure;
 use bgp::message::Family;
+use perf::resident;
 use perf::router::{self, Router};
 use perf::table::Table;
 use std::net::IpAddr;
@@ -20,12 +21,6 @@ const FIRST: u8 = 1;
 const SECOND: u8 = 101;
 /// Room in the forwarding tables, per family.
 const ROOM: u32 = 1 << 20;
-
-/// Octets of memory that the process has.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).and_then(|n| n.parse::<usize>().ok()).unwrap_or_default() * 4096
-}
 
 /// Measures; without `tables` the control plane alone, whose output is dropped.
 pub fn run(tables: bool) -> anyhow::Result<()> {

@@ -1,0 +1,142 @@
+//! `storm`: subscribers come one after the other and stay for a minute; then all vanish without a word, and come back at the
+//! same moment.
+
+use crate::clock::spread;
+use crate::resident;
+use crate::subscribers::Source;
+use crate::subscribers::network::{DataPlane, Network, Work};
+use crate::traffic::Traffic;
+use anyhow::ensure;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Subscribers on their way at a time while they come one after the other: fewer than those from which on cookies are asked.
+const PACE: usize = 64;
+/// Time at rest.
+const REST: Duration = Duration::from_secs(60);
+/// Time in which the worker is measured while nobody comes.
+const ALONE: Duration = Duration::from_secs(5);
+/// After that the rest will not come back any more.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Measures with `n` subscribers; with `established` more whose packets a worker on another core carries meanwhile.
+pub fn run(n: usize, source: Source, established: usize) -> anyhow::Result<()> {
+    if established == 0 {
+        return storm(n, source, None, &AtomicUsize::new(0));
+    }
+    let (traffic, dataplane) = Traffic::new(n, established)?;
+    let phase = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| traffic.run(&phase));
+        let done = storm(n, source, Some(dataplane), &phase);
+        phase.store(usize::MAX, Relaxed);
+        let [alone, _, storm] = worker.join().map_err(|_| anyhow::anyhow!("the worker's thread panicked"))??;
+        done?;
+        ensure!(!alone.is_empty() && !storm.is_empty(), "no packets were carried");
+        let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
+        let [at_rest, meanwhile] = [&alone, &storm].map(|all| mean(all));
+        let [_, middle, most] = spread(storm);
+        println!(
+            "{established} more carry 512 octets both ways: {at_rest:.0} ticks a packet while nobody comes, {meanwhile:.0} in the \
+             storm (median {middle:.0}, most {most:.0}): {:.1} % of the rate, none lost",
+            100.0 * at_rest / meanwhile
+        );
+        Ok(())
+    })
+}
+
+/// Phases of `phase`: 0 the gateway is being made, 1 nobody is there yet, 2 they come and rest, 3 they come back at once.
+fn storm(n: usize, source: Source, dataplane: Option<DataPlane>, phase: &AtomicUsize) -> anyhow::Result<()> {
+    let (start, measured) = (Instant::now(), dataplane.is_some());
+    let mut net = Network::new(n, source, "1h", dataplane)?;
+    println!("{n} subscribers, {source:?}; configuration read in {:.1} s", start.elapsed().as_secs_f64());
+    if measured {
+        // The worker has the other core.
+        if dpdk::lcore::pin(0).is_err() {
+            eprintln!("not pinned to core 0");
+        }
+        phase.store(1, Relaxed);
+        std::thread::sleep(ALONE);
+    }
+    phase.store(2, Relaxed);
+    println!("seconds of the clock, and of the control plane's processor time");
+
+    let memory = resident();
+    come(&mut net, n)?;
+    report("came one after the other", &mut net, n);
+    let grown = (resident() - memory) / n;
+    println!("{grown} octets a subscriber, both ends");
+
+    net.run(REST, |_| false)?;
+    report("at rest", &mut net, n);
+    ensure!(net.again.0 == 0 && net.complete() == n, "{} were lost at rest: {}", net.again.0, net.again.1);
+
+    net.vanish();
+    phase.store(3, Relaxed);
+    let begin = net.now;
+    for i in 0..n as u32 {
+        net.begin(i)?;
+    }
+    let back = net.run(PATIENCE, |net| net.complete() == n)?;
+    let all = net.now - begin;
+    phase.store(2, Relaxed);
+    report("came back at once", &mut net, n);
+    ensure!(back, "{} of {n} are back after {PATIENCE:?}; {:?}", net.complete(), net.again);
+    let mut waits: Vec<Duration> = net.took.iter().flatten().copied().collect();
+    waits.sort();
+    let at = |share: usize| waits[(waits.len() - 1) * share / 100].as_secs_f64();
+    println!(
+        "all are back after {:.1} s; half of them after {:.1} s, 90 % after {:.1} s, the last one after {:.1} s",
+        all.as_secs_f64(),
+        at(50),
+        at(90),
+        at(100),
+    );
+    check(&mut net, n)
+}
+
+pub(crate) fn come(net: &mut Network, n: usize) -> anyhow::Result<()> {
+    let mut next = 0;
+    while net.complete() < n {
+        while next < n && next - net.complete() < PACE {
+            net.begin(next as u32)?;
+            next += 1;
+        }
+        let target = (next - PACE.min(next) + 1).min(n).max(net.complete() + 1);
+        ensure!(net.run(REST, |net| net.complete() >= target)?, "{} of {next} are up: {:?}", net.complete(), net.again);
+    }
+    Ok(())
+}
+
+/// Where the time went since the last report.
+pub(crate) fn report(what: &str, net: &mut Network, n: usize) {
+    let spent: Duration = net.spent.iter().sum();
+    let since = net.now - net.reported;
+    println!(
+        "{what:<26} {:>8.1} s, processor {:>7.2} s ({:>3.0} %), {:>6.1} us a subscriber; lost {:?}, again {}, rejected {}",
+        since.as_secs_f64(),
+        spent.as_secs_f64(),
+        100.0 * spent.as_secs_f64() / since.as_secs_f64(),
+        spent.as_secs_f64() * 1e6 / n as f64,
+        net.lost,
+        net.again.0,
+        net.rejected,
+    );
+    let each = Work::ALL.iter().zip(net.spent).map(|(w, t)| format!("{w:?} {:.1}", t.as_secs_f64() * 1e6 / n as f64));
+    println!("{:<26} us by kind of work: {}", "", each.collect::<Vec<_>>().join(", "));
+    net.spent = Default::default();
+    net.reported = net.now;
+}
+
+/// All are up, nobody else, and nobody was refused.
+fn check(net: &mut Network, n: usize) -> anyhow::Result<()> {
+    let (status, counters) = net.status()?;
+    let refused: Vec<_> = counters.control.iter().filter(|(_, v)| **v > 0).collect();
+    println!("counters of the control plane: {refused:?}");
+    if net.again.0 > 0 {
+        println!("the last one to begin again: {}", net.again.1);
+    }
+    ensure!(status.open_sessions == n, "{} sessions are open", status.open_sessions);
+    ensure!(net.rejected == 0, "{} were rejected", net.rejected);
+    Ok(())
+}
