@@ -88,7 +88,7 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
         }
     }
     say("");
-    Ok(Report::new("latency", "microseconds", rows))
+    Ok(Report::new("latency", "microseconds where not said", rows))
 }
 
 /// One reading at a load in percent.
