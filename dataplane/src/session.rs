@@ -247,11 +247,21 @@ impl Sessions {
         (hot.id == id.0).then_some((slot.index(), hot))
     }
 
-    /// Asks the CPU for the line of an entry, before it is needed.
+    /// Asks the CPU for what a packet into a session needs, before it is needed.
     #[inline]
-    pub fn prefetch(&self, index: usize) {
-        if let Some(hot) = self.hot.get(index) {
-            ipsec_mb::prefetch(hot, 1);
+    pub fn prefetch(&self, counters: &Counters, index: usize) {
+        if let (Some(hot), Some(counters)) = (self.hot.get(index), counters.sessions.get(index)) {
+            ipsec_mb::prefetch(hot, 0..1);
+            ipsec_mb::prefetch(counters, 0..1);
+        }
+    }
+
+    /// The same for a packet out of a session, whose inner source is looked at.
+    #[inline]
+    pub fn prefetch_received(&self, counters: &Counters, index: usize) {
+        self.prefetch(counters, index);
+        if let Some(cold) = self.cold.get(index) {
+            ipsec_mb::prefetch(cold, 0..2);
         }
     }
 

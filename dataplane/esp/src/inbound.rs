@@ -2,9 +2,9 @@
 
 use crate::lifetime::{Bounds, Charge, Meter};
 use crate::replay::{self, Wide, Window};
-use crate::selector::{Flat, Flow};
+use crate::selector::{Flat, Flow, Narrow};
 use crate::{Path, suite};
-use dataplane_api::{Mode, PeerId, PortRange, SaIn, Spi};
+use dataplane_api::{Mode, PeerId, SaIn, Spi};
 use ipsec_mb::Algorithm;
 use std::num::NonZeroU32;
 use zerocopy::FromZeros;
@@ -12,11 +12,7 @@ use zerocopy::FromZeros;
 const ESN: u8 = 1;
 const TUNNEL: u8 = 2;
 const USED: u8 = 4;
-// The selector has more than a protocol and single ports.
-const RANGES: u8 = 8;
-const MOVED: u8 = 16;
-// The selector permits everything.
-const ANY: u8 = 32;
+const MOVED: u8 = 8;
 
 /// Packets from a new address between two reports of it.
 const MOVED_EVERY: u64 = 256;
@@ -28,12 +24,9 @@ pub struct Inbound {
     spi: u32,
     peer: u32,
     path: Path,
-    algorithm: u8,
-    // 0: any.
-    protocol: u8,
+    narrow: Narrow,
     salt: [u8; 4],
-    // (local, remote); 0: any.
-    ports: [u16; 2],
+    algorithm: u8,
     meter: Meter,
     window: Window,
 }
@@ -52,19 +45,11 @@ pub struct InboundCold {
 impl Inbound {
     /// State of a new SA. `None`: the addresses do not go together, or there is no SPI.
     pub fn new(sa: &SaIn) -> Option<(Self, InboundCold)> {
-        let one = |p: PortRange| (p.first == p.last && p.first != 0).then_some(p.first);
-        let simple = |p: PortRange| if p == PortRange::ANY { Some(0) } else { one(p) };
         let mut path = Path::new(sa.local, sa.remote, sa.encap)?;
-        let (local, remote) = (simple(sa.selector.local_port), simple(sa.selector.remote_port));
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        path.flags = flag(sa.esn, ESN)
-            | flag(sa.mode == Mode::Tunnel, TUNNEL)
-            | flag(sa.mode == Mode::Tunnel || local.is_none() || remote.is_none(), RANGES);
+        path.flags = if sa.esn { ESN } else { 0 } | if sa.mode == Mode::Tunnel { TUNNEL } else { 0 };
         if sa.spi.0 == 0 {
             return None;
         }
-        let selector = Flat::new(&sa.selector);
-        path.flags |= flag(selector.is_any(), ANY);
         let (_, salt, _) = sa.key.split(sa.suite);
         let bounds = Bounds::new(&sa.lifetime, u64::MAX);
         let hot = Self {
@@ -72,13 +57,12 @@ impl Inbound {
             peer: sa.peer.0.get(),
             path,
             algorithm: suite::algorithm(sa.suite) as u8,
-            protocol: sa.selector.protocol,
+            narrow: Narrow::new(&sa.selector, sa.mode),
             salt: salt.try_into().unwrap_or_default(),
-            ports: [local.unwrap_or(0), remote.unwrap_or(0)],
             meter: Meter::new(&bounds),
             window: Window::new(sa.replay_window),
         };
-        Some((hot, InboundCold { wide: [0; replay::WIDE], bounds, selector }))
+        Some((hot, InboundCold { wide: [0; replay::WIDE], bounds, selector: Flat::new(&sa.selector) }))
     }
 
     /// Whether this is the SA that `spi` names. No SA has SPI 0.
@@ -166,26 +150,14 @@ impl Inbound {
     /// (behind a NAT, RFC 3948 changes nothing in the selectors), so only protocol and ports are left to compare.
     #[inline(always)]
     pub fn permits_transport(&self, cold: &InboundCold, protocol: u8, payload: &[u8]) -> bool {
-        if self.protocol != 0 && self.protocol != protocol {
-            return false;
-        }
-        if self.ports == [0, 0] && self.path.flags & RANGES == 0 {
-            return true;
-        }
-        let ports = crate::selector::ports(protocol, payload).map(|(src, dst)| (dst, src));
-        if self.path.flags & RANGES != 0 {
-            return cold.selector.permits_transport(protocol, ports);
-        }
-        ports.is_some_and(|(local, remote)| {
-            let same = |want: u16, is: u16| want == 0 || want == is;
-            same(self.ports[0], local) && same(self.ports[1], remote)
-        })
+        let ports = || crate::selector::ports(protocol, payload).map(|(src, dst)| (dst, src));
+        self.narrow.permits(protocol, ports).unwrap_or_else(|| cold.selector.permits_transport(protocol, ports()))
     }
 
     /// Whether everything is what the SA is for.
     #[inline(always)]
     pub const fn permits_any(&self) -> bool {
-        self.path.flags & ANY != 0
+        self.narrow.is_any()
     }
 
     /// The same for tunnel mode.

@@ -4,7 +4,7 @@
 //! stops the SA before it would repeat (RFC 4303, section 3.3.3). Nothing ever sets it back.
 
 use crate::lifetime::{Bounds, Charge, Meter};
-use crate::selector::{Flat, Flow};
+use crate::selector::{Flat, Flow, Narrow};
 use crate::{Path, suite};
 use dataplane_api::{Mode, PeerId, SaOut};
 use ipsec_mb::Algorithm;
@@ -13,8 +13,6 @@ use zerocopy::FromZeros;
 
 const ESN: u8 = 1;
 const TUNNEL: u8 = 2;
-// The selector permits everything.
-const ANY: u8 = 4;
 
 /// What every packet needs: two cache lines. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -23,10 +21,10 @@ pub struct Outbound {
     spi: u32,
     peer: u32,
     path: Path,
+    narrow: Narrow,
+    salt: [u8; 4],
     algorithm: u8,
     generation: u8,
-    salt: [u8; 4],
-    unused: [u16; 2],
     meter: Meter,
 }
 
@@ -45,8 +43,6 @@ impl Outbound {
     pub fn new(sa: &SaOut) -> Option<(Self, OutboundCold)> {
         let mut path = Path::new(sa.local, sa.remote, sa.encap)?;
         path.flags = if sa.esn { ESN } else { 0 } | if sa.mode == Mode::Tunnel { TUNNEL } else { 0 };
-        let selector = Flat::new(&sa.selector);
-        path.flags |= if selector.is_any() { ANY } else { 0 };
         let (_, salt, _) = sa.key.split(sa.suite);
         let numbers = if sa.esn { u64::MAX } else { u64::from(u32::MAX) };
         let bounds = Bounds::new(&sa.lifetime, numbers);
@@ -57,10 +53,10 @@ impl Outbound {
             algorithm: suite::algorithm(sa.suite) as u8,
             generation: sa.id.0.generation(),
             salt: salt.try_into().unwrap_or_default(),
-            unused: [0; 2],
+            narrow: Narrow::new(&sa.selector, sa.mode),
             meter: Meter::new(&bounds),
         };
-        Some((hot, OutboundCold { bounds, selector }))
+        Some((hot, OutboundCold { bounds, selector: Flat::new(&sa.selector) }))
     }
 
     /// The peer's SPI.
@@ -153,7 +149,7 @@ impl Outbound {
     /// Whether the SA may carry anything.
     #[inline(always)]
     pub const fn permits_any(&self) -> bool {
-        self.path.flags & ANY != 0
+        self.narrow.is_any()
     }
 
     /// Whether the SA may carry a flow.
@@ -164,7 +160,8 @@ impl Outbound {
     /// Whether the SA may carry a payload in transport mode, where the addresses are the SA's own.
     #[inline(always)]
     pub fn permits_transport(&self, cold: &OutboundCold, protocol: u8, payload: &[u8]) -> bool {
-        cold.selector.permits_transport(protocol, crate::selector::ports(protocol, payload))
+        let ports = || crate::selector::ports(protocol, payload);
+        self.narrow.permits(protocol, ports).unwrap_or_else(|| cold.selector.permits_transport(protocol, ports()))
     }
 
     #[cfg(test)]

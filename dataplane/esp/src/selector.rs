@@ -1,6 +1,6 @@
 //! Whether a packet belongs to an SA's traffic selectors (RFC 4301, section 4.4.1.1 and step 4 of section 5.2).
 
-use dataplane_api::{IpPrefix, Selector};
+use dataplane_api::{IpPrefix, Mode, PortRange, Selector};
 use std::net::IpAddr;
 use zerocopy::FromZeros;
 
@@ -97,12 +97,6 @@ impl Flat {
         }
     }
 
-    /// Whether every flow does.
-    pub fn is_any(&self) -> bool {
-        let any = |s: &Side| s.address_len == 0 && s.first == 0 && s.last == u16::MAX;
-        self.protocol == 0 && any(&self.local) && any(&self.remote)
-    }
-
     /// Whether the flow lies within the selector.
     pub fn permits(&self, flow: &Flow<'_>) -> bool {
         (self.protocol == 0 || self.protocol == flow.protocol)
@@ -116,6 +110,52 @@ impl Flat {
         (self.protocol == 0 || self.protocol == protocol)
             && self.local.permits_port(ports.map(|p| p.0))
             && self.remote.permits_port(ports.map(|p| p.1))
+    }
+}
+
+/// What fits beside the hot state of an SA: a selector that asks for a protocol and single ports at most, in transport mode,
+/// where the addresses are the SA's own; in tunnel mode, one that permits everything. Of all others nothing is known.
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C)]
+pub(crate) struct Narrow {
+    // 0: any; 255, which no packet has (RFC 5237): not narrow.
+    protocol: u8,
+    // (local, remote), octets so that an SA has no gap; 0: any.
+    ports: [[u8; 2]; 2],
+}
+
+const NOT_NARROW: u8 = 255;
+
+impl Narrow {
+    pub(crate) fn new(s: &Selector, mode: Mode) -> Self {
+        let one = |p: PortRange| (p.first == p.last && p.first != 0).then_some(p.first);
+        let narrow = |p: PortRange| if p == PortRange::ANY { Some(0) } else { one(p) };
+        let anybody = s.local.is_none() && s.remote.is_none() && s.protocol == 0;
+        match (narrow(s.local_port), narrow(s.remote_port)) {
+            (Some(local), Some(remote)) if mode == Mode::Transport || anybody && local == 0 && remote == 0 => {
+                Self { protocol: s.protocol, ports: [local.to_ne_bytes(), remote.to_ne_bytes()] }
+            }
+            _ => Self { protocol: NOT_NARROW, ports: [[0; 2]; 2] },
+        }
+    }
+
+    /// Everything is permitted.
+    #[inline(always)]
+    pub(crate) const fn is_any(&self) -> bool {
+        matches!(self, Self { protocol: 0, ports: [[0, 0], [0, 0]] })
+    }
+
+    /// Whether a packet of transport mode is permitted, by its protocol and (local, remote) ports. `None`: the whole selector
+    /// must say.
+    #[inline(always)]
+    pub(crate) fn permits(&self, protocol: u8, ports: impl FnOnce() -> Option<(u16, u16)>) -> Option<bool> {
+        if self.protocol == NOT_NARROW {
+            return None;
+        }
+        let same = |want: [u8; 2], is: u16| want == [0; 2] || want == is.to_ne_bytes();
+        let protocol = self.protocol == 0 || self.protocol == protocol;
+        let free = self.ports == [[0; 2]; 2];
+        Some(protocol && (free || ports().is_some_and(|(l, r)| same(self.ports[0], l) && same(self.ports[1], r))))
     }
 }
 
@@ -185,7 +225,6 @@ pub fn received_flow(packet: &[u8]) -> Option<Flow<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane_api::PortRange;
     use hex_literal::hex;
     use proptest::prelude::*;
 
@@ -206,6 +245,34 @@ mod tests {
         assert_eq!(sent_flow(&fragment).unwrap().ports, None);
         for p in [&V4[..], &V6[..]] {
             (0..p.len() - 8).for_each(|n| assert!(sent_flow(&p[..n]).is_none(), "{n}"));
+        }
+    }
+
+    fn some_ports() -> impl Strategy<Value = PortRange> {
+        let range = |(first, last)| PortRange { first, last };
+        let few = prop_oneof![Just(PortRange::ANY), (0u16..4).prop_map(PortRange::one)];
+        prop_oneof![few, (0u16..4, 2u16..5).prop_map(range)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_narrow_says_what_the_whole_selector_says(
+            (local_port, remote_port) in (some_ports(), some_ports()), protocol in prop_oneof![Just(0u8), Just(17), Just(50)],
+            sent in prop_oneof![Just(17u8), Just(50)], ports in any::<(u16, u16)>(), host in any::<bool>(), small in any::<bool>(),
+        ) {
+            let ports = if small { (ports.0 % 5, ports.1 % 5) } else { ports };
+            let ports = has_ports(sent).then_some(ports);
+            let local = host.then(|| IpPrefix::host("192.0.2.1".parse().unwrap()));
+            let s = Selector { local, local_port, remote_port, protocol, ..Selector::ANY };
+            let whole = Flat::new(&s);
+            let narrow = Narrow::new(&s, Mode::Transport);
+            if let Some(said) = narrow.permits(sent, || ports) {
+                prop_assert_eq!(said, whole.permits_transport(sent, ports));
+            }
+            let wide = [s.local_port, s.remote_port].iter().any(|p| *p != PortRange::ANY && (p.first != p.last || p.first == 0));
+            prop_assert_eq!(narrow.permits(sent, || ports).is_none(), wide);
+            let flow = Flow { local: &[198, 51, 100, 1], remote: &[192, 0, 2, 9], protocol: sent, ports };
+            prop_assert!(!Narrow::new(&s, Mode::Tunnel).is_any() || whole.permits(&flow));
         }
     }
 

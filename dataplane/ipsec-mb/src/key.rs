@@ -88,12 +88,6 @@ impl Key {
         }
     }
 
-    /// Asks the cache for what a packet will need first.
-    #[inline(always)]
-    pub fn prefetch(&self) {
-        crate::prefetch(self, 6);
-    }
-
     fn expand_gcm(&mut self, pre: ipsec_mb_sys::aes_gcm_pre_t, cipher: &[u8]) -> bool {
         let Some(pre) = pre else { return false };
         // SAFETY: the caller checked the length of `cipher`; `self` has the size and alignment of `gcm_key_data`.

@@ -1,10 +1,12 @@
 //! Cache hints.
 
-/// Asks for the first `lines` cache lines of `value` (no more than it has). Only a hint: it changes nothing.
+use std::ops::Range;
+
+/// Asks for some of the cache lines of `value` (no more than it has). Only a hint: it changes nothing.
 #[inline(always)]
-pub fn prefetch<T>(value: &T, lines: usize) {
+pub fn prefetch<T>(value: &T, lines: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..lines.min(size_of::<T>().div_ceil(64)) {
+    for line in lines.start..lines.end.min(size_of::<T>().div_ceil(64)) {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch never faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(value).cast::<i8>().wrapping_add(64 * line)) }

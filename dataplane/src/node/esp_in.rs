@@ -12,7 +12,7 @@ use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::Sad;
 use crate::softwire::Ends;
 use arrayvec::ArrayVec;
-use dataplane_api::{DropReason, PeerId, Spi, TraceNode, WorkerEvent};
+use dataplane_api::{Counters, DropReason, PeerId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, HEADER, NEXT_DUMMY};
 use esp::{Charge, PathCheck, selector};
 use ipsec_mb::{BATCH, Batch, Direction, Job};
@@ -40,9 +40,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
     ctx.visit(TraceNode::EspIn, input);
     let mut states: ArrayVec<Result<Prepared, Refused>, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
-        for packet in packets.iter() {
-            prefetch(sad, packet);
-        }
+        prefetch(sad, &ctx.counters, packets);
         open(sad, packets, &mut states);
     }
     for (packet, state) in input.drain().zip(states) {
@@ -54,14 +52,19 @@ fn esp_offset(packet: &Packet) -> usize {
     usize::from(packet.l4) + if packet.proto == ip::UDP { wire::udp::HEADER } else { 0 }
 }
 
+/// What packets will need of their SAs.
 #[inline(always)]
-fn prefetch(sad: &Sad, packet: &Packet) {
-    let spi = packet.mbuf.data().get(esp_offset(packet)..).and_then(framing::read_head).map(|h| Spi(h.0));
-    if let Some(i) = spi.and_then(Spi::slot).map(|s| s.index())
-        && let (Some(hot), Some(key)) = (sad.in_hot.get(i), sad.in_key.get(i))
-    {
-        ipsec_mb::prefetch(hot, 2);
-        key.prefetch();
+fn prefetch(sad: &Sad, counters: &Counters, packets: &[Packet]) {
+    for packet in packets {
+        let spi = packet.mbuf.data().get(esp_offset(packet)..).and_then(framing::read_head).map(|h| Spi(h.0));
+        if let Some(i) = spi.and_then(Spi::slot).map(|s| s.index())
+            && let (Some(hot), Some(key), Some(counters)) =
+                (sad.in_hot.get(i), sad.in_key.get(i), counters.sa_in.get(i))
+        {
+            ipsec_mb::prefetch(hot, 0..2);
+            sad.manager.prefetch(key);
+            ipsec_mb::prefetch(counters, 0..1);
+        }
     }
 }
 

@@ -36,12 +36,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     ctx.visit(TraceNode::EspOut, input);
     let mut verdicts: ArrayVec<Verdict, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
-        for packet in packets.iter() {
-            if let Some(i) = packet.peer.and_then(|p| sad.selected(p)) {
-                ipsec_mb::prefetch(&sad.out_hot[i], 2);
-                sad.out_key[i].prefetch();
-            }
-        }
+        prefetch(ctx, sad, packets);
         protect(ctx, sad, packets, &mut verdicts);
     }
     for (mut packet, verdict) in input.drain().zip(verdicts) {
@@ -52,6 +47,16 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
             }
             Err(reason) => ctx.drop(packet, reason),
         }
+    }
+}
+
+/// What packets will need of their SAs.
+#[inline(always)]
+fn prefetch(ctx: &Ctx, sad: &Sad, packets: &[Packet]) {
+    for i in packets.iter().filter_map(|p| sad.selected(p.peer?)) {
+        ipsec_mb::prefetch(&sad.out_hot[i], 0..2);
+        sad.manager.prefetch(&sad.out_key[i]);
+        ctx.counters.sa_out.get(i).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
     }
 }
 

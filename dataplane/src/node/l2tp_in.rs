@@ -17,7 +17,8 @@ use crate::node::classify::reason;
 use crate::node::filter;
 use crate::session::Sessions;
 use dataplane_api::{
-    Counter, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, Spi, TraceNode,
+    Counter, Counters, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, Spi,
+    TraceNode,
 };
 use std::net::{IpAddr, Ipv6Addr};
 use wire::ip::{self, Ip};
@@ -49,7 +50,7 @@ struct Inner {
 pub fn run(ctx: &mut Ctx, sessions: &mut Sessions, input: &mut Lane, forward: &mut Lane) {
     ctx.visit(TraceNode::L2tpIn, input);
     for packet in input.packets().iter() {
-        prefetch(sessions, packet);
+        prefetch(sessions, &ctx.counters, packet);
     }
     for mut packet in input.drain() {
         match inspect(ctx, sessions, &packet) {
@@ -77,7 +78,7 @@ pub fn run(ctx: &mut Ctx, sessions: &mut Sessions, input: &mut Lane, forward: &m
 
 /// Where the ids are in nearly every data message: a data header with or without length.
 #[inline]
-fn prefetch(sessions: &Sessions, packet: &Packet) {
+fn prefetch(sessions: &Sessions, counters: &Counters, packet: &Packet) {
     let at = match packet.payload().get(wire::udp::HEADER) {
         Some(flags) if flags & 0x40 == 0 => wire::udp::HEADER + 2,
         _ => wire::udp::HEADER + 4,
@@ -85,7 +86,7 @@ fn prefetch(sessions: &Sessions, packet: &Packet) {
     if let Some(&[a, b, c, d]) = packet.payload().get(at..at + 4)
         && let Some(slot) = SessionId(u32::from_be_bytes([a, b, c, d])).slot()
     {
-        sessions.prefetch(slot.index());
+        sessions.prefetch_received(counters, slot.index());
     }
 }
 

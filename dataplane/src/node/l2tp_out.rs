@@ -30,7 +30,7 @@ pub fn run(
     ctx.visit(TraceNode::L2tpOut, input);
     for packet in input.packets().iter() {
         if let Some(word) = SessionWord::from_word(packet.next_hop) {
-            sessions.prefetch(word.index());
+            sessions.prefetch(&ctx.counters, word.index());
         }
     }
     for mut packet in input.drain() {

@@ -138,7 +138,7 @@ pub fn queue(ctx: &mut Ctx, packet: Packet, port: PortId) {
     }
     ctx.tracer.queue(&packet, port, tx.burst.len());
     tx.octets += packet.mbuf.pkt_len() as u64;
-    // There was room, or there is none although all was sent.
+    // There is room: what was full has been sent, and is empty.
     if tx.burst.push(packet.mbuf.into_mbuf()).is_err() {
         ctx.count_drop(DropReason::TxFull);
     }
