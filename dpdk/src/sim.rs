@@ -35,7 +35,8 @@ pub const EAL_ARGS: [&str; 8] = [
 ];
 
 /// EAL arguments for measurements: huge pages, no PCI, no files.
-pub const HUGE_EAL_ARGS: [&str; 4] = ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4"];
+pub const HUGE_EAL_ARGS: [&str; 5] =
+    ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
 
 /// Initialises DPDK with [`EAL_ARGS`] unless that was done, and returns the same result on every call.
 pub fn eal() -> std::result::Result<&'static Eal, &'static Error> {

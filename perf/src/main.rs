@@ -32,8 +32,7 @@ fn main() -> anyhow::Result<()> {
         "feed" => return feed::run(&args),
         _ => {}
     }
-    let huge = dpdk::sim::eal_with(&fastpath::measure::EAL).is_ok();
-    anyhow::ensure!(huge, "no huge pages: run tests/setup/hugepages.sh first (ordinary memory halves the speed)");
+    fastpath::measure::huge_pages()?;
     match which.as_str() {
         "churn" => churn::run(),
         "routes" => routes::run(true),

@@ -34,5 +34,7 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null; }
-# the package lists may be old or absent: refresh them only when the first try fails
+# the package lists may be old or absent: refresh them only when the first try fails, or when it is for a browser: that of old
+# lists is one whose faults the tests would find
+case $missing in *chromium*) apt-get -o DPkg::Lock::Timeout=300 update -qq || true;; esac
 install 2>/dev/null || { apt-get -o DPkg::Lock::Timeout=300 update -qq && install; }

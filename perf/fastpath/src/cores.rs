@@ -90,7 +90,7 @@ fn pair(path: Path, peers: [usize; 2]) -> anyhow::Result<Vec<Bed>> {
 
 /// One reading of both workers: alone one after the other, then at the same time.
 pub fn paired(path: Path) -> anyhow::Result<Reading> {
-    ensure!(dpdk::sim::eal_with(&crate::measure::EAL).is_ok(), "no huge pages: run tests/setup/hugepages.sh first");
+    crate::measure::huge_pages()?;
     let mut beds = pair(path, [0, 1])?;
     let mut alone = Vec::new();
     for (core, bed) in beds.iter_mut().enumerate() {

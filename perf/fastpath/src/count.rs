@@ -17,17 +17,6 @@ use std::process::{Command, Stdio};
 
 /// Polls that are counted.
 const POLLS: usize = 8;
-/// Ordinary memory, which is everywhere; slow it is anyway.
-const EAL: [&str; 8] = [
-    "--no-huge",
-    "-m",
-    "512",
-    "--no-pci",
-    "--no-shconf",
-    "--no-telemetry",
-    "--log-level=lib.eal:4",
-    "--log-level=user1:4",
-];
 /// The paths that are counted.
 const PATHS: [&str; 8] = [
     "esp-out-64",
@@ -64,7 +53,7 @@ pub fn run() -> anyhow::Result<Report> {
 
 /// What callgrind watches.
 pub fn counted(path: Path) -> anyhow::Result<()> {
-    dpdk::sim::eal_with(&EAL).map_err(|e| anyhow::anyhow!("{e}"))?;
+    dpdk::sim::eal().map_err(|e| anyhow::anyhow!("{e}"))?;
     let _lcore = dpdk::lcore::register()?;
     let mut world = World::new(path, 64)?;
     let mut ringed = Ringed::new(&world, "count", 0)?;

@@ -93,7 +93,7 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
 
 /// One reading at a load in percent.
 pub fn reading(path: Path, load: u64) -> anyhow::Result<Reading> {
-    ensure!(dpdk::sim::eal_with(&crate::measure::EAL).is_ok(), "no huge pages: run tests/setup/hugepages.sh first");
+    crate::measure::huge_pages()?;
     let _lcore = dpdk::lcore::register()?;
     dpdk::lcore::pin(0)?;
     // The frames repeat, and with them their sequence numbers.

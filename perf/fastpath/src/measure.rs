@@ -30,14 +30,16 @@ pub struct Reading {
     pub nodes: Vec<(String, f64)>,
 }
 
-/// Arguments of the EAL.
-pub const EAL: [&str; 5] =
-    ["--in-memory", "--no-pci", "--no-telemetry", "--log-level=lib.eal:4", "--log-level=user1:4"];
+/// Initialises DPDK with huge pages, without which figures are worth little.
+pub fn huge_pages() -> anyhow::Result<()> {
+    let huge = dpdk::sim::eal_with(&dpdk::sim::HUGE_EAL_ARGS).is_ok();
+    ensure!(huge, "no huge pages: run tests/setup/hugepages.sh first (ordinary memory halves the speed)");
+    Ok(())
+}
 
 /// Initialises DPDK and makes this thread a worker's.
 pub fn start() -> anyhow::Result<dpdk::lcore::Registration> {
-    let huge = dpdk::sim::eal_with(&EAL).is_ok();
-    ensure!(huge, "no huge pages: run tests/setup/hugepages.sh first (ordinary memory halves the speed)");
+    huge_pages()?;
     let lcore = dpdk::lcore::register()?;
     pin()?;
     Ok(lcore)
