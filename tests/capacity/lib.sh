@@ -24,7 +24,7 @@ profile() {
   sed -e "s|@EAL@|--no-pci, $eal, --no-telemetry, --file-prefix=$PFX-gen|" -e "s|@CPU@|$CPU_VM|" -e "s|@COUNT@|$COUNT|" -e "s|@PKI@|$STATE/pki|g" -e "s|@RUN@|$STATE|g" "$HERE/$1" >"$2"
 }
 
-# ports of the gateway's configuration: over the veth pairs, or ends of shared memory
+# ports of the gateway's configuration: over the veth pairs, or ends of shared memory, two of them tagged
 VETH_PORTS="
   - { name: access, device: \"net_af_packet0,iface=g0\", zone: public, addresses: [192.0.2.1/24] }
   - { name: core, device: \"net_af_packet1,iface=g1\", zone: trusted, addresses: [198.51.100.1/24, \"2001:db8:c::1/64\"] }"
@@ -32,8 +32,8 @@ memif() { echo "net_memif$1,role=server,id=$1,socket=$STATE/memif.sock,socket-ab
 MEMIF_PORTS="
   - { name: access, device: \"$(memif 0)\", zone: public, addresses: [\"2001:db8:a::1/64\"] }
   - { name: core, device: \"$(memif 1)\", zone: trusted, addresses: [198.51.100.1/24, \"2001:db8:c::1/64\"] }
-  - { name: access2, device: \"$(memif 2)\", zone: public, addresses: [\"2001:db8:b::1/64\"] }
-  - { name: core2, device: \"$(memif 3)\", zone: trusted, addresses: [203.0.113.1/24, \"2001:db8:d::1/64\"] }"
+  - { name: access2, device: \"$(memif 2)\", zone: public, vlan: 7, addresses: [\"2001:db8:b::1/64\"] }
+  - { name: core2, device: \"$(memif 3)\", zone: trusted, vlan: 8, addresses: [203.0.113.1/24, \"2001:db8:d::1/64\"] }"
 
 # configuration FILE PROFILE PORTS LISTENER: a gateway for the profile's subscribers; its certificate is in $STATE/pki
 configuration() {

@@ -37,7 +37,7 @@ served
 
 profile memif.yaml "$STATE/memif.yaml"
 serve "$STATE/memif.yaml" "$MEMIF_PORTS" 2001:db8:a::1
-check "two packet cores over shared memory, with IPv6 outside, meet their criteria" generator memif "$STATE/memif.yaml" || { tail -n 30 "$LOGS/memif/output.log" | sed 's/^/         | /'; }
+check "two packet cores over shared memory, one of them on VLANs, with IPv6 outside, meet their criteria" generator memif "$STATE/memif.yaml" || { tail -n 30 "$LOGS/memif/output.log" | sed 's/^/         | /'; }
 check "all came up, vanished and returned" result memif "s['ramp']['subscribers']['ups'] == s['flap']['subscribers']['ups'] == s['teardown']['subscribers']['closed'] == $COUNT"
 check "packets of each size went both ways, none lost, twice, corrupted or astray" result memif "$PERFECT"
 served

@@ -2,7 +2,7 @@
 //! netlink, from which the gateway learns what Linux knows of its neighbours.
 //!
 //! The TAP has the port's Ethernet address and IP addresses. A frame for the host is punted by a worker and written to
-//! the TAP; what Linux sends is read from it and injected. Duplicate address detection is skipped: the addresses are the
+//! the TAP; what Linux sends is read from it and injected. Tags are the port's: on the TAP there are none. Duplicate address detection is skipped: the addresses are the
 //! gateway's by configuration, and the tentative time would cost the first second of service.
 
 use crate::config::{Config, Port};
@@ -20,9 +20,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tun_rs::{AsyncDevice, DeviceBuilder, Layer};
+use wire::ethernet::{self, Ethernet};
 
 /// Frames from Linux that may wait.
 const BACKLOG: usize = 512;
+
+/// Octets of both Ethernet addresses, behind which a tag stands.
+const ADDRESSES: usize = 12;
 
 /// A neighbour that Linux learned (`mac`) or lost (`None`).
 pub(super) struct Neighbour {
@@ -51,7 +55,7 @@ impl HostStack {
             let tap = Arc::new(open(port, *mac, &netlink).await?);
             indices.push(tap.if_index()?);
             super::host_routes::install(config, i, tap.if_index()?, &netlink).await?;
-            tokio::spawn(read(PortId(i as u16), Arc::clone(&tap), port.mtu, frames_tx.clone()));
+            tokio::spawn(read(PortId(i as u16), port.clone(), Arc::clone(&tap), frames_tx.clone()));
             taps.push(tap);
         }
         let ports: HashMap<u32, PortId> =
@@ -79,9 +83,9 @@ impl HostStack {
     }
 
     /// Hands a punted frame to Linux. A TAP whose queue is full drops it, as a NIC would.
-    pub(super) async fn send(&self, port: PortId, frame: &[u8]) {
+    pub(super) async fn send(&self, port: PortId, frame: &mut [u8]) {
         if let Some(tap) = self.taps.get(usize::from(port.0))
-            && let Err(e) = tap.send(frame).await
+            && let Err(e) = tap.send(untagged(frame)).await
         {
             tracing::debug!(port = port.0, error = %e, "host stack refused a frame");
         }
@@ -119,32 +123,50 @@ async fn open(port: &Port, mac: MacAddr, netlink: &Handle) -> anyhow::Result<Asy
         tracing::debug!(name, %error, "no sysctl: IPv6 neighbours are found after two seconds only");
     }
     tap.enabled(true).with_context(|| format!("TAP {name}"))?;
-    if port.vlan.is_none() {
-        for net in &port.addresses {
-            let mut request = netlink.address().add(index, net.addr(), net.prefix_len());
-            if net.addr().is_ipv6() {
-                request.message_mut().header.flags |= rtnetlink::packet_route::address::AddressHeaderFlags::Nodad;
-            }
-            request.execute().await.with_context(|| format!("cannot give {} to {name}", net.addr()))?;
+    for net in &port.addresses {
+        let mut request = netlink.address().add(index, net.addr(), net.prefix_len());
+        if net.addr().is_ipv6() {
+            request.message_mut().header.flags |= rtnetlink::packet_route::address::AddressHeaderFlags::Nodad;
         }
+        request.execute().await.with_context(|| format!("cannot give {} to {name}", net.addr()))?;
     }
     Ok(tap)
 }
 
-async fn read(port: PortId, tap: Arc<AsyncDevice>, mtu: u16, frames: mpsc::Sender<(PortId, Vec<u8>)>) {
-    let mut buffer = vec![0; usize::from(mtu) + 18];
+async fn read(number: PortId, port: Port, tap: Arc<AsyncDevice>, frames: mpsc::Sender<(PortId, Vec<u8>)>) {
+    let mut buffer = vec![0; ethernet::HEADER + usize::from(port.mtu)];
     loop {
         match tap.recv(&mut buffer).await {
             Ok(n) => {
-                if frames.send((port, buffer[..n].to_vec())).await.is_err() {
+                if frames.send((number, tagged(&buffer[..n], port.vlan))).await.is_err() {
                     return;
                 }
             }
             Err(e) => {
-                tracing::error!(port = port.0, error = %e, "TAP is gone");
+                tracing::error!(port = number.0, error = %e, "TAP is gone");
                 return;
             }
         }
+    }
+}
+
+/// A frame as the port sends it.
+fn tagged(frame: &[u8], vlan: Option<u16>) -> Vec<u8> {
+    match (vlan, frame.split_at_checked(ADDRESSES)) {
+        (Some(id), Some((addresses, rest))) => {
+            [addresses, &ethernet::VLAN.to_be_bytes(), &id.to_be_bytes(), rest].concat()
+        }
+        _ => frame.to_vec(),
+    }
+}
+
+/// A frame without its tag, which a port may have taken off itself.
+fn untagged(frame: &mut [u8]) -> &[u8] {
+    if Ethernet::parse(frame).is_ok_and(|e| e.len > ethernet::HEADER) {
+        frame.copy_within(..ADDRESSES, ethernet::TAG);
+        &frame[ethernet::TAG..]
+    } else {
+        frame
     }
 }
 
@@ -173,4 +195,22 @@ fn link_layer(m: &NeighbourMessage) -> Option<MacAddr> {
         NeighbourAttribute::LinkLayerAddress(l) => Some(MacAddr(l.as_slice().try_into().ok()?)),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_put_on_and_taken_off() {
+        let mut plain = vec![0x5a; 60];
+        assert!(ethernet::emit(&mut plain, [1; 6], [2; 6], None, ethernet::ARP));
+        let mut frame = tagged(&plain, Some(7));
+        let head = Ethernet::parse(&frame).unwrap();
+        assert_eq!((head.dst, head.src, head.vlan, head.ethertype), ([1; 6], [2; 6], Some(7), ethernet::ARP));
+        assert_eq!(untagged(&mut frame), plain);
+        assert_eq!(tagged(&plain, None), plain);
+        assert_eq!(untagged(&mut plain.clone()), plain);
+        assert_eq!(untagged(&mut [0x81; 13]), [0x81; 13]);
+    }
 }

@@ -25,7 +25,7 @@ const PRIORITY: u32 = 7000;
 
 /// Gives Linux the routes of port `number`, whose TAP has interface `index`.
 pub(super) async fn install(config: &Config, number: usize, index: u32, netlink: &Handle) -> anyhow::Result<()> {
-    let Some(port) = config.ports.get(number).filter(|p| p.vlan.is_none()) else { return Ok(()) };
+    let Some(port) = config.ports.get(number) else { return Ok(()) };
     let table = FIRST_TABLE + number as u32;
     for net in &port.addresses {
         rule(net.addr(), table, netlink).await.with_context(|| format!("rule for {}", net.addr()))?;
@@ -45,7 +45,7 @@ pub(super) async fn change(
     index: u32,
     netlink: &Handle,
 ) -> anyhow::Result<()> {
-    let Some(port) = new.ports.get(number).filter(|p| p.vlan.is_none()) else { return Ok(()) };
+    let Some(port) = new.ports.get(number) else { return Ok(()) };
     let at = (FIRST_TABLE + number as u32, index);
     let (before, after) = (ways(old, port), ways(new, port));
     // A route of another kind takes the place of the one before.

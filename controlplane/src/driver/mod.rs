@@ -170,7 +170,7 @@ impl Driver {
             for _ in 0..256 {
                 let Ok(mut msg) = w.punt.pop() else { break };
                 if msg.meta.class.is_host() {
-                    self.host.send(msg.meta.port, &msg.data).await;
+                    self.host.send(msg.meta.port, &mut msg.data).await;
                 } else {
                     self.gateway.handle_punt(now, &msg.meta, &msg.data);
                 }
