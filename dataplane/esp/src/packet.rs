@@ -139,23 +139,24 @@ impl SaOut {
 }
 
 /// Turns a payload (in transport mode the upper protocol's packet, in tunnel mode a whole IP packet) into an ESP packet
-/// from the SPI to the ICV. `Ok(true)`: the SA reached a soft limit, rekey. UDP encapsulation is the caller's.
+/// from the SPI to the ICV. `Ok(true)`: the SA reached a soft limit, rekey. After an error `packet` is empty. UDP
+/// encapsulation is the caller's.
 pub fn seal(manager: &mut Manager, sa: &mut SaOut, next: u8, packet: &mut Vec<u8>) -> Result<bool, DropReason> {
-    let payload = packet.len();
-    let (head, tail) = sa.around(payload).ok_or(DropReason::SaMissing)?;
-    if head + payload + tail > usize::from(u16::MAX) {
-        return Err(DropReason::TooBig);
-    }
-    packet.resize(head + payload + tail, 0);
-    packet.copy_within(..payload, head);
-    let sealed = sa.frame(packet, payload, next).and_then(|(seq, rekey)| {
-        let job = sa.job(packet, seq).ok_or(DropReason::SaMissing)?;
-        run(manager, job).then_some(rekey).ok_or(DropReason::EspMalformed)
-    });
-    if sealed == Err(DropReason::EspMalformed) {
+    let sealed = seal_in_place(manager, sa, next, packet);
+    if sealed.is_err() {
         packet.clear();
     }
     sealed
+}
+
+fn seal_in_place(manager: &mut Manager, sa: &mut SaOut, next: u8, packet: &mut Vec<u8>) -> Result<bool, DropReason> {
+    let payload = packet.len();
+    let (head, tail) = sa.around(payload).ok_or(DropReason::SaMissing)?;
+    packet.resize(head + payload + tail, 0);
+    packet.copy_within(..payload, head);
+    let (seq, rekey) = sa.frame(packet, payload, next)?;
+    let job = sa.job(packet, seq).ok_or(DropReason::SaMissing)?;
+    if run(manager, job)? { Ok(rekey) } else { Err(DropReason::EspMalformed) }
 }
 
 /// Turns an ESP packet, from the SPI to the ICV, into its payload. After an error the contents of `packet` are
@@ -164,9 +165,7 @@ pub fn seal(manager: &mut Manager, sa: &mut SaOut, next: u8, packet: &mut Vec<u8
 pub fn open(manager: &mut Manager, sa: &mut SaIn, packet: &mut Vec<u8>) -> Result<Opened, DropReason> {
     let seq = sa.check(packet)?;
     let job = sa.job(packet, seq).ok_or(DropReason::SaUnknown)?;
-    let mut batch = Batch::new();
-    let n = batch.push(job).ok_or(DropReason::EspMalformed)?;
-    if !manager.run(&mut batch).good(n) {
+    if !run(manager, job)? {
         return Err(DropReason::EspIntegrity);
     }
     let (payload, opened) = sa.accept(packet, seq)?;
@@ -176,7 +175,9 @@ pub fn open(manager: &mut Manager, sa: &mut SaIn, packet: &mut Vec<u8>) -> Resul
     Ok(opened)
 }
 
-fn run(manager: &mut Manager, job: Job<'_>) -> bool {
+/// Whether a job went well. An error: the library has nothing to do with such a packet.
+fn run(manager: &mut Manager, job: Job<'_>) -> Result<bool, DropReason> {
     let mut batch = Batch::new();
-    batch.push(job).is_some_and(|n| manager.run(&mut batch).good(n))
+    let n = batch.push(job).ok_or(DropReason::EspMalformed)?;
+    Ok(manager.run(&mut batch).good(n))
 }
