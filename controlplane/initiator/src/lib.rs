@@ -18,7 +18,6 @@
 pub mod data;
 mod initiator;
 mod network;
-mod outer;
 mod softwire;
 
 pub use initiator::Initiator;

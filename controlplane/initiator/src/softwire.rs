@@ -4,8 +4,8 @@
 
 mod keys;
 
+use crate::data;
 use crate::network::Network;
-use crate::outer;
 use dataplane_api::DropReason;
 use ipsec_mb::Manager;
 use rand_core::CryptoRng;
@@ -14,16 +14,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::ip;
+use wire::l2tp::PORT as L2TP;
+use wire::ppp::{IPV4, IPV6};
 
-/// UDP port of L2TP.
-pub(crate) const L2TP: u16 = 1701;
 /// UDP port of IKE, without NAT.
 pub(crate) const IKE: u16 = 500;
 /// UDP port of IKE and ESP behind NAT.
 pub(crate) const NATT: u16 = 4500;
 /// How long a replaced inbound SA still receives.
 const GRACE: Duration = Duration::from_secs(5);
-const UDP: u8 = 17;
 
 /// What an initiator needs to know.
 #[derive(Clone, Debug)]
@@ -269,14 +269,14 @@ impl Softwire {
 
     /// What came out of a packet of the inbound SA `spi`: a UDP datagram, if all is well.
     pub fn handle_opened(&mut self, now: Instant, manager: &mut Manager, spi: u32, next_header: u8, data: &[u8]) {
-        match outer::udp_payload(data).filter(|_| next_header == UDP) {
-            Some((L2TP, L2TP, payload)) => {
+        match data::read_udp(data).filter(|_| next_header == ip::UDP) {
+            Some(message) => {
                 if let Some(ike) = &mut self.ike {
                     ike.child_used(now, spi);
                 }
-                self.handle_l2tp(now, payload);
+                self.handle_l2tp(now, message);
             }
-            _ => self.drop(DropReason::EspSelector),
+            None => self.drop(DropReason::EspSelector),
         }
         self.pump(now, manager);
     }
@@ -313,48 +313,48 @@ impl Softwire {
         self.session.as_ref().map(|s| s.id)
     }
 
-    fn handle_l2tp(&mut self, now: Instant, payload: &[u8]) {
-        if payload.first().is_some_and(|b| b & 0x80 != 0) {
+    fn handle_l2tp(&mut self, now: Instant, message: &[u8]) {
+        if message.first().is_some_and(|b| b & 0x80 != 0) {
             let at = |a| SocketAddr::new(a, L2TP);
             let meta = l2tp::Meta {
                 local: at(self.config.local),
                 remote: at(self.config.gateway),
                 binding: self.peer.map(|p| p.0),
             };
-            self.l2tp.handle_input(now, meta, payload);
+            self.l2tp.handle_input(now, meta, message);
             return;
         }
-        let Some((id, frame)) = outer::l2tp_frame(payload) else { return self.drop(DropReason::L2tpMalformed) };
-        let Some(session) = self.session.as_mut().filter(|s| s.id == id) else {
+        let Some(frame) = data::read_frame(message) else { return self.drop(DropReason::L2tpMalformed) };
+        let Some(session) = self.session.as_mut().filter(|s| s.id == frame.id) else {
             return self.drop(DropReason::SessionUnknown);
         };
-        match frame.as_slice() {
-            [0x00, 0x21, packet @ ..] if self.network.ipv4_open => self.inner.push_back(packet.to_vec()),
-            [0x00, 0x57, packet @ ..] if self.network.ipv6_open => {
-                if !self.network.handle_packet(now, packet) {
-                    self.inner.push_back(packet.to_vec());
+        let information = frame.information;
+        match frame.protocol {
+            IPV4 if self.network.ipv4_open => self.inner.push_back(information.to_vec()),
+            IPV6 if self.network.ipv6_open => {
+                if !self.network.handle_packet(now, information) {
+                    self.inner.push_back(information.to_vec());
                 }
             }
-            [0x00, 0x21 | 0x57, ..] => self.drop(DropReason::SessionClosed),
-            _ => session.link.handle_input(now, &frame),
+            IPV4 | IPV6 => self.drop(DropReason::SessionClosed),
+            other => session.link.handle_input(now, &[&other.to_be_bytes(), information].concat()),
         }
     }
 
     /// An inner IP packet for the softwire.
     pub fn handle_inner(&mut self, manager: &mut Manager, packet: &[u8]) {
-        let protocol: [u8; 2] = match packet.first().map(|b| b >> 4) {
-            Some(4) if self.network.ipv4_open => [0x00, 0x21],
-            Some(6) if self.network.ipv6_open => [0x00, 0x57],
+        let protocol = match packet.first().map(|b| b >> 4) {
+            Some(4) if self.network.ipv4_open => IPV4,
+            Some(6) if self.network.ipv6_open => IPV6,
             Some(4 | 6) => return self.drop(DropReason::SessionClosed),
             _ => return self.drop(DropReason::InnerMalformed),
         };
-        self.send_ppp(manager, &protocol, packet);
+        self.send_ppp(manager, protocol, packet);
     }
 
-    fn send_ppp(&mut self, manager: &mut Manager, protocol: &[u8], information: &[u8]) {
+    fn send_ppp(&mut self, manager: &mut Manager, protocol: u16, information: &[u8]) {
         let Some(s) = &self.session else { return self.drop(DropReason::SessionUnknown) };
-        let data = outer::l2tp_data(s.peer_tunnel, s.peer_session, protocol, information);
-        self.send_l2tp(manager, data);
+        self.send_l2tp(manager, data::message((s.peer_tunnel, s.peer_session), protocol, information));
     }
 
     // L2TP goes inside ESP, and with IKE configured never in the clear (H1).
@@ -367,8 +367,8 @@ impl Softwire {
         let Some(sender) = self.outbound.iter_mut().find(|s| Some(s.spi_in) == selected) else {
             return self.drop(DropReason::SaMissing);
         };
-        let mut packet = outer::udp(self.config.local, self.config.gateway, L2TP, L2TP, &message);
-        match esp::seal(manager, &mut sender.sa, UDP, &mut packet) {
+        let mut packet = data::datagram((self.config.local, self.config.gateway), &message);
+        match esp::seal(manager, &mut sender.sa, ip::UDP, &mut packet) {
             Ok(_) if sender.encap => {
                 self.datagrams.push_back(Datagram::Udp { from: NATT, to: self.remote_port, data: packet });
             }
@@ -486,12 +486,12 @@ impl Softwire {
             self.send_l2tp(manager, t.data);
         }
         while let Some(frame) = self.session.as_mut().and_then(|s| s.link.poll_transmit()) {
-            if let Some((protocol, information)) = frame.split_at_checked(2) {
-                self.send_ppp(manager, protocol, information);
+            if let Some((protocol, information)) = frame.split_first_chunk() {
+                self.send_ppp(manager, u16::from_be_bytes(*protocol), information);
             }
         }
         while let Some(packet) = self.network.poll_packet() {
-            self.send_ppp(manager, &[0x00, 0x57], &packet);
+            self.send_ppp(manager, IPV6, &packet);
         }
     }
 
