@@ -1,11 +1,11 @@
 //! The report: one HTML file that needs nothing else, with tables and plots, beside an earlier result where there is one.
 
-mod svg;
+mod plot;
 mod tables;
 
-use crate::result::{Outcome, StageResult};
+use crate::result::{Outcome, StageResult, Trial};
+use plot::{Band, Plot, Series};
 use std::fmt::Write;
-use svg::{Band, Plot, Series};
 
 const STYLE: &str = include_str!("report/style.css");
 
@@ -67,7 +67,7 @@ fn timeline(outcome: &Outcome) -> String {
     };
     let plot = |title: &str, series: Vec<Series>| {
         let moves = series.iter().any(|(_, points)| points.iter().any(|p| p.1 > 0.0));
-        let plot = Plot { title, x: "seconds", y: "", series: &series, bands: &bands, log_y: false };
+        let plot = Plot { title, x: "seconds", series: &series, bands: &bands, log_y: false };
         if moves { plot.lines() } else { String::new() }
     };
     plot("Subscribers", vec![series("up", |s| f64::from(s.up)), series("connecting", |s| f64::from(s.connecting))])
@@ -84,44 +84,37 @@ fn timeline(outcome: &Outcome) -> String {
 }
 
 fn rates(outcome: &Outcome, earlier: Option<&Outcome>) -> String {
-    let all = |o: &Outcome| o.stages.iter().flat_map(|s| s.searches.clone()).collect::<Vec<_>>();
-    let searches = all(outcome);
+    let searches: Vec<_> = outcome.searches().collect();
     let groups: Vec<String> = searches.iter().map(|s| s.size.clone()).collect();
     let mut bars = vec![
         ("NDR".to_owned(), searches.iter().map(|s| s.ndr).collect::<Vec<_>>()),
         ("PDR".to_owned(), searches.iter().map(|s| s.pdr).collect()),
     ];
-    if let Some(before) = earlier.map(all) {
-        let of = |s: &crate::result::Search| {
-            before.iter().find(|b| b.size == s.size && b.direction == s.direction).map_or(0.0, |b| b.ndr)
-        };
-        bars.push(("NDR before".to_owned(), searches.iter().map(of).collect()));
+    if let Some(earlier) = earlier {
+        let before = searches.iter().map(|s| earlier.search(s).map_or(0.0, |b| b.ndr));
+        bars.push(("NDR before".to_owned(), before.collect()));
     }
-    if searches.is_empty() { String::new() } else { svg::bars("Packets per second each way", &groups, &bars) }
+    if searches.is_empty() { String::new() } else { plot::bars("Packets per second each way", &groups, &bars) }
 }
 
 fn latency(outcome: &Outcome) -> String {
     let mut series: Vec<Series> = Vec::new();
-    let searched = |s: &StageResult| {
-        let at =
-            |(share, t): &(f64, crate::result::Trial)| (format!("{} at {:.0} %", t.size, share * 100.0), t.clone());
-        s.searches.iter().flat_map(move |s| s.latency.iter().map(at).collect::<Vec<_>>()).collect::<Vec<_>>()
+    let mut add = |name: &str, trial: &Trial| {
+        for (way, spread) in ["up", "down"].into_iter().zip(&trial.latency) {
+            series.extend(spread.as_ref().map(|s| (format!("{name}, {way}"), nines(&s.curve))));
+        }
     };
     for stage in &outcome.stages {
-        let plain =
-            stage.trials.iter().filter(|t| !t.search).map(|t| (format!("{} {}", stage.kind, t.size), t.clone()));
-        for (name, trial) in plain.chain(searched(stage)) {
-            for (way, spread) in ["up", "down"].into_iter().zip(&trial.latency) {
-                if let Some(spread) = spread {
-                    series.push((format!("{name}, {way}"), nines(&spread.curve)));
-                }
-            }
+        for trial in stage.trials.iter().filter(|t| !t.search) {
+            add(&format!("{} {}", stage.kind, trial.size), trial);
+        }
+        for (share, trial) in stage.searches.iter().flat_map(|s| &s.latency) {
+            add(&format!("{} at {:.0} %", trial.size, share * 100.0), trial);
         }
     }
     let plot = Plot {
         title: "Latency in microseconds: the share of packets that took no longer",
         x: "nines",
-        y: "",
         series: &series,
         bands: &[],
         log_y: true,
@@ -148,12 +141,27 @@ fn waits(outcome: &Outcome, earlier: Option<&Outcome>) -> String {
     let plot = Plot {
         title: "Percent of set-ups that took no longer",
         x: "milliseconds",
-        y: "",
         series: &series,
         bands: &[],
         log_y: false,
     };
     if series.is_empty() { String::new() } else { plot.lines() }
+}
+
+/// A number with three digits and a unit's prefix.
+pub(crate) fn short(value: f64) -> String {
+    let (scaled, prefix) = match value.abs() {
+        v if v >= 1e9 => (value / 1e9, " G"),
+        v if v >= 1e6 => (value / 1e6, " M"),
+        v if v >= 1e4 => (value / 1e3, " k"),
+        _ => (value, ""),
+    };
+    let text = match scaled.abs() {
+        v if v >= 100.0 || v == v.trunc() => format!("{scaled:.0}"),
+        v if v >= 10.0 => format!("{scaled:.1}"),
+        _ => format!("{scaled:.2}"),
+    };
+    text + prefix
 }
 
 /// Text as it may stand in HTML.

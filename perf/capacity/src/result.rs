@@ -281,6 +281,16 @@ impl Trial {
 }
 
 impl Outcome {
+    /// Searches of all stages.
+    pub fn searches(&self) -> impl Iterator<Item = &Search> {
+        self.stages.iter().flat_map(|s| &s.searches)
+    }
+
+    /// The search that is to be compared with one of another result.
+    pub fn search(&self, other: &Search) -> Option<&Search> {
+        self.searches().find(|s| s.size == other.size && s.direction == other.direction)
+    }
+
     /// Reads a document that [`Self::write`] has written.
     pub fn read(path: &std::path::Path) -> anyhow::Result<Self> {
         use anyhow::Context;

@@ -1,8 +1,7 @@
 //! The report's tables.
 
-use super::escape;
-use super::svg::short;
-use crate::result::{Bound, Outcome, Search, Shortfall, StageResult, Trial};
+use super::{escape, short};
+use crate::result::{Bound, Outcome, Search, Setups, Shortfall, StageResult, Trial};
 use crate::tally::Flow;
 
 fn table(class: &str, head: &[&str], rows: &[Vec<String>]) -> String {
@@ -30,10 +29,8 @@ pub(super) fn checks(outcome: &Outcome) -> String {
 }
 
 pub(super) fn searches(outcome: &Outcome, earlier: Option<&Outcome>) -> String {
-    let all = |o: &Outcome| o.stages.iter().flat_map(|s| s.searches.clone()).collect::<Vec<_>>();
-    let before = earlier.map(all).unwrap_or_default();
     let row = |s: &Search| {
-        let old = before.iter().find(|b| b.size == s.size && b.direction == s.direction);
+        let old = earlier.and_then(|e| e.search(s));
         let bits = |pps: f64| short(pps * s.octets * 8.0) + "bit/s";
         let bound = match s.bound {
             Bound::Loss => "loss",
@@ -48,7 +45,7 @@ pub(super) fn searches(outcome: &Outcome, earlier: Option<&Outcome>) -> String {
     };
     let head = ["octets", "way", "NDR, pps each way", "", "to before", "PDR", "", "bounded by"];
     let note = "<p>Rates are those of inner IP packets, each way.</p>\n";
-    let rows: Vec<_> = all(outcome).iter().map(row).collect();
+    let rows: Vec<_> = outcome.searches().map(row).collect();
     if rows.is_empty() { String::new() } else { table("", &head, &rows) + note }
 }
 
@@ -128,6 +125,7 @@ pub(super) fn subscribers(outcome: &Outcome, earlier: Option<&Outcome>) -> Strin
             p.complete.map_or("-".into(), |t| format!("{t:.2}")),
             p.ups.to_string(),
             p.closed.to_string(),
+            p.unanswered.to_string(),
             sum(&p.failed),
             sum(&p.lost),
         ];
@@ -147,6 +145,7 @@ pub(super) fn subscribers(outcome: &Outcome, earlier: Option<&Outcome>) -> Strin
         "all up after s",
         "set-ups",
         "ended",
+        "end unanswered",
         "failed",
         "lost",
         "wait p50 ms",
@@ -158,12 +157,13 @@ pub(super) fn subscribers(outcome: &Outcome, earlier: Option<&Outcome>) -> Strin
 }
 
 pub(super) fn setups(outcome: &Outcome, earlier: Option<&Outcome>) -> String {
-    let all = |o: &Outcome| o.stages.iter().filter_map(|s| Some((s.setups.clone()?, s.clone()))).collect::<Vec<_>>();
-    let before = earlier.map(all).unwrap_or_default();
-    let rows: Vec<_> = all(outcome)
+    let rows: Vec<_> = outcome
+        .stages
         .iter()
-        .map(|(s, stage)| {
-            let old = before.iter().find(|(b, _)| b.extent == s.extent && b.in_flight == s.in_flight);
+        .filter_map(|stage| Some((stage, stage.setups.as_ref()?)))
+        .map(|(stage, s)| {
+            let same = |b: &&Setups| b.extent == s.extent && b.in_flight == s.in_flight;
+            let old = earlier.and_then(|e| e.stages.iter().filter_map(|s| s.setups.as_ref()).find(same));
             let wait = stage.subscribers.wait.clone().unwrap_or_default();
             vec![
                 format!("{:?}", s.extent).to_lowercase(),
@@ -172,7 +172,7 @@ pub(super) fn setups(outcome: &Outcome, earlier: Option<&Outcome>) -> String {
                 short(wait.p50),
                 short(wait.p99),
                 short(wait.max),
-                ratio(s.per_second, old.map(|(o, _)| o.per_second)),
+                ratio(s.per_second, old.map(|o| o.per_second)),
             ]
         })
         .collect();

@@ -1,6 +1,7 @@
 //! What is seen of a test while it runs: a line and a sample each second.
 
 use crate::lab::Overview;
+use crate::report::short;
 use crate::result::Sample;
 use crate::tally::Flow;
 use std::collections::BTreeMap;
@@ -117,13 +118,5 @@ impl Recorder {
     /// All samples.
     pub(super) fn finish(self) -> Vec<Sample> {
         self.samples
-    }
-}
-
-fn short(value: f64) -> String {
-    match value {
-        v if v >= 1e6 => format!("{:.2} M", v / 1e6),
-        v if v >= 1e4 => format!("{:.1} k", v / 1e3),
-        v => format!("{v:.0}"),
     }
 }
