@@ -19,10 +19,10 @@ pub use side::Side;
 
 use crate::population::Population;
 use crate::profile::Poll;
-use crate::tally::{DOWN, Tally, UP};
+use crate::tally::Tally;
 use dpdk::{Burst, Mempool};
+use receive::Pending;
 use send::Sending;
-use side::Pending;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ pub struct Engine {
     pool: Mempool,
     /// ESP packets of one poll, and what is known of them.
     lane: Burst,
-    opened: Vec<Pending>,
+    pending: Vec<Pending>,
     gateway: IpAddr,
     poll: Poll,
     id: u16,
@@ -74,7 +74,7 @@ impl Engine {
             closing: None,
             pool,
             lane: Burst::new(),
-            opened: Vec::with_capacity(Burst::CAPACITY),
+            pending: Vec::with_capacity(Burst::CAPACITY),
             gateway,
             poll,
             id: 0,
@@ -120,13 +120,19 @@ impl Engine {
             network.ask(now, &self.pool);
         }
         busy |= self.send_datagrams();
+        // What waits afterwards is what a port has not taken, and probes wait behind it.
+        self.flush();
         busy |= self.send_up(now);
         busy |= self.send_down(now);
+        self.flush();
+        busy
+    }
+
+    fn flush(&mut self) {
         self.access.flush();
         if let Some(network) = &mut self.network {
             network.flush();
         }
-        busy
     }
 
     fn obey(&mut self, now: Instant, order: Order) {
@@ -164,7 +170,6 @@ impl Engine {
             sizes_refused: self.sending.as_ref().is_some_and(|s| s.too_big),
             silent,
             ports: [Some(&self.access), self.network.as_ref()].into_iter().flatten().map(Side::counters).collect(),
-            streams: [UP, DOWN].map(|way| self.sending.as_ref().map_or(0, |s| s.streams(way))),
         }
     }
 }

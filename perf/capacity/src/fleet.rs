@@ -4,7 +4,7 @@ mod document;
 mod pki;
 
 pub use document::document;
-pub use pki::{KeyKind, PkiError, make as make_pki};
+pub use pki::{KeyKind, make as make_pki};
 
 use crate::profile::{Extent, Family, Ike, Profile};
 use anyhow::Context;
@@ -36,7 +36,7 @@ impl Fleet {
         let outer = profile.generator.cores.get(core).context("no such core")?.access.outer;
         let fleet = Self { profile: Arc::clone(profile), authority, first, outer, count };
         // What is wrong with one is wrong with all.
-        fleet.config(0, None, Extent::Softwire)?;
+        fleet.pad(0)?;
         Ok(fleet)
     }
 
@@ -60,19 +60,14 @@ impl Fleet {
         (at < self.count).then_some(at)
     }
 
-    /// Who they are to IKE, or `None` where there is no IKE. To be kept: with certificates it is dear.
+    /// Who subscriber `i` is to IKE, or `None` where there is no IKE. With certificates it is dear.
     pub fn pad(&self, i: u32) -> anyhow::Result<Option<Arc<ike::PadEntry>>> {
         let ike = self.profile.subscribers.ike.as_ref();
         ike.map(|ike| self.entry(ike, self.first + i).map(Arc::new)).transpose()
     }
 
-    /// What a softwire of subscriber `i` begins with; `pad` is what [`Self::pad`] gave, if it has been asked.
-    pub fn config(
-        &self,
-        i: u32,
-        pad: Option<Arc<ike::PadEntry>>,
-        extent: Extent,
-    ) -> anyhow::Result<softwire_initiator::Config> {
+    /// What a softwire of subscriber `i` begins with; `ike` is what [`Self::pad`] gave.
+    pub fn config(&self, i: u32, ike: Option<Arc<ike::PadEntry>>, extent: Extent) -> softwire_initiator::Config {
         let s = &self.profile.subscribers;
         let n = self.first + i;
         let gateway = self.profile.gateway.address;
@@ -82,11 +77,7 @@ impl Fleet {
             secret: ppp::Secret::new(named(&s.ppp.secret, n).into_bytes()),
             methods: vec![ppp::AuthMethod::ChapMd5],
         };
-        let ike = match pad {
-            Some(pad) => Some(pad),
-            None => self.pad(i)?,
-        };
-        Ok(softwire_initiator::Config {
+        softwire_initiator::Config {
             local: self.outer(i),
             gateway,
             ike,
@@ -102,7 +93,7 @@ impl Fleet {
             ipv6: s.inner.contains(&Family::Ipv6),
             delegation: false,
             ike_only: extent == Extent::Ike,
-        })
+        }
     }
 
     fn entry(&self, settings: &Ike, n: u32) -> anyhow::Result<ike::PadEntry> {

@@ -51,8 +51,6 @@ pub struct Overview {
     pub silent: Vec<IpAddr>,
     /// Packets that ports dropped or could not send, by all causes.
     pub port_drops: u64,
-    /// Streams, up and down.
-    pub streams: [usize; 2],
 }
 
 impl Lab {
@@ -76,21 +74,21 @@ impl Lab {
         }
     }
 
-    /// Gives all of them a goal.
+    /// Gives all of them a goal, of which each has its part.
     pub fn pursue(&mut self, goal: Goal) {
+        let part = goal.part(self.cores.len() as u32);
         for core in &mut self.cores {
-            core.order(Order::Pursue(goal));
+            core.order(Order::Pursue(part));
         }
     }
 
-    /// Begins a trial with the packets of `plan`, shared out evenly.
-    pub fn send(&mut self, sizes: &[u16], pps: [f64; 2], share: f64, profile: &Profile) {
+    /// Begins a trial: so many packets per second up and down, shared out evenly, to all but the share `churning`.
+    pub fn send(&mut self, sizes: &[u16], pps: [f64; 2], churning: f64) {
         self.trial = self.trial.wrapping_add(1);
-        let cores = self.cores.len().max(1) as f64;
-        for (index, core) in self.cores.iter_mut().enumerate() {
-            let below = (f64::from(profile.part(index).1) * share).round() as u32;
-            let plan = Plan { trial: self.trial, sizes: sizes.to_vec(), pps: pps.map(|p| p / cores), below };
-            core.order(Order::Send(plan));
+        let pps = pps.map(|pps| pps / self.cores.len() as f64);
+        let plan = Plan { trial: self.trial, sizes: sizes.to_vec(), pps, churning };
+        for core in &mut self.cores {
+            core.order(Order::Send(plan.clone()));
         }
     }
 
@@ -136,7 +134,6 @@ impl Lab {
             sizes_refused: false,
             silent: Vec::new(),
             port_drops: 0,
-            streams: [0; 2],
         };
         for status in self.cores.iter().filter_map(|c| c.status.as_ref()) {
             all.census.add(&status.census);
@@ -148,7 +145,6 @@ impl Lab {
             }
             for way in 0..2 {
                 all.flows[way].add(&status.flows[way]);
-                all.streams[way] += status.streams[way];
             }
         }
         all

@@ -22,17 +22,17 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-pub mod engine;
+mod engine;
 pub mod fleet;
-pub mod inner;
-pub mod lab;
-pub mod link;
-pub mod neighbours;
-pub mod pace;
-pub mod population;
-pub mod probe;
+mod inner;
+mod lab;
+mod link;
+mod neighbours;
+mod pace;
+mod population;
+mod probe;
 pub mod profile;
 pub mod report;
 pub mod result;
 pub mod run;
-pub mod tally;
+mod tally;

@@ -96,9 +96,9 @@ fn command(command: Command) -> anyhow::Result<bool> {
             Ok(outcome.passed)
         }
         Command::Check { profile } => {
-            let profile = Profile::load(&profile)?;
+            let profile = Arc::new(Profile::load(&profile)?);
             for core in 0..profile.generator.cores.len() {
-                fleet::Fleet::new(&Arc::new(profile.clone()), core)?;
+                fleet::Fleet::new(&profile, core)?;
             }
             println!("{}: {} subscribers, {} stages", profile.name, profile.subscribers.count, profile.stages.len());
             Ok(true)

@@ -11,7 +11,7 @@
 mod goal;
 mod subscriber;
 
-pub use goal::{Goal, SETTLED};
+pub use goal::{Goal, SETTLED, stayers};
 pub use subscriber::{State, Subscriber};
 
 use crate::fleet::Fleet;
@@ -87,21 +87,17 @@ impl Population {
     /// Everybody is down. `clock` is an instant and the time of day then, since the epoch.
     pub fn new(profile: &Profile, fleet: Fleet, clock: (Instant, Duration), seed: [u8; 32]) -> anyhow::Result<Self> {
         let has = |f| profile.subscribers.inner.contains(&f);
-        // Certificates are issued before the test, not at its expense.
-        let issue = profile.subscribers.ike.as_ref().is_some_and(|ike| ike.certificates.is_some());
-        let subscriber = |i| -> anyhow::Result<Subscriber> {
-            let pad = if issue { fleet.pad(i)? } else { None };
-            Ok(Subscriber { pad, ..Subscriber::new(fleet.outer(i)) })
-        };
+        // Certificates are issued here: before the test, not at its expense.
+        let subscriber = |i| Ok(Subscriber::new(fleet.outer(i), fleet.pad(i)?));
         Ok(Self {
-            subscribers: (0..fleet.count).map(subscriber).collect::<Result<_, _>>()?,
+            subscribers: (0..fleet.count).map(subscriber).collect::<anyhow::Result<_>>()?,
             manager: Manager::new()?,
             timers: Timers::default(),
             inner: [has(Family::Ipv4), has(Family::Ipv6)],
             retry: profile.subscribers.retry,
             rng: StdRng::from_seed(seed),
             clock,
-            course: Course::new(clock.0, SETTLED),
+            course: Course::new(clock.0, SETTLED, fleet.count),
             outbox: VecDeque::new(),
             census: Census { down: fleet.count, ..Census::default() },
             record: Record::new(),
@@ -117,7 +113,7 @@ impl Population {
     /// From now on. What has been recorded begins anew.
     pub fn pursue(&mut self, now: Instant, goal: Goal) {
         self.record = Record::new();
-        self.course = Course::new(now, goal);
+        self.course = Course::new(now, goal, self.fleet.count);
         if goal.vanish {
             for i in 0..self.fleet.count {
                 self.become_down(i);
@@ -157,11 +153,6 @@ impl Population {
             self.expired(now, i);
         }
         busy
-    }
-
-    /// When [`Self::drive`] has something to do.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next().into_iter().chain(self.course.next()).min()
     }
 
     /// A UDP datagram from the gateway to a subscriber's `port`.
@@ -210,11 +201,8 @@ impl Population {
     }
 
     fn begin(&mut self, now: Instant, i: u32) -> anyhow::Result<Softwire> {
-        let s = &mut self.subscribers[i as usize];
-        if s.pad.is_none() {
-            s.pad = self.fleet.pad(i)?;
-        }
-        let config = self.fleet.config(i, s.pad.clone(), self.course.goal.extent)?;
+        let pad = self.subscribers[i as usize].pad.clone();
+        let config = self.fleet.config(i, pad, self.course.goal.extent);
         let mut root = StdRng::from_rng(&mut self.rng);
         let seeds = Box::new(move || -> Box<dyn rand_core::CryptoRng + Send> { Box::new(StdRng::from_rng(&mut root)) });
         let mut softwire = Softwire::new(now, &mut self.manager, config, seeds)?;

@@ -10,7 +10,7 @@ mod stage;
 
 pub use criteria::Criteria;
 pub use stage::{
-    Churn, Direction, Extent, Flap, Hold, Load, Ramp, Rate, Search, Setups, Size, Stage, Teardown, Traffic,
+    Churn, Direction, Extent, Flap, Hold, Load, Ramp, Rate, Search, Setups, Size, Stage, Teardown, Traffic, mean_octets,
 };
 
 use ipnet::IpNet;

@@ -7,7 +7,7 @@ mod search;
 use crate::lab::{Lab, Overview};
 use crate::population::{Goal, Record, SETTLED};
 use crate::profile::{
-    Churn, Direction, Flap, Hold, Profile, Ramp, Rate, Search, Setups, Size, Stage, Teardown, Traffic,
+    Churn, Direction, Flap, Hold, Profile, Ramp, Rate, Search, Setups, Size, Stage, Teardown, Traffic, mean_octets,
 };
 use crate::result::{self, FORMAT, Machine, Outcome, Shortfall, Spread, StageResult, Subscribers, Trial};
 use recorder::Recorder;
@@ -117,14 +117,11 @@ impl Run {
 
     fn churn(&mut self, s: &Churn) -> anyhow::Result<StageResult> {
         self.recorder.stage("churn");
-        let count = f64::from(self.profile.subscribers.count) / self.profile.generator.cores.len() as f64;
-        let cores = self.profile.generator.cores.len() as f64;
-        let closes_from = (count * (1.0 - s.share)).round() as u32;
-        self.pursue(Goal { closes: s.rate / cores, closes_from, ..UP });
+        self.pursue(Goal { closes: s.rate, churning: s.share, ..UP });
         let began = Instant::now();
         let load = s.traffic;
         if let Some(load) = load {
-            self.send(load.size, load.direction, load.rate, 1.0 - s.share);
+            self.send(load.size, load.direction, load.rate, s.share);
         }
         let seen = self.watch(Instant::now() + s.time, |_| false)?;
         let mut record = seen.record;
@@ -151,15 +148,12 @@ impl Run {
     fn traffic(&mut self, s: &Traffic) -> anyhow::Result<StageResult> {
         self.pursue(UP);
         let mut trials = Vec::new();
-        let mut record = Record::new();
-        let mut up = 0;
         for &size in &s.sizes {
             self.recorder.stage(&format!("traffic {size}"));
             trials.push(self.trial(size, s.direction, s.rate, s.time, s.drain)?);
-            let seen = self.lab.wait(Duration::ZERO)?;
-            (record, up) = (seen.record, seen.census.up);
         }
-        Ok(StageResult { trials, ..people(&record, up, None) })
+        let seen = self.lab.wait(Duration::ZERO)?;
+        Ok(StageResult { trials, ..people(&seen.record, seen.census.up, None) })
     }
 
     fn search(&mut self, s: &Search) -> anyhow::Result<StageResult> {
@@ -188,7 +182,7 @@ impl Run {
                 let trial = self.trial(size, s.direction, Rate::Pps(ndr * share), s.trial, s.drain)?;
                 latency.push((share, Trial { search: true, ..trial }));
             }
-            let octets = mean(&pattern);
+            let octets = mean_octets(&pattern);
             searches.push(result::Search {
                 size: size.to_string(),
                 direction: s.direction,
@@ -207,9 +201,7 @@ impl Run {
     fn setups(&mut self, s: &Setups) -> anyhow::Result<StageResult> {
         self.recorder.stage("setups");
         self.empty(Goal { closes: f64::INFINITY, ..SETTLED }, EMPTY)?;
-        let cores = self.profile.generator.cores.len() as u32;
-        let in_flight = s.in_flight.div_ceil(cores);
-        let goal = Goal { in_flight, cycle: true, extent: s.extent, ..UP };
+        let goal = Goal { in_flight: s.in_flight, cycle: true, extent: s.extent, ..UP };
         self.pursue(goal);
         let before = self.watch(Instant::now() + SETTLE, |_| false)?.record.ups;
         let began = Instant::now();
@@ -223,8 +215,7 @@ impl Run {
 
     fn teardown(&mut self, s: &Teardown) -> anyhow::Result<StageResult> {
         self.recorder.stage("teardown");
-        let cores = self.profile.generator.cores.len() as f64;
-        let closes = s.rate.unwrap_or(f64::INFINITY) / cores;
+        let closes = s.rate.unwrap_or(f64::INFINITY);
         let seen = self.empty(Goal { closes, ..SETTLED }, s.within)?;
         Ok(people(&seen.record, seen.census.up, None))
     }
@@ -243,7 +234,7 @@ impl Run {
         time: Duration,
         drain: Duration,
     ) -> anyhow::Result<Trial> {
-        self.send(size, d, rate, 1.0);
+        self.send(size, d, rate, 0.0);
         let began = Instant::now();
         let seen = self.watch(began + time, |o| o.sizes_refused)?;
         anyhow::ensure!(!seen.sizes_refused, "packets of {size} octets do not fit the softwires");
@@ -251,13 +242,12 @@ impl Run {
         self.finish(size, d, rate, time, drain)
     }
 
-    fn send(&mut self, size: Size, direction: Direction, rate: Rate, share: f64) {
+    fn send(&mut self, size: Size, direction: Direction, rate: Rate, churning: f64) {
         let pattern = self.profile.pattern(size);
         let pps = rate.pps(&pattern);
         let ways = direction.ways().map(|on| if on { pps } else { 0.0 });
-        let profile = Arc::clone(&self.profile);
         self.recorder.trial();
-        self.lab.send(&pattern, ways, share, &profile);
+        self.lab.send(&pattern, ways, churning);
     }
 
     fn finish(
@@ -289,7 +279,7 @@ impl Run {
             direction,
             offered,
             sent,
-            octets: mean(&pattern),
+            octets: mean_octets(&pattern),
             seconds,
             flows: books.flows,
             latency: books.latency.each_ref().map(|h| Spread::of(h, 1e3)),
@@ -297,10 +287,6 @@ impl Run {
             search: false,
         })
     }
-}
-
-fn mean(pattern: &[u16]) -> f64 {
-    pattern.iter().map(|&s| f64::from(s)).sum::<f64>() / pattern.len().max(1) as f64
 }
 
 /// `complete`: whether all were to be up at the end, and after how many seconds they were.

@@ -30,8 +30,8 @@ pub struct Plan {
     pub sizes: Vec<u16>,
     /// Packets per second of this core, up and down.
     pub pps: [f64; 2],
-    /// Only these subscribers have traffic: the ones below this number that are up.
-    pub below: u32,
+    /// Those who come and go have no traffic: this share of the subscribers, see [`stayers`](crate::population::stayers).
+    pub churning: f64,
 }
 
 /// From a packet core.
@@ -61,8 +61,6 @@ pub struct Status {
     pub silent: Vec<IpAddr>,
     /// Counters of the ports: access, network.
     pub ports: Vec<PortStats>,
-    /// Streams that are sent, up and down.
-    pub streams: [usize; 2],
 }
 
 /// A trial's books.

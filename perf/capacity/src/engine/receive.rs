@@ -1,6 +1,6 @@
 //! From the ports inwards.
 
-use super::{Engine, Pending, Side};
+use super::{Engine, Side};
 use crate::tally::{DOWN, Stream, UP};
 use crate::{inner, probe};
 use dpdk::{Burst, lcore};
@@ -12,6 +12,18 @@ use wire::{esp, ethernet, ip, udp};
 
 const NATT: u16 = 4500;
 
+/// An ESP packet of a subscriber in a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) subscriber: u32,
+    pub(super) spi: u32,
+    /// Where in the frame it stands.
+    pub(super) at: usize,
+    pub(super) end: usize,
+    /// ESP's sequence number.
+    pub(super) seq: u64,
+}
+
 impl Engine {
     pub(super) fn receive_access(&mut self, now: Instant) -> bool {
         let mut burst = Burst::new();
@@ -22,10 +34,10 @@ impl Engine {
             if let Some(pending) = self.take_access(now, mbuf.data_mut())
                 && self.lane.push(mbuf).is_ok()
             {
-                self.opened.push(pending);
+                self.pending.push(pending);
             }
         }
-        self.open_lane(now);
+        self.open_pending(now);
         true
     }
 
@@ -49,14 +61,14 @@ impl Engine {
         let upper = packet.get(head.header_len..head.len)?;
         let (at, end) = (start + head.header_len, start + head.len);
         match head.protocol {
-            ip::ESP => self.pending(subscriber, upper, at, end),
+            ip::ESP => self.esp(subscriber, upper, at, end),
             ip::UDP => {
                 let datagram = udp::Udp::parse(upper).ok()?;
                 let (port, from) = (datagram.dst_port(), SocketAddr::new(head.src, datagram.src_port()));
                 let payload = datagram.payload();
                 if port == NATT && matches!(esp::encapsulated(payload), esp::Encapsulated::Esp(_)) {
                     let at = at + udp::HEADER;
-                    return self.pending(subscriber, payload, at, at + payload.len());
+                    return self.esp(subscriber, payload, at, at + payload.len());
                 }
                 self.population.handle_udp(now, subscriber, port, from, payload);
                 None
@@ -65,7 +77,7 @@ impl Engine {
         }
     }
 
-    fn pending(&self, subscriber: u32, packet: &[u8], at: usize, end: usize) -> Option<Pending> {
+    fn esp(&self, subscriber: u32, packet: &[u8], at: usize, end: usize) -> Option<Pending> {
         let spi = esp::spi(packet)?;
         let softwire = self.population.subscribers.get(subscriber as usize)?.softwire.as_ref()?;
         let seq = softwire.inbound(spi)?.check(packet).ok()?;
@@ -73,14 +85,14 @@ impl Engine {
     }
 
     /// Opens all ESP packets of a burst at once, then looks at each.
-    fn open_lane(&mut self, now: Instant) {
+    fn open_pending(&mut self, now: Instant) {
         if self.lane.is_empty() {
             return;
         }
         let mut batch = Batch::new();
         let mut numbers = [None; Burst::CAPACITY];
         let subscribers = &self.population.subscribers;
-        for ((mbuf, p), number) in self.lane.as_mut_slice().iter_mut().zip(&self.opened).zip(&mut numbers) {
+        for ((mbuf, p), number) in self.lane.as_mut_slice().iter_mut().zip(&self.pending).zip(&mut numbers) {
             let softwire = subscribers[p.subscriber as usize].softwire.as_ref();
             *number = softwire
                 .and_then(|s| s.inbound(p.spi))
@@ -96,11 +108,11 @@ impl Engine {
             }
         }
         self.lane.clear();
-        self.opened.clear();
+        self.pending.clear();
     }
 
     fn take_opened(&mut self, now: Instant, i: usize, stamp: u32) {
-        let Pending { subscriber, spi, at, end, seq } = self.opened[i];
+        let Pending { subscriber, spi, at, end, seq } = self.pending[i];
         let Some(packet) = self.lane.as_slice()[i].data().get(at..end) else { return };
         let Some(s) = self.population.subscribers.get_mut(subscriber as usize) else { return };
         let Some(softwire) = &mut s.softwire else { return };

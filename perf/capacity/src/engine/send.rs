@@ -4,7 +4,7 @@ use super::{Engine, Plan};
 use crate::inner;
 use crate::link::{Carries, Outer, ethertype};
 use crate::pace::Pace;
-use crate::population::{State, Subscriber};
+use crate::population::{State, Subscriber, stayers};
 use crate::probe;
 use crate::tally::{DOWN, Stream, UP};
 use dpdk::lcore;
@@ -34,8 +34,9 @@ type Turn = (Stream, usize);
 
 impl Sending {
     pub(super) fn new(now: Instant, plan: &Plan, subscribers: &[Subscriber]) -> Self {
+        let staying = &subscribers[..stayers(subscribers.len(), plan.churning)];
         let streams = [UP, DOWN].map(|way| {
-            let up = (0u32..plan.below).zip(subscribers).filter(|(_, s)| s.state == State::Up);
+            let up = (0u32..).zip(staying).filter(|(_, s)| s.state == State::Up);
             let both = up.flat_map(|(subscriber, s)| {
                 let has = |v6: bool| s.inner[usize::from(v6)].is_some();
                 [false, true].into_iter().filter(move |v6| has(*v6)).map(move |v6| Stream { subscriber, v6, way })
@@ -51,10 +52,6 @@ impl Sending {
             turns: [[0; 2]; 2],
             too_big: false,
         }
-    }
-
-    pub(super) fn streams(&self, way: usize) -> usize {
-        self.streams[way].len()
     }
 
     /// Probes that are due now, one burst at most.

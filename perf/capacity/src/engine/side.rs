@@ -7,18 +7,6 @@ use dpdk::{Burst, Mbuf, Mempool, Port, RxQueue, TxQueue};
 use std::net::IpAddr;
 use std::time::Instant;
 
-/// An ESP packet of a subscriber in a lane.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pending {
-    pub(super) subscriber: u32,
-    pub(super) spi: u32,
-    /// Where in the frame it stands.
-    pub(super) at: usize,
-    pub(super) end: usize,
-    /// ESP's sequence number.
-    pub(super) seq: u64,
-}
-
 /// A port of a packet core.
 pub struct Side {
     port: Port,

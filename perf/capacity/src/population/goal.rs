@@ -17,8 +17,8 @@ pub struct Goal {
     pub in_flight: u32,
     /// So many end each second.
     pub closes: f64,
-    /// Only these end: from this number on.
-    pub closes_from: u32,
+    /// Only those end who come and go: this share of the subscribers, see [`stayers`].
+    pub churning: f64,
     /// Whoever is up ends at once.
     pub cycle: bool,
     /// To begin with, all are gone without a word.
@@ -33,11 +33,24 @@ pub const SETTLED: Goal = Goal {
     starts: 0.0,
     in_flight: u32::MAX,
     closes: 0.0,
-    closes_from: 0,
+    churning: 1.0,
     cycle: false,
     vanish: false,
     extent: Extent::Softwire,
 };
+
+impl Goal {
+    /// The part of one of `cores`: rates are shared out among them.
+    pub fn part(self, cores: u32) -> Self {
+        let (starts, closes) = (self.starts / f64::from(cores), self.closes / f64::from(cores));
+        Self { starts, closes, in_flight: self.in_flight.div_ceil(cores), ..self }
+    }
+}
+
+/// How many stay, where the last ones, this share of `count`, come and go.
+pub fn stayers(count: usize, churning: f64) -> usize {
+    (count as f64 * (1.0 - churning)).round() as usize
+}
 
 /// A goal that is pursued.
 pub(super) struct Course {
@@ -46,14 +59,17 @@ pub(super) struct Course {
     pub(super) waiting: VecDeque<u32>,
     starts: Pace,
     closes: Pace,
-    /// Who ends next.
+    /// The first one that may end, and who ends next.
+    first: u32,
     cursor: u32,
 }
 
 impl Course {
-    pub(super) fn new(now: Instant, goal: Goal) -> Self {
+    /// For `count` subscribers.
+    pub(super) fn new(now: Instant, goal: Goal, count: u32) -> Self {
         let (starts, closes) = (Pace::new(now, goal.starts), Pace::new(now, goal.closes));
-        Self { goal, waiting: VecDeque::new(), starts, closes, cursor: goal.closes_from }
+        let first = stayers(count as usize, goal.churning) as u32;
+        Self { goal, waiting: VecDeque::new(), starts, closes, first, cursor: first }
     }
 
     pub(super) fn next_start(&mut self, now: Instant, connecting: u32) -> Option<u32> {
@@ -69,7 +85,7 @@ impl Course {
         if self.goal.closes == 0.0 || up == 0 || self.closes.due(now) == 0 {
             return None;
         }
-        let (from, count) = (self.goal.closes_from, subscribers.len() as u32);
+        let (from, count) = (self.first, subscribers.len() as u32);
         for _ in from..count {
             let i = if self.cursor < count { self.cursor } else { from };
             self.cursor = i + 1;
@@ -80,10 +96,30 @@ impl Course {
         }
         None
     }
+}
 
-    pub(super) fn next(&self) -> Option<Instant> {
-        let start = self.starts.next().filter(|_| !self.waiting.is_empty());
-        let close = self.closes.next().filter(|_| self.goal.closes > 0.0);
-        start.into_iter().chain(close).min()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_shared_out_among_cores() {
+        let goal = Goal { starts: 200.0, closes: 10.0, in_flight: 5, ..SETTLED };
+        let part = Goal { starts: 100.0, closes: 5.0, in_flight: 3, ..SETTLED };
+        assert_eq!((goal.part(2), goal.part(1)), (part, goal));
+        assert!(Goal { starts: f64::INFINITY, ..SETTLED }.part(3).starts.is_infinite());
+    }
+
+    #[test]
+    fn only_those_end_who_come_and_go() {
+        let now = Instant::now();
+        for (count, churning, expected) in [(4, 0.1, vec![]), (4, 0.25, vec![3, 3]), (3, 0.5, vec![2, 2])] {
+            let mut subscribers: Vec<_> = (0..count).map(|_| Subscriber::new([192, 0, 2, 1].into(), None)).collect();
+            subscribers.iter_mut().for_each(|s| s.state = State::Up);
+            let mut course = Course::new(now, Goal { closes: f64::INFINITY, churning, ..SETTLED }, count);
+            let ended: Vec<_> = (0..2).filter_map(|_| course.next_close(now, count, &subscribers)).collect();
+            assert_eq!(ended, expected, "{churning} of {count}");
+            assert!(ended.iter().all(|&i| i as usize >= stayers(subscribers.len(), churning)));
+        }
     }
 }

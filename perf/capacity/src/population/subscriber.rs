@@ -31,6 +31,7 @@ pub struct Subscriber {
     /// Largest inner packet.
     pub mtu: u16,
     pub(super) child: bool,
+    /// Who it is to IKE, if there is IKE.
     pub(super) pad: Option<Arc<ike::PadEntry>>,
     /// Since when it wants to be up, and is not.
     pub(super) wanted: Option<Instant>,
@@ -40,7 +41,7 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    pub(super) fn new(outer: IpAddr) -> Self {
+    pub(super) fn new(outer: IpAddr, pad: Option<Arc<ike::PadEntry>>) -> Self {
         Self {
             outer,
             state: State::Down,
@@ -48,7 +49,7 @@ impl Subscriber {
             inner: [None; 2],
             mtu: 0,
             child: false,
-            pad: None,
+            pad,
             wanted: None,
             deadline: None,
             slot: None,

@@ -29,8 +29,11 @@ impl Profile {
         }
         for (i, core) in self.generator.cores.iter().enumerate() {
             let access = &core.access;
-            if access.address.is_ipv4() != v4 || access.outer.addr().is_ipv4() != v4 {
-                found.push(format!("generator.cores[{i}].access: address and outer are not of the gateway's family"));
+            let addresses = [access.address, access.outer.addr()].into_iter().chain(access.via);
+            if addresses.into_iter().any(|a| a.is_ipv4() != v4) {
+                found.push(format!(
+                    "generator.cores[{i}].access: address, via and outer are to be of the gateway's family"
+                ));
             }
             let bits = access.outer.max_prefix_len() - access.outer.prefix_len();
             let need = u64::from(self.part(i).1) + 1;
@@ -163,6 +166,7 @@ criteria: { up_within: 10s, loss: 0 }
     fn each_mistake_is_named() {
         for (from, to, said) in [
             ("192.0.2.254, outer: 198.18.0.0/24", "192.0.2.254, outer: 2001:db8::/64", "family"),
+            ("192.0.2.254, outer:", "192.0.2.254, via: \"2001:db8::1\", outer:", "family"),
             ("outer: 198.18.0.0/24", "outer: 198.18.0.0/25", "no room for 200"),
             ("count: 200", "count: 0", "subscribers.count"),
             ("psk: \"key-{n}\"", "force_encap: true", "either psk or certificates"),

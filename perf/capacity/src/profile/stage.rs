@@ -240,12 +240,14 @@ impl Rate {
     pub fn pps(self, pattern: &[u16]) -> f64 {
         match self {
             Self::Pps(pps) => pps,
-            Self::Mbps(mbps) => {
-                let octets: f64 = pattern.iter().map(|&s| f64::from(s)).sum::<f64>() / pattern.len().max(1) as f64;
-                mbps * 1e6 / (octets * 8.0)
-            }
+            Self::Mbps(mbps) => mbps * 1e6 / (mean_octets(pattern) * 8.0),
         }
     }
+}
+
+/// Mean of sizes that follow each other.
+pub fn mean_octets(pattern: &[u16]) -> f64 {
+    pattern.iter().map(|&s| f64::from(s)).sum::<f64>() / pattern.len().max(1) as f64
 }
 
 /// Sizes in proportion to their weights, each spread as evenly as can be.
