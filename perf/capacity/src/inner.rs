@@ -1,5 +1,6 @@
 //! The inner packet of a probe: IPv4 or IPv6, and UDP.
 
+use crate::link::{TTL, ip_header};
 use crate::probe::{PORT, Probe};
 use std::net::IpAddr;
 use wire::{ip, ipv4, ipv6, udp};
@@ -14,25 +15,12 @@ pub const fn headers(v6: bool) -> usize {
 
 /// Fills `out` with a packet that carries the probe. `false`: it does not fit, or the addresses are of two families.
 pub fn write(out: &mut [u8], src: IpAddr, dst: IpAddr, probe: Probe) -> bool {
-    let Ok(len) = u16::try_from(out.len()) else { return false };
-    let (headed, at) = match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let (id, protocol) = (probe.seq as u16, ip::UDP);
-            let head = ipv4::Repr { tos: 0, total_len: len, id, flags: ipv4::DF, ttl: 64, protocol, src, dst };
-            (head.emit(out), ipv4::HEADER)
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let Some(payload_len) = len.checked_sub(ipv6::HEADER as u16) else { return false };
-            let flow_label = probe.stream & 0xf_ffff;
-            let (traffic_class, next_header, hop_limit) = (0, ip::UDP, 64);
-            let head = ipv6::Repr { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst };
-            (head.emit(out), ipv6::HEADER)
-        }
-        _ => return false,
-    };
-    let Some(datagram) = out.get_mut(at..).filter(|d| headed && d.len() >= udp::HEADER) else { return false };
+    let label = (probe.seq as u16, probe.stream & 0xf_ffff);
+    let Some(at) = ip_header(out, (src, dst), ip::UDP, TTL, label) else { return false };
+    let Some(datagram) = out.get_mut(at..).filter(|d| d.len() >= udp::HEADER) else { return false };
     let from = FIRST_SOURCE | (probe.stream as u16 & 0x3fff);
-    if !probe.write(&mut datagram[udp::HEADER..]) || !udp::emit(datagram, from, PORT, len - at as u16) {
+    // It is shorter than the packet.
+    if !probe.write(&mut datagram[udp::HEADER..]) || !udp::emit(datagram, from, PORT, datagram.len() as u16) {
         return false;
     }
     udp::fill_checksum(datagram, src, dst);

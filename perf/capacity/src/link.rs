@@ -1,7 +1,10 @@
-//! Frames: Ethernet, and the outer IP and UDP headers.
+//! Frames: Ethernet, IP, and the outer UDP header.
 
 use std::net::IpAddr;
 use wire::{ethernet, ip, ipv4, ipv6, udp};
+
+/// Of what is sent to more than a neighbour.
+pub const TTL: u8 = 64;
 
 /// A link and the gateway on it.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +33,6 @@ pub enum Carries {
     Udp(u16, u16),
     /// ESP.
     Esp,
-    /// An ICMPv6 message, which is finished.
-    Icmp6,
 }
 
 impl Outer {
@@ -43,37 +44,12 @@ impl Outer {
 
     /// Writes the headers in front of the payload, which is behind them already. `false`: it does not fit a packet.
     pub fn write(&self, packet: &mut [u8], id: u16) -> bool {
-        let Ok(len) = u16::try_from(packet.len()) else { return false };
-        let protocol = match self.carries {
-            Carries::Udp(..) => ip::UDP,
-            Carries::Esp => ip::ESP,
-            Carries::Icmp6 => ip::ICMPV6,
-        };
-        let (written, at) = match (self.src, self.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let head = ipv4::Repr { tos: 0, total_len: len, id, flags: ipv4::DF, ttl: 64, protocol, src, dst };
-                (head.emit(packet), ipv4::HEADER)
-            }
-            (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                let Some(payload_len) = len.checked_sub(ipv6::HEADER as u16) else { return false };
-                // Neighbour discovery is refused with any other (RFC 4861, section 7.1).
-                let hop_limit = if self.carries == Carries::Icmp6 { 255 } else { 64 };
-                let head = ipv6::Repr {
-                    traffic_class: 0,
-                    flow_label: 0,
-                    payload_len,
-                    next_header: protocol,
-                    hop_limit,
-                    src,
-                    dst,
-                };
-                (head.emit(packet), ipv6::HEADER)
-            }
-            _ => return false,
-        };
-        let Carries::Udp(from, to) = self.carries else { return written };
+        let protocol = if self.carries == Carries::Esp { ip::ESP } else { ip::UDP };
+        let Some(at) = ip_header(packet, (self.src, self.dst), protocol, TTL, (id, 0)) else { return false };
+        let Carries::Udp(from, to) = self.carries else { return true };
         let datagram = &mut packet[at..];
-        if !written || !udp::emit(datagram, from, to, len - at as u16) {
+        // It is shorter than the packet.
+        if !udp::emit(datagram, from, to, datagram.len() as u16) {
             return false;
         }
         if self.src.is_ipv6() {
@@ -81,6 +57,32 @@ impl Outer {
         }
         true
     }
+}
+
+/// Writes an IP header in front of its payload, which is behind it already, and gives its octets. It has this
+/// identification (IPv4) or flow label (IPv6). `None`: it does not fit a packet, or the addresses are of two families.
+pub fn ip_header(
+    packet: &mut [u8],
+    path: (IpAddr, IpAddr),
+    protocol: u8,
+    ttl: u8,
+    (id, flow_label): (u16, u32),
+) -> Option<usize> {
+    let total_len = u16::try_from(packet.len()).ok()?;
+    let (written, len) = match path {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let head = ipv4::Repr { tos: 0, total_len, id, flags: ipv4::DF, ttl, protocol, src, dst };
+            (head.emit(packet), ipv4::HEADER)
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let payload_len = total_len.checked_sub(ipv6::HEADER as u16)?;
+            let (traffic_class, next_header, hop_limit) = (0, protocol, ttl);
+            let head = ipv6::Repr { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst };
+            (head.emit(packet), ipv6::HEADER)
+        }
+        _ => return None,
+    };
+    written.then_some(len)
 }
 
 impl Link {

@@ -3,7 +3,7 @@
 //! The generator answers for its own addresses and asks for the gateway's, again and again until it is answered, and
 //! every [`REFRESH`] afterwards. Everybody else on the link is nobody's concern.
 
-use crate::link::{Carries, Link, Outer, ethertype};
+use crate::link::{Link, ethertype, ip_header};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 use wire::{checksum, ethernet, ip, ipv6};
@@ -135,10 +135,10 @@ impl Neighbours {
         let sum = checksum::transport6(src, dst, ip::ICMPV6, &message);
         message[2..4].copy_from_slice(&sum.to_be_bytes());
         let at = self.link.header_len();
-        let outer = Outer { src: src.into(), dst: dst.into(), carries: Carries::Icmp6 };
         let mut frame = vec![0; at + ipv6::HEADER];
         frame.extend_from_slice(&message);
-        outer.write(&mut frame[at..], 0);
+        // With another hop limit it is refused (RFC 4861, section 7.1).
+        ip_header(&mut frame[at..], (src.into(), dst.into()), ip::ICMPV6, 255, (0, 0));
         self.link.write(&mut frame, to, ethertype(src.into()));
         frame
     }

@@ -43,3 +43,23 @@ pub fn document(profile: &Profile, access: &[String]) -> Value {
     document.insert("subscribers".into(), users.into());
     document.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn each_packet_core_has_a_route_over_a_port() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/memif.yaml");
+        let mut profile = Profile::load(&file).unwrap();
+        profile.subscribers.count = 2;
+        let (document, one) = (document(&profile, &["a".into(), "b".into()]), document(&profile, &["a".into()]));
+        let ports = |document: &Value| [0, 1].map(|i| document["routes"][i]["port"].clone());
+        assert_eq!((ports(&document), ports(&one)), (["a".into(), "b".into()], ["a".into(), "a".into()]));
+        assert_eq!(document["routes"][1]["to"], "198.19.0.0/16");
+        assert_eq!(document["subscribers"][1], json!({ "user": "s1", "secret": "secret-of-1" }));
+        assert_eq!(document["ike"]["peers"][1]["id"], "s1@lab.example.net");
+        assert_eq!(document["ike"]["peers"][1]["psk"], "key-of-1-0123456789");
+    }
+}
