@@ -16,6 +16,8 @@ const COLOURS: [RGBColor; 6] = [
 ];
 const BAND: RGBColor = RGBColor(242, 245, 248);
 const RULE: RGBColor = RGBColor(207, 214, 222);
+/// How far the y axis goes beyond the highest value.
+const HEADROOM: f64 = 1.1;
 /// Names for which the legend has room.
 const NAMES: usize = 14;
 
@@ -45,7 +47,7 @@ impl Plot<'_> {
         if self.log_y && low.is_finite() {
             draw(|area| self.paint(area, (low..high.max(low * 10.0)).log_scale()))
         } else {
-            draw(|area| self.paint(area, 0.0..high.max(1e-6)))
+            draw(|area| self.paint(area, 0.0..high.max(1e-6) * HEADROOM))
         }
     }
 
@@ -88,7 +90,7 @@ pub(super) fn bars(title: &str, groups: &[String], bars: &[(String, Vec<f64>)]) 
     let width = 0.8 / bars.len().max(1) as f64;
     draw(|area| {
         // Groups are in the middle between numbers.
-        let mut chart = frame(area, title).build_cartesian_2d(-0.5..groups.len() as f64 - 0.5, 0.0..high)?;
+        let mut chart = frame(area, title).build_cartesian_2d(-0.5..groups.len() as f64 - 0.5, 0.0..high * HEADROOM)?;
         let name = |x: &f64| {
             let group = groups.get(x.round() as usize).filter(|_| (x - x.round()).abs() < 0.01 && *x > -0.1);
             group.cloned().unwrap_or_default()
