@@ -60,14 +60,28 @@ impl Gateway {
             self.refuse(now, id, Reject { why, ..Reject::default() });
             return false;
         }
-        if s.profile.is_none() {
-            s.user.clone_from(&name);
-        }
-        s.claimed = name;
+        s.claimed.clone_from(&name);
         if !renewed {
             s.state = State::Lcp;
         }
+        if s.profile.is_none() {
+            self.name(id, name);
+        }
         true
+    }
+
+    /// Whose session it is from now on.
+    pub(super) fn name(&mut self, id: SessionId, user: String) {
+        let Some(s) = self.subscribers.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut s.user, user.clone());
+        self.users.remove(&(before, id));
+        self.users.insert((user, id));
+    }
+
+    /// Sessions of a user, those included that AAA has not admitted yet.
+    pub(super) fn of_user(&self, user: &str) -> impl Iterator<Item = &Subscriber> {
+        let all = (user.to_owned(), SessionId(0))..=(user.to_owned(), SessionId(u32::MAX));
+        self.users.range(all).filter_map(|(_, id)| self.subscribers.get(id))
     }
 
     /// A question about a session.
@@ -173,8 +187,7 @@ impl Gateway {
         if let Some(known) = s.must_be.as_ref().filter(|known| **known != user) {
             return Err(format!("IKE has authenticated \"{known}\" (H23)"));
         }
-        let before = std::mem::replace(&mut s.user, user.clone());
-        self.users.remove(&(before, id));
+        self.name(id, user.clone());
         let filter = self.filter_of(&profile.limits).map_err(|e| e.to_string())?;
         self.left_behind(id, &user).into_iter().for_each(|old| self.preempt(now, old));
         self.make_room(now, id, &user, profile.port_limit.or(self.config.aaa.sessions_per_user))?;
@@ -190,7 +203,6 @@ impl Gateway {
         s.session.rate = Rates { up: profile.limits.rate_up, down: profile.limits.rate_down };
         s.session.filter = filter;
         s.profile = Some(accept.profile.clone());
-        self.users.insert((user, id));
         Ok(())
     }
 
@@ -232,15 +244,15 @@ impl Gateway {
                 && o.host_name == s.host_name
                 && o.state != State::Closing
         };
-        self.admitted_as(user).filter(same).map(|o| o.id).collect()
+        self.of_user(user).filter(same).map(|o| o.id).collect()
     }
 
     /// A user has so many sessions at a time. A session of the same device is taken for one it has left behind, and goes.
     fn make_room(&mut self, now: Instant, id: SessionId, user: &str, limit: Option<u32>) -> Result<(), String> {
         let Some(limit) = limit.filter(|_| !user.is_empty()) else { return Ok(()) };
         let Some(ike_id) = self.subscribers.get(&id).map(|s| s.context.ike_id.clone()) else { return Ok(()) };
-        let others = self.admitted_as(user).filter(|o| o.id != id && o.state != State::Closing);
-        let mut others: Vec<_> = others.collect();
+        let others = self.of_user(user).filter(|o| o.id != id && o.state != State::Closing);
+        let mut others: Vec<_> = others.filter(|o| o.profile.is_some()).collect();
         let over = (others.len() + 1).saturating_sub(limit as usize);
         others.retain(|o| o.context.ike_id == ike_id);
         others.sort_by_key(|o| o.since);
@@ -313,7 +325,7 @@ impl Gateway {
         remote: SocketAddr,
     ) {
         let context = Arc::new(self.new_context(local, remote, Some(remote_id.clone())));
-        let ask = self.entry(&pad).is_none_or(|p| p.ask_identity);
+        let ask = self.entries.find(&self.config, &pad).is_none_or(|p| p.ask_identity);
         let identity = remote_id.clone();
         self.eaps.running.insert(session, IkeEap { pad, context, identity, accepted: None });
         if ask {
@@ -399,18 +411,8 @@ impl Gateway {
     /// How PPP of a peer's sessions is to go about its user.
     pub(super) fn ppp_policy(&self, peer: Option<PeerId>) -> (PppPolicy, Option<Admitted>) {
         let Some(peer) = peer.and_then(|p| self.peers.get(&p)) else { return (PppPolicy::Demand, None) };
-        let policy = self.entry(&peer.pad).map_or(PppPolicy::Demand, |e| e.ppp);
+        let policy = self.entries.find(&self.config, &peer.pad).map_or(PppPolicy::Demand, |e| e.ppp);
         (policy, peer.admitted.clone())
-    }
-
-    fn entry(&self, pad: &str) -> Option<&crate::config::Peer> {
-        self.config.ike.peers.get((*self.entries.get(pad)?)?)
-    }
-
-    /// Sessions of a user that AAA has admitted.
-    pub(super) fn admitted_as(&self, user: &str) -> impl Iterator<Item = &Subscriber> {
-        let all = (user.to_owned(), SessionId(0))..=(user.to_owned(), SessionId(u32::MAX));
-        self.users.range(all).filter_map(|(_, id)| self.subscribers.get(id))
     }
 }
 

@@ -59,7 +59,7 @@ impl Gateway {
             ChildUp { peer, child, select } => {
                 let id = PeerId(peer.0);
                 let Some(p) = self.peers.get_mut(&id) else { return };
-                let entry = self.entries.get(&p.pad).and_then(|i| self.config.ike.peers.get((*i)?));
+                let entry = self.entries.find(&self.config, &p.pad);
                 match p.child_up(now, id, &child, &self.config, entry, &mut self.program) {
                     Ok(()) => {
                         tracing::info!(
@@ -231,21 +231,36 @@ fn cause(reason: &ike::DownReason) -> Cause {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use dataplane_api::{Counters, MacAddr, WorkerId};
+    use crate::program::Output;
+    use dataplane_api::{Counters, Inject, MacAddr, OuterPath, PortId, PuntClass, PuntMeta, WorkerId};
+    use std::net::SocketAddr;
+    use std::num::NonZeroU32;
     use std::sync::Arc;
     use std::time::Duration;
 
     /// A gateway whose worker has room for one SA, and a peer that is up.
     fn gateway() -> (Gateway, ike::PeerHandle) {
-        let text = "dataplane: { max_sessions: 1 }\n\
-                    ports: [{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }]\n\
-                    listeners: [{ name: l, address: 192.0.2.1 }]\n\
-                    ike: { identity: gw.example.net, peers: [{ name: p, id: p@example.net, auth: psk, psk: k }] }\n";
-        let config = Arc::new(Config::from_yaml("t", text).unwrap());
-        let counters = vec![Arc::new(Counters::new(1, 1))];
-        let mut g = Gateway::new(config, Instant::now(), &[MacAddr([2; 6])], counters, [7; 32]).unwrap();
-        let peer = ike::PeerHandle(std::num::NonZeroU32::MIN);
-        let address = ([192, 0, 2, 9], 500).into();
+        let mut g = room_for(1);
+        let peer = up(&mut g, 9);
+        (g, peer)
+    }
+
+    fn room_for(n: usize) -> Gateway {
+        let text = format!(
+            "dataplane: {{ max_sessions: {n} }}\n\
+             ports: [{{ name: a, device: d, zone: public, addresses: [192.0.2.1/24] }}]\n\
+             listeners: [{{ name: l, address: 192.0.2.1 }}]\n\
+             ike: {{ identity: gw.example.net, peers: [{{ name: p, id: p@example.net, auth: psk, psk: k }}] }}\n"
+        );
+        let config = Arc::new(Config::from_yaml("t", &text).unwrap());
+        let counters = vec![Arc::new(Counters::new(n, n))];
+        Gateway::new(config, Instant::now(), &[MacAddr([2; 6])], counters, [7; 32]).unwrap()
+    }
+
+    /// The peer with this number, in its address as well, is up.
+    fn up(g: &mut Gateway, n: u8) -> ike::PeerHandle {
+        let peer = ike::PeerHandle(NonZeroU32::new(n.into()).unwrap());
+        let address = ([192, 0, 2, n], 500).into();
         let id: ike::auth::Identity = "p@example.net".parse().unwrap();
         let up = ike::Event::PeerUp {
             peer,
@@ -262,7 +277,63 @@ mod tests {
             weak: Vec::new(),
         };
         g.ike_event(Instant::now(), up);
-        (g, peer)
+        peer
+    }
+
+    /// L2TP inside the peer's SAs, up to a session.
+    fn session(g: &mut Gateway, now: Instant, peer: ike::PeerHandle) -> SessionId {
+        let from: SocketAddr = (g.peers[&PeerId(peer.0)].remote.ip(), 1701).into();
+        let to: SocketAddr = "192.0.2.1:1701".parse().unwrap();
+        let rng: rand::rngs::StdRng = rand::SeedableRng::from_seed([5; 32]);
+        let config = l2tp::Config { accept: false, ..l2tp::Config::default() };
+        let mut client = l2tp::Endpoint::new(Arc::new(config), Box::new(rng), Box::new(|_| Some(0x0001_0001)));
+        client.connect(now, from, to, None, None).unwrap();
+        while let Some(message) = client.poll_transmit() {
+            let meta = PuntMeta {
+                class: PuntClass::L2tpControl,
+                port: PortId(0),
+                spi: None,
+                src: from,
+                dst: to,
+                peer: Some(PeerId(peer.0)),
+                session: None,
+                ttl: 64,
+            };
+            g.handle_punt(now, &meta, &message.data);
+            while let Some(output) = g.poll_output() {
+                if let Output::Inject(_, m) = output
+                    && matches!(m.how, Inject::Udp { peer: Some(p), .. } if p.0 == peer.0)
+                {
+                    client.handle_input(now, l2tp::Meta { local: from, remote: to, binding: None }, &m.data);
+                }
+            }
+            while client.poll_event().is_some() {}
+        }
+        let own = |s: &&crate::subscriber::Subscriber| s.session.peer == Some(PeerId(peer.0));
+        g.subscribers.values().find(own).unwrap().id
+    }
+
+    // Whose sessions they are, L2TP knows by the peer: none of them is forgotten, and no other is touched.
+    #[test]
+    fn sessions_move_and_end_with_their_peer() {
+        let (now, mut g) = (Instant::now(), room_for(8));
+        let peers = [1, 2, 3].map(|n| up(&mut g, n));
+        let sessions = peers.map(|peer| session(&mut g, now, peer));
+        let ends = |g: &Gateway, i: usize| g.subscribers.get(&sessions[i]).map(|s| s.session.outer);
+        let before = [0, 1, 2].map(|i| ends(&g, i));
+        let (local, remote) = ("192.0.2.7:500".parse().unwrap(), "198.51.100.2:500".parse().unwrap());
+        g.ike_event(now, ike::Event::PeerMoved { peer: peers[1], local, remote, encap: false });
+        let moved = OuterPath { local: (local.ip(), 1701).into(), remote: (remote.ip(), 1701).into() };
+        assert_eq!([0, 1, 2].map(|i| ends(&g, i)), [before[0], Some(moved), before[2]]);
+
+        // The second is about to end in order when its IKE SA goes.
+        g.disconnect(now, sessions[1], Cause::AdminReset, "test");
+        for (reason, (last, left)) in [(ike::DownReason::Deleted, (1, 2)), (ike::DownReason::Dead, (0, 1))] {
+            g.ike_event(now, ike::Event::PeerDown { peer: peers[last], reason, remote_id: None });
+            g.pump(now);
+            assert_eq!((g.subscribers.len(), ends(&g, last), g.close_after.len()), (left, None, 0));
+        }
+        assert_eq!(ends(&g, 2), before[2]);
     }
 
     fn draw(g: &Gateway) -> Option<u32> {

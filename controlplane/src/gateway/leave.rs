@@ -42,10 +42,19 @@ fn pad(config: &Config) -> HashMap<&str, Entry<'_>> {
 }
 
 /// Names by which a peer may come up: entries of the PAD, each with its place there, and shared secrets of listeners.
-pub(super) fn entries(config: &Config) -> HashMap<String, Option<usize>> {
-    let shared = config.listeners.iter().filter(|l| has_secret(l)).map(Listener::shared_secret_entry);
-    let places = config.ike.peers.iter().enumerate().map(|(i, p)| (p.name.clone(), Some(i)));
-    shared.map(|name| (name, None)).chain(places).collect()
+pub(super) struct Entries(HashMap<String, Option<usize>>);
+
+impl Entries {
+    pub fn of(config: &Config) -> Self {
+        let shared = config.listeners.iter().filter(|l| has_secret(l)).map(Listener::shared_secret_entry);
+        let places = config.ike.peers.iter().enumerate().map(|(i, p)| (p.name.clone(), Some(i)));
+        Self(shared.map(|name| (name, None)).chain(places).collect())
+    }
+
+    /// The entry of the PAD with this name, in the configuration that these are of.
+    pub fn find<'a>(&self, config: &'a Config, name: &str) -> Option<&'a config::Peer> {
+        config.ike.peers.get((*self.0.get(name)?)?)
+    }
 }
 
 fn has_secret(l: &Listener) -> bool {
@@ -80,7 +89,7 @@ impl Gateway {
     /// Whether who has come up by this entry, at this address of ours, may stay: the configuration may have changed since
     /// he began. An AFBR is served at our end of the mesh or of BGP, whatever listener there was at the same address.
     pub(super) fn admits(&self, entry: &str, here: IpAddr, afbr: bool) -> bool {
-        self.entries.contains_key(entry) && (afbr || !self.leaving.iter().any(|l| l.address == here))
+        self.entries.0.contains_key(entry) && (afbr || !self.leaving.iter().any(|l| l.address == here))
     }
 
     /// Ends them and the sessions that hang on them, those of listeners that have changed, and those of subscribers who

@@ -114,8 +114,8 @@ pub struct Gateway {
     config: Arc<Config>,
     document: Arc<Config>,
     ike_files: u64,
-    // Names by which a peer may come up, with the places of those that are in the PAD.
-    entries: HashMap<String, Option<usize>>,
+    // Names by which a peer may come up.
+    entries: leave::Entries,
     filters: HashMap<String, FilterId>,
     spd: Vec<PolicyRule>,
     // Listeners that are gone, or others now, as long as somebody is there.
@@ -146,7 +146,7 @@ pub struct Gateway {
     // Child SAs of all peers.
     children: usize,
     subscribers: BTreeMap<SessionId, Subscriber>,
-    // Those that AAA has admitted, by user.
+    // All of them by user, `name` keeps it in step.
     users: BTreeSet<(String, SessionId)>,
     wakes: BTreeSet<(Instant, SessionId)>,
     // Inbound SAs whose grace time runs.
@@ -222,7 +222,7 @@ impl Gateway {
             liveness: Liveness::new(now, &config, StdRng::from_rng(&mut rng)),
             document: Arc::clone(&config),
             ike_files: ike_config::files(&config),
-            entries: leave::entries(&config),
+            entries: leave::Entries::of(&config),
             config,
             filters: HashMap::new(),
             spd: Vec::new(),

@@ -143,7 +143,7 @@ impl Gateway {
         let has = |sections: &[&str]| sections.iter().any(|s| changed.contains(s));
         if let Some(ike) = plan.ike {
             self.ike.set_config(ike.config);
-            self.entries = leave::entries(&new);
+            self.entries = leave::Entries::of(&new);
             if let Some(files) = ike.files {
                 self.ike_files = files;
                 self.ike.recheck(now);

@@ -142,7 +142,7 @@ impl Gateway {
             state: State::Tunnel,
             link,
             dhcp6: None,
-            user: skip.as_ref().map_or_else(String::new, |a| a.user.clone()),
+            user: String::new(),
             claimed: skip.as_ref().map_or_else(String::new, |a| a.user.clone()),
             must_be: admitted.filter(|_| policy != PppPolicy::Demand).map(|a| a.user),
             skip: skip.map(|a| a.accept),
@@ -162,7 +162,9 @@ impl Gateway {
             wakes: None,
         };
         self.program.op(slot.worker(), TableOp::SessionAdd(session));
+        let user = subscriber.claimed.clone();
         self.subscribers.insert(id, subscriber);
+        self.name(id, user);
     }
 
     // Nothing passes any more; the tunnel itself may still have to be closed.
@@ -171,9 +173,7 @@ impl Gateway {
         if let Some(at) = s.wakes {
             self.wakes.remove(&(at, id));
         }
-        if s.profile.is_some() {
-            self.users.remove(&(s.user.clone(), id));
-        }
+        self.users.remove(&(s.user.clone(), id));
         self.forget(id);
         s.ends(cause, why);
         for prefix in std::mem::take(&mut s.routes) {

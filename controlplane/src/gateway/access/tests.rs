@@ -101,6 +101,7 @@ impl Lab {
     }
 
     fn state(&self) -> Option<(State, &str)> {
+        in_step(&self.gateway);
         self.gateway.subscribers.get(&self.id).map(|s| (s.state, s.user.as_str()))
     }
 }
@@ -216,13 +217,19 @@ fn v1_gateway(now: Instant) -> Gateway {
     Gateway::new(config, now, &[MacAddr([2; 6])], vec![Arc::new(Counters::new(16, 16))], [7; 32]).unwrap()
 }
 
+/// IKE version, identity, outer address, Host Name, user.
+type Client = (u8, &'static str, &'static str, &'static str, &'static str);
+
 /// A client comes up, and its user is admitted.
-fn comes(
-    g: &mut Gateway,
-    now: Instant,
-    n: u32,
-    (version, id, outer, host, user): (u8, &str, &str, &str, &str),
-) -> SessionId {
+fn comes(g: &mut Gateway, now: Instant, n: u32, client: Client) -> SessionId {
+    let session = arrives(g, now, n, client);
+    g.admit(now, session, &Accept::default()).unwrap();
+    in_step(g);
+    session
+}
+
+/// A client comes up, and says in PPP who it is.
+fn arrives(g: &mut Gateway, now: Instant, n: u32, (version, id, outer, host, user): Client) -> SessionId {
     let peer = ike::PeerHandle(std::num::NonZeroU32::new(n).unwrap());
     g.ike_event(
         now,
@@ -256,9 +263,16 @@ fn comes(
     };
     g.l2tp_event(now, l2tp::Event::SessionOffered(up.clone()));
     g.l2tp_event(now, l2tp::Event::SessionUp(up));
-    g.subscribers.get_mut(&session).unwrap().claimed = user.into();
-    g.admit(now, session, &Accept::default()).unwrap();
+    assert!(g.may_be(now, session, user.into(), false));
     session
+}
+
+/// All sessions are found by their users, and nothing else is.
+fn in_step(g: &Gateway) {
+    let users: Vec<_> = g.users.iter().collect();
+    let mut sessions: Vec<_> = g.subscribers.values().map(|s| (s.user.clone(), s.id)).collect();
+    sessions.sort();
+    assert!(users.into_iter().eq(&sessions), "{:?}, {sessions:?}", g.users);
 }
 
 #[test]
@@ -286,6 +300,19 @@ fn a_client_of_ikev1_that_comes_back_replaces_what_it_left_behind() {
         let held = g.pools.claim(address, 77) == Err(crate::pool::Refused::Held(old.0));
         assert_eq!(!held, replaced, "{second:?}");
     }
+}
+
+// AAA's answer to the first may come after the one to the second, and must not end that.
+#[test]
+fn a_client_of_ikev1_that_comes_back_replaces_what_waits_for_aaa() {
+    let (now, client) = (Instant::now(), (1, "192.168.1.2", "198.51.100.7:61000", "laptop", "alice"));
+    let mut g = v1_gateway(now);
+    let old = arrives(&mut g, now, 1, client);
+    let new = comes(&mut g, now, 2, client);
+    g.aaa_answer(now, Who::Session(old), Answer::Accept(Box::default()));
+    in_step(&g);
+    assert!(g.subscribers.get(&old).is_none_or(|s| s.state == State::Closing));
+    assert!(g.subscribers[&new].state != State::Closing && g.subscribers[&new].profile.is_some());
 }
 
 /// Windows sends its SCCRQ right behind the last message of quick mode; when the two change places, the SA on which it
