@@ -136,6 +136,16 @@ impl Net {
         }
     }
 
+    /// That fifty times; nothing is lost.
+    fn talk_often(&mut self) {
+        for _ in 0..50 {
+            self.talk();
+            self.run(DELAY);
+        }
+        self.run(SECOND);
+        self.all_there();
+    }
+
     /// Everything that was sent has arrived, once.
     fn all_there(&self) {
         for site in &self.sites {
@@ -174,12 +184,7 @@ const PER_WORKER: &str = "per_worker: true";
 fn each_worker_sends_and_receives_by_an_sa_of_its_own() {
     let mut net = Net::new([PER_WORKER; 2], by_spi);
     let handed = net.handed();
-    for _ in 0..50 {
-        net.talk();
-        net.run(DELAY);
-    }
-    net.run(SECOND);
-    net.all_there();
+    net.talk_often();
     assert_eq!(net.handed(), handed, "nothing goes from worker to worker");
     for site in [WEST, EAST] {
         let ((bound, common), (_, fars)) = (net.by_worker(site), net.by_worker(1 - site));
@@ -197,12 +202,7 @@ fn each_worker_sends_and_receives_by_an_sa_of_its_own() {
 fn a_card_that_cannot_tell_spis_apart_costs_a_hand_off() {
     let mut net = Net::new([PER_WORKER; 2], |_| 1);
     let handed = net.handed();
-    for _ in 0..50 {
-        net.talk();
-        net.run(DELAY);
-    }
-    net.run(SECOND);
-    net.all_there();
+    net.talk_often();
     assert_eq!(net.handed() - handed, 2 * 50, "what is for the first worker");
 }
 
@@ -252,12 +252,7 @@ fn an_afbr_without_has_one_sa_for_all() {
     for profiles in [[PER_WORKER, "start: respond"], ["per_worker: false", PER_WORKER]] {
         let mut net = Net::new(profiles, by_spi);
         let handed = net.handed();
-        for _ in 0..50 {
-            net.talk();
-            net.run(DELAY);
-        }
-        net.run(SECOND);
-        net.all_there();
+        net.talk_often();
         for site in [WEST, EAST] {
             let children = net.children(site);
             assert!(matches!(&children[..], [c] if c.selected && !c.bound && c.out_packets == 100), "{children:?}");
