@@ -11,15 +11,17 @@
 set -eu
 REPO=$(cd "$(dirname "$0")/.." && pwd); BIN=${BIN:-$REPO/target/release}; PERF=$BIN/perf
 DUT=sw-dut FEED=sw-feed US=2001:db8:f1::1 THEM=2001:db8:f1::9 ROUTES=1250000 MARK=1000
-TMP=$(mktemp -d); PIDS=
+TMP= PIDS=
 cleanup() {
   local p
   for p in $PIDS; do kill "$p" 2>/dev/null || true; done
   for p in $PIDS; do wait "$p" 2>/dev/null || true; done
+  PIDS=
   ip netns del $FEED 2>/dev/null || true; ip netns del $DUT 2>/dev/null || true
   rm -rf "$TMP"
 }
-trap cleanup EXIT; trap "exit 1" INT TERM
+# A signal is heard when the command in the foreground ends: none takes long, and what waits is no subshell.
+trap 'trap "" HUP INT TERM; cleanup' EXIT; trap "exit 129" HUP; trap "exit 130" INT; trap "exit 143" TERM
 dut() { ip netns exec $DUT "$@"; }
 layout() {
   ip netns add $DUT; ip netns add $FEED
@@ -88,18 +90,21 @@ C
 }
 count_softwired() { curl -s -m 5 --unix-socket "$TMP/api.sock" http://dut/metrics | awk '/^softwire_fib.*what="routes"/ { n += $2 } END { print n + 0 }'; }
 
-# until COUNT ge|le NUMBER FROM: prints the seconds since FROM (nanoseconds) when the count is so
+# until_count COUNT ge|le NUMBER WHAT: TOOK is the time in seconds since the feed has begun with WHAT when the count is so
 until_count() {
-  local n end=$(( $(date +%s) + ${LIMIT:-300} ))
+  local n begun end=$(( $(date +%s) + ${LIMIT:-300} ))
+  until begun=$(awk -v w="$4" '$1 == "begin" && $2 == w { print $3 }' "$TMP/feed"); [ -n "$begun" ]; do
+    kill -0 "$FEEDER" || { cat "$TMP/feed" >&2; exit 1; }
+    sleep 0.1
+  done
   while :; do
     n=$("$1"); [ "$n" "-$2" "$3" ] && break
     [ "$(date +%s)" -lt "$end" ] || { echo "$NAME: $n routes after ${LIMIT:-300} s" >&2; tail -5 "$TMP/log" >&2; exit 1; }
     kill -0 "$SPEAKER" || { tail -5 "$TMP/log" >&2; exit 1; }
     sleep 0.1
   done
-  awk "BEGIN { printf \"%.1f\", ($(date +%s%N) - $4) / 1e9 }"
+  TOOK=$(awk "BEGIN { printf \"%.1f\", ($(date +%s%N) - $begun) / 1e9 }")
 }
-begun() { local t; until t=$(awk -v w="$1" '$1 == "begin" && $2 == w { print $3 }' "$TMP/feed"); [ -n "$t" ]; do kill -0 "$FEEDER" || { cat "$TMP/feed" >&2; exit 1; }; sleep 0.1; done; echo "$t"; }
 # Threads that come later are on their parents' core.
 pin() {
   local t
@@ -116,18 +121,18 @@ spent() {
 resident() { awk '/^VmRSS/ { printf "%d", $2 / 1024 }' "/proc/$SPEAKER/status"; }
 
 measure() {
-  NAME=$1; layout; "start_$NAME"
+  NAME=$1; TMP=$(mktemp -d); layout; "start_$NAME"
   sleep 3; kill -0 "$SPEAKER" || { cat "$TMP/log" >&2; exit 1; }
   pin
   local before loaded churned gone base memory t0 t1 t2 t3; before=$(resident); base=$("count_$NAME"); t0=$(spent)
   mkfifo "$TMP/ask"; exec 9<>"$TMP/ask"
   ip netns exec $FEED taskset -c 0 "$PERF" feed $US 65000 $THEM <"$TMP/ask" >"$TMP/feed" 2>&1 & FEEDER=$!; PIDS="$PIDS $FEEDER"
-  loaded=$(until_count "count_$NAME" ge $(( base + ROUTES )) "$(begun announced)")
+  until_count "count_$NAME" ge $(( base + ROUTES )) announced; loaded=$TOOK
   memory=$(resident); t1=$(spent)
   echo churn >&9
-  churned=$(until_count "count_$NAME" le $(( base + ROUTES - MARK )) "$(begun churned)"); t2=$(spent)
+  until_count "count_$NAME" le $(( base + ROUTES - MARK )) churned; churned=$TOOK; t2=$(spent)
   echo withdraw >&9
-  gone=$(until_count "count_$NAME" le "$base" "$(begun withdrawn)"); t3=$(spent)
+  until_count "count_$NAME" le "$base" withdrawn; gone=$TOOK; t3=$(spent)
   awk -v name="$NAME" -v a="$loaded" -v b="$churned" -v c="$gone" -v t0="$t0" -v t1="$t1" -v t2="$t2" -v t3="$t3" \
     -v m="$memory" -v n="$before" -v r="$ROUTES" 'BEGIN {
       printf "%-10s %6.1f s to learn (processor %.1f), %6.1f s to churn (%.1f), %6.1f s to forget (%.1f), %d MiB (%d before), ", \
@@ -136,5 +141,5 @@ measure() {
   exec 9>&-
 }
 for run in $(seq "${RUNS:-1}"); do
-  for name in ${*:-softwired bird frr}; do ( trap cleanup EXIT; TMP=$(mktemp -d); measure "$name" ); done
+  for name in ${*:-softwired bird frr}; do measure "$name"; cleanup; done
 done
