@@ -22,6 +22,14 @@ impl Clock {
     }
 }
 
+/// Pins the thread to the core that is measured, if there is one, and gives the TSC's frequency in Hz.
+pub fn pinned() -> anyhow::Result<f64> {
+    if fastpath::measure::pin().is_err() {
+        eprintln!("not pinned to core {}", fastpath::measure::CORE);
+    }
+    Ok(dpdk::lcore::tsc_hz()? as f64)
+}
+
 /// Minimum, median and maximum of what was measured several times.
 pub fn spread(mut all: Vec<f64>) -> [f64; 3] {
     all.sort_by(f64::total_cmp);

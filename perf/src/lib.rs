@@ -6,7 +6,6 @@
 //! | [`peer`] | a BGP neighbour that announces it |
 //! | [`router`] | the gateway that learns it: control plane, publisher, worker |
 //! | [`subscribers`] | subscribers, and the control plane that they come to |
-//! | [`bench`] | a worker between two in-memory ports |
 //! | [`handshake`] | what a new IKE SA costs |
 //! | [`clock`] | processor time |
 //! | [`programming`] | changes of the tables |
@@ -17,7 +16,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-pub mod bench;
 pub mod clock;
 pub mod handshake;
 pub mod peer;

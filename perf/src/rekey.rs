@@ -9,18 +9,18 @@ use crate::storm::{come, report};
 use crate::subscribers::network::{DataPlane, Network};
 use crate::subscribers::{Source, address, index};
 use crate::table::Random;
-use crate::traffic::{bench, sealed};
-use anyhow::{Context, ensure};
-use dataplane_api::{Lifetime, PortId, SaIn, SaOut, Selector, Spi, TableOp};
-use fastpath::frame::{datagram, framed};
+use crate::traffic::ringed;
+use anyhow::{Context, bail, ensure};
+use dataplane_api::{PortId, TableOp};
+use fastpath::bed::{Ringed, drops};
+use fastpath::frame::{datagram, framed, packet};
+use fastpath::world::{Far, GATEWAY, HERE6, PUBLIC, TRUSTED, tunnelled};
+use ipsec_mb::Manager;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use wire::{ethernet, ip, ipv4};
 
-const ACCESS: PortId = PortId(0);
-const CORE: PortId = PortId(1);
-const SERVER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
 /// Lifetime of child SAs; the first are rekeyed after nine tenths of it.
 const LIFETIME: Duration = Duration::from_secs(200);
 /// Between two looks, and each packet's way.
@@ -32,9 +32,11 @@ const SIZE: usize = 100;
 
 /// The subscribers' ends of the SAs.
 struct Ends {
-    sealers: HashMap<u32, esp::SaOut>,
-    // By subscriber and SPI.
-    openers: HashMap<(u32, u32), esp::SaIn>,
+    manager: Manager,
+    // By the SPI that the gateway receives on.
+    far: HashMap<u32, Far>,
+    // By subscriber, and the SPI that it receives on, the other one.
+    other: HashMap<(u32, u32), u32>,
     up: VecDeque<(Instant, Vec<u8>)>,
     down: VecDeque<(Instant, u32, Vec<u8>)>,
     // Sent and arrived, each way.
@@ -45,9 +47,9 @@ struct Ends {
 /// Measures with `n` subscribers.
 pub fn run(n: usize) -> anyhow::Result<()> {
     let _lcore = dpdk::lcore::register()?;
-    let mut bench = bench("rekey", n, 0)?;
-    let mut dataplane = DataPlane::of(&mut bench)?;
-    dataplane.bench = Some(bench);
+    let (_, mut ringed) = ringed("rekey", n, 0)?;
+    let mut dataplane = DataPlane::of(&mut ringed)?;
+    dataplane.ringed = Some(ringed);
     let mut net = Network::new(n, Source::Local, &format!("{}s", LIFETIME.as_secs()), Some(dataplane))?;
     net.made = Some(Vec::new());
     println!("{n} subscribers; child SAs live {LIFETIME:?} at most");
@@ -55,8 +57,9 @@ pub fn run(n: usize) -> anyhow::Result<()> {
     come(&mut net, n)?;
     report("came one after the other", &mut net, n);
     let mut ends = Ends {
-        sealers: HashMap::new(),
-        openers: HashMap::new(),
+        manager: Manager::new().map_err(|e| anyhow::anyhow!("{e}"))?,
+        far: HashMap::new(),
+        other: HashMap::new(),
         up: VecDeque::new(),
         down: VecDeque::new(),
         sent: [0; 2],
@@ -102,61 +105,38 @@ pub fn run(n: usize) -> anyhow::Result<()> {
     );
     let [up, down] = ends.sent;
     println!("packets up {up}, down {down}; lost {} and {}", up - ends.arrived[0], down - ends.arrived[1]);
-    let drops = net.dataplane.as_ref().and_then(|d| Some(d.bench.as_ref()?.drops()));
+    let drops = net.dataplane.as_ref().map(|d| drops(&d.worker));
     ensure!(ends.sent == ends.arrived, "packets were lost: {drops:?}");
     ensure!(rekeyed == n && net.again.0 == 0, "{rekeyed} rekeyed, {:?}", net.again);
+    Ok(())
+}
+
+/// The worker.
+fn worker(net: &mut Network) -> anyhow::Result<&mut Ringed> {
+    net.dataplane.as_mut().and_then(|d| d.ringed.as_mut()).context("a worker")
+}
+
+/// Lets a port receive a frame.
+fn push(net: &mut Network, port: PortId, frame: &[u8]) -> anyhow::Result<()> {
+    let ringed = worker(net)?;
+    let mbuf = ringed.pool.alloc_with(frame).context("no buffer")?;
+    ensure!(ringed.far[usize::from(port.0)].push(mbuf).is_ok(), "the ring is full");
     Ok(())
 }
 
 impl Ends {
     /// The other ends of what the gateway has made. Whose SAs are new.
     fn learn(&mut self, net: &mut Network) -> anyhow::Result<Vec<u32>> {
-        let made = net.made.replace(Vec::new()).unwrap_or_default();
-        let manager = net.dataplane.as_mut().and_then(|d| Some(d.bench.as_mut()?.manager())).context("a worker")?;
+        let mut made = net.made.replace(Vec::new()).unwrap_or_default().into_iter();
         let mut fresh = Vec::new();
-        for op in made {
-            match op {
-                TableOp::SaInAdd(sa) => {
-                    fresh.extend(index(sa.remote));
-                    let (id, lifetime) = (dataplane_api::SaOutId(sa.spi.slot().context("slot")?), Lifetime::default());
-                    let SaIn { spi, peer, suite, key, esn, mode, local, remote, encap, .. } = sa;
-                    let theirs = SaOut {
-                        id,
-                        spi: spi.0,
-                        peer,
-                        suite,
-                        key,
-                        esn,
-                        mode,
-                        local: remote,
-                        remote: local,
-                        encap,
-                        selector: Selector::ANY,
-                        lifetime,
-                    };
-                    self.sealers.insert(spi.0, esp::SaOut::new(manager, &theirs).context("SA")?);
-                }
-                TableOp::SaOutAdd(sa) => {
-                    let i = index(sa.remote).context("a subscriber")?;
-                    let SaOut { spi, peer, suite, key, esn, mode, local, remote, encap, lifetime, .. } = sa;
-                    let theirs = SaIn {
-                        spi: Spi(spi),
-                        peer,
-                        suite,
-                        key,
-                        esn,
-                        replay_window: 1024,
-                        mode,
-                        local: remote,
-                        remote: local,
-                        encap,
-                        selector: Selector::ANY,
-                        lifetime,
-                    };
-                    self.openers.insert((i, spi), esp::SaIn::new(manager, &theirs).context("SA")?);
-                }
-                _ => {}
-            }
+        while let Some(first) = made.next() {
+            let (TableOp::SaInAdd(sa_in), Some(TableOp::SaOutAdd(sa_out))) = (first, made.next()) else {
+                bail!("SAs come in pairs");
+            };
+            let (i, spi_in) = (index(sa_in.remote).context("a subscriber")?, sa_in.spi.0);
+            fresh.push(i);
+            self.other.insert((i, sa_out.spi), spi_in);
+            self.far.insert(spi_in, Far::of(&self.manager, sa_in, sa_out)?);
         }
         Ok(fresh)
     }
@@ -164,13 +144,12 @@ impl Ends {
     /// A packet each way.
     fn send(&mut self, net: &mut Network, i: u32) -> anyhow::Result<()> {
         let (spi, session, own) = net.client(i).and_then(|c| c.path()).context("a subscriber that is up")?;
-        let now = net.now;
-        let bench = net.dataplane.as_mut().and_then(|d| d.bench.as_mut()).context("a worker")?;
-        let sealer = self.sealers.get_mut(&spi).context("an SA that the gateway has made")?;
-        let packet = datagram(own.into(), SERVER.into(), 4000, SIZE);
-        self.up.push_back((now + DELAY, sealed(bench.manager(), sealer, session, address(i), &packet)?));
+        let far = self.far.get_mut(&spi).context("an SA that the gateway has made")?;
+        let mut data = tunnelled(session, &datagram(own.into(), HERE6.into(), 4000, SIZE))?;
+        esp::seal(&mut self.manager, &mut far.seal, ip::UDP, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
+        self.up.push_back((net.now + DELAY, framed(&packet(address(i), GATEWAY.into(), ip::ESP, &data))));
         self.sent[0] += 1;
-        bench.push(CORE, &framed(&datagram(SERVER.into(), own.into(), 4000, SIZE)))?;
+        push(net, TRUSTED, &framed(&datagram(HERE6.into(), own.into(), 4000, SIZE)))?;
         self.sent[1] += 1;
         self.take(net)
     }
@@ -179,8 +158,7 @@ impl Ends {
     fn carry(&mut self, net: &mut Network) -> anyhow::Result<()> {
         let now = net.now;
         while let Some((_, frame)) = self.up.pop_front_if(|f| f.0 <= now) {
-            let bench = net.dataplane.as_mut().and_then(|d| d.bench.as_mut()).context("a worker")?;
-            bench.push(ACCESS, &frame)?;
+            push(net, PUBLIC, &frame)?;
             self.take(net)?;
         }
         while let Some((_, i, mut esp)) = self.down.pop_front_if(|f| f.0 <= now) {
@@ -188,9 +166,9 @@ impl Ends {
             if !net.client(i).is_some_and(|c| c.takes(spi)) {
                 continue;
             }
-            let bench = net.dataplane.as_mut().and_then(|d| d.bench.as_mut()).context("a worker")?;
-            let opener = self.openers.get_mut(&(i, spi)).context("an SA that the gateway has made")?;
-            self.arrived[1] += usize::from(esp::open(bench.manager(), opener, &mut esp).is_ok());
+            let far = self.other.get(&(i, spi)).and_then(|other| self.far.get_mut(other));
+            let open = &mut far.context("an SA that the gateway has made")?.open;
+            self.arrived[1] += usize::from(esp::open(&mut self.manager, open, &mut esp).is_ok());
         }
         Ok(())
     }
@@ -198,13 +176,14 @@ impl Ends {
     /// What the worker sends.
     fn take(&mut self, net: &mut Network) -> anyhow::Result<()> {
         let now = net.now;
-        let bench = net.dataplane.as_mut().and_then(|d| d.bench.as_mut()).context("a worker")?;
-        bench.poll();
-        while bench.pop(CORE).is_some() {
+        let ringed = worker(net)?;
+        ringed.bed.worker.poll();
+        let [public, trusted] = [PUBLIC, TRUSTED].map(|p| usize::from(p.0));
+        while ringed.far[trusted].pop().is_some() {
             self.arrived[0] += 1;
         }
-        while let Some(frame) = bench.pop(ACCESS) {
-            let outer = ipv4::Ipv4::parse(&frame[ethernet::HEADER..]).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+        while let Some(frame) = ringed.far[public].pop() {
+            let outer = ipv4::Ipv4::parse(&frame.data()[ethernet::HEADER..]).map_err(|e| anyhow::anyhow!("{e:?}"))?;
             ensure!(outer.protocol() == ip::ESP, "protocol {} to the access network", outer.protocol());
             let i = index(IpAddr::V4(outer.dst())).context("a subscriber")?;
             self.down.push_back((now + DELAY, i, outer.payload().to_vec()));

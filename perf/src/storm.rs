@@ -37,8 +37,8 @@ pub fn run(n: usize, source: Source, established: usize) -> anyhow::Result<()> {
         let [at_rest, meanwhile] = [&alone, &storm].map(|all| mean(all));
         let [_, middle, most] = spread(storm);
         println!(
-            "{established} more carry 512 octets both ways: {at_rest:.0} ticks a packet while nobody comes, {meanwhile:.0} in the \
-             storm (median {middle:.0}, most {most:.0}): {:.1} % of the rate, none lost",
+            "{established} more carry 512 octets both ways: {at_rest:.0} ns a packet while nobody comes, {meanwhile:.0} in the storm \
+             (median {middle:.0}, most {most:.0}): {:.1} % of the rate, none lost",
             100.0 * at_rest / meanwhile
         );
         Ok(())

@@ -11,10 +11,9 @@ pub mod network;
 pub mod servers;
 
 use controlplane::config::Config;
+use fastpath::world::{GATEWAY, ROUTER};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Our address.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// What RADIUS and we share.
 pub const SECRET: &[u8] = b"radius-secret";
 
@@ -41,15 +40,20 @@ pub fn config(n: usize, source: Source, rekey: &str) -> anyhow::Result<Config> {
         "dataplane: {{ max_sessions: {} }}\n\
          ports:\n  - {{ name: access, device: none, zone: public, addresses: [{GATEWAY}/24] }}\n\
          \x20 - {{ name: core, device: none, zone: trusted, addresses: [\"2001:db8:c::1/64\"] }}\n\
-         routes:\n  - {{ to: 0.0.0.0/0, port: access, via: [192.0.2.254] }}\n\
+         routes:\n  - {{ to: 0.0.0.0/0, port: access, via: [{ROUTER}] }}\n\
          listeners:\n  - {{ name: secure, address: {GATEWAY} }}\n\
          ike:\n  identity: gw.example.net\n  child_rekey: {rekey}\n  peers:\n{peers}\
          ppp: {{ local_ipv4: 10.0.0.1 }}\n\
          pools: {{ ipv4: [10.64.0.0/10], ipv6: [\"2001:db8:100::/40\"], delegated: [\"2001:db8:f000::/36\"] }}\n\
          {aaa}",
-        (2 * n + 1024).min(1 << 20),
+        slots(n),
     );
     Ok(Config::from_yaml("bench", &yaml)?)
+}
+
+/// Sessions that there is room for.
+pub fn slots(n: usize) -> usize {
+    (2 * n + 1024).min(1 << 20)
 }
 
 /// The outer address of the i-th subscriber.

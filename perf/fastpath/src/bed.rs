@@ -31,9 +31,16 @@ pub struct Bed {
 }
 
 /// A worker for each set of ports (configured, started, in the order of their `PortId`), and who publishes the tables that
-/// they share. Their own tables have room for the world's peers and `more`, and are empty.
-pub fn beds(world: &World, ports: Vec<Vec<Port>>, pool: Mempool, more: usize) -> anyhow::Result<(Publisher, Vec<Bed>)> {
-    let large = Mempool::new("large", 63, 0, 16 * 1024, None)?;
+/// they share. Their own tables have room for the world's peers and `more`, and are empty. `name` is one of its own in the
+/// process.
+pub fn beds(
+    world: &World,
+    name: &str,
+    ports: Vec<Vec<Port>>,
+    pool: Mempool,
+    more: usize,
+) -> anyhow::Result<(Publisher, Vec<Bed>)> {
+    let large = Mempool::new(&format!("{name}-large"), 63, 0, 16 * 1024, None)?;
     let sizes = FibSizes {
         routes_v4: world.routes,
         blocks_v4: world.routes,
@@ -148,9 +155,14 @@ impl Ringed {
             far.extend(queue);
         }
         let (from, to) = (usize::from(world.from().0), usize::from(world.to().0));
-        let (publisher, mut beds) = beds(world, vec![ports], pool, more)?;
+        let (publisher, mut beds) = beds(world, name, vec![ports], pool, more)?;
         let bed = beds.pop().context("one worker")?;
         Ok(Self { bed, publisher: Some(publisher), far, pool, from, to })
+    }
+
+    /// From now on frames come in where they went out.
+    pub fn turn(&mut self) {
+        std::mem::swap(&mut self.from, &mut self.to);
     }
 
     /// Lets the worker receive at most a burst of frames in one poll, and gives the ticks that this took. What it has sent

@@ -83,7 +83,7 @@ fn pair(path: Path, peers: [usize; 2]) -> anyhow::Result<Vec<Bed>> {
         let _ = std::fs::remove_file(&file);
         ports.push(devices?);
     }
-    let (_publisher, mut beds) = bed::beds(&world, ports, pool, 0)?;
+    let (_publisher, mut beds) = bed::beds(&world, "packets", ports, pool, 0)?;
     beds.iter_mut().try_for_each(|bed| bed.populate(&world))?;
     Ok(beds)
 }

@@ -58,7 +58,7 @@ pub fn path(path: Path, pcap: &std::path::Path) -> anyhow::Result<Reading> {
     let world = World::new(path, 0)?;
     let pool = Mempool::new("packets", (2 * frames as u32 + 4096).next_power_of_two() - 1, 256, 2048, None)?;
     let ports = bed::repeating(&world, pcap, &pool, 0)?;
-    let (_publisher, mut beds) = bed::beds(&world, vec![ports], pool, 0)?;
+    let (_publisher, mut beds) = bed::beds(&world, "packets", vec![ports], pool, 0)?;
     let mut bed = beds.pop().context("one worker")?;
     bed.populate(&world)?;
     drop(world);

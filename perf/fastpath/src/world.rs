@@ -47,15 +47,42 @@ pub struct World {
     pub routes: u32,
     /// Workers, to whom the peers belong in turn.
     pub workers: usize,
+    // Made when they are first needed.
     far: HashMap<usize, Far>,
     manager: Manager,
     replay_window: u16,
 }
 
-/// A peer's ends of its SAs; made when they are first needed.
-struct Far {
-    seal: esp::SaOut,
-    open: esp::SaIn,
+/// A peer's ends of a pair of SAs.
+pub struct Far {
+    /// What the peer seals with.
+    pub seal: esp::SaOut,
+    /// What it opens with.
+    pub open: esp::SaIn,
+}
+
+impl Far {
+    /// The other ends of the gateway's.
+    pub fn of(manager: &Manager, sa_in: SaIn, sa_out: SaOut) -> anyhow::Result<Self> {
+        let (local, remote, selector) = (sa_in.remote, sa_in.local, Selector::ANY);
+        let seal = SaOut { spi: sa_in.spi.0, key: sa_in.key.clone(), local, remote, selector, ..sa_out.clone() };
+        let (spi, key, replay_window) = (Spi(sa_out.spi), sa_out.key, 64);
+        let open = SaIn { spi, key, local, remote, selector, replay_window, ..sa_in };
+        let seal = esp::SaOut::new(manager, &seal).context("SA")?;
+        Ok(Self { seal, open: esp::SaIn::new(manager, &open).context("SA")? })
+    }
+}
+
+/// A packet in PPP, L2TP and UDP, as a subscriber puts it into ESP; `id` has the gateway's ids.
+pub fn tunnelled(id: SessionId, inner: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let protocol = if inner[0] >> 4 == 6 { PPP_IPV6 } else { PPP_IPV4 };
+    let mut data = vec![0; SESSION_HEADERS];
+    let written = l2tp::emit_data(&mut data[udp::HEADER..], id.tunnel(), id.session(), None)
+        && ppp::emit(&mut data[udp::HEADER + l2tp::data_len(false)..], protocol, false, false);
+    data.extend_from_slice(inner);
+    let len = data.len() as u16;
+    anyhow::ensure!(written && udp::emit(&mut data, l2tp::PORT, l2tp::PORT, len), "headers");
+    Ok(data)
 }
 
 impl World {
@@ -100,15 +127,7 @@ impl World {
             Kind::Decap => packet(peer6(i).into(), GATEWAY6.into(), ip::IPIP, &inner),
             Kind::EspIn => self.sealed(i, ip::IPIP, inner)?,
             _ => {
-                let id = SessionId::from_slot(self.slot(i)?);
-                let protocol = if inner[0] >> 4 == 6 { PPP_IPV6 } else { PPP_IPV4 };
-                let head = udp::HEADER + l2tp::data_len(false);
-                let mut data = vec![0; SESSION_HEADERS];
-                let written = l2tp::emit_data(&mut data[udp::HEADER..], id.tunnel(), id.session(), None)
-                    && ppp::emit(&mut data[head..], protocol, false, false);
-                data.extend_from_slice(&inner);
-                let len = data.len() as u16;
-                anyhow::ensure!(written && udp::emit(&mut data, l2tp::PORT, l2tp::PORT, len), "headers");
+                let data = tunnelled(SessionId::from_slot(self.slot(i)?), &inner)?;
                 self.sealed(i, ip::UDP, data)?
             }
         }))
@@ -212,13 +231,7 @@ impl World {
     fn far(&mut self, i: usize) -> anyhow::Result<(&mut Manager, &mut Far)> {
         if !self.far.contains_key(&i) {
             let (sa_in, sa_out) = self.sas(i)?;
-            let (local, remote, selector) = (sa_in.remote, sa_in.local, Selector::ANY);
-            let seal = SaOut { spi: sa_in.spi.0, key: sa_in.key.clone(), local, remote, selector, ..sa_out.clone() };
-            let (spi, key, replay_window) = (Spi(sa_out.spi), sa_out.key, 64);
-            let open = SaIn { spi, key, local, remote, selector, replay_window, ..sa_in };
-            let seal = esp::SaOut::new(&self.manager, &seal).context("SA")?;
-            let open = esp::SaIn::new(&self.manager, &open).context("SA")?;
-            self.far.insert(i, Far { seal, open });
+            self.far.insert(i, Far::of(&self.manager, sa_in, sa_out)?);
         }
         Ok((&mut self.manager, self.far.get_mut(&i).context("no such peer")?))
     }
@@ -304,11 +317,13 @@ pub const HERE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Our end of softwires in the clear.
 pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
-const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+/// The router before the peers.
+pub const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 9);
 const HERE_PORT: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
 const HERE6_PORT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
-const HERE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
+/// The same host.
+pub const HERE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
 
 /// Peer `i`'s end of ESP.
 pub fn peer4(i: usize) -> Ipv4Addr {

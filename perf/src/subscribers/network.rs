@@ -13,7 +13,6 @@
 use super::client::{Client, Down, Has, Up};
 use super::servers::Servers;
 use super::{Source, address, config, gateway, index};
-use crate::bench::Bench;
 use crate::clock::Clock;
 use anyhow::{Context, ensure};
 use controlplane::gateway::Gateway;
@@ -25,8 +24,9 @@ use dataplane::publish::Publisher;
 use dataplane_api::punt::PUNT_CLASSES;
 use dataplane_api::{
     Counters, Inject, InjectMsg, MacAddr, OpSeq, PeerId, PortId, PuntClass, PuntMeta, SessionId, Spi, TableOp,
-    WorkerHandle,
+    WorkerHandle, worker_channel,
 };
+use fastpath::bed::Ringed;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -73,20 +73,22 @@ pub struct DataPlane {
     /// Of what it reads.
     pub publisher: Publisher,
     /// The worker, where it has no thread of its own.
-    pub bench: Option<Bench>,
+    pub ringed: Option<Ringed>,
 }
 
 impl DataPlane {
-    /// Of a bench, which may be put in or live on another thread.
-    pub fn of(bench: &mut Bench) -> anyhow::Result<Self> {
-        let (worker, publisher) = (bench.handle.take().context("rings")?, bench.publisher.take().context("publisher")?);
-        Ok(Self { worker, publisher, bench: None })
+    /// Of a worker, which may be put in or live on another thread. Nothing but counters is left to whoever has that.
+    pub fn of(ringed: &mut Ringed) -> anyhow::Result<Self> {
+        let handle = &mut ringed.bed.handle;
+        let (nobodys, _) = worker_channel(handle.id, 1, Arc::clone(&handle.counters));
+        let worker = std::mem::replace(handle, nobodys);
+        Ok(Self { worker, publisher: ringed.publisher.take().context("a publisher")?, ringed: None })
     }
 
     /// Until the worker has gone on.
     fn wait(&mut self) -> anyhow::Result<()> {
-        match &mut self.bench {
-            Some(bench) => bench.poll(),
+        match &mut self.ringed {
+            Some(ringed) => _ = ringed.bed.worker.poll(),
             None => std::thread::yield_now(),
         }
         ensure!(!self.worker.ops.is_abandoned(), "the worker is gone");
@@ -123,8 +125,6 @@ pub struct Network {
     began: Vec<Instant>,
     /// How long each subscriber took whose softwire is complete, from its first beginning.
     pub took: Vec<Option<Duration>>,
-    /// Subscribers stay, and answer when they are asked whether they live; otherwise they vanish as soon as all is up.
-    pub stay: bool,
     complete: usize,
     lives: u64,
     timers: Timers<u32>,
@@ -141,7 +141,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// A gateway for `n` subscribers, none of which is there yet. `dataplane` has room for 2n + 1024 sessions.
+    /// A gateway for `n` subscribers, none of which is there yet. `dataplane` has room for [`super::slots`] sessions.
     pub fn new(n: usize, source: Source, rekey: &str, dataplane: Option<DataPlane>) -> anyhow::Result<Self> {
         let (config, now) = (Arc::new(config(n, source, rekey)?), Instant::now());
         let slots = config.dataplane.max_sessions;
@@ -168,7 +168,6 @@ impl Network {
             clients: std::iter::repeat_with(|| None).take(n).collect(),
             began: vec![now; n],
             took: vec![None; n],
-            stay: true,
             complete: 0,
             lives: 0,
             timers: Timers::default(),
@@ -434,11 +433,6 @@ impl Network {
         if client.has == Has::ALL && self.took[at].is_none() {
             self.took[at] = Some(self.now - self.began[at]);
             self.complete += 1;
-            if !self.stay {
-                self.clients[at] = None;
-                self.timers.set(i, &mut self.deadlines[at], None);
-                return Ok(());
-            }
         }
         self.timers.set(i, &mut self.deadlines[at], client.poll_timeout().map(|t| t.max(self.now + TICK)));
         Ok(())
