@@ -231,6 +231,21 @@ fn rekeying_each_of_them_loses_nothing() {
     assert!(net.children(EAST).iter().all(|c| !all.contains(&c.spi_in)));
 }
 
+#[test]
+fn an_operator_rekeys_all_that_is_in_use() {
+    let mut net = Net::new([PER_WORKER; 2], by_spi);
+    let (before, _) = net.by_worker(EAST);
+    let last = u32::from_str_radix(&before[1].spi_in, 16).unwrap();
+    assert!(net.ask(EAST, |to| Query::RekeyChild(last, to)));
+    let all = net.ask(EAST, |to| Query::Softwires(Select { filter: (), after: None, limit: 100 }, to)).items;
+    let id = all[0].id;
+    assert_eq!(net.ask(EAST, |to| Query::RekeySoftwire(id, to)), Ok(()), "one is on its way already");
+    assert!(net.ask(EAST, |to| Query::RekeySoftwire(id, to)).is_err(), "now all are");
+    net.run(60 * SECOND);
+    let (after, _) = net.by_worker(EAST);
+    assert!(after.iter().zip(&before).all(|(a, b)| a.selected && a.spi_in != b.spi_in), "{after:?}");
+}
+
 // The softwire's traffic by lifetimes, all SAs together, and the IKE SA as well.
 #[test]
 fn lifetimes_lose_nothing() {

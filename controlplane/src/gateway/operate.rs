@@ -23,7 +23,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Replaces the SAs in use by new ones.
+    /// Replaces the SAs in use by new ones; one that is being replaced already does not keep the others from it.
     pub(super) fn rekey_softwire(&mut self, now: Instant, id: u16) -> Result<(), NotDone> {
         let view = self.mesh.softwires().find(|v| v.softwire.id.0 == id).ok_or(NotDone::Unknown)?;
         let peer = match view.softwire.protection {
@@ -35,8 +35,8 @@ impl Gateway {
         if in_use.is_empty() {
             return Err(NotDone::State("the softwire has no SA"));
         }
-        for spi in in_use {
-            self.ike.rekey_child(now, spi).map_err(|_| NotDone::State("the SA is being rekeyed or deleted"))?;
+        if in_use.into_iter().filter(|spi| self.ike.rekey_child(now, *spi).is_ok()).count() == 0 {
+            return Err(NotDone::State("the SA is being rekeyed or deleted"));
         }
         self.operated(true, || format!("rekey of softwire {id}"));
         Ok(())
