@@ -65,7 +65,7 @@ impl Algorithm {
     ];
 
     /// The inverse of `self as u8`.
-    #[inline]
+    #[inline(always)]
     pub const fn from_number(n: u8) -> Option<Self> {
         if n == 0 || n as usize > Self::ALL.len() { None } else { Some(Self::ALL[n as usize - 1]) }
     }
@@ -91,35 +91,21 @@ impl Algorithm {
     }
 
     /// Octets of the IV in the packet.
-    #[inline]
+    #[inline(always)]
     pub const fn iv_len(self) -> usize {
-        match self {
-            AesCbc128Sha1 | AesCbc256Sha1 | AesCbc128Sha256 | AesCbc256Sha256 => 16,
-            AesCbc128Sha256T96 | AesCbc256Sha256T96 => 16,
-            NullSha1 | NullSha256 | NullSha256T96 => 0,
-            _ => 8,
-        }
+        SIZES[self as usize].iv as usize
     }
 
     /// Octets of the ICV.
-    #[inline]
+    #[inline(always)]
     pub const fn icv_len(self) -> usize {
-        match self {
-            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 | TripleDesSha1 => 12,
-            AesCbc128Sha256T96 | AesCbc256Sha256T96 | NullSha256T96 | TripleDesSha256T96 => 12,
-            _ => 16,
-        }
+        SIZES[self as usize].icv as usize
     }
 
     /// The part between IV and ICV is a multiple of this many octets (RFC 4303, section 2.4: at least 4).
-    #[inline]
+    #[inline(always)]
     pub const fn block_len(self) -> usize {
-        match self {
-            AesCbc128Sha1 | AesCbc256Sha1 | AesCbc128Sha256 | AesCbc256Sha256 => 16,
-            AesCbc128Sha256T96 | AesCbc256Sha256T96 => 16,
-            TripleDesSha1 | TripleDesSha256 | TripleDesSha256T96 => 8,
-            _ => 4,
-        }
+        SIZES[self as usize].block as usize
     }
 
     /// The nonce is made of a salt and the IV in the packet, which must never repeat under one key.
@@ -128,6 +114,38 @@ impl Algorithm {
         matches!(self, AesGcm128 | AesGcm256 | AesGmac128 | AesGmac256 | ChaCha20Poly1305)
     }
 }
+
+/// What shapes a packet; read several times for each.
+#[derive(Clone, Copy)]
+struct Sizes {
+    iv: u8,
+    icv: u8,
+    block: u8,
+}
+
+/// By number.
+const SIZES: [Sizes; 18] = {
+    let mut sizes = [Sizes { iv: 8, icv: 16, block: 4 }; 18];
+    let mut i = 0;
+    while i < Algorithm::ALL.len() {
+        let algorithm = Algorithm::ALL[i];
+        let own = &mut sizes[algorithm as usize];
+        match algorithm {
+            AesCbc128Sha1 | AesCbc256Sha1 | AesCbc128Sha256 | AesCbc256Sha256 => (own.iv, own.block) = (16, 16),
+            AesCbc128Sha256T96 | AesCbc256Sha256T96 => (own.iv, own.block) = (16, 16),
+            NullSha1 | NullSha256 | NullSha256T96 => own.iv = 0,
+            TripleDesSha1 | TripleDesSha256 | TripleDesSha256T96 => own.block = 8,
+            _ => {}
+        }
+        match algorithm {
+            AesCbc128Sha1 | AesCbc256Sha1 | NullSha1 | TripleDesSha1 => own.icv = 12,
+            AesCbc128Sha256T96 | AesCbc256Sha256T96 | NullSha256T96 | TripleDesSha256T96 => own.icv = 12,
+            _ => {}
+        }
+        i += 1;
+    }
+    sizes
+};
 
 #[cfg(test)]
 mod tests {

@@ -88,14 +88,15 @@ impl Gcm {
                 Direction::Open => computed.as_mut_ptr(),
             };
             let (text_len, context) = (text_len as u64, context.as_mut_ptr());
+            let (nonce, aad) = ((&raw const nonce).cast::<u8>(), (&raw const aad).cast::<u8>());
             if mac_only {
-                (self.mac_init)(key, context, nonce.as_ptr(), 12);
-                (self.mac_update)(key, context, aad.as_ptr(), aad_len);
+                (self.mac_init)(key, context, nonce, 12);
+                (self.mac_update)(key, context, aad, aad_len);
                 (self.mac_update)(key, context, text, text_len);
                 (self.mac_finish)(key, context, tag, ICV as u64);
             } else {
                 let call = if job.direction == Direction::Seal { self.seal } else { self.open };
-                call(key, context, text, text, text_len, nonce.as_ptr(), aad.as_ptr(), aad_len, tag, ICV as u64);
+                call(key, context, text, text, text_len, nonce, aad, aad_len, tag, ICV as u64);
             }
         }
         job.direction == Direction::Seal
