@@ -71,7 +71,7 @@ impl Sad {
     pub fn selected(&self, peer: PeerId) -> Option<usize> {
         let index = self.selected.get(peer.0.get() as usize)?.checked_sub(1)? as usize;
         let hot = self.out_hot.get(index)?;
-        (hot.is_some() && hot.peer() == Some(peer)).then_some(index)
+        (hot.peer() == Some(peer)).then_some(index)
     }
 
     /// Adds an inbound SA; `false` when its slot is taken or cannot exist, or the parts do not go together.

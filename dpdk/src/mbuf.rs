@@ -208,6 +208,22 @@ impl Mbuf {
         self.data_mut().get_mut(..new)
     }
 
+    /// Opens `front` octets before the data and `back` behind it, of undefined contents, and gives all of it; `None` (and nothing
+    /// done) unless the packet is one segment with that much room.
+    #[inline(always)]
+    pub fn grow(&mut self, front: usize, back: usize) -> Option<&mut [u8]> {
+        let head = self.head_mut();
+        let (off, len) = (usize::from(head.data_off), usize::from(head.data_len));
+        let room = usize::from(head.buf_len) - off - len;
+        if front > off || back > room || head.nb_segs != 1 {
+            return None;
+        }
+        let total = front + len + back;
+        // No more than the buffer, so that all of them fit into 16 bits.
+        (head.data_off, head.data_len, head.pkt_len) = ((off - front) as u16, total as u16, total as u32);
+        Some(self.data_mut())
+    }
+
     /// Cuts `n` octets off the end; `false` (and nothing done) when the last segment is shorter.
     #[inline]
     #[must_use]
@@ -461,6 +477,22 @@ mod tests {
         assert!(m.replace_front(0, 1).is_none() && m.replace_front(all.len() + 1, 0).is_none());
         assert!(m.replace_front(usize::MAX, usize::MAX).is_none());
         assert_eq!((m.data(), m.pkt_len()), (&all[..], all.len()));
+    }
+
+    #[test]
+    fn both_ends_grow_at_once() {
+        let pool = sim::test_pool("mb-grow", 7).expect("pool");
+        let mut m = pool.alloc_with(b"old").expect("mbuf");
+        let all = m.grow(2, 3).expect("room");
+        (all[..2].copy_from_slice(b"a "), all[5..].copy_from_slice(b"er."));
+        assert_eq!((m.data(), m.pkt_len()), (&b"a older."[..], 8));
+        let (front, back) = (m.headroom(), m.tailroom());
+        for (f, b) in [(front + 1, 0), (0, back + 1), (usize::MAX, 0), (0, usize::MAX), (usize::MAX, usize::MAX)] {
+            assert!(m.grow(f, b).is_none(), "{f} {b}");
+        }
+        assert_eq!((m.data(), m.pkt_len()), (&b"a older."[..], 8));
+        assert_eq!(m.grow(front, back).expect("all of it").len(), 8 + front + back);
+        assert_eq!((m.headroom(), m.tailroom()), (0, 0));
     }
 
     #[test]

@@ -92,6 +92,13 @@ impl<T: Copy> Tagged<T> {
         self.mbuf.append(n)
     }
 
+    /// See [`Mbuf::grow`]; with the tag.
+    #[inline(always)]
+    pub fn grow(&mut self, front: usize, back: usize) -> Option<(&mut [u8], &mut T)> {
+        self.mbuf.grow(front, back)?;
+        Some(self.parts_mut())
+    }
+
     /// See [`Mbuf::adj`].
     #[inline(always)]
     #[must_use]

@@ -62,6 +62,9 @@ pub fn write_head(packet: &mut [u8], algorithm: Algorithm, spi: u32, seq: u64) -
     true
 }
 
+/// Padding of up to three octets, and its length behind it.
+static SHORT: [u64; 4] = [0x00, 0x01_01, 0x02_02_01, 0x03_03_02_01];
+
 /// Writes padding, pad length and next header into the first octets of `tail`, which follows the payload and has room for the
 /// ICV too, where anything may be written. `false`: no room.
 #[inline(always)]
@@ -69,7 +72,7 @@ pub fn write_head(packet: &mut [u8], algorithm: Algorithm, spi: u32, seq: u64) -
 pub fn write_trailer(tail: &mut [u8], pad: usize, next_header: u8) -> bool {
     if let (0..4, Some(eight)) = (pad, tail.first_chunk_mut::<8>()) {
         // What is overwritten behind the trailer is the ICV's place.
-        let short = [0x00, 0x01_01, 0x02_02_01, 0x03_03_02_01][pad] | u64::from(next_header) << (8 * (pad + 1));
+        let short = SHORT[pad] | u64::from(next_header) << (8 * (pad + 1));
         *eight = short.to_le_bytes();
         return true;
     }
@@ -97,16 +100,17 @@ pub fn read_head(packet: &[u8]) -> Option<(u32, u32)> {
 pub fn read_trailer(text: &[u8]) -> Result<(usize, u8), DropReason> {
     let (rest, &[pad, next_header]) = text.split_last_chunk::<TRAILER>().ok_or(DropReason::EspMalformed)?;
     let payload = rest.len().checked_sub(usize::from(pad)).ok_or(DropReason::EspMalformed)?;
-    let wrong = rest[payload..].iter().zip(1u8..=255).fold(0, |w, (&octet, expected)| w | (octet ^ expected));
-    if wrong != 0 {
-        return Err(DropReason::EspMalformed);
-    }
-    Ok((payload, next_header))
+    let right = match (pad, text.last_chunk::<8>()) {
+        // Without next header and payload, padding and its length are what is left.
+        (0..4, Some(eight)) => u64::from_le_bytes(*eight) << 8 >> (8 * (7 - pad)) == SHORT[usize::from(pad)],
+        _ => rest[payload..].iter().zip(1u8..=255).fold(0, |wrong, (&octet, right)| wrong | (octet ^ right)) == 0,
+    };
+    if right { Ok((payload, next_header)) } else { Err(DropReason::EspMalformed) }
 }
 
 /// Length of the IP packet that tunnel mode carried; what follows it is TFC padding (RFC 4303, section 2.7). The next
 /// header must agree with the version.
-#[inline]
+#[inline(always)]
 pub fn inner_len(next_header: u8, payload: &[u8]) -> Result<usize, DropReason> {
     let malformed = DropReason::EspMalformed;
     let len = match (next_header, payload.first().ok_or(malformed)? >> 4) {

@@ -13,6 +13,7 @@ const ESN: u8 = 1;
 const TUNNEL: u8 = 2;
 const USED: u8 = 4;
 const MOVED: u8 = 8;
+const ANY: u8 = 16;
 
 /// Packets from a new address between two reports of it.
 const MOVED_EVERY: u64 = 256;
@@ -46,7 +47,9 @@ impl Inbound {
     /// State of a new SA. `None`: the addresses do not go together, or there is no SPI.
     pub fn new(sa: &SaIn) -> Option<(Self, InboundCold)> {
         let mut path = Path::new(sa.local, sa.remote, sa.encap)?;
-        path.flags = if sa.esn { ESN } else { 0 } | if sa.mode == Mode::Tunnel { TUNNEL } else { 0 };
+        let narrow = Narrow::new(&sa.selector, sa.mode);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        path.flags = flag(sa.esn, ESN) | flag(sa.mode == Mode::Tunnel, TUNNEL) | flag(narrow.is_any(), ANY);
         if sa.spi.0 == 0 {
             return None;
         }
@@ -57,7 +60,7 @@ impl Inbound {
             peer: sa.peer.0.get(),
             path,
             algorithm: suite::algorithm(sa.suite) as u8,
-            narrow: Narrow::new(&sa.selector, sa.mode),
+            narrow,
             salt: salt.try_into().unwrap_or_default(),
             meter: Meter::new(&bounds),
             window: Window::new(sa.replay_window),
@@ -157,7 +160,7 @@ impl Inbound {
     /// Whether everything is what the SA is for.
     #[inline(always)]
     pub const fn permits_any(&self) -> bool {
-        self.narrow.is_any()
+        self.path.flags & ANY != 0
     }
 
     /// The same for tunnel mode.

@@ -13,6 +13,7 @@ use zerocopy::FromZeros;
 
 const ESN: u8 = 1;
 const TUNNEL: u8 = 2;
+const ANY: u8 = 4;
 
 /// What every packet needs: two cache lines. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -42,7 +43,9 @@ impl Outbound {
     /// State of a new SA. `None`: the addresses do not go together.
     pub fn new(sa: &SaOut) -> Option<(Self, OutboundCold)> {
         let mut path = Path::new(sa.local, sa.remote, sa.encap)?;
-        path.flags = if sa.esn { ESN } else { 0 } | if sa.mode == Mode::Tunnel { TUNNEL } else { 0 };
+        let narrow = Narrow::new(&sa.selector, sa.mode);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        path.flags = flag(sa.esn, ESN) | flag(sa.mode == Mode::Tunnel, TUNNEL) | flag(narrow.is_any(), ANY);
         let (_, salt, _) = sa.key.split(sa.suite);
         let numbers = if sa.esn { u64::MAX } else { u64::from(u32::MAX) };
         let bounds = Bounds::new(&sa.lifetime, numbers);
@@ -53,7 +56,7 @@ impl Outbound {
             algorithm: suite::algorithm(sa.suite) as u8,
             generation: sa.id.0.generation(),
             salt: salt.try_into().unwrap_or_default(),
-            narrow: Narrow::new(&sa.selector, sa.mode),
+            narrow,
             meter: Meter::new(&bounds),
         };
         Some((hot, OutboundCold { bounds, selector: Flat::new(&sa.selector) }))
@@ -149,7 +152,7 @@ impl Outbound {
     /// Whether the SA may carry anything.
     #[inline(always)]
     pub const fn permits_any(&self) -> bool {
-        self.narrow.is_any()
+        self.path.flags & ANY != 0
     }
 
     /// Whether the SA may carry a flow.

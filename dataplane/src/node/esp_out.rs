@@ -11,20 +11,12 @@ use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::Sad;
 use arrayvec::ArrayVec;
 use dataplane_api::id::Slot;
-use dataplane_api::{DropReason, PeerId, SaOutId, TraceNode, WorkerEvent};
+use dataplane_api::{DropReason, PeerId, SaOutId, TraceNode, WorkerEvent, WorkerId};
 use esp::{Charge, Outbound, OutboundCold};
 use esp::{framing, selector};
-use ipsec_mb::{BATCH, Batch, Direction, Job};
+use ipsec_mb::{BATCH, Batch, Direction, Job, Key};
 use rtrb::Producer;
 use wire::{ip, ipv4, ipv6, udp};
-
-#[derive(Clone, Copy)]
-struct Prepared {
-    sa: u32,
-    // Where ESP begins.
-    at: u16,
-    seq: u64,
-}
 
 type Verdict = Result<(), DropReason>;
 
@@ -61,14 +53,17 @@ fn prefetch(ctx: &Ctx, sad: &Sad, packets: &[Packet]) {
 }
 
 fn protect(ctx: &mut Ctx, sad: &mut Sad, packets: &mut [Packet], verdicts: &mut ArrayVec<Verdict, LANE>) {
-    let mut prepared: ArrayVec<Result<Prepared, DropReason>, BATCH> = ArrayVec::new();
+    let first = verdicts.len();
+    let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
     for packet in packets.iter_mut() {
-        let Some(index) = packet.peer.and_then(|p| sad.selected(p)) else {
-            prepared.push(Err(DropReason::SaMissing));
+        let index = packet.peer.and_then(|p| sad.selected(p)).unwrap_or(usize::MAX);
+        let (Some(hot), Some(cold), Some(key)) =
+            (sad.out_hot.get_mut(index), sad.out_cold.get(index), sad.out_key.get(index))
+        else {
+            verdicts.push(Err(DropReason::SaMissing));
             continue;
         };
-        let (hot, cold) = (&mut sad.out_hot[index], &sad.out_cold[index]);
-        prepared.push(prepare(ctx.id, &mut ctx.events, index, hot, cold, packet));
+        verdicts.push(prepare((ctx.id, index), &mut ctx.events, hot, cold, key, packet, &mut jobs));
         if let Some(c) = ctx.counters.sa_out.get(index) {
             let (packets, octets) = hot.counts();
             c.packets.set(packets);
@@ -77,92 +72,80 @@ fn protect(ctx: &mut Ctx, sad: &mut Sad, packets: &mut [Packet], verdicts: &mut 
         }
     }
     // By now the headers have left the store buffer, and the cipher can load them as it likes.
-    let Sad { manager, out_hot, out_key, .. } = sad;
     let mut batch = Batch::new();
-    let mut waiting: ArrayVec<usize, BATCH> = ArrayVec::new();
-    for (packet, prepared) in packets.iter_mut().zip(prepared) {
-        let verdict = prepared.and_then(|p| {
-            let malformed = DropReason::EspMalformed;
-            let (Some(hot), Some(key)) = (out_hot.get(p.sa as usize), out_key.get(p.sa as usize)) else {
-                return Err(malformed);
-            };
-            let packet = packet.mbuf.data_mut().get_mut(usize::from(p.at)..).ok_or(malformed)?;
-            let (algorithm, direction) = (hot.algorithm().ok_or(malformed)?, Direction::Seal);
-            let (salt, seq_high) = (hot.salt(), hot.seq_high(p.seq));
-            match manager.at_once(Job { algorithm, key, direction, packet, salt, seq_high }) {
-                Ok(done) => {
-                    if done {
-                        Ok(())
-                    } else {
-                        Err(malformed)
-                    }
-                }
+    let mut waiting: ArrayVec<&mut Verdict, BATCH> = ArrayVec::new();
+    for (verdict, job) in verdicts[first..].iter_mut().filter(|v| v.is_ok()).zip(jobs) {
+        match sad.manager.at_once(job) {
+            Ok(true) => {}
+            Ok(false) => *verdict = Err(DropReason::EspMalformed),
+            Err(job) => {
                 // Good for nothing until the batch has run.
-                Err(job) => {
-                    if batch.push(job).is_some() {
-                        waiting.push(verdicts.len());
-                    }
-                    Err(malformed)
+                *verdict = Err(DropReason::EspMalformed);
+                if batch.push(job).is_some() {
+                    waiting.push(verdict);
                 }
             }
-        });
-        verdicts.push(verdict);
+        }
     }
     if !batch.is_empty() {
-        let outcome = manager.run(&mut batch);
-        for (_, at) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
-            verdicts[at] = Ok(());
+        let outcome = sad.manager.run(&mut batch);
+        for (_, verdict) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
+            *verdict = Ok(());
         }
     }
 }
 
+/// Everything but the cipher, whose job joins `jobs`.
 #[inline(always)]
-fn prepare(
-    worker: dataplane_api::WorkerId,
+fn prepare<'a>(
+    slot: (WorkerId, usize),
     events: &mut Producer<WorkerEvent>,
-    index: usize,
     sa: &mut Outbound,
     cold: &OutboundCold,
-    packet: &mut Packet,
-) -> Result<Prepared, DropReason> {
+    key: &'a Key,
+    packet: &'a mut Packet,
+    jobs: &mut ArrayVec<Job<'a>, BATCH>,
+) -> Verdict {
     let (Some(algorithm), Some(peer)) = (sa.algorithm(), sa.peer()) else { return Err(DropReason::SaMissing) };
-    // Transport mode keeps the packet's IP header, so its addresses must be the SA's.
-    let header = Header::read(packet).filter(|h| h.is_of(sa)).ok_or(DropReason::SaMismatch)?;
     if !sa.permits_any() && !permits(sa, cold, packet) {
         return Err(DropReason::EspSelector);
     }
-    let ports = Some(sa.path().ports()).filter(|p| *p != (0, 0));
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let payload = packet.mbuf.len().saturating_sub(l4);
-    let encap = if ports.is_some() { udp::HEADER } else { 0 };
-    let head = encap + framing::head_len(algorithm);
-    let (pad, tail) = (framing::pad_len(algorithm, payload), framing::tail_len(algorithm, payload));
-    let total = l4 - l3 + head + payload + tail;
-    if total > usize::from(u16::MAX) {
-        return Err(DropReason::TooBig);
-    }
+    let encap = if sa.path().is_encapsulated() { udp::HEADER } else { 0 };
+    let (head, tail) = (encap + framing::head_len(algorithm), framing::tail_len(algorithm, payload));
     // Room first: a sequence number that was taken must be sent.
-    if packet.mbuf.replace_front(0, head).is_none() || packet.mbuf.append(tail).is_none() {
-        return Err(DropReason::NoBuffer);
+    let (data, meta) = packet.mbuf.grow(head, tail).ok_or(DropReason::NoBuffer)?;
+    // The data begins `head` octets earlier now, and so will the IP header.
+    let data = data.get_mut(l3..).filter(|d| d.len() <= usize::from(u16::MAX)).ok_or(DropReason::TooBig)?;
+    let (total, next, proto) = (data.len() as u16, meta.proto, if encap > 0 { ip::UDP } else { ip::ESP });
+    // Transport mode keeps the packet's IP header, so its addresses must be the SA's.
+    if !is_of(sa, data.get(head..).unwrap_or_default(), l4.wrapping_sub(l3)) {
+        return Err(DropReason::SaMismatch);
     }
     let (seq, charge) = sa.next(cold, payload);
     if charge != Charge::Within {
-        report(worker, events, index, sa, cold, peer, charge)?;
+        report(slot, events, sa, cold, peer, charge)?;
     }
-    let next = packet.proto;
-    let proto = if encap > 0 { ip::UDP } else { ip::ESP };
-    let data = packet.mbuf.data_mut();
-    // The data begins `head` octets earlier now, and so does the IP header.
-    let (at, len) = (l4 + encap, data.len());
-    let framed = header.write(data.get_mut(l3..l4).unwrap_or_default(), (len - l3) as u16, proto)
-        && data.get_mut(at..).is_some_and(|d| framing::write_head(d, algorithm, sa.spi(), seq))
-        && data.get_mut(len - tail..).is_some_and(|d| framing::write_trailer(d, pad, next))
-        && ports.is_none_or(|(from, to)| data.get_mut(l4..).is_some_and(|d| udp::emit(d, from, to, (len - l4) as u16)));
+    let malformed = DropReason::EspMalformed;
+    let rest = move_header(data, head, sa.path().is_v6(), total, proto).ok_or(malformed)?;
+    if encap > 0 {
+        let ((from, to), len) = (sa.path().ports(), rest.len() as u16);
+        udp::emit(rest, from, to, len).then_some(()).ok_or(malformed)?;
+    }
+    let packet = rest.get_mut(encap..).ok_or(malformed)?;
+    let behind = packet.len() - tail;
+    let framed = framing::write_head(packet, algorithm, sa.spi(), seq)
+        && packet
+            .get_mut(behind..)
+            .is_some_and(|t| framing::write_trailer(t, framing::pad_len(algorithm, payload), next));
     if !framed {
-        return Err(DropReason::EspMalformed);
+        return Err(malformed);
     }
-    (packet.l4, packet.proto) = (l4 as u16, proto);
-    Ok(Prepared { sa: index as u32, at: at as u16, seq })
+    meta.proto = proto;
+    let (direction, salt, seq_high) = (Direction::Seal, sa.salt(), sa.seq_high(seq));
+    jobs.push(Job { algorithm, key, direction, packet, salt, seq_high });
+    Ok(())
 }
 
 /// Around IP in IP both modes are the same octets; what differs is whether the selectors speak of the inner packet.
@@ -178,15 +161,14 @@ fn permits(sa: &Outbound, cold: &OutboundCold, packet: &Packet) -> bool {
 /// Tells of a lifetime that a packet has reached; a hard one refuses the packet.
 #[cold]
 fn report(
-    worker: dataplane_api::WorkerId,
+    slot: (WorkerId, usize),
     events: &mut Producer<WorkerEvent>,
-    index: usize,
     sa: &mut Outbound,
     cold: &OutboundCold,
     peer: PeerId,
     charge: Charge,
 ) -> Result<(), DropReason> {
-    let id = || Slot::new(worker, index as u32, sa.generation()).map(SaOutId);
+    let id = || Slot::new(slot.0, slot.1 as u32, sa.generation()).map(SaOutId);
     let event = match charge {
         Charge::Within | Charge::Spent => None,
         Charge::Soft => id().map(|id| WorkerEvent::SaOutSoft(id, peer)),
@@ -198,49 +180,30 @@ fn report(
     if charge.passes() { Ok(()) } else { Err(DropReason::SaExpired) }
 }
 
-/// An IP header of our own, without options or extension headers, on its way to another place.
-enum Header {
-    V4([u8; ipv4::HEADER]),
-    V6([u8; ipv6::HEADER]),
+/// Whether a packet has a plain header of `len` octets whose addresses are those of an SA.
+#[inline(always)]
+fn is_of(sa: &Outbound, ip: &[u8], len: usize) -> bool {
+    match (len, ip.first().map(|b| b >> 4)) {
+        (ipv4::HEADER, Some(4)) => ip.get(12..).and_then(|a| a.first_chunk()).is_some_and(|a| sa.path().sends_v4(a)),
+        (ipv6::HEADER, Some(6)) => ip.get(8..).and_then(|a| a.first_chunk()).is_some_and(|a| sa.path().sends_v6(a)),
+        _ => false,
+    }
 }
 
-impl Header {
-    #[inline(always)]
-    fn read(packet: &Packet) -> Option<Self> {
-        match (packet.l4.checked_sub(packet.l3)?, packet.ip()) {
-            (20, ip) if !packet.is_v6() => ip.first_chunk().copied().map(Self::V4),
-            (40, ip) if packet.is_v6() => ip.first_chunk().copied().map(Self::V6),
-            _ => None,
-        }
-    }
-
-    /// Whether the addresses are those of an SA.
-    #[inline(always)]
-    fn is_of(&self, sa: &Outbound) -> bool {
-        match self {
-            Self::V4(h) => h.last_chunk().is_some_and(|a| sa.path().sends_v4(a)),
-            Self::V6(h) => h.last_chunk().is_some_and(|a| sa.path().sends_v6(a)),
-        }
-    }
-
-    /// Writes it with another length and protocol.
-    #[inline(always)]
-    fn write(&self, out: &mut [u8], total: u16, proto: u8) -> bool {
-        match self {
-            Self::V4(h) => {
-                let word = |at: usize| u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]);
-                let first = word(0) & 0xffff_0000 | u32::from(total);
-                let third = word(8) & 0xff00_0000 | u32::from(proto) << 16;
-                ipv4::write(out, [first, word(4), third, word(12), word(16)])
-            }
-            Self::V6(h) => {
-                let Some(out) = out.first_chunk_mut::<{ ipv6::HEADER }>() else { return false };
-                *out = *h;
-                out[4..6].copy_from_slice(&(total - ipv6::HEADER as u16).to_be_bytes());
-                out[6] = proto;
-                true
-            }
-        }
+/// The IP header at `from` moves to the front, where it tells another length of the packet and another protocol. Gives what is
+/// behind it.
+#[inline(always)]
+fn move_header(data: &mut [u8], from: usize, v6: bool, total: u16, proto: u8) -> Option<&mut [u8]> {
+    if v6 {
+        let header = *data.get(from..)?.first_chunk()?;
+        let (out, rest) = data.split_first_chunk_mut()?;
+        *out = ipv6::relabelled(header, total.checked_sub(ipv6::HEADER as u16)?, proto);
+        Some(rest)
+    } else {
+        let header = *data.get(from..)?.first_chunk()?;
+        let (out, rest) = data.split_first_chunk_mut()?;
+        *out = ipv4::relabelled(header, total, proto);
+        Some(rest)
     }
 }
 
@@ -248,7 +211,7 @@ impl Header {
 /// and Linux does; it covers the ciphertext.
 #[inline(always)]
 fn checksum(packet: &mut Packet) {
-    if packet.is_v6() && packet.proto == ip::UDP {
+    if packet.proto == ip::UDP && packet.is_v6() {
         let ((src, dst), l4) = (packet.addresses(), usize::from(packet.l4));
         if let Some(datagram) = packet.mbuf.data_mut().get_mut(l4..) {
             udp::fill_checksum(datagram, src, dst);

@@ -196,12 +196,8 @@ impl Repr {
     /// Writes the header; says whether it fitted.
     #[inline]
     pub fn emit(&self, out: &mut [u8]) -> bool {
-        let Some(h) = out.first_chunk_mut::<HEADER>() else { return false };
-        let first = (6 << 28) | (u32::from(self.traffic_class) << 20) | (self.flow_label & 0xf_ffff);
-        let second = u32::from(self.payload_len) << 16 | u32::from(self.next_header) << 8 | u32::from(self.hop_limit);
-        h[0..8].copy_from_slice(&(u64::from(first) << 32 | u64::from(second)).to_be_bytes());
-        h[8..24].copy_from_slice(&self.src.octets());
-        h[24..40].copy_from_slice(&self.dst.octets());
+        let Some(h) = out.first_chunk_mut() else { return false };
+        Template::new(self).emit(h, self.traffic_class, self.flow_label, self.payload_len, self.next_header);
         true
     }
 }
@@ -210,6 +206,44 @@ impl Repr {
 #[inline]
 pub const fn has_ports(protocol: u8) -> bool {
     matches!(protocol, ip::TCP | ip::UDP)
+}
+
+/// What many headers of our own have in common, ready to be written: hop limit and addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Template {
+    hop_limit: u8,
+    addresses: [u8; 32],
+}
+
+impl Template {
+    /// Of headers with this hop limit and these addresses; the rest is left out.
+    pub fn new(header: &Repr) -> Self {
+        let mut addresses = [0; 32];
+        addresses[..16].copy_from_slice(&header.src.octets());
+        addresses[16..].copy_from_slice(&header.dst.octets());
+        Self { hop_limit: header.hop_limit, addresses }
+    }
+
+    /// Writes a header.
+    #[inline(always)]
+    pub fn emit(&self, out: &mut [u8; HEADER], traffic_class: u8, flow_label: u32, payload_len: u16, next_header: u8) {
+        let first = (6 << 28) | (u32::from(traffic_class) << 20) | (flow_label & 0xf_ffff);
+        let second = u32::from(payload_len) << 16 | u32::from(next_header) << 8 | u32::from(self.hop_limit);
+        let (front, addresses) = out.split_at_mut(8);
+        front.copy_from_slice(&(u64::from(first) << 32 | u64::from(second)).to_be_bytes());
+        addresses.copy_from_slice(&self.addresses);
+    }
+}
+
+/// A header with another length of what follows it and another next header.
+#[inline(always)]
+pub fn relabelled(header: [u8; HEADER], payload_len: u16, next_header: u8) -> [u8; HEADER] {
+    let mut out = header;
+    let [a, b, c, d, e, f, g, h, ..] = header;
+    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]) & !0xffff_ff00;
+    let first = first | u64::from(payload_len) << 16 | u64::from(next_header) << 8;
+    out[..8].copy_from_slice(&first.to_be_bytes());
+    out
 }
 
 #[cfg(test)]
@@ -262,6 +296,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn another_label_is_as_if_it_had_been_written_so(
+            (traffic_class, hop_limit, next_header, other) in any::<(u8, u8, u8, u8)>(), flow_label in 0u32..1 << 20,
+            (src, dst) in any::<(u128, u128)>(), lens in any::<(u16, u16)>(),
+        ) {
+            let (src, dst) = (Ipv6Addr::from_bits(src), Ipv6Addr::from_bits(dst));
+            let before = Repr { traffic_class, flow_label, payload_len: lens.0, next_header, hop_limit, src, dst };
+            let (mut old, mut new) = ([0; HEADER], [0; HEADER]);
+            before.emit(&mut old);
+            Repr { payload_len: lens.1, next_header: other, ..before }.emit(&mut new);
+            prop_assert_eq!(relabelled(old, lens.1, other), new);
+        }
+
         #[test]
         fn garbage(next: u8, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
             let p = packet(next, &rest);
