@@ -11,7 +11,7 @@
 
 use crate::lane::{Lane, Packet};
 use crate::link::{Link, Links};
-use crate::lpm::{Lpm, is_begun};
+use crate::lpm::{Key, Lpm, is_begun};
 use crate::publish::Snapshot;
 use crate::softwire::Softwires;
 use dataplane_api::{NextHop, SessionId, WorkerId};
@@ -191,22 +191,29 @@ pub fn lookup(snapshot: &Snapshot, lane: &mut Lane, which: Address) {
         let start = p.ip().get(at..).and_then(|a| a.first_chunk()).copied().map_or(0, u32::from_be_bytes);
         p.next_hop = if four { fibs.v4.begin(start) } else { fibs.v6.begin(start) };
     }
+    // Packets of one flow often follow each other.
+    let (mut last, mut word) = (None, NO_ROUTE);
     for p in lane.packets() {
         if is_begun(p.next_hop) {
-            finish(fibs, p, which);
+            let (v6, address) = (p.is_v6(), address(p, which));
+            if last != Some((v6, address)) {
+                let fib = if v6 { &fibs.v6 } else { &fibs.v4 };
+                (last, word) = (Some((v6, address)), fib.finish(address, p.next_hop));
+            }
+            p.next_hop = word;
         }
     }
 }
 
-fn finish(fibs: &Fibs, p: &mut Packet, which: Address) {
-    let begun = p.next_hop;
-    p.next_hop = if p.is_v6() {
+#[inline(always)]
+fn address(p: &Packet, which: Address) -> Key {
+    if p.is_v6() {
         let address: [u8; 16] = p.ip().get(which.v6()..).and_then(|a| a.first_chunk()).copied().unwrap_or_default();
-        fibs.v6.finish(address.into(), begun)
+        address.into()
     } else {
         let address = p.ip().get(which.v4()..).and_then(|a| a.first_chunk()).copied().unwrap_or_default();
-        fibs.v4.finish(u32::from_be_bytes(address).into(), begun)
-    };
+        u32::from_be_bytes(address).into()
+    }
 }
 
 #[cfg(test)]

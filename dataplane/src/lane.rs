@@ -65,6 +65,8 @@ pub struct PacketMeta {
     pub origin: Origin,
     /// What it waits for when it crosses to another worker.
     pub stage: Stage,
+    /// A softwire that needs no protection put it in another packet, which may be sent in the clear.
+    pub clear: bool,
 }
 
 const _: () = assert!(size_of::<Packet>() == 8);
@@ -98,6 +100,7 @@ impl PacketMeta {
             proto: 0,
             origin,
             stage: Stage::EspIn,
+            clear: false,
         }
     }
 

@@ -1,11 +1,12 @@
 //! The softwires of the mesh, as all workers share them.
 
 use crate::publish::Multiply;
-use dataplane_api::softwire::MAX_SOFTWIRES;
+use dataplane_api::softwire::{MAX_SOFTWIRES, TooBig};
 use dataplane_api::{Softwire, SoftwireId};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
+use wire::{ipv4, ipv6};
 
 /// Softwires by number, and by the addresses of their ends, where the few with the same ends are a chain. Only we
 /// choose the ends, so that nobody can make them collide.
@@ -68,7 +69,39 @@ impl Ends {
 #[derive(Clone, Debug)]
 struct Link {
     softwire: Softwire,
+    outer: Outer,
     next: Option<SoftwireId>,
+}
+
+/// What the outer headers of a softwire's packets have in common.
+#[derive(Clone, Copy, Debug)]
+pub enum Outer {
+    /// IPv4.
+    V4(ipv4::Template),
+    /// IPv6.
+    V6(ipv6::Template),
+}
+
+impl Outer {
+    /// `None`: the ends are of two families.
+    fn of(softwire: &Softwire) -> Option<Self> {
+        match (softwire.local, softwire.remote) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                // RFC 4213, section 3.2: with DF the path MTU is learned, without it the routers fragment.
+                let flags = if softwire.too_big == TooBig::Inner { ipv4::DF } else { 0 };
+                let ttl = softwire.hop_limit;
+                let header = ipv4::Repr { tos: 0, total_len: 0, id: 0, flags, ttl, protocol: 0, src, dst };
+                Some(Self::V4(ipv4::Template::new(&header)))
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let hop_limit = softwire.hop_limit;
+                let header =
+                    ipv6::Repr { traffic_class: 0, flow_label: 0, payload_len: 0, next_header: 0, hop_limit, src, dst };
+                Some(Self::V6(ipv6::Template::new(&header)))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Softwires {
@@ -76,6 +109,12 @@ impl Softwires {
     #[inline]
     pub fn get(&self, id: SoftwireId) -> Option<&Softwire> {
         self.link(id).map(|link| &link.softwire)
+    }
+
+    /// By number, with what its outer headers have in common.
+    #[inline(always)]
+    pub fn with_outer(&self, id: SoftwireId) -> Option<(&Softwire, &Outer)> {
+        self.link(id).map(|link| (&link.softwire, &link.outer))
     }
 
     #[inline]
@@ -99,13 +138,18 @@ impl Softwires {
     /// Adds or replaces one; `false` when the number is too large or the ends are of two families.
     pub fn set(&mut self, softwire: Softwire) -> bool {
         let n = usize::from(softwire.id.0);
-        let Some(ends) = Ends::new(softwire.local, softwire.remote).filter(|_| n < MAX_SOFTWIRES) else { return false };
+        let (Some(ends), Some(outer)) = (Ends::new(softwire.local, softwire.remote), Outer::of(&softwire)) else {
+            return false;
+        };
+        if n >= MAX_SOFTWIRES {
+            return false;
+        }
         self.delete(softwire.id);
         if self.table.len() <= n {
             self.table.resize(n + 1, None);
         }
         let next = self.by_ends.insert(ends, softwire.id);
-        self.table[n] = Some(Link { softwire, next });
+        self.table[n] = Some(Link { softwire, outer, next });
         true
     }
 
@@ -127,7 +171,7 @@ impl Softwires {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane_api::softwire::{Protection, TooBig};
+    use dataplane_api::softwire::Protection;
 
     fn softwire(id: u16, local: &str, remote: &str) -> Softwire {
         Softwire {

@@ -11,7 +11,7 @@ use crate::publish::Snapshot;
 use crate::softwire::Ends;
 use arrayvec::ArrayVec;
 use dataplane_api::softwire::Protection;
-use dataplane_api::{DropReason, NextHop, Softwire, SoftwireId, TraceNode};
+use dataplane_api::{DropReason, NextHop, PeerId, Softwire, SoftwireId, TraceNode};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use wire::ip::{self, Ip};
@@ -27,7 +27,9 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
     }
     ctx.visit(TraceNode::Decap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
-    let mut state: ArrayVec<Admitted, LANE> = input.packets().iter_mut().map(|p| admit(&snapshot, p)).collect();
+    let mut last = None;
+    let mut state: ArrayVec<Admitted, LANE> =
+        input.packets().iter_mut().map(|p| admit(&snapshot, p, &mut last)).collect();
     if state.iter().any(|s| matches!(s, Ok((_, true)))) {
         fib::lookup(&snapshot, input, Address::Source);
         for (packet, state) in input.packets().iter().zip(&mut state) {
@@ -56,18 +58,30 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
 /// may be routed into any softwire to it; what came in the clear, only into this one.
 fn is_behind(snapshot: &Snapshot, packet: &Packet, id: SoftwireId) -> bool {
     let routed = |id| snapshot.groups.contains(packet.next_hop, NextHop::Softwire(id));
-    let others = snapshot.softwires.get(id).filter(|_| packet.peer.is_some());
-    let ends = others.and_then(|s| Ends::new(s.local, s.remote));
-    routed(id) || ends.is_some_and(|ends| snapshot.softwires.between(ends).any(|s| routed(s.id)))
+    let others = |s: &Softwire| {
+        Ends::new(s.local, s.remote).is_some_and(|ends| snapshot.softwires.between(ends).any(|s| routed(s.id)))
+    };
+    routed(id) || packet.peer.is_some() && snapshot.softwires.get(id).is_some_and(others)
 }
+
+/// The softwire of the packet before, which often is that of the next one too.
+type Last<'a> = Option<(Ends, Option<PeerId>, Result<&'a Softwire, DropReason>)>;
 
 /// The softwire that a packet came through: that of the peer whose SA protected it, else one that needs none.
 #[inline(always)]
-fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet) -> Result<&'a Softwire, DropReason> {
+fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Result<&'a Softwire, DropReason> {
+    let (ends, peer) = (Ends::received(packet.ip()), packet.peer);
+    match last {
+        Some((e, p, found)) if (*e, *p) == (ends, peer) => *found,
+        _ => last.insert((ends, peer, find(snapshot, ends, peer))).2,
+    }
+}
+
+fn find(snapshot: &Snapshot, ends: Ends, from: Option<PeerId>) -> Result<&Softwire, DropReason> {
     let mut found = Err(DropReason::SoftwireUnknown);
-    for softwire in snapshot.softwires.between(Ends::received(packet.ip())) {
+    for softwire in snapshot.softwires.between(ends) {
         match softwire.protection {
-            Protection::Esp(Some((peer, _))) if packet.peer == Some(peer) => return Ok(softwire),
+            Protection::Esp(Some((peer, _))) if from == Some(peer) => return Ok(softwire),
             Protection::Clear => found = Ok(softwire),
             Protection::Esp(_) => found = found.map_err(|_| DropReason::SoftwireClear),
         }
@@ -110,8 +124,8 @@ impl Inner {
 
 /// Checks both headers; afterwards the packet is the inner one.
 #[inline(always)]
-fn admit(snapshot: &Snapshot, packet: &mut Packet) -> Admitted {
-    let softwire = softwire(snapshot, packet)?;
+fn admit<'a>(snapshot: &'a Snapshot, packet: &mut Packet, last: &mut Last<'a>) -> Admitted {
+    let softwire = softwire(snapshot, packet, last)?;
     let outer_ecn = ecn(packet.ip());
     let inner = packet.payload();
     let version = if packet.proto == ip::IPV6 { 6 } else { 4 };

@@ -13,9 +13,9 @@ use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{fragment, icmp};
 use crate::sad::Sad;
 use crate::session::Sessions;
+use crate::softwire::Outer;
 use dataplane_api::softwire::{Protection, TooBig};
 use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, TraceNode, WorkerEvent, WorkerId};
-use std::net::IpAddr;
 use std::sync::Arc;
 use wire::icmp::ErrorKind;
 use wire::{ip, ipv4, ipv6};
@@ -36,7 +36,7 @@ pub fn run(
     ctx.visit(TraceNode::Encap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
     for packet in input.drain() {
-        let Some(softwire) = snapshot.softwires.get(SoftwireId(packet.next_hop as u16)) else {
+        let Some((softwire, header)) = snapshot.softwires.with_outer(SoftwireId(packet.next_hop as u16)) else {
             ctx.drop(packet, DropReason::SoftwireUnknown);
             continue;
         };
@@ -55,7 +55,7 @@ pub fn run(
                 continue;
             }
         };
-        let mut one = |ctx: &mut Ctx, packet: Packet| send(ctx, softwire, owner, packet, esp_out, outer);
+        let mut one = |ctx: &mut Ctx, packet: Packet| send(ctx, (softwire, header), owner, packet, esp_out, outer);
         if packet.ip().len() <= usize::from(softwire.mtu) || softwire.too_big == TooBig::Outer {
             one(ctx, packet);
         } else if fragment::may(&packet) {
@@ -69,7 +69,7 @@ pub fn run(
 #[inline(always)]
 fn send(
     ctx: &mut Ctx,
-    softwire: &Softwire,
+    (softwire, header): (&Softwire, &Outer),
     owner: Option<(PeerId, WorkerId)>,
     mut packet: Packet,
     esp_out: &mut Lane,
@@ -81,19 +81,24 @@ fn send(
     let (octets, proto) = (inner.len(), if packet.is_v6() { ip::IPV6 } else { ip::IPIP });
     let tos = traffic_class(inner);
     let tos = softwire.dscp.map_or(tos, |dscp| dscp << 2 | tos & 3);
-    let flow_label = fib::flow_hash(&packet) & 0xf_ffff;
-    let len = if softwire.remote.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
-    let id = ctx.next_ip_id();
-    let l3 = usize::from(packet.l3);
-    let framed = (pad == 0 || packet.mbuf.append(pad).map(|p| p.fill(0)).is_some())
-        && packet
-            .mbuf
-            .replace_front(l3, len)
-            .is_some_and(|h| emit(h, softwire, octets + pad, (tos, proto), id, flow_label));
-    if !framed {
+    if pad > 0 && packet.mbuf.append(pad).map(|p| p.fill(0)).is_none() {
         return ctx.drop(packet, DropReason::NoBuffer);
     }
-    packet.peer = owner.map(|(peer, _)| peer);
+    let (l3, id) = (usize::from(packet.l3), ctx.next_ip_id());
+    let len = match header {
+        Outer::V4(template) => {
+            let len = u16::try_from(ipv4::HEADER + octets + pad).ok();
+            let out = packet.mbuf.replace_front(l3, ipv4::HEADER).and_then(|h| h.first_chunk_mut());
+            len.zip(out).map(|(len, out)| template.emit(out, tos, len, id, proto)).map(|()| ipv4::HEADER)
+        }
+        Outer::V6(template) => {
+            let (len, label) = (u16::try_from(octets + pad).ok(), fib::flow_hash(&packet));
+            let out = packet.mbuf.replace_front(l3, ipv6::HEADER).and_then(|h| h.first_chunk_mut());
+            len.zip(out).map(|(len, out)| template.emit(out, tos, label, len, proto)).map(|()| ipv6::HEADER)
+        }
+    };
+    let Some(len) = len else { return ctx.drop(packet, DropReason::NoBuffer) };
+    (packet.peer, packet.clear) = (owner.map(|(peer, _)| peer), owner.is_none());
     packet.session = None;
     (packet.l3, packet.l4, packet.proto) = (0, len as u16, proto);
     packet.origin = Origin::Local;
@@ -115,25 +120,5 @@ fn traffic_class(ip: &[u8]) -> u8 {
         [a, b, ..] if a >> 4 == 6 => a << 4 | b >> 4,
         [_, b, ..] => b,
         _ => 0,
-    }
-}
-
-/// Writes the outer header of a packet with `octets` inside.
-#[inline(always)]
-fn emit(out: &mut [u8], softwire: &Softwire, octets: usize, (tos, protocol): (u8, u8), id: u16, label: u32) -> bool {
-    let ttl = softwire.hop_limit;
-    match (softwire.local, softwire.remote) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let Ok(total_len) = u16::try_from(ipv4::HEADER + octets) else { return false };
-            // RFC 4213, section 3.2: with DF the path MTU is learned, without it the routers fragment.
-            let flags = if softwire.too_big == TooBig::Inner { ipv4::DF } else { 0 };
-            ipv4::Repr { tos, total_len, id, flags, ttl, protocol, src, dst }.emit(out)
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let Ok(payload_len) = u16::try_from(octets) else { return false };
-            let (traffic_class, flow_label, next_header, hop_limit) = (tos, label, protocol, ttl);
-            ipv6::Repr { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst }.emit(out)
-        }
-        _ => false,
     }
 }

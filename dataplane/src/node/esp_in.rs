@@ -29,6 +29,10 @@ struct Prepared {
     seq: u64,
 }
 
+/// Outer addresses of the last packet of tunnel mode, which often are those of the next one too, and whether they are the ends
+/// of a softwire.
+type Last = Option<(Ends, bool)>;
+
 /// Why a packet was refused, and by which SA, if it has one.
 type Refused = (DropReason, Option<u32>);
 
@@ -43,8 +47,9 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
         prefetch(sad, &ctx.counters, packets);
         open(sad, packets, &mut states);
     }
+    let mut last = None;
     for (packet, state) in input.drain().zip(states) {
-        finish(ctx, sad, packet, state, decrypted);
+        finish(ctx, sad, packet, state, &mut last, decrypted);
     }
 }
 
@@ -151,9 +156,16 @@ fn path(sa: &esp::Inbound, packet: &Packet) -> PathCheck {
 }
 
 #[inline(always)]
-fn finish(ctx: &mut Ctx, sad: &mut Sad, mut packet: Packet, state: Result<Prepared, Refused>, decrypted: &mut Lane) {
+fn finish(
+    ctx: &mut Ctx,
+    sad: &mut Sad,
+    mut packet: Packet,
+    state: Result<Prepared, Refused>,
+    last: &mut Last,
+    decrypted: &mut Lane,
+) {
     let result = match state {
-        Ok(p) => opened(ctx, sad, &mut packet, &p).map_err(|reason| (reason, Some(p.sa))),
+        Ok(p) => opened(ctx, sad, &mut packet, &p, last).map_err(|reason| (reason, Some(p.sa))),
         Err(refused) => Err(refused),
     };
     let Err((reason, sa)) = result else { return ctx.push(decrypted, packet) };
@@ -168,7 +180,13 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, mut packet: Packet, state: Result<Prepar
 }
 
 #[inline(always)]
-fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -> Result<(), DropReason> {
+fn opened(
+    ctx: &mut Ctx,
+    sad: &mut Sad,
+    packet: &mut Packet,
+    state: &Prepared,
+    last: &mut Last,
+) -> Result<(), DropReason> {
     let index = state.sa as usize;
     let (Some(sa), Some(cold)) = (sad.in_hot.get_mut(index), sad.in_cold.get_mut(index)) else {
         return Err(DropReason::SaUnknown);
@@ -222,7 +240,12 @@ fn opened(ctx: &mut Ctx, sad: &mut Sad, packet: &mut Packet, state: &Prepared) -
                 return Err(DropReason::EspSelector);
             }
         }
-        if ctx.snapshot.softwires.between(Ends::received(packet.ip())).next().is_some() {
+        let ends = Ends::received(packet.ip());
+        let (_, is_softwire) = match *last {
+            Some(same) if same.0 == ends => same,
+            _ => *last.insert((ends, ctx.snapshot.softwires.between(ends).next().is_some())),
+        };
+        if is_softwire {
             // The same octets as IP in IP in transport mode: `decap` looks at both headers.
             return surface(packet, (start, len), next, peer, spi);
         }

@@ -5,9 +5,7 @@ use crate::lane::{Ctx, Lane, Origin, Packet};
 use crate::link::Link;
 use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
-use crate::softwire::Ends;
 use crate::trace::Tracer;
-use dataplane_api::softwire::Protection;
 use dataplane_api::{DropReason, NextHop, PortId, TraceNode, WorkerEvent, Zone};
 use dpdk::{Burst, TxQueue};
 use std::net::IpAddr;
@@ -72,7 +70,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
 /// What `esp_out` made is protected; anything else in the clear must be allowed to be (H1).
 #[inline(always)]
 fn permitted(ctx: &Ctx, packet: &Packet, port: PortId) -> Result<(), DropReason> {
-    if is_esp(packet) || ctx.snapshot.zone(port) != Zone::Public || is_clear_softwire(ctx, packet) || is_bfd(packet) {
+    if is_esp(packet) || packet.clear || ctx.snapshot.zone(port) != Zone::Public || is_bfd(packet) {
         return Ok(());
     }
     spd::outbound(&ctx.snapshot.policy, packet)
@@ -86,14 +84,6 @@ fn is_esp(packet: &Packet) -> bool {
 /// BFD of a session that is configured or a softwire's: nobody else makes such packets of our own, see `inject`.
 fn is_bfd(packet: &Packet) -> bool {
     packet.origin == Origin::Local && packet.proto == ip::UDP && matches!(packet.sockets().1.port(), BFD | BFD_MULTIHOP)
-}
-
-/// IP in IP that a softwire without protection allows; `esp_out` has taken the packets of the others.
-fn is_clear_softwire(ctx: &Ctx, packet: &Packet) -> bool {
-    if !matches!(packet.proto, ip::IPIP | ip::IPV6) {
-        return false;
-    }
-    ctx.snapshot.softwires.between(Ends::sent(packet.ip())).any(|s| s.protection == Protection::Clear)
 }
 
 #[inline(always)]

@@ -61,6 +61,22 @@ fn no_route_unreachable_blackhole() {
     b.refused(0, &subscriber(&packet("203.0.113.7", "10.66.0.1", proto::UDP, 9, &[])), DropReason::Blackhole);
 }
 
+/// Whatever the packet before was: 203.0.113.7 is the beginning of cb00:7107::.
+#[test]
+fn each_family_has_its_own_routes() {
+    let mut b = Bench::new();
+    b.publish(&[SnapshotOp::RouteAdd(prefix("cb00:7107::/48"), vec![NextHop::Blackhole])]);
+    let before = b.drops();
+    let four = frame(1, &packet("8.8.8.8", "203.0.113.7", proto::UDP, 9, &[0; 8]));
+    let six = frame(1, &packet("2001:db8::8", "cb00:7107::", proto::UDP, 9, &[0; 8]));
+    [&four, &six, &six, &four].into_iter().for_each(|f| b.push(0, 1, f));
+    b.poll();
+    b.balance();
+    assert_eq!((b.sent(0).len(), b.sent(1).len()), (2, 0));
+    let of = |drops: &[(DropReason, u64)]| drops.iter().find(|d| d.0 == DropReason::Blackhole).map_or(0, |d| d.1);
+    assert_eq!(of(&b.drops()), of(&before) + 2);
+}
+
 #[test]
 fn errors_are_not_answered_by_errors() {
     let mut b = Bench::new();
