@@ -108,7 +108,9 @@ fn plain(snapshot: &Snapshot, packet: &mut Packet) -> Option<Next> {
     let port = snapshot.port(packet.port)?;
     let data = packet.mbuf.data();
     let eth = Ethernet::parse(data).ok()?;
-    if vlan(&eth, packet) != port.config.vlan || eth.dst != port.config.mac.0 || !packet.mbuf.is_contiguous() {
+    // The address is compared where it is: taken out with the rest, it is six octets to put together.
+    let to_us = data.first_chunk() == Some(&port.config.mac.0);
+    if !to_us || vlan(&eth, packet) != port.config.vlan || !packet.mbuf.is_contiguous() {
         return None;
     }
     let ip = data.get(eth.len..)?;

@@ -35,19 +35,19 @@ pub fn run(
             icmp::error(ctx, sessions, packet, kind, reason, again);
         };
         let hop = snapshot.groups.select(packet.next_hop, &packet);
-        match hop.map(|h| h.next) {
+        match hop.map(|h| &h.next) {
             None => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Unreachable) => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Blackhole) => ctx.drop(packet, DropReason::Blackhole),
             Some(NextHop::Local) => local(ctx, packet, again),
-            Some(NextHop::Session(id)) => match SessionWord::new(id) {
+            Some(&NextHop::Session(id)) => match SessionWord::new(id) {
                 Some(word) => {
                     packet.next_hop = word.word();
                     into_session(ctx, sessions, packet, word, l2tp_out, again);
                 }
                 None => ctx.drop(packet, DropReason::SessionUnknown),
             },
-            Some(NextHop::Softwire(id)) => {
+            Some(&NextHop::Softwire(id)) => {
                 if let Some(mut packet) = one_hop_less(ctx, sessions, packet, again) {
                     packet.next_hop = u32::from(id.0);
                     ctx.push(encap, packet);
@@ -55,9 +55,9 @@ pub fn run(
             }
             Some(NextHop::Via(port, router)) => match hop.and_then(|h| h.link.as_ref()) {
                 Some(link) => out_of_port(ctx, sessions, packet, link, again),
-                None => unresolved(ctx, sessions, packet, port, router, again),
+                None => unresolved(ctx, sessions, packet, *port, *router, again),
             },
-            Some(NextHop::Connected(port)) => {
+            Some(&NextHop::Connected(port)) => {
                 let (_, dst) = packet.addresses();
                 match snapshot.links.get(port, dst) {
                     Some(link) => out_of_port(ctx, sessions, packet, link, again),

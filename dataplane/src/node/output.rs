@@ -41,12 +41,9 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
             ctx.drop(packet, DropReason::NoRoute);
             continue;
         };
-        let (link, port, neighbour) = match hop.next {
-            NextHop::Via(port, router) => (hop.link.as_ref(), port, router),
-            NextHop::Connected(port) => {
-                let (_, dst) = packet.addresses();
-                (snapshot.links.get(port, dst), port, dst)
-            }
+        let (link, port) = match hop.next {
+            NextHop::Via(port, _) => (hop.link.as_ref(), port),
+            NextHop::Connected(port) => (snapshot.links.get(port, packet.addresses().1), port),
             NextHop::Blackhole => {
                 ctx.drop(packet, DropReason::Blackhole);
                 continue;
@@ -62,6 +59,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
         } else if let Some(link) = link {
             fit(ctx, packet, link);
         } else {
+            let neighbour = if let NextHop::Via(_, router) = hop.next { router } else { packet.addresses().1 };
             ask(ctx, packet, port, neighbour);
         }
     }
