@@ -2,7 +2,7 @@
 #
 #   make demo            a customer with only IPv4 reaches IPv6 through the gateway, on this machine (HOLD=1: stays up)
 #   make demo-mesh       two gateways join two IPv4 islands over an IPv6 core, encrypted (HOLD=1: stays up)
-#   make test            everything: lint, unit, golden, simulation, fuzz corpora, the demos, real peers, capacity, API, live view, package, Ansible
+#   make test            everything: lint, unit, golden, simulation, fuzz corpora, instructions, the demos, real peers, capacity, API, live view, package, Ansible
 #   make bench           figures: packets, full routing tables, other BGP speakers (BENCH="routes churn" runs some of them)
 #   make bench-compare   those of packets (perf/results) as multiples of what was accepted (perf/baselines)
 #   make bench-accept    accepts them
@@ -47,7 +47,7 @@ demo: setup-lab build
 demo-mesh: setup-lab build
 	@HOLD=$(HOLD) tests/demo/mesh.sh
 
-test: setup-lab lint unit demo demo-mesh lab
+test: setup-lab lint unit bench-count demo demo-mesh lab
 
 lint: setup
 	cargo fmt --all --check
