@@ -484,7 +484,8 @@ mod tests {
         let pool = sim::test_pool("mb-grow", 7).expect("pool");
         let mut m = pool.alloc_with(b"old").expect("mbuf");
         let all = m.grow(2, 3).expect("room");
-        (all[..2].copy_from_slice(b"a "), all[5..].copy_from_slice(b"er."));
+        all[..2].copy_from_slice(b"a ");
+        all[5..].copy_from_slice(b"er.");
         assert_eq!((m.data(), m.pkt_len()), (&b"a older."[..], 8));
         let (front, back) = (m.headroom(), m.tailroom());
         for (f, b) in [(front + 1, 0), (0, back + 1), (usize::MAX, 0), (0, usize::MAX), (usize::MAX, usize::MAX)] {
