@@ -2,6 +2,7 @@
 # An FRR that is killed and comes back: its routes stay meanwhile (RFC 4724), stale ones go after; what REST shows and does to a session
 CORE_FAMILY=6; . "$(dirname "$0")/../lib.sh"; . "$(dirname "$0")/../mesh.sh"
 mesh_layout
+# It waits for both AFBRs before it tells one of them that it has told all: else what the slower one announces is missing for a moment
 reflector() {
   frr rr "$ROUTER" <<F
 router bgp 65000
@@ -12,6 +13,7 @@ router bgp 65000
  bgp graceful-restart preserve-fw-state
  bgp graceful-restart restart-time 12
  bgp graceful-restart select-defer-time 4
+ update-delay 6
  neighbor afbr peer-group
  neighbor afbr remote-as 65000
  neighbor afbr capability extended-nexthop
