@@ -5,15 +5,12 @@ layout; layout_aaa; many_sources
 for i in $(seq 1200); do user "u$i" "pw$i" 'Framed-Pool = "big"'; echo "u$i pw$i" >>"$STATE/all"; done
 export PPP_AUTH=pap POOLS=', named: { big: { ipv4: [10.100.128.0/17] } }'
 started_is_stopped() { cat "$LOGS"/r[12].detail >"$LOGS/both.detail"; records both '{x["Acct-Session-Id"] for x in of("Start")} == {x["Acct-Session-Id"] for x in of("Stop")} and len(of("Start")) > 2900'; }
-# Datagrams that sockets there had no room for; three hundred requests at once can be too much for a server that waits for a core
-no_room() { in_ns "$AAA" awk '/^Udp:/ && n++ { print $6 }' /proc/net/snmp; }
 
 say "one server"
 radius r1 "$R1"
-SERVERS="{ name: r1, address: $R1, secret: $SECRET, timeout: 10s, tries: 5 }" MORE=$(aaa_config) gateway
+SERVERS="{ name: r1, address: $R1, secret: $SECRET, timeout: 5s, tries: 5 }" MORE=$(aaa_config) gateway
 head -n 500 "$STATE/all" >"$STATE/some"
 logins speed "$STATE/some" 300; answers_are speed 500 0; leave speed
-check "no request was sent twice but what the server's full socket had lost: $(no_room)" api check "server('r1')['counters']['retransmissions'] <= $(no_room)"
 kill -STOP "${PID[radius-r1]}"
 logins many "$STATE/all" 1200
 check "1,200 requests wait for one server, from more ports than one" api wait 'server("r1")["in_flight"] == 1200 and server("r1")["links"] >= 5 and radius["waiting"] == 1200' 20
