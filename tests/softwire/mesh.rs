@@ -240,6 +240,7 @@ fn an_operator_rekeys_all_that_is_in_use() {
     let all = net.ask(EAST, |to| Query::Softwires(Select { filter: (), after: None, limit: 100 }, to)).items;
     let id = all[0].id;
     assert_eq!(net.ask(EAST, |to| Query::RekeySoftwire(id, to)), Ok(()), "one is on its way already");
+    assert!(net.ask(EAST, |to| Query::RekeySoftwire(id, to)).is_err(), "now all are");
     net.run(60 * SECOND);
     let (after, _) = net.by_worker(EAST);
     assert!(after.iter().zip(&before).all(|(a, b)| a.selected && a.spi_in != b.spi_in), "{after:?}");

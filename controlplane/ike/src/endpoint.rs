@@ -207,13 +207,15 @@ impl Endpoint {
         self.with_v1(now, |v1, ctx| v1.initiate(ctx, pad, Meta { local, remote }))
     }
 
-    /// Rekeys a child SA. `ChildUp`, with `replaces`, follows.
+    /// Rekeys a child SA. `ChildUp`, with `replaces`, follows. [`CallError::Busy`]: it does already, or the SA is being deleted.
     pub fn rekey_child(&mut self, now: Instant, spi_in: u32) -> Result<(), CallError> {
         if self.v1.owner(spi_in).is_some() {
             return self.with_v1(now, |v1, ctx| v1.rekey_child(ctx, spi_in));
         }
         let owner = *self.children.get(&spi_in).ok_or(CallError::UnknownChild)?;
-        self.established(now, owner, CallError::UnknownChild, |s| s.queue_rekey(spi_in))
+        let mut queued = false;
+        self.established(now, owner, CallError::UnknownChild, |s| queued = s.queue_rekey(spi_in))?;
+        if queued { Ok(()) } else { Err(CallError::Busy) }
     }
 
     /// Rekeys the IKE SA of a peer.

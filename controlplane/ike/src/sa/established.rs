@@ -206,14 +206,16 @@ impl Established {
         self.tasks.push_front(task);
     }
 
-    /// Queues the rekey of a child SA, unless it is rekeyed or deleted already.
-    pub fn queue_rekey(&mut self, spi_in: u32) {
+    /// Queues the rekey of a child SA; `false` where it is rekeyed or deleted already.
+    pub fn queue_rekey(&mut self, spi_in: u32) -> bool {
         let replaced = self.children.iter().any(|c| c.replaces == Some(spi_in)) || self.awaits_child(spi_in);
         if let Some(child) = self.child_mut(spi_in).filter(|c| c.busy == Busy::No && !replaced) {
             child.busy = Busy::Rekeying;
             child.rekey_at = None;
             self.queue(Task::RekeyChild(spi_in));
+            return true;
         }
+        false
     }
 
     /// Queues the deletion of a child SA.
