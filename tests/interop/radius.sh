@@ -18,11 +18,11 @@ user() {
   shift 2; printf -v list '%s,\n\t' "Service-Type = Framed-User" "$@"
   printf '%s %s\n\t%s\n' "$name" "$check" "${list%,*}" >>"$STATE/users"
 }
-# listens ADDRESS: UDP and TCP, both purposes; RadSec with certificate $RADSEC of the test PKI
+# listens ADDRESS: UDP and TCP, both purposes, with room for all requests of a burst; RadSec with certificate $RADSEC of the test PKI
 listens() {
   local family=ipv4addr type proto port=1812; case $1 in *:*) family=ipv6addr;; esac
   for type in auth acct; do
-    for proto in udp ${TCP:+tcp}; do printf 'listen {\ntype = %s\n%s = %s\nport = %s\nproto = %s\n}\n' $type $family "$1" $port $proto; done
+    for proto in udp ${TCP:+tcp}; do printf 'listen {\ntype = %s\n%s = %s\nport = %s\nproto = %s\nrecv_buff = 4194304\n}\n' $type $family "$1" $port $proto; done
     port=$((port + 1))
   done
   [ -z "${RADSEC:-}" ] || cat <<L

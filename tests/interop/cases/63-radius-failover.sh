@@ -11,6 +11,7 @@ radius r1 "$R1"
 SERVERS="{ name: r1, address: $R1, secret: $SECRET, timeout: 5s, tries: 5 }" MORE=$(aaa_config) gateway
 head -n 500 "$STATE/all" >"$STATE/some"
 logins speed "$STATE/some" 300; answers_are speed 500 0; leave speed
+check "no request was sent twice" api check 'server("r1")["counters"]["retransmissions"] == 0'
 kill -STOP "${PID[radius-r1]}"
 logins many "$STATE/all" 1200
 check "1,200 requests wait for one server, from more ports than one" api wait 'server("r1")["in_flight"] == 1200 and server("r1")["links"] >= 5 and radius["waiting"] == 1200' 20
