@@ -35,7 +35,11 @@ impl Gateway {
         if in_use.is_empty() {
             return Err(NotDone::State("the softwire has no SA"));
         }
-        if in_use.into_iter().filter(|spi| self.ike.rekey_child(now, *spi).is_ok()).count() == 0 {
+        let mut begun = false;
+        for spi in in_use {
+            begun |= self.ike.rekey_child(now, spi).is_ok();
+        }
+        if !begun {
             return Err(NotDone::State("the SA is being rekeyed or deleted"));
         }
         self.operated(true, || format!("rekey of softwire {id}"));
