@@ -207,15 +207,16 @@ impl Endpoint {
         self.with_v1(now, |v1, ctx| v1.initiate(ctx, pad, Meta { local, remote }))
     }
 
-    /// Rekeys a child SA. `ChildUp`, with `replaces`, follows. [`CallError::Busy`]: it does already, or the SA is being deleted.
-    pub fn rekey_child(&mut self, now: Instant, spi_in: u32) -> Result<(), CallError> {
+    /// Rekeys a child SA. `ChildUp`, with `replaces`, follows. `Ok(false)`: as of a rekey before this one, or the SA is being
+    /// deleted (IKEv2).
+    pub fn rekey_child(&mut self, now: Instant, spi_in: u32) -> Result<bool, CallError> {
         if self.v1.owner(spi_in).is_some() {
-            return self.with_v1(now, |v1, ctx| v1.rekey_child(ctx, spi_in));
+            return self.with_v1(now, |v1, ctx| v1.rekey_child(ctx, spi_in)).map(|()| true);
         }
         let owner = *self.children.get(&spi_in).ok_or(CallError::UnknownChild)?;
         let mut queued = false;
         self.established(now, owner, CallError::UnknownChild, |s| queued = s.queue_rekey(spi_in))?;
-        if queued { Ok(()) } else { Err(CallError::Busy) }
+        Ok(queued)
     }
 
     /// Rekeys the IKE SA of a peer.

@@ -86,9 +86,6 @@ pub enum CallError {
     /// No such child SA.
     #[error("no such child SA")]
     UnknownChild,
-    /// The child SA is being rekeyed or deleted.
-    #[error("the child SA is being rekeyed or deleted")]
-    Busy,
     /// No such EAP conversation, or it is the peer's turn in it.
     #[error("no EAP conversation waits for this")]
     UnknownEap,

@@ -37,7 +37,7 @@ impl Gateway {
         }
         let mut begun = false;
         for spi in in_use {
-            begun |= self.ike.rekey_child(now, spi).is_ok();
+            begun |= matches!(self.ike.rekey_child(now, spi), Ok(true));
         }
         if !begun {
             return Err(NotDone::State("the SA is being rekeyed or deleted"));

@@ -42,8 +42,7 @@ impl Gateway {
                 let _ = to.send(done);
             }
             Query::RekeyChild(spi, to) => {
-                // What is asked for twice is done once.
-                let done = matches!(self.ike.rekey_child(now, spi), Ok(()) | Err(ike::CallError::Busy));
+                let done = self.ike.rekey_child(now, spi).is_ok();
                 self.operated(done, || format!("rekey of child SA {spi:08x}"));
                 let _ = to.send(done);
             }
