@@ -14,6 +14,7 @@ use zerocopy::FromZeros;
 const ESN: u8 = 1;
 const TUNNEL: u8 = 2;
 const ANY: u8 = 4;
+const GCM: u8 = 8;
 
 /// What every packet needs: two cache lines. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -46,6 +47,8 @@ impl Outbound {
         let narrow = Narrow::new(&sa.selector, sa.mode);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         path.flags = flag(sa.esn, ESN) | flag(sa.mode == Mode::Tunnel, TUNNEL) | flag(narrow.is_any(), ANY);
+        let algorithm = suite::algorithm(sa.suite);
+        path.flags |= flag(matches!(algorithm, Algorithm::AesGcm128 | Algorithm::AesGcm256), GCM);
         let (_, salt, _) = sa.key.split(sa.suite);
         let numbers = if sa.esn { u64::MAX } else { u64::from(u32::MAX) };
         let bounds = Bounds::new(&sa.lifetime, numbers);
@@ -53,7 +56,7 @@ impl Outbound {
             spi: sa.spi,
             peer: sa.peer.0.get(),
             path,
-            algorithm: suite::algorithm(sa.suite) as u8,
+            algorithm: algorithm as u8,
             generation: sa.id.0.generation(),
             salt: salt.try_into().unwrap_or_default(),
             narrow,
@@ -93,6 +96,12 @@ impl Outbound {
     #[inline(always)]
     pub const fn algorithm(&self) -> Option<Algorithm> {
         Algorithm::from_number(self.algorithm)
+    }
+
+    /// As nearly every SA is: AES-GCM, anything may be carried, and there is no UDP around ESP.
+    #[inline(always)]
+    pub const fn is_plain(&self) -> bool {
+        self.path.flags & (ANY | GCM) == ANY | GCM && !self.path.is_encapsulated()
     }
 
     /// Salt of an AEAD.

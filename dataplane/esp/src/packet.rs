@@ -62,7 +62,7 @@ impl SaIn {
     pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<Job<'a>> {
         let algorithm = self.hot.algorithm()?;
         let (salt, seq_high) = (self.hot.salt(), self.hot.seq_high(seq));
-        Some(Job { algorithm, key: &self.key, direction: Direction::Open, packet, salt, seq_high })
+        Some(Job::new(algorithm, &self.key, Direction::Open, packet, salt, seq_high))
     }
 
     /// Takes a packet whose job went well: advances the window, and says where in `packet` its payload stands.
@@ -134,7 +134,7 @@ impl SaOut {
     pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<Job<'a>> {
         let algorithm = self.hot.algorithm()?;
         let (salt, seq_high) = (self.hot.salt(), self.hot.seq_high(seq));
-        Some(Job { algorithm, key: &self.key, direction: Direction::Seal, packet, salt, seq_high })
+        Some(Job::new(algorithm, &self.key, Direction::Seal, packet, salt, seq_high))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Algorithm, Key};
 use ipsec_mb_sys::*;
-use std::arch::x86_64::{__m128i, _mm_set_epi64x};
+use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 /// Most jobs in one batch.
@@ -20,61 +20,94 @@ pub enum Direction {
     Open,
 }
 
-/// One ESP packet to be worked on in place.
+/// One ESP packet to be worked on in place, and what the cipher reads beside it: a cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Job<'a> {
-    /// Transforms.
-    pub algorithm: Algorithm,
-    /// Its key, expanded for the same algorithm (another one makes every packet bad).
-    pub key: &'a Key,
-    /// Seal or open.
-    pub direction: Direction,
-    /// From the SPI to the end of the ICV. To seal, everything but the ICV is filled in. With an AEAD the IV must
-    /// never repeat under the key. With CBC the IV field holds a block that never repeats under the key; the cipher
-    /// itself turns it into an unpredictable IV (NIST SP 800-38A, appendix C, first method).
-    pub packet: &'a mut [u8],
-    /// Salt of an AEAD, unused otherwise.
-    pub salt: [u8; 4],
-    /// High half of the sequence number, when extended ones are used: authenticated, not transmitted.
-    pub seq_high: Option<u32>,
+    /// Salt and IV of an AEAD (RFC 4106, section 4; RFC 7634, section 2).
+    pub(crate) nonce: __m128i,
+    /// SPI and sequence number, 64 bits of it when extended (RFC 4106, section 5).
+    pub(crate) aad: __m128i,
+    pub(crate) key: &'a Key,
+    pub(crate) packet: &'a mut [u8],
+    pub(crate) algorithm: Algorithm,
+    pub(crate) direction: Direction,
+    pub(crate) aad_len: u8,
 }
 
-impl Job<'_> {
+const _: () = assert!(size_of::<Job<'_>>() == 64);
+
+/// Octets of [`Job`]'s AAD.
+const AAD: u8 = 8;
+const EXTENDED_AAD: u8 = 12;
+
+impl<'a> Job<'a> {
+    /// - `key` is expanded for `algorithm` (another one makes every packet bad).
+    /// - `packet` is from the SPI to the end of the ICV. To seal, everything but the ICV is filled in. With an AEAD the IV must
+    ///   never repeat under the key. With CBC the IV field holds a block that never repeats under the key; the cipher
+    ///   itself turns it into an unpredictable IV (NIST SP 800-38A, appendix C, first method).
+    /// - `salt` is that of an AEAD, unused otherwise.
+    /// - `seq_high` is the high half of the sequence number, when extended ones are used: authenticated, not transmitted.
+    ///
+    /// Nonce and AAD are made as vectors, since the library loads each as one: of two stores of eight octets its load would
+    /// wait until both have left the store buffer, which takes half as long as a short packet.
+    #[inline(always)]
+    pub fn new(
+        algorithm: Algorithm,
+        key: &'a Key,
+        direction: Direction,
+        packet: &'a mut [u8],
+        salt: [u8; 4],
+        seq_high: Option<u32>,
+    ) -> Self {
+        // What is shorter does not fit, and nothing is done with it.
+        let head = packet.first_chunk::<16>().copied().unwrap_or_default();
+        let (nonce, aad, aad_len);
+        // SAFETY: SSE2 is part of x86-64, and the load is of the 16 octets of an array.
+        unsafe {
+            // SPI, sequence number, and two words of IV.
+            let head = _mm_loadu_si128((&raw const head).cast());
+            let salt = _mm_cvtsi32_si128(i32::from_le_bytes(salt));
+            let iv = _mm_srli_si128::<4>(head);
+            nonce = _mm_castps_si128(_mm_move_ss(_mm_castsi128_ps(iv), _mm_castsi128_ps(salt)));
+            (aad, aad_len) = match seq_high {
+                // SPI, high, low.
+                Some(high) => (_mm_unpacklo_epi32(head, _mm_cvtsi32_si128(high.swap_bytes() as i32)), EXTENDED_AAD),
+                None => (head, AAD),
+            };
+        }
+        Self { nonce, aad, key, packet, algorithm, direction, aad_len }
+    }
+
+    /// The same job, for as long as this one is not used.
+    #[inline]
+    pub fn reborrow(&mut self) -> Job<'_> {
+        Job { packet: self.packet, ..*self }
+    }
+
     /// Whether the packet has a length that ESP with this algorithm has.
     #[inline(always)]
     pub fn fits(&self) -> bool {
-        let around = 8 + self.algorithm.iv_len() + self.algorithm.icv_len();
+        self.fits_as(self.algorithm)
+    }
+
+    /// The same for an algorithm of the same sizes as the job's own.
+    #[inline(always)]
+    pub(crate) fn fits_as(&self, algorithm: Algorithm) -> bool {
+        let around = 8 + algorithm.iv_len() + algorithm.icv_len();
         // RFC 4303, section 2.4: padding brings the pad length and next header octets to a boundary, so there is text.
         let text = self.packet.len().checked_sub(around).filter(|&text| text > 0);
         // Block lengths are powers of two.
-        text.is_some_and(|text| text & (self.algorithm.block_len() - 1) == 0) && self.packet.len() <= MAX_PACKET
+        text.is_some_and(|text| text & (algorithm.block_len() - 1) == 0) && self.packet.len() <= MAX_PACKET
     }
 
-    /// Nonce and AAD: the salt and the IV (RFC 4106, section 4; RFC 7634, section 2); the SPI and the sequence number,
-    /// 64 bits of it when extended (RFC 4106, section 5). The third is the AAD's length. The packet is longer than 16 octets.
-    ///
-    /// Vectors, since the library loads each as one: of two stores of eight octets its load would wait until both have left
-    /// the store buffer, which takes half as long as a short packet.
-    #[inline(always)]
-    pub(crate) fn nonce_aad(&self) -> (__m128i, __m128i, u64) {
-        let Some(&[a, b, c, d, e, f, g, h, iv @ ..]) = self.packet.first_chunk::<16>() else {
-            return (vector(0, 0), vector(0, 0), 0);
-        };
-        let (iv, salt) = (u64::from_le_bytes(iv), u64::from(u32::from_le_bytes(self.salt)));
-        let nonce = vector(iv << 32 | salt, iv >> 32);
-        let (spi, low) = (u64::from(u32::from_le_bytes([a, b, c, d])), u64::from(u32::from_le_bytes([e, f, g, h])));
-        match self.seq_high {
-            Some(high) => (nonce, vector(u64::from(high.swap_bytes()) << 32 | spi, low), 12),
-            None => (nonce, vector(low << 32 | spi, 0), 8),
-        }
+    /// High half of the sequence number as it is authenticated, if it is.
+    fn seq_high(&self) -> Option<[u8; 4]> {
+        // SAFETY: SSE2 is part of x86-64.
+        let words = unsafe { _mm_cvtsi128_si64(self.aad) };
+        let [.., a, b, c, d] = words.to_le_bytes();
+        (self.aad_len == EXTENDED_AAD).then_some([a, b, c, d])
     }
-}
-
-/// In memory, the octets of `low` are first.
-#[inline(always)]
-fn vector(low: u64, high: u64) -> __m128i {
-    // SAFETY: SSE2 is part of x86-64.
-    unsafe { _mm_set_epi64x(high as i64, low as i64) }
 }
 
 /// Which packets of a batch came out well, by the order in which they were pushed.
@@ -110,14 +143,7 @@ impl<'a> Batch<'a> {
             return None;
         }
         let slot = self.jobs.get_mut(self.len)?;
-        slot.write(Pending {
-            job,
-            nonce: vector(0, 0),
-            aad: vector(0, 0),
-            tag: [0; 32],
-            received: [0; 16],
-            schedules: [std::ptr::null(); 3],
-        });
+        slot.write(Pending { job, zeros: [0; 16], tag: [0; 32], received: [0; 16], schedules: [std::ptr::null(); 3] });
         self.len += 1;
         Some(self.len - 1)
     }
@@ -150,8 +176,7 @@ impl Default for Batch<'_> {
 /// A job with what the library reads and writes beside the packet.
 pub(crate) struct Pending<'a> {
     pub(crate) job: Job<'a>,
-    nonce: __m128i,
-    aad: __m128i,
+    zeros: [u8; 16],
     pub(crate) tag: [u8; 32],
     received: [u8; 16],
     schedules: [*const u8; 3],
@@ -170,15 +195,14 @@ impl Pending<'_> {
     /// Readies the packet for the burst interface.
     pub(crate) fn prepare_burst(&mut self) {
         if self.job.algorithm.is_aead() {
-            (self.nonce, self.aad, _) = self.job.nonce_aad();
             return;
         }
-        let (end, seq_high) = (self.end(), self.job.seq_high);
+        let (end, seq_high) = (self.end(), self.job.seq_high());
         let icv = &mut self.job.packet[end..];
         self.received[..icv.len()].copy_from_slice(icv);
         // RFC 4303, section 2.2.1: the high half is authenticated after the packet, where the ICV is going to be.
         if let Some(high) = seq_high {
-            icv[..4].copy_from_slice(&high.to_be_bytes());
+            icv[..4].copy_from_slice(&high);
         }
     }
 
@@ -201,14 +225,13 @@ impl Pending<'_> {
         job.key_len_in_bytes = self.job.algorithm.cipher_key_len() as u64;
         job.enc_keys = self.job.key.encrypt().cast();
         if self.job.algorithm == Algorithm::ChaCha20Poly1305 {
-            let aad_len = if self.job.seq_high.is_some() { 12 } else { 8 };
             job.cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
             job.hash_alg = IMB_AUTH_CHACHA20_POLY1305;
             job.dec_keys = job.enc_keys;
-            job.iv = (&raw const self.nonce).cast();
+            job.iv = (&raw const self.job.nonce).cast();
             job.iv_len_in_bytes = 12;
-            job.u.CHACHA20_POLY1305.aad = (&raw const self.aad).cast();
-            job.u.CHACHA20_POLY1305.aad_len_in_bytes = aad_len;
+            job.u.CHACHA20_POLY1305.aad = (&raw const self.job.aad).cast();
+            job.u.CHACHA20_POLY1305.aad_len_in_bytes = self.job.aad_len.into();
             job.u.CHACHA20_POLY1305.ctx = std::ptr::null_mut();
             job.hash_start_src_offset_in_bytes = start as u64;
             job.__bindgen_anon_5.msg_len_to_hash_in_bytes = (end - start) as u64;
@@ -222,7 +245,8 @@ impl Pending<'_> {
         job.u.HMAC._hashed_auth_key_xor_ipad = self.job.key.inner();
         job.u.HMAC._hashed_auth_key_xor_opad = self.job.key.outer();
         job.hash_start_src_offset_in_bytes = 0;
-        job.__bindgen_anon_5.msg_len_to_hash_in_bytes = (end + if self.job.seq_high.is_some() { 4 } else { 0 }) as u64;
+        job.__bindgen_anon_5.msg_len_to_hash_in_bytes =
+            (end + if self.job.seq_high().is_some() { 4 } else { 0 }) as u64;
         job.iv_len_in_bytes = iv_len as u64;
         if iv_len == 0 {
             job.cipher_mode = IMB_CIPHER_NULL;
@@ -241,10 +265,10 @@ impl Pending<'_> {
             job.cipher_mode = IMB_CIPHER_CBC;
             job.dec_keys = self.job.key.decrypt().cast();
         }
-        // Sealing starts at the IV field, with `nonce` (all zero) as the IV of that block: the field becomes the
+        // Sealing starts at the IV field, with zeros as the IV of that block: the field becomes the
         // encryption of what it held, and is the IV of what follows.
         let from = if self.seals() { 8 } else { start };
-        job.iv = if self.seals() { (&raw const self.nonce).cast() } else { self.job.packet[8..].as_ptr() };
+        job.iv = if self.seals() { (&raw const self.zeros).cast() } else { self.job.packet[8..].as_ptr() };
         job.__bindgen_anon_3.cipher_start_src_offset_in_bytes = from as u64;
         job.__bindgen_anon_4.msg_len_to_cipher_in_bytes = (end - from) as u64;
         job.__bindgen_anon_2.dst = self.job.packet[from..].as_mut_ptr();

@@ -37,7 +37,7 @@ fn vectors(manager: &Manager) -> Vec<Vector> {
 }
 
 fn job<'a>(v: &'a Vector, direction: Direction, packet: &'a mut [u8]) -> Job<'a> {
-    Job { algorithm: v.algorithm, key: &v.key, direction, packet, salt: v.salt, seq_high: v.seq_high }
+    Job::new(v.algorithm, &v.key, direction, packet, v.salt, v.seq_high)
 }
 
 fn run_one(manager: &mut Manager, v: &Vector, direction: Direction, packet: &mut [u8]) -> bool {
@@ -124,11 +124,9 @@ fn a_wrong_key_or_a_key_of_another_algorithm_is_caught() {
             let (c, a) = (vec![7; algorithm.cipher_key_len()], vec![7; algorithm.auth_key_len()]);
             let key = Key::new(&m, algorithm, &c, &a).unwrap();
             for direction in [Direction::Seal, Direction::Open] {
-                let other = Vector { key: Key::empty(), plain: vec![], sealed: vec![], ..*v };
-                let job = Job { key: &key, ..job(&other, direction, &mut []) };
                 let mut p = v.sealed.clone();
                 let mut batch = Batch::new();
-                batch.push(Job { packet: &mut p, ..job });
+                batch.push(Job::new(v.algorithm, &key, direction, &mut p, v.salt, v.seq_high));
                 assert!(!m.run(&mut batch).good(0));
             }
         }
@@ -147,14 +145,7 @@ fn what_is_not_an_esp_packet_is_refused() {
         let around = 8 + algorithm.iv_len() + algorithm.icv_len();
         for len in (0..=around + 40).chain([65_535, 65_536, 70_000]) {
             let mut packet = vec![0; len];
-            let job = Job {
-                algorithm,
-                key: &key,
-                direction: Direction::Open,
-                packet: &mut packet,
-                salt: [0; 4],
-                seq_high: None,
-            };
+            let job = Job::new(algorithm, &key, Direction::Open, &mut packet, [0; 4], None);
             let fits = len > around && (len - around) % algorithm.block_len() == 0 && len <= 65_535;
             assert_eq!(Batch::new().push(job).is_some(), fits, "{algorithm:?} {len}");
         }
@@ -185,7 +176,7 @@ proptest! {
         let key = Key::new(&m, algorithm, &c, &a).unwrap();
         let mut packet = packet;
         let mut batch = Batch::new();
-        let job = Job { algorithm, key: &key, direction: Direction::Open, packet: &mut packet, salt: [1; 4], seq_high: esn };
+        let job = Job::new(algorithm, &key, Direction::Open, &mut packet, [1; 4], esn);
         if let Some(n) = batch.push(job) {
             prop_assert!(!m.run(&mut batch).good(n));
         }

@@ -87,14 +87,14 @@ fn open(sad: &mut Sad, packets: &mut [Packet], states: &mut ArrayVec<Result<Prep
             let packet = packet.mbuf.data_mut().get_mut(usize::from(p.at)..).ok_or(forged)?;
             let (algorithm, direction) = (hot.algorithm().ok_or(forged)?, Direction::Open);
             let (salt, seq_high) = (hot.salt(), hot.seq_high(p.seq));
-            let job = Job { algorithm, key, direction, packet, salt, seq_high };
+            let mut job = Job::new(algorithm, key, direction, packet, salt, seq_high);
             if !job.fits() {
                 return Err((DropReason::EspMalformed, Some(p.sa)));
             }
-            match manager.at_once(job) {
-                Ok(true) => Ok(p),
-                Ok(false) => Err(forged),
-                Err(job) => {
+            match manager.at_once(&mut job) {
+                Some(true) => Ok(p),
+                Some(false) => Err(forged),
+                None => {
                     if batch.push(job).is_some() {
                         waiting.push((states.len(), p));
                     }

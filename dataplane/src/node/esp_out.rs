@@ -11,10 +11,10 @@ use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::Sad;
 use arrayvec::ArrayVec;
 use dataplane_api::id::Slot;
-use dataplane_api::{DropReason, PeerId, SaOutId, TraceNode, WorkerEvent, WorkerId};
+use dataplane_api::{Counters, DropReason, PeerId, SaOutId, TraceNode, WorkerEvent, WorkerId};
 use esp::{Charge, Outbound, OutboundCold};
 use esp::{framing, selector};
-use ipsec_mb::{BATCH, Batch, Direction, Job, Key};
+use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key};
 use rtrb::Producer;
 use wire::{ip, ipv4, ipv6, udp};
 
@@ -28,8 +28,8 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     ctx.visit(TraceNode::EspOut, input);
     let mut verdicts: ArrayVec<Verdict, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
-        prefetch(ctx, sad, packets);
-        protect(ctx, sad, packets, &mut verdicts);
+        let indices = select(ctx, sad, packets);
+        protect(ctx, sad, packets, &indices, &mut verdicts);
     }
     for (mut packet, verdict) in input.drain().zip(verdicts) {
         match verdict {
@@ -42,109 +42,148 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     }
 }
 
-/// What packets will need of their SAs.
+/// The SAs that packets take, by index, with what they will need of them on its way into the cache. No SA: `usize::MAX`.
 #[inline(always)]
-fn prefetch(ctx: &Ctx, sad: &Sad, packets: &[Packet]) {
-    for i in packets.iter().filter_map(|p| sad.selected(p.peer?)) {
-        ipsec_mb::prefetch(&sad.out_hot[i], 0..2);
-        sad.manager.prefetch(&sad.out_key[i]);
-        ctx.counters.sa_out.get(i).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
-    }
+fn select(ctx: &Ctx, sad: &Sad, packets: &[Packet]) -> ArrayVec<usize, BATCH> {
+    let mut last = (None, usize::MAX);
+    let index = |packet: &Packet| {
+        // One peer's packets often come together.
+        if packet.peer != last.0 {
+            last = (packet.peer, packet.peer.and_then(|p| sad.selected(p)).unwrap_or(usize::MAX));
+            if let (Some(hot), Some(key)) = (sad.out_hot.get(last.1), sad.out_key.get(last.1)) {
+                ipsec_mb::prefetch(hot, 0..2);
+                sad.manager.prefetch(key);
+                ctx.counters.sa_out.get(last.1).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
+            }
+        }
+        last.1
+    };
+    packets.iter().map(index).collect()
 }
 
-fn protect(ctx: &mut Ctx, sad: &mut Sad, packets: &mut [Packet], verdicts: &mut ArrayVec<Verdict, LANE>) {
-    let first = verdicts.len();
-    let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
-    for packet in packets.iter_mut() {
-        let index = packet.peer.and_then(|p| sad.selected(p)).unwrap_or(usize::MAX);
-        let (Some(hot), Some(cold), Some(key)) =
-            (sad.out_hot.get_mut(index), sad.out_cold.get(index), sad.out_key.get(index))
-        else {
-            verdicts.push(Err(DropReason::SaMissing));
-            continue;
-        };
-        verdicts.push(prepare((ctx.id, index), &mut ctx.events, hot, cold, key, packet, &mut jobs));
-        if let Some(c) = ctx.counters.sa_out.get(index) {
-            let (packets, octets) = hot.counts();
+/// An SA, and what goes with it.
+struct Sa<'a, 'k> {
+    index: usize,
+    hot: &'a mut Outbound,
+    cold: &'a OutboundCold,
+    key: &'k Key,
+}
+
+impl Sa<'_, '_> {
+    fn count(&self, counters: &Counters) {
+        if let Some(c) = counters.sa_out.get(self.index) {
+            let (packets, octets) = self.hot.counts();
             c.packets.set(packets);
             c.octets.set(octets);
             c.replay_or_seq.set(packets);
         }
     }
+}
+
+fn protect(
+    ctx: &mut Ctx,
+    sad: &mut Sad,
+    packets: &mut [Packet],
+    indices: &[usize],
+    verdicts: &mut ArrayVec<Verdict, LANE>,
+) {
+    let Sad { manager, out_hot, out_cold, out_key, .. } = sad;
+    let first = verdicts.len();
+    let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
+    let mut last: Option<Sa<'_, '_>> = None;
+    for (packet, &index) in packets.iter_mut().zip(indices) {
+        if last.as_ref().is_none_or(|sa| sa.index != index) {
+            last.into_iter().for_each(|sa| sa.count(&ctx.counters));
+            last = match (out_hot.get_mut(index), out_cold.get(index), out_key.get(index)) {
+                (Some(hot), Some(cold), Some(key)) => Some(Sa { index, hot, cold, key }),
+                _ => None,
+            };
+        }
+        verdicts.push(match &mut last {
+            // The sizes are the same whatever the length of the key.
+            Some(sa) if sa.hot.is_plain() => prepare(ctx, sa, packet, (Algorithm::AesGcm128, 0), &mut jobs),
+            Some(sa) => any(ctx, sa, packet, &mut jobs),
+            None => Err(DropReason::SaMissing),
+        });
+    }
+    last.into_iter().for_each(|sa| sa.count(&ctx.counters));
     // By now the headers have left the store buffer, and the cipher can load them as it likes.
     let mut batch = Batch::new();
     let mut waiting: ArrayVec<&mut Verdict, BATCH> = ArrayVec::new();
-    for (verdict, job) in verdicts[first..].iter_mut().filter(|v| v.is_ok()).zip(jobs) {
-        match sad.manager.at_once(job) {
-            Ok(true) => {}
-            Ok(false) => *verdict = Err(DropReason::EspMalformed),
-            Err(job) => {
+    for (verdict, job) in verdicts[first..].iter_mut().filter(|v| v.is_ok()).zip(&mut jobs) {
+        match manager.at_once(job) {
+            Some(true) => {}
+            Some(false) => *verdict = Err(DropReason::EspMalformed),
+            None => {
                 // Good for nothing until the batch has run.
                 *verdict = Err(DropReason::EspMalformed);
-                if batch.push(job).is_some() {
+                if batch.push(job.reborrow()).is_some() {
                     waiting.push(verdict);
                 }
             }
         }
     }
     if !batch.is_empty() {
-        let outcome = sad.manager.run(&mut batch);
+        let outcome = manager.run(&mut batch);
         for (_, verdict) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
             *verdict = Ok(());
         }
     }
 }
 
-/// Everything but the cipher, whose job joins `jobs`.
-#[inline(always)]
-fn prepare<'a>(
-    slot: (WorkerId, usize),
-    events: &mut Producer<WorkerEvent>,
-    sa: &mut Outbound,
-    cold: &OutboundCold,
-    key: &'a Key,
-    packet: &'a mut Packet,
-    jobs: &mut ArrayVec<Job<'a>, BATCH>,
-) -> Verdict {
-    let (Some(algorithm), Some(peer)) = (sa.algorithm(), sa.peer()) else { return Err(DropReason::SaMissing) };
-    if !sa.permits_any() && !permits(sa, cold, packet) {
+/// The same for any SA.
+#[inline(never)]
+fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_, 'a>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
+    let algorithm = sa.hot.algorithm().ok_or(DropReason::SaMissing)?;
+    if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) {
         return Err(DropReason::EspSelector);
     }
+    let encap = if sa.hot.path().is_encapsulated() { udp::HEADER } else { 0 };
+    prepare(ctx, sa, packet, (algorithm, encap), jobs)
+}
+
+/// Everything but the cipher, whose job joins `jobs`, for a packet that the SA permits. An algorithm's sizes are those of the
+/// SA's own; `encap` octets are for UDP.
+#[inline(always)]
+fn prepare<'a>(
+    ctx: &mut Ctx,
+    sa: &mut Sa<'_, 'a>,
+    packet: &'a mut Packet,
+    (sizes, encap): (Algorithm, usize),
+    jobs: &mut ArrayVec<Job<'a>, BATCH>,
+) -> Verdict {
+    let (Some(algorithm), Some(peer)) = (sa.hot.algorithm(), sa.hot.peer()) else { return Err(DropReason::SaMissing) };
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let payload = packet.mbuf.len().saturating_sub(l4);
-    let encap = if sa.path().is_encapsulated() { udp::HEADER } else { 0 };
-    let (head, tail) = (encap + framing::head_len(algorithm), framing::tail_len(algorithm, payload));
+    let (head, tail) = (encap + framing::head_len(sizes), framing::tail_len(sizes, payload));
     // Room first: a sequence number that was taken must be sent.
     let (data, meta) = packet.mbuf.grow(head, tail).ok_or(DropReason::NoBuffer)?;
     // The data begins `head` octets earlier now, and so will the IP header.
     let data = data.get_mut(l3..).filter(|d| d.len() <= usize::from(u16::MAX)).ok_or(DropReason::TooBig)?;
     let (total, next, proto) = (data.len() as u16, meta.proto, if encap > 0 { ip::UDP } else { ip::ESP });
     // Transport mode keeps the packet's IP header, so its addresses must be the SA's.
-    if !is_of(sa, data.get(head..).unwrap_or_default(), l4.wrapping_sub(l3)) {
+    if !is_of(sa.hot, data.get(head..).unwrap_or_default(), l4.wrapping_sub(l3)) {
         return Err(DropReason::SaMismatch);
     }
-    let (seq, charge) = sa.next(cold, payload);
+    let (seq, charge) = sa.hot.next(sa.cold, payload);
     if charge != Charge::Within {
-        report(slot, events, sa, cold, peer, charge)?;
+        report((ctx.id, sa.index), &mut ctx.events, sa.hot, sa.cold, peer, charge)?;
     }
     let malformed = DropReason::EspMalformed;
-    let rest = move_header(data, head, sa.path().is_v6(), total, proto).ok_or(malformed)?;
+    let rest = move_header(data, head, sa.hot.path().is_v6(), total, proto).ok_or(malformed)?;
     if encap > 0 {
-        let ((from, to), len) = (sa.path().ports(), rest.len() as u16);
+        let ((from, to), len) = (sa.hot.path().ports(), rest.len() as u16);
         udp::emit(rest, from, to, len).then_some(()).ok_or(malformed)?;
     }
     let packet = rest.get_mut(encap..).ok_or(malformed)?;
     let behind = packet.len() - tail;
-    let framed = framing::write_head(packet, algorithm, sa.spi(), seq)
-        && packet
-            .get_mut(behind..)
-            .is_some_and(|t| framing::write_trailer(t, framing::pad_len(algorithm, payload), next));
+    let framed = framing::write_head(packet, sizes, sa.hot.spi(), seq)
+        && packet.get_mut(behind..).is_some_and(|t| framing::write_trailer(t, framing::pad_len(sizes, payload), next));
     if !framed {
         return Err(malformed);
     }
     meta.proto = proto;
-    let (direction, salt, seq_high) = (Direction::Seal, sa.salt(), sa.seq_high(seq));
-    jobs.push(Job { algorithm, key, direction, packet, salt, seq_high });
+    jobs.push(Job::new(algorithm, sa.key, Direction::Seal, packet, sa.hot.salt(), sa.hot.seq_high(seq)));
     Ok(())
 }
 

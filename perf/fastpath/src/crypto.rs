@@ -69,10 +69,10 @@ fn crypt(
     let (mut batch, mut good) = (Batch::new(), true);
     for (n, packet) in packets.iter_mut().enumerate() {
         let key = &keys[(first + n) % keys.len()];
-        let job = Job { algorithm, key, direction, packet, salt: [7; 4], seq_high: Some(0) };
-        match manager.at_once(job) {
-            Ok(opened) => good &= opened,
-            Err(job) => {
+        let mut job = Job::new(algorithm, key, direction, packet, [7; 4], Some(0));
+        match manager.at_once(&mut job) {
+            Some(opened) => good &= opened,
+            None => {
                 batch.push(job).context("not a packet of this algorithm")?;
             }
         }
