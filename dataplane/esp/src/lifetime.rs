@@ -55,7 +55,7 @@ const HARD: u64 = 2;
 pub struct Meter {
     packets: u64,
     octets: u64,
-    // Below both there is nothing to do.
+    // A packet after fewer than so many packets, by which there are fewer than so many octets, is nothing to report.
     next: [u64; 2],
     stage: u64,
 }
@@ -88,9 +88,10 @@ impl Meter {
     /// Counts a packet if it passes.
     #[inline(always)]
     pub fn charge(&mut self, octets: u64, bounds: &Bounds) -> Charge {
-        let (packets, total) = (self.packets.wrapping_add(1), self.octets.saturating_add(octets));
-        if packets != 0 && packets < self.next[0] && total < self.next[1] {
-            (self.packets, self.octets) = (packets, total);
+        let total = self.octets.saturating_add(octets);
+        if self.packets < self.next[0] && total < self.next[1] {
+            self.packets += 1;
+            self.octets = total;
             return Charge::Within;
         }
         self.charge_at_limit(octets, bounds)
@@ -129,6 +130,7 @@ impl Meter {
             self.next[i] = if self.stage == FRESH && soft < hard { soft } else { hard };
             i += 1;
         }
+        self.next[0] = self.next[0].saturating_sub(1);
     }
 }
 

@@ -60,13 +60,14 @@ impl<'a> Job<'a> {
         salt: [u8; 4],
         seq_high: Option<u32>,
     ) -> Self {
-        // What is shorter does not fit, and nothing is done with it.
-        let head = packet.first_chunk::<16>().copied().unwrap_or_default();
+        // What is shorter does not fit, and nothing is done with it. The halves as they were stored: see above.
+        let (numbers, rest) = packet.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        let (numbers, iv) = (i64::from_le_bytes(*numbers), rest.first_chunk().map_or(0, |iv| i64::from_le_bytes(*iv)));
         let (nonce, aad, aad_len);
-        // SAFETY: SSE2 is part of x86-64, and the load is of the 16 octets of an array.
+        // SAFETY: SSE2 is part of x86-64.
         unsafe {
             // SPI, sequence number, and two words of IV.
-            let head = _mm_loadu_si128((&raw const head).cast());
+            let head = _mm_set_epi64x(iv, numbers);
             let salt = _mm_cvtsi32_si128(i32::from_le_bytes(salt));
             let iv = _mm_srli_si128::<4>(head);
             nonce = _mm_castps_si128(_mm_move_ss(_mm_castsi128_ps(iv), _mm_castsi128_ps(salt)));
@@ -96,9 +97,9 @@ impl<'a> Job<'a> {
     pub(crate) fn fits_as(&self, algorithm: Algorithm) -> bool {
         let around = 8 + algorithm.iv_len() + algorithm.icv_len();
         // RFC 4303, section 2.4: padding brings the pad length and next header octets to a boundary, so there is text.
-        let text = self.packet.len().checked_sub(around).filter(|&text| text > 0);
+        let text = self.packet.len().wrapping_sub(around);
         // Block lengths are powers of two.
-        text.is_some_and(|text| text & (algorithm.block_len() - 1) == 0) && self.packet.len() <= MAX_PACKET
+        text.wrapping_sub(1) < MAX_PACKET - around && text & (algorithm.block_len() - 1) == 0
     }
 
     /// High half of the sequence number as it is authenticated, if it is.

@@ -11,6 +11,7 @@
 use crate::fib;
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{fragment, icmp};
+use crate::publish::Snapshot;
 use crate::sad::Sad;
 use crate::session::Sessions;
 use crate::softwire::Outer;
@@ -35,11 +36,42 @@ pub fn run(
     }
     ctx.visit(TraceNode::Encap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
+    let mut last: Option<Way<'_>> = None;
     for packet in input.drain() {
-        let Some((softwire, header)) = snapshot.softwires.with_outer(SoftwireId(packet.next_hop as u16)) else {
-            ctx.drop(packet, DropReason::SoftwireUnknown);
-            continue;
-        };
+        // Packets of one softwire often come together.
+        if last.as_ref().is_none_or(|way| u32::from(way.softwire.id.0) != packet.next_hop) {
+            last.take().into_iter().for_each(|way| way.count(ctx));
+            match Way::new(ctx, sad, &snapshot, SoftwireId(packet.next_hop as u16)) {
+                Ok(way) => last = Some(way),
+                Err(reason) => {
+                    ctx.drop(packet, reason);
+                    continue;
+                }
+            }
+        }
+        let Some(way) = &mut last else { continue };
+        if packet.ip().len() <= usize::from(way.softwire.mtu) || way.softwire.too_big == TooBig::Outer {
+            send(ctx, way, packet, esp_out, outer);
+        } else {
+            too_big(ctx, sessions, way, packet, (esp_out, outer, again));
+        }
+    }
+    last.into_iter().for_each(|way| way.count(ctx));
+}
+
+/// A softwire, and how packets go into it.
+struct Way<'a> {
+    softwire: &'a Softwire,
+    header: &'a Outer,
+    /// Whom ESP protects them for, and the worker that does it; `None`: nothing protects them.
+    owner: Option<(PeerId, WorkerId)>,
+    /// Packets and octets that have gone into it and are not counted yet.
+    sent: [u64; 2],
+}
+
+impl<'a> Way<'a> {
+    fn new(ctx: &mut Ctx, sad: &Sad, snapshot: &'a Snapshot, id: SoftwireId) -> Result<Self, DropReason> {
+        let (softwire, header) = snapshot.softwires.with_outer(id).ok_or(DropReason::SoftwireUnknown)?;
         let owner = match softwire.protection {
             Protection::Clear => None,
             // Without an SA of our own with this peer (RFC 9611), by the worker that has the one for all.
@@ -51,41 +83,55 @@ pub fn run(
                 if ctx.limiter.softwire(ctx.now) {
                     ctx.event(WorkerEvent::SoftwireWanted(softwire.id));
                 }
-                ctx.drop(packet, DropReason::SaMissing);
-                continue;
+                return Err(DropReason::SaMissing);
             }
         };
-        let mut one = |ctx: &mut Ctx, packet: Packet| send(ctx, (softwire, header), owner, packet, esp_out, outer);
-        if packet.ip().len() <= usize::from(softwire.mtu) || softwire.too_big == TooBig::Outer {
-            one(ctx, packet);
-        } else if fragment::may(&packet) {
-            fragment::split(ctx, packet, softwire.mtu, one);
-        } else {
-            icmp::error(ctx, sessions, packet, ErrorKind::TooBig(softwire.mtu), DropReason::TooBig, again);
+        Ok(Self { softwire, header, owner, sent: [0; 2] })
+    }
+
+    fn count(self, ctx: &Ctx) {
+        if let Some(c) = ctx.counters.softwires.get(usize::from(self.softwire.id.0)) {
+            c.sent[0].add(self.sent[0]);
+            c.sent[1].add(self.sent[1]);
         }
     }
 }
 
-#[inline(always)]
-fn send(
+/// What is longer than the softwire's MTU.
+#[inline(never)]
+fn too_big(
     ctx: &mut Ctx,
-    (softwire, header): (&Softwire, &Outer),
-    owner: Option<(PeerId, WorkerId)>,
-    mut packet: Packet,
-    esp_out: &mut Lane,
-    outer: &mut Lane,
+    sessions: &Sessions,
+    way: &mut Way<'_>,
+    packet: Packet,
+    (esp_out, outer, again): (&mut Lane, &mut Lane, &mut Lane),
 ) {
+    let mtu = way.softwire.mtu;
+    if fragment::may(&packet) {
+        fragment::split(ctx, packet, mtu, |ctx, piece| send(ctx, way, piece, esp_out, outer));
+    } else {
+        icmp::error(ctx, sessions, packet, ErrorKind::TooBig(mtu), DropReason::TooBig, again);
+    }
+}
+
+#[inline(always)]
+fn send(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet, esp_out: &mut Lane, outer: &mut Lane) {
+    let (softwire, owner) = (way.softwire, way.owner);
     let inner = packet.ip();
-    // The inner header says where the packet ends, whatever is behind it.
-    let pad = if softwire.tfc && owner.is_some() { usize::from(softwire.mtu).saturating_sub(inner.len()) } else { 0 };
-    let (octets, proto) = (inner.len(), if packet.is_v6() { ip::IPV6 } else { ip::IPIP });
-    let tos = traffic_class(inner);
+    let octets = inner.len();
+    let (proto, tos) = match *inner {
+        [a, b, ..] if a >> 4 == 6 => (ip::IPV6, a << 4 | b >> 4),
+        [_, b, ..] => (ip::IPIP, b),
+        _ => (ip::IPIP, 0),
+    };
     let tos = softwire.dscp.map_or(tos, |dscp| dscp << 2 | tos & 3);
+    // The inner header says where the packet ends, whatever is behind it.
+    let pad = if softwire.tfc && owner.is_some() { usize::from(softwire.mtu).saturating_sub(octets) } else { 0 };
     if pad > 0 && packet.mbuf.append(pad).map(|p| p.fill(0)).is_none() {
         return ctx.drop(packet, DropReason::NoBuffer);
     }
     let (l3, id) = (usize::from(packet.l3), ctx.next_ip_id());
-    let len = match header {
+    let len = match way.header {
         Outer::V4(template) => {
             let len = u16::try_from(ipv4::HEADER + octets + pad).ok();
             let out = packet.mbuf.replace_front(l3, ipv4::HEADER).and_then(|h| h.first_chunk_mut());
@@ -102,23 +148,11 @@ fn send(
     packet.session = None;
     (packet.l3, packet.l4, packet.proto) = (0, len as u16, proto);
     packet.origin = Origin::Local;
-    if let Some(c) = ctx.counters.softwires.get(usize::from(softwire.id.0)) {
-        c.sent[0].add(1);
-        c.sent[1].add(octets as u64);
-    }
+    way.sent[0] += 1;
+    way.sent[1] += octets as u64;
     match owner {
         None => ctx.push(outer, packet),
         Some((_, worker)) if worker == ctx.id => ctx.push(esp_out, packet),
         Some((_, worker)) => ctx.hand_off(worker, packet, Stage::EspOut),
-    }
-}
-
-/// TOS or traffic class of an IP header.
-#[inline(always)]
-fn traffic_class(ip: &[u8]) -> u8 {
-    match *ip {
-        [a, b, ..] if a >> 4 == 6 => a << 4 | b >> 4,
-        [_, b, ..] => b,
-        _ => 0,
     }
 }

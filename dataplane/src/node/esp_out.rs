@@ -12,7 +12,7 @@ use crate::sad::Sad;
 use arrayvec::ArrayVec;
 use dataplane_api::id::Slot;
 use dataplane_api::{Counters, DropReason, PeerId, SaOutId, TraceNode, WorkerEvent, WorkerId};
-use esp::{Charge, Outbound, OutboundCold};
+use esp::{Charge, Outbound, OutboundCold, Path};
 use esp::{framing, selector};
 use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key};
 use rtrb::Producer;
@@ -64,12 +64,20 @@ fn select(ctx: &Ctx, sad: &Sad, packets: &[Packet]) -> ArrayVec<usize, BATCH> {
 /// An SA, and what goes with it.
 struct Sa<'a, 'k> {
     index: usize,
+    peer: PeerId,
+    algorithm: Algorithm,
     hot: &'a mut Outbound,
     cold: &'a OutboundCold,
     key: &'k Key,
 }
 
-impl Sa<'_, '_> {
+impl<'a, 'k> Sa<'a, 'k> {
+    #[inline(always)]
+    fn new(index: usize, hot: &'a mut Outbound, cold: &'a OutboundCold, key: &'k Key) -> Option<Self> {
+        Some(Self { index, peer: hot.peer()?, algorithm: hot.algorithm()?, hot, cold, key })
+    }
+
+    /// Brings its counters up to date.
     fn count(&self, counters: &Counters) {
         if let Some(c) = counters.sa_out.get(self.index) {
             let (packets, octets) = self.hot.counts();
@@ -95,7 +103,7 @@ fn protect(
         if last.as_ref().is_none_or(|sa| sa.index != index) {
             last.into_iter().for_each(|sa| sa.count(&ctx.counters));
             last = match (out_hot.get_mut(index), out_cold.get(index), out_key.get(index)) {
-                (Some(hot), Some(cold), Some(key)) => Some(Sa { index, hot, cold, key }),
+                (Some(hot), Some(cold), Some(key)) => Sa::new(index, hot, cold, key),
                 _ => None,
             };
         }
@@ -134,12 +142,11 @@ fn protect(
 /// The same for any SA.
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_, 'a>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
-    let algorithm = sa.hot.algorithm().ok_or(DropReason::SaMissing)?;
     if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) {
         return Err(DropReason::EspSelector);
     }
     let encap = if sa.hot.path().is_encapsulated() { udp::HEADER } else { 0 };
-    prepare(ctx, sa, packet, (algorithm, encap), jobs)
+    prepare(ctx, sa, packet, (sa.algorithm, encap), jobs)
 }
 
 /// Everything but the cipher, whose job joins `jobs`, for a packet that the SA permits. An algorithm's sizes are those of the
@@ -152,38 +159,36 @@ fn prepare<'a>(
     (sizes, encap): (Algorithm, usize),
     jobs: &mut ArrayVec<Job<'a>, BATCH>,
 ) -> Verdict {
-    let (Some(algorithm), Some(peer)) = (sa.hot.algorithm(), sa.hot.peer()) else { return Err(DropReason::SaMissing) };
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let payload = packet.mbuf.len().saturating_sub(l4);
     let (head, tail) = (encap + framing::head_len(sizes), framing::tail_len(sizes, payload));
     // Room first: a sequence number that was taken must be sent.
     let (data, meta) = packet.mbuf.grow(head, tail).ok_or(DropReason::NoBuffer)?;
     // The data begins `head` octets earlier now, and so will the IP header.
-    let data = data.get_mut(l3..).filter(|d| d.len() <= usize::from(u16::MAX)).ok_or(DropReason::TooBig)?;
-    let (total, next, proto) = (data.len() as u16, meta.proto, if encap > 0 { ip::UDP } else { ip::ESP });
-    // Transport mode keeps the packet's IP header, so its addresses must be the SA's.
-    if !is_of(sa.hot, data.get(head..).unwrap_or_default(), l4.wrapping_sub(l3)) {
-        return Err(DropReason::SaMismatch);
-    }
+    let data = data.get_mut(l3..).ok_or(DropReason::EspMalformed)?;
+    let (next, proto) = (meta.proto, if encap > 0 { ip::UDP } else { ip::ESP });
+    let rest = move_header(sa.hot.path(), data, (head, l4.wrapping_sub(l3)), proto).ok_or(DropReason::SaMismatch)?;
     let (seq, charge) = sa.hot.next(sa.cold, payload);
     if charge != Charge::Within {
-        report((ctx.id, sa.index), &mut ctx.events, sa.hot, sa.cold, peer, charge)?;
+        report((ctx.id, sa.index), &mut ctx.events, sa.hot, sa.cold, sa.peer, charge)?;
     }
     let malformed = DropReason::EspMalformed;
-    let rest = move_header(data, head, sa.hot.path().is_v6(), total, proto).ok_or(malformed)?;
     if encap > 0 {
         let ((from, to), len) = (sa.hot.path().ports(), rest.len() as u16);
         udp::emit(rest, from, to, len).then_some(()).ok_or(malformed)?;
     }
     let packet = rest.get_mut(encap..).ok_or(malformed)?;
     let behind = packet.len() - tail;
-    let framed = framing::write_head(packet, sizes, sa.hot.spi(), seq)
-        && packet.get_mut(behind..).is_some_and(|t| framing::write_trailer(t, framing::pad_len(sizes, payload), next));
+    meta.proto = proto;
+    // The head is last, since the job reads it: so it is in registers still.
+    let framed = packet
+        .get_mut(behind..)
+        .is_some_and(|t| framing::write_trailer(t, framing::pad_len(sizes, payload), next))
+        && framing::write_head(packet, sizes, sa.hot.spi(), seq);
     if !framed {
         return Err(malformed);
     }
-    meta.proto = proto;
-    jobs.push(Job::new(algorithm, sa.key, Direction::Seal, packet, sa.hot.salt(), sa.hot.seq_high(seq)));
+    jobs.push(Job::new(sa.algorithm, sa.key, Direction::Seal, packet, sa.hot.salt(), sa.hot.seq_high(seq)));
     Ok(())
 }
 
@@ -219,29 +224,26 @@ fn report(
     if charge.passes() { Ok(()) } else { Err(DropReason::SaExpired) }
 }
 
-/// Whether a packet has a plain header of `len` octets whose addresses are those of an SA.
+/// The IP header of `len` octets at `from` moves to the front, where it tells another length of the packet and another protocol.
+/// Gives what is behind it. `None`: it has options or extensions, or transport mode, which keeps it, would send it from or to
+/// another address than the SA's.
 #[inline(always)]
-fn is_of(sa: &Outbound, ip: &[u8], len: usize) -> bool {
-    match (len, ip.first().map(|b| b >> 4)) {
-        (ipv4::HEADER, Some(4)) => ip.get(12..).and_then(|a| a.first_chunk()).is_some_and(|a| sa.path().sends_v4(a)),
-        (ipv6::HEADER, Some(6)) => ip.get(8..).and_then(|a| a.first_chunk()).is_some_and(|a| sa.path().sends_v6(a)),
-        _ => false,
-    }
-}
-
-/// The IP header at `from` moves to the front, where it tells another length of the packet and another protocol. Gives what is
-/// behind it.
-#[inline(always)]
-fn move_header(data: &mut [u8], from: usize, v6: bool, total: u16, proto: u8) -> Option<&mut [u8]> {
-    if v6 {
-        let header = *data.get(from..)?.first_chunk()?;
+fn move_header<'a>(path: &Path, data: &'a mut [u8], (from, len): (usize, usize), proto: u8) -> Option<&'a mut [u8]> {
+    let total = u16::try_from(data.len()).ok()?;
+    let behind = data.get(from..)?;
+    if path.is_v6() {
+        let header = behind.first_chunk::<{ ipv6::HEADER }>().filter(|h| len == h.len() && h[0] >> 4 == 6)?;
+        let header = path.sends_v6(header.last_chunk()?).then_some(header)?;
+        let header = ipv6::relabelled(header, total - ipv6::HEADER as u16, proto);
         let (out, rest) = data.split_first_chunk_mut()?;
-        *out = ipv6::relabelled(header, total.checked_sub(ipv6::HEADER as u16)?, proto);
+        *out = header;
         Some(rest)
     } else {
-        let header = *data.get(from..)?.first_chunk()?;
+        let header = behind.first_chunk::<{ ipv4::HEADER }>().filter(|h| len == h.len() && h[0] >> 4 == 4)?;
+        let header = path.sends_v4(header.last_chunk()?).then_some(header)?;
+        let header = ipv4::relabelled(header, total, proto);
         let (out, rest) = data.split_first_chunk_mut()?;
-        *out = ipv4::relabelled(header, total, proto);
+        *out = header;
         Some(rest)
     }
 }
