@@ -57,6 +57,8 @@ pub struct Hot {
     ns: u16,
     filter: u16,
     flags: u16,
+    /// Word of a route to it, 0 for a free entry.
+    word: u32,
 }
 
 const _: () = assert!(size_of::<Hot>() == 64);
@@ -97,6 +99,7 @@ impl Hot {
                 | flag(s.rate.up.is_some(), RATE_UP)
                 | flag(s.rate.down.is_some(), RATE_DOWN)
                 | flag(s.filter.is_some(), FILTER),
+            word: SessionWord::new(s.id).map_or(0, SessionWord::word),
         }
     }
 
@@ -118,15 +121,17 @@ impl Hot {
         self.flags & V6 != 0
     }
 
-    /// Outer addresses, ours first.
-    #[inline]
-    pub fn addresses(&self) -> (IpAddr, IpAddr) {
-        if self.is_v6() {
-            (Ipv6Addr::from(self.local).into(), Ipv6Addr::from(self.remote).into())
-        } else {
-            let v4 = |[a, b, c, d, ..]: [u8; 16]| IpAddr::from(Ipv4Addr::new(a, b, c, d));
-            (v4(self.local), v4(self.remote))
-        }
+    /// Outer addresses where they are IPv4's, ours first.
+    #[inline(always)]
+    pub fn v4(&self) -> (Ipv4Addr, Ipv4Addr) {
+        let v4 = |&[a, b, c, d, ..]: &[u8; 16]| Ipv4Addr::new(a, b, c, d);
+        (v4(&self.local), v4(&self.remote))
+    }
+
+    /// The same of IPv6.
+    #[inline(always)]
+    pub fn v6(&self) -> (Ipv6Addr, Ipv6Addr) {
+        (Ipv6Addr::from(self.local), Ipv6Addr::from(self.remote))
     }
 
     /// Whether an IP header (of the right version) and UDP ports are those of the tunnel, from the peer to us.
@@ -272,7 +277,7 @@ impl Sessions {
             return None;
         }
         let hot = self.hot.get_mut(word.index())?;
-        if SessionWord::new(SessionId(hot.id)) != Some(word) {
+        if hot.word != word.word() {
             return None;
         }
         let limits = if hot.flags & RATE_DOWN != 0 { self.limits.get_mut(word.index()) } else { None };

@@ -98,10 +98,10 @@ impl Outbound {
         Algorithm::from_number(self.algorithm)
     }
 
-    /// As nearly every SA is: AES-GCM, anything may be carried, and there is no UDP around ESP.
+    /// As nearly every SA is: AES-GCM, and no UDP around ESP.
     #[inline(always)]
     pub const fn is_plain(&self) -> bool {
-        self.path.flags & (ANY | GCM) == ANY | GCM && !self.path.is_encapsulated()
+        self.path.flags & GCM != 0 && !self.path.is_encapsulated()
     }
 
     /// Salt of an AEAD.

@@ -31,8 +31,8 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
         let indices = select(ctx, sad, packets);
         protect(ctx, sad, packets, &indices, &mut verdicts);
     }
-    for (mut packet, verdict) in input.drain().zip(verdicts) {
-        match verdict {
+    for (mut packet, verdict) in input.drain().zip(&verdicts) {
+        match *verdict {
             Ok(()) => {
                 checksum(&mut packet);
                 ctx.push(outer, packet);
@@ -108,6 +108,7 @@ fn protect(
             };
         }
         verdicts.push(match &mut last {
+            Some(sa) if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) => Err(DropReason::EspSelector),
             // The sizes are the same whatever the length of the key.
             Some(sa) if sa.hot.is_plain() => prepare(ctx, sa, packet, (Algorithm::AesGcm128, 0), &mut jobs),
             Some(sa) => any(ctx, sa, packet, &mut jobs),
@@ -142,9 +143,6 @@ fn protect(
 /// The same for any SA.
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_, 'a>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
-    if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) {
-        return Err(DropReason::EspSelector);
-    }
     let encap = if sa.hot.path().is_encapsulated() { udp::HEADER } else { 0 };
     prepare(ctx, sa, packet, (sa.algorithm, encap), jobs)
 }
@@ -181,10 +179,9 @@ fn prepare<'a>(
     let behind = packet.len() - tail;
     meta.proto = proto;
     // The head is last, since the job reads it: so it is in registers still.
-    let framed = packet
-        .get_mut(behind..)
-        .is_some_and(|t| framing::write_trailer(t, framing::pad_len(sizes, payload), next))
-        && framing::write_head(packet, sizes, sa.hot.spi(), seq);
+    let framed =
+        packet.get_mut(behind..).is_some_and(|t| framing::write_trailer(t, framing::pad_len(sizes, payload), next))
+            && framing::write_head(packet, sizes, sa.hot.spi(), seq);
     if !framed {
         return Err(malformed);
     }
@@ -193,13 +190,18 @@ fn prepare<'a>(
 }
 
 /// Around IP in IP both modes are the same octets; what differs is whether the selectors speak of the inner packet.
+#[inline(always)]
 fn permits(sa: &Outbound, cold: &OutboundCold, packet: &Packet) -> bool {
-    if sa.tunnel() {
-        let inner = matches!(packet.proto, ip::IPIP | ip::IPV6).then(|| packet.payload());
-        inner.and_then(selector::sent_flow).is_some_and(|flow| sa.permits(cold, &flow))
-    } else {
-        sa.permits_transport(cold, packet.proto, packet.payload())
+    match sa.tunnel() {
+        true => permits_inner(sa, cold, packet),
+        false => sa.permits_transport(cold, packet.proto, packet.payload()),
     }
+}
+
+#[inline(never)]
+fn permits_inner(sa: &Outbound, cold: &OutboundCold, packet: &Packet) -> bool {
+    let inner = matches!(packet.proto, ip::IPIP | ip::IPV6).then(|| packet.payload());
+    inner.and_then(selector::sent_flow).is_some_and(|flow| sa.permits(cold, &flow))
 }
 
 /// Tells of a lifetime that a packet has reached; a hard one refuses the packet.

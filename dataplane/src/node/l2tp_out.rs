@@ -13,7 +13,7 @@ use crate::node::l2tp_in::clamp_mss;
 use crate::node::{filter, fragment, icmp};
 use crate::session::{Hot, Sessions};
 use dataplane_api::{DropReason, FilterDirection, FilterId, TraceNode};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::icmp::ErrorKind;
 use wire::ip::Ip;
 use wire::{ip, ipv4, ipv6, l2tp, ppp, udp};
@@ -59,17 +59,6 @@ pub fn run(
             let header_len = usize::from(packet.l4 - packet.l3);
             clamp_mss(&mut packet, header_len, mtu);
         }
-        let mut one = |ctx: &mut Ctx, hot: &mut Hot, packet: Packet| {
-            let len = packet.ip().len() as u64;
-            if let Some(packet) = encapsulate(ctx, hot, packet, if v6 { ppp::IPV6 } else { ppp::IPV4 }) {
-                if let Some(c) = ctx.counters.sessions.get(index) {
-                    let [packets, octets] = if v6 { &c.out_v6 } else { &c.out_v4 };
-                    packets.add(1);
-                    octets.add(len);
-                }
-                ctx.push(if packet.peer.is_some() { &mut *esp_out } else { &mut *outer }, packet);
-            }
-        };
         let len = packet.ip().len();
         let fits = len <= usize::from(mtu);
         if !fits && !fragment::may(&packet) {
@@ -80,11 +69,30 @@ pub fn run(
             }
             ctx.drop(packet, DropReason::RateDown);
         } else if fits {
-            one(ctx, hot, packet);
+            send(ctx, (index, hot, v6), packet, esp_out, outer);
         } else {
-            fragment::split(ctx, packet, mtu, |ctx, piece| one(ctx, hot, piece));
+            fragment::split(ctx, packet, mtu, |ctx, piece| send(ctx, (index, hot, v6), piece, esp_out, outer));
         }
     }
+}
+
+/// An IP packet that fits into a session.
+#[inline(always)]
+fn send(
+    ctx: &mut Ctx,
+    (index, hot, v6): (usize, &mut Hot, bool),
+    packet: Packet,
+    esp_out: &mut Lane,
+    outer: &mut Lane,
+) {
+    let len = packet.ip().len() as u64;
+    let Some(packet) = encapsulate(ctx, hot, packet, if v6 { ppp::IPV6 } else { ppp::IPV4 }) else { return };
+    if let Some(c) = ctx.counters.sessions.get(index) {
+        let [packets, octets] = if v6 { &c.out_v6 } else { &c.out_v4 };
+        packets.add(1);
+        octets.add(len);
+    }
+    ctx.push(if packet.peer.is_some() { esp_out } else { outer }, packet);
 }
 
 fn permitted(ctx: &Ctx, id: FilterId, packet: &Packet) -> bool {
@@ -94,6 +102,7 @@ fn permitted(ctx: &Ctx, id: FilterId, packet: &Packet) -> bool {
 
 /// Puts all headers in front of an IP packet, or of the information of another PPP frame, at `l3`. The packet is
 /// then an outer IP packet of our own, to be protected for `peer` if there is one.
+#[inline(always)]
 pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u16) -> Option<Packet> {
     let ns = hot.next_ns();
     // RFC 1661, section 6.5 and 6.6: LCP is never compressed.
@@ -108,12 +117,15 @@ pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u
         return None;
     }
     let data = packet.mbuf.data_mut();
-    let (src, dst) = hot.addresses();
-    let protected = hot.peer().is_some();
+    let (ports, ids, protected) =
+        ((hot.local_port, hot.remote_port), (ctx.next_ip_id(), HOP_LIMIT), hot.peer().is_some());
     let emitted =
         data.get_mut(ip_len + udp::HEADER..).is_some_and(|h| l2tp::emit_data(h, hot.peer_tunnel, hot.peer_session, ns))
             && data.get_mut(head - ppp_len..).is_some_and(|h| ppp::emit(h, protocol, pfc, acfc))
-            && udp_ip(data, (src, dst), (hot.local_port, hot.remote_port), (ctx.next_ip_id(), HOP_LIMIT), protected);
+            && match v6 {
+                false => udp_ipv4(data, hot.v4(), ports, ids, protected),
+                true => udp_ipv6(data, hot.v6(), ports, HOP_LIMIT),
+            };
     if !emitted {
         ctx.drop(packet, DropReason::TooBig);
         return None;
@@ -129,42 +141,52 @@ pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u
 
 const LCP: u16 = 0xc021;
 
-/// Writes IP and UDP headers in front of a payload that is in place. Without UDP checksum where ESP over IPv4 will
-/// protect the packet anyway; RFC 2661, section 8.1 wants one by default, and IPv6 always (RFC 8200, section 8.1).
+/// Writes IP and UDP headers in front of a payload that is in place; `false`: there is no room, or the packet is too long.
 pub fn udp_ip(
     data: &mut [u8],
     (src, dst): (IpAddr, IpAddr),
-    (src_port, dst_port): (u16, u16),
+    ports: (u16, u16),
+    (id, ttl): (u16, u8),
+    protected: bool,
+) -> bool {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => udp_ipv4(data, (src, dst), ports, (id, ttl), protected),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => udp_ipv6(data, (src, dst), ports, ttl),
+        _ => false,
+    }
+}
+
+/// Without UDP checksum where ESP will protect the packet anyway; RFC 2661, section 8.1 wants one by default.
+#[inline(always)]
+fn udp_ipv4(
+    data: &mut [u8],
+    (src, dst): (Ipv4Addr, Ipv4Addr),
+    ports: (u16, u16),
     (id, ttl): (u16, u8),
     protected: bool,
 ) -> bool {
     let Ok(total_len) = u16::try_from(data.len()) else { return false };
-    let (ip_len, emitted) = match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let h = ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl, protocol: ip::UDP, src, dst };
-            (ipv4::HEADER, h.emit(data))
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let h = ipv6::Repr {
-                traffic_class: 0,
-                flow_label: 0,
-                payload_len: total_len.saturating_sub(ipv6::HEADER as u16),
-                next_header: ip::UDP,
-                hop_limit: ttl,
-                src,
-                dst,
-            };
-            (ipv6::HEADER, h.emit(data))
-        }
-        _ => return false,
-    };
-    let Some(datagram) = data.get_mut(ip_len..) else { return false };
+    let Some((header, datagram)) = data.split_first_chunk_mut() else { return false };
+    let template =
+        ipv4::Template::new(&ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl, protocol: ip::UDP, src, dst });
+    template.emit(header, 0, total_len, id, ip::UDP);
     let len = datagram.len() as u16;
-    if !emitted || !udp::emit(datagram, src_port, dst_port, len) {
+    let emitted = udp::emit(datagram, ports.0, ports.1, len);
+    if emitted && !protected {
+        udp::fill_checksum(datagram, src.into(), dst.into());
+    }
+    emitted
+}
+
+/// With a UDP checksum always (RFC 8200, section 8.1).
+#[inline(always)]
+fn udp_ipv6(data: &mut [u8], (src, dst): (Ipv6Addr, Ipv6Addr), ports: (u16, u16), hop_limit: u8) -> bool {
+    let Some(datagram) = data.get_mut(ipv6::HEADER..) else { return false };
+    let Ok(len) = u16::try_from(datagram.len()) else { return false };
+    if !udp::emit(datagram, ports.0, ports.1, len) {
         return false;
     }
-    if src.is_ipv6() || !protected {
-        udp::fill_checksum(datagram, src, dst);
-    }
-    true
+    udp::fill_checksum(datagram, src.into(), dst.into());
+    let (traffic_class, flow_label, payload_len, next_header) = (0, 0, len, ip::UDP);
+    ipv6::Repr { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst }.emit(data)
 }
