@@ -17,6 +17,8 @@
 //! DPDK 22.11's `rte_fib6` has the same tables, but its count of second-level tables grows with every change and never
 //! shrinks, until it refuses all routes.
 
+use dpdk::huge;
+
 /// Says that an entry is the number of a block.
 const BLOCK: u32 = 1 << 31;
 /// Largest word.
@@ -59,6 +61,7 @@ impl Lpm {
     /// An empty table with at most `blocks` blocks (1.25 KiB each). What is not used yet takes no memory.
     pub fn new(blocks: u32) -> Self {
         let first = Entries { words: vec![0; 1 << FIRST], lens: vec![0; 1 << FIRST] };
+        huge::advise(&first.words);
         Self { first, blocks: Entries::default(), free: Vec::new(), made: 0, most: blocks.min(MAX_WORD >> 8) }
     }
 
@@ -184,6 +187,7 @@ impl Lpm {
                 let more = self.blocks.words.len() / 4 + (64 << 8);
                 self.blocks.words.reserve_exact(more);
                 self.blocks.lens.reserve_exact(more);
+                huge::advise(self.blocks.words.spare_capacity_mut());
             }
             self.blocks.words.resize(slot(self.made, 0), all.word);
             self.blocks.lens.resize(slot(self.made, 0), all.len);

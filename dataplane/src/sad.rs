@@ -6,6 +6,7 @@
 //! grow within memory reserved at the start, as the control plane takes slots in use from the bottom up.
 
 use dataplane_api::{Counters, PeerId, SaCounters, SaIn, SaOut, SaOutId, Spi, WorkerId};
+use dpdk::huge;
 use esp::{Inbound, InboundCold, Outbound, OutboundCold};
 use ipsec_mb::{Key, Manager};
 use std::net::SocketAddr;
@@ -43,13 +44,13 @@ impl Sad {
             worker,
             capacity,
             manager: Manager::new()?,
-            in_hot: Vec::with_capacity(capacity),
-            in_cold: Vec::with_capacity(capacity),
-            in_key: Vec::with_capacity(capacity),
-            out_hot: Vec::with_capacity(capacity),
-            out_cold: Vec::with_capacity(capacity),
-            out_key: Vec::with_capacity(capacity),
-            selected: Vec::with_capacity(capacity + 1),
+            in_hot: huge::table(capacity),
+            in_cold: huge::table(capacity),
+            in_key: huge::table(capacity),
+            out_hot: huge::table(capacity),
+            out_cold: huge::table(capacity),
+            out_key: huge::table(capacity),
+            selected: huge::table(capacity + 1),
         })
     }
 
@@ -69,9 +70,13 @@ impl Sad {
     /// Index of the outbound SA that the peer's traffic takes.
     #[inline(always)]
     pub fn selected(&self, peer: PeerId) -> Option<usize> {
-        let index = self.selected.get(peer.0.get() as usize)?.checked_sub(1)? as usize;
-        let hot = self.out_hot.get(index)?;
-        (hot.peer() == Some(peer)).then_some(index)
+        self.index(peer).filter(|index| self.out_hot.get(*index).is_some_and(|hot| hot.peer() == Some(peer)))
+    }
+
+    /// The same where the SA may be gone, or another peer's by now, which whoever uses it will see.
+    #[inline(always)]
+    pub fn index(&self, peer: PeerId) -> Option<usize> {
+        Some(self.selected.get(peer.0.get() as usize)?.checked_sub(1)? as usize)
     }
 
     /// Adds an inbound SA; `false` when its slot is taken or cannot exist, or the parts do not go together.

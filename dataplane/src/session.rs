@@ -10,6 +10,7 @@ use crate::fib::SessionWord;
 use dataplane_api::{
     Counters, FilterId, InnerAddresses, PeerId, Rate, Rates, Session, SessionCounters, SessionId, WorkerId,
 };
+use dpdk::huge;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -233,9 +234,9 @@ impl Sessions {
     pub fn new(worker: WorkerId, capacity: usize) -> Self {
         Self {
             worker,
-            hot: Vec::with_capacity(capacity),
-            cold: Vec::with_capacity(capacity),
-            limits: Vec::with_capacity(capacity),
+            hot: huge::table(capacity),
+            cold: huge::table(capacity),
+            limits: huge::table(capacity),
             capacity,
             by_peer: HashMap::with_capacity(capacity),
         }

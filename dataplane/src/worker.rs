@@ -18,7 +18,7 @@ use crate::session::Sessions;
 use crate::trace::Tracer;
 use arc_swap::ArcSwap;
 use dataplane_api::{InjectMsg, OpSeq, PortId, TableOp, WorkerCounters, WorkerPort};
-use dpdk::{Burst, Mempool, RxQueue, TxQueue};
+use dpdk::{Burst, Mempool, RxQueue, TxQueue, huge};
 use rtrb::{Consumer, Producer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -93,6 +93,9 @@ impl Worker {
         let Parts { port, queues, pool, large, shared, handoff, rates, sessions, sas } = parts;
         let now = Instant::now();
         let (rx, tx): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
+        huge::collapse(&port.counters.sessions);
+        huge::collapse(&port.counters.sa_in);
+        huge::collapse(&port.counters.sa_out);
         let ctx = Ctx {
             id: port.id,
             counters: port.counters,

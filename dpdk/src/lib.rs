@@ -24,6 +24,7 @@ pub mod eal;
 pub mod error;
 pub mod flow;
 pub mod frag;
+pub mod huge;
 pub mod lcore;
 pub mod mbuf;
 pub mod mempool;

@@ -187,13 +187,13 @@ impl Manager {
         unsafe { self.raw.as_ref() }
     }
 
-    /// Asks the cache for what a packet of a few hundred octets will need of a key: round keys, and the lowest powers of the hash
+    /// Asks the cache for what a packet of a hundred octets will need of a key: round keys, and the lowest powers of the hash
     /// key, wherever this processor's code has them.
     #[inline(always)]
     pub fn prefetch(&self, key: &Key) {
         if self.powers_last {
             crate::prefetch(key, 0..3);
-            crate::prefetch(key, 12..16);
+            crate::prefetch(key, 14..16);
         } else {
             crate::prefetch(key, 0..6);
         }

@@ -14,7 +14,7 @@ use dataplane_api::id::Slot;
 use dataplane_api::{Counters, DropReason, PeerId, SaOutId, TraceNode, WorkerEvent, WorkerId};
 use esp::{Charge, Outbound, OutboundCold, Path};
 use esp::{framing, selector};
-use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key};
+use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
 use rtrb::Producer;
 use wire::{ip, ipv4, ipv6, udp};
 
@@ -28,7 +28,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     ctx.visit(TraceNode::EspOut, input);
     let mut verdicts: ArrayVec<Verdict, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
-        let indices = select(ctx, sad, packets);
+        let indices = select(sad, packets);
         protect(ctx, sad, packets, &indices, &mut verdicts);
     }
     for (mut packet, verdict) in input.drain().zip(&verdicts) {
@@ -42,24 +42,23 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     }
 }
 
-/// The SAs that packets take, by index, with what they will need of them on its way into the cache. No SA: `usize::MAX`.
+/// The SAs that packets take, by index. No SA: `usize::MAX`.
 #[inline(always)]
-fn select(ctx: &Ctx, sad: &Sad, packets: &[Packet]) -> ArrayVec<usize, BATCH> {
+fn select(sad: &Sad, packets: &[Packet]) -> ArrayVec<usize, BATCH> {
     let mut last = (None, usize::MAX);
     let index = |packet: &Packet| {
         // One peer's packets often come together.
         if packet.peer != last.0 {
-            last = (packet.peer, packet.peer.and_then(|p| sad.selected(p)).unwrap_or(usize::MAX));
-            if let (Some(hot), Some(key)) = (sad.out_hot.get(last.1), sad.out_key.get(last.1)) {
-                ipsec_mb::prefetch(hot, 0..2);
-                sad.manager.prefetch(key);
-                ctx.counters.sa_out.get(last.1).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
-            }
+            last = (packet.peer, packet.peer.and_then(|p| sad.index(p)).unwrap_or(usize::MAX));
         }
         last.1
     };
     packets.iter().map(index).collect()
 }
+
+/// For how many packets SAs, and keys, are on their way into the cache at a time.
+const SAS_AHEAD: usize = 6;
+const KEYS_AHEAD: usize = 4;
 
 /// An SA, and what goes with it.
 struct Sa<'a, 'k> {
@@ -96,10 +95,23 @@ fn protect(
     verdicts: &mut ArrayVec<Verdict, LANE>,
 ) {
     let Sad { manager, out_hot, out_cold, out_key, .. } = sad;
-    let first = verdicts.len();
+    let (first, hots) = (verdicts.len(), out_hot.as_ptr());
+    let sa_ahead = |counters: &Counters, index: usize| {
+        ipsec_mb::prefetch(hots.wrapping_add(index), 0..2);
+        counters.sa_out.get(index).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
+    };
+    let key_ahead = |manager: &Manager, index: usize| {
+        out_key.get(index).into_iter().for_each(|key| manager.prefetch(key));
+    };
+    indices.iter().take(SAS_AHEAD).for_each(|index| sa_ahead(&ctx.counters, *index));
     let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
     let mut last: Option<Sa<'_, '_>> = None;
-    for (packet, &index) in packets.iter_mut().zip(indices) {
+    for (n, (packet, &index)) in packets.iter_mut().zip(indices).enumerate() {
+        if let Some(&next) = indices.get(n + SAS_AHEAD).filter(|next| **next != index) {
+            sa_ahead(&ctx.counters, next);
+        } else if let Some(&soon) = (n + KEYS_AHEAD).checked_sub(indices.len()).and_then(|n| indices.get(n)) {
+            key_ahead(manager, soon);
+        }
         if last.as_ref().is_none_or(|sa| sa.index != index) {
             last.into_iter().for_each(|sa| sa.count(&ctx.counters));
             last = match (out_hot.get_mut(index), out_cold.get(index), out_key.get(index)) {
@@ -108,6 +120,7 @@ fn protect(
             };
         }
         verdicts.push(match &mut last {
+            Some(sa) if packet.peer != Some(sa.peer) => Err(DropReason::SaMissing),
             Some(sa) if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) => Err(DropReason::EspSelector),
             // The sizes are the same whatever the length of the key.
             Some(sa) if sa.hot.is_plain() => prepare(ctx, sa, packet, (Algorithm::AesGcm128, 0), &mut jobs),
@@ -119,7 +132,10 @@ fn protect(
     // By now the headers have left the store buffer, and the cipher can load them as it likes.
     let mut batch = Batch::new();
     let mut waiting: ArrayVec<&mut Verdict, BATCH> = ArrayVec::new();
-    for (verdict, job) in verdicts[first..].iter_mut().filter(|v| v.is_ok()).zip(&mut jobs) {
+    for ((n, verdict), job) in verdicts[first..].iter_mut().enumerate().filter(|v| v.1.is_ok()).zip(&mut jobs) {
+        if let Some(&next) = indices.get(n + KEYS_AHEAD).filter(|next| **next != indices[n]) {
+            key_ahead(manager, next);
+        }
         match manager.at_once(job) {
             Some(true) => {}
             Some(false) => *verdict = Err(DropReason::EspMalformed),

@@ -7,16 +7,20 @@
 //! fragmented. What this gateway itself says is not filtered.
 
 use crate::fib::SessionWord;
-use crate::lane::{Ctx, Lane, Origin, Packet};
+use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
 use crate::node::icmp::HOP_LIMIT;
 use crate::node::l2tp_in::clamp_mss;
 use crate::node::{filter, fragment, icmp};
 use crate::session::{Hot, Sessions};
+use arrayvec::ArrayVec;
 use dataplane_api::{DropReason, FilterDirection, FilterId, TraceNode};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::icmp::ErrorKind;
 use wire::ip::Ip;
 use wire::{ip, ipv4, ipv6, l2tp, ppp, udp};
+
+/// For how many packets sessions are on their way into the cache at a time.
+const AHEAD: usize = 8;
 
 /// Drains `input`, whose packets have a route into a session of this worker.
 pub fn run(
@@ -28,12 +32,17 @@ pub fn run(
     again: &mut Lane,
 ) {
     ctx.visit(TraceNode::L2tpOut, input);
-    for packet in input.packets().iter() {
-        if let Some(word) = SessionWord::from_word(packet.next_hop) {
+    let words: ArrayVec<u32, LANE> = input.packets().iter().map(|packet| packet.next_hop).collect();
+    let ahead = |ctx: &Ctx, sessions: &Sessions, word: u32| {
+        if let Some(word) = SessionWord::from_word(word) {
             sessions.prefetch(&ctx.counters, word.index());
         }
-    }
-    for mut packet in input.drain() {
+    };
+    words.iter().take(AHEAD).for_each(|word| ahead(ctx, sessions, *word));
+    for (n, mut packet) in input.drain().enumerate() {
+        if let Some(&next) = words.get(n + AHEAD) {
+            ahead(ctx, sessions, next);
+        }
         let word = SessionWord::from_word(packet.next_hop);
         let Some((index, hot, limit)) = word.and_then(|w| sessions.routed(w)) else {
             ctx.drop(packet, DropReason::SessionUnknown);

@@ -4,6 +4,7 @@ use crate::bed::{self, Bed};
 use crate::path::Path;
 use crate::world::World;
 use anyhow::{Context, ensure};
+use dataplane::worker::Worker;
 use dpdk::Mempool;
 use dpdk::lcore::tsc;
 use serde::{Deserialize, Serialize};
@@ -86,19 +87,31 @@ pub fn path(path: Path, pcap: &std::path::Path) -> anyhow::Result<Reading> {
 
 fn nodes(bed: &mut Bed) -> Vec<(String, f64)> {
     const POLLS: usize = 4096;
-    let mut nodes: Vec<(&'static str, u64)> = Vec::with_capacity(32);
-    let received = bed.counts().0;
-    for _ in 0..POLLS {
+    let (mut laps, received) = (Laps::default(), bed.counts().0);
+    (0..POLLS).for_each(|_| laps.poll(&mut bed.worker));
+    laps.per((bed.counts().0 - received) as usize)
+}
+
+/// Ticks by node, summed over polls.
+#[derive(Default)]
+pub struct Laps(Vec<(&'static str, u64)>);
+
+impl Laps {
+    /// Polls once.
+    pub fn poll(&mut self, worker: &mut Worker) {
         let (mut n, mut last) = (0, tsc());
-        bed.worker.poll_in_laps(Instant::now(), |name| {
+        worker.poll_in_laps(Instant::now(), |name| {
             let now = tsc();
-            match nodes.get_mut(n) {
+            match self.0.get_mut(n) {
                 Some(node) => node.1 += now - last,
-                None => nodes.push((name, now - last)),
+                None => self.0.push((name, now - last)),
             }
             (n, last) = (n + 1, now);
         });
     }
-    let packets = (bed.counts().0 - received) as f64;
-    nodes.into_iter().map(|(name, ticks)| (name.to_owned(), ticks as f64 / packets)).collect()
+
+    /// For each of so many packets.
+    pub fn per(self, packets: usize) -> Vec<(String, f64)> {
+        self.0.into_iter().map(|(name, ticks)| (name.to_owned(), ticks as f64 / packets as f64)).collect()
+    }
 }

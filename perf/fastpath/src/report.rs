@@ -63,6 +63,16 @@ pub struct Row {
 }
 
 impl Row {
+    /// Adds a reading of how it is spent.
+    pub fn add_nodes(&mut self, reading: Vec<(String, f64)>) {
+        for (i, (name, ticks)) in reading.into_iter().enumerate() {
+            if self.nodes.len() <= i {
+                self.nodes.push((name, Samples::default()));
+            }
+            self.nodes[i].1.0.push(ticks);
+        }
+    }
+
     /// What its parts leave.
     pub fn rest(&self) -> Option<f64> {
         let parts: Option<f64> = self.parts.iter().map(|p| p.1.median()).sum();

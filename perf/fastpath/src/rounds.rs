@@ -57,13 +57,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
             say("", &path);
             let reading: Reading = child(&plan.under, &["measure", &path, &pcap.to_string_lossy()])?;
             lines[n].row.measured.0.push(reading.ticks);
-            for (i, (name, ticks)) in reading.nodes.into_iter().enumerate() {
-                let nodes = &mut lines[n].row.nodes;
-                if nodes.len() <= i {
-                    nodes.push((name, Samples::default()));
-                }
-                nodes[i].1.0.push(ticks);
-            }
+            lines[n].row.add_nodes(reading.nodes);
             if !plan.floors {
                 continue;
             }

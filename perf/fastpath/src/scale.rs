@@ -5,6 +5,7 @@
 //! are what is far away. Inbound SAs have their window here, and sequence numbers that go on.
 
 use crate::bed::Ringed;
+use crate::measure::Laps;
 use crate::path::{Goal, Kind, Path};
 use crate::report::{Report, Row, Samples};
 use crate::rounds::{child, say};
@@ -27,9 +28,10 @@ const POLLS: usize = 64;
 const CHUNKS: usize = 32;
 
 /// What one process has measured.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reading {
     ticks: f64,
+    nodes: Vec<(String, f64)>,
     session: f64,
     pair: f64,
 }
@@ -53,6 +55,7 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Vec<Report>> {
             say(&format!("round {round} of {rounds}   {}", row.name));
             let reading: Reading = child(under, &["scaled", &path.to_string()])?;
             row.measured.0.push(reading.ticks);
+            row.add_nodes(reading.nodes);
             if path.peers >= 1_000_000 && path.kind.is_session() {
                 memory[0].measured.0.push(reading.session);
                 memory[1].measured.0.push(reading.pair);
@@ -84,24 +87,30 @@ pub fn reading(path: Path) -> anyhow::Result<Reading> {
     let each = |octets: i64| octets as f64 / path.peers as f64;
     let pair = each(between - before) + 2.0 * size_of::<SaCounters>() as f64;
     let session = each(resident()? - between) + size_of::<SessionCounters>() as f64;
-    let (mut random, mut out) = (StdRng::seed_from_u64(7), Burst::new());
-    let (mut chunks, mut n) = (Vec::with_capacity(CHUNKS), 0);
+    let (mut random, mut out, mut n) = (StdRng::seed_from_u64(7), Burst::new(), 0);
+    let mut burst = || -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut frame = || {
+            n += 1;
+            world.frame(random.random_range(0..path.peers), n)
+        };
+        (0..Burst::CAPACITY).map(|_| frame()).collect()
+    };
+    let (mut chunks, mut laps) = (Vec::with_capacity(CHUNKS), Laps::default());
     for chunk in 0..=CHUNKS {
         let mut ticks = 0;
         for _ in 0..POLLS {
-            let mut frames = Vec::with_capacity(Burst::CAPACITY);
-            for _ in 0..Burst::CAPACITY {
-                n += 1;
-                frames.push(world.frame(random.random_range(0..path.peers), n)?);
-            }
-            ticks += ringed.pass(&frames, &mut out)?;
+            ticks += ringed.pass(&burst()?, &mut out)?;
         }
         // The first is for the caches.
         if chunk > 0 {
             chunks.push(ticks as f64 / (POLLS * Burst::CAPACITY) as f64);
         }
     }
-    Ok(Reading { ticks: Samples(chunks).median().context("chunks")?, session, pair })
+    for _ in 0..CHUNKS * POLLS {
+        ringed.pass_by(&burst()?, &mut out, |worker| laps.poll(worker))?;
+    }
+    let (ticks, nodes) = (Samples(chunks).median().context("chunks")?, laps.per(CHUNKS * POLLS * Burst::CAPACITY));
+    Ok(Reading { ticks, nodes, session, pair })
 }
 
 /// Octets of memory that the process has: ordinary, and of huge pages.
