@@ -198,14 +198,15 @@ impl Mbuf {
             return None;
         }
         let off = usize::from(head.data_off) + old;
-        if new > off || len - old + new > usize::from(u16::MAX) {
+        if new > off {
             return None;
         }
-        // The end of the data stays where it is, so that offset and length stay within the buffer.
+        // The end of the data stays where it is, so that offset and length stay within the buffer, and fit into 16 bits.
         head.data_off = (off - new) as u16;
         head.data_len = (len - old + new) as u16;
         head.pkt_len = head.pkt_len.wrapping_add(new as u32).wrapping_sub(old as u32);
-        self.data_mut().get_mut(..new)
+        // SAFETY: the data, which is ours alone, has no fewer octets.
+        Some(unsafe { std::slice::from_raw_parts_mut(segment_ptr(head), new) })
     }
 
     /// Opens `front` octets before the data and `back` behind it, of undefined contents, and gives all of it; `None` (and nothing
@@ -408,8 +409,12 @@ const _: () = assert!(
 
 #[inline]
 fn segment_ptr(segment: &rte_mbuf) -> *mut u8 {
-    // SAFETY: data_off <= buf_len, so the pointer stays in the buffer (or one past it).
-    unsafe { segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off)) }
+    // SAFETY: data_off <= buf_len, so the pointer stays in the buffer (or one past it), which is not at address 0.
+    unsafe {
+        let data = segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off));
+        std::hint::assert_unchecked(!data.is_null());
+        data
+    }
 }
 
 #[inline]

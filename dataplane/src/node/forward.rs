@@ -57,13 +57,13 @@ pub fn run(
                 Some(link) => out_of_port(ctx, sessions, packet, link, again),
                 None => unresolved(ctx, sessions, packet, *port, *router, again),
             },
-            Some(&NextHop::Connected(port)) => {
-                let (_, dst) = packet.addresses();
-                match snapshot.links.get(port, dst) {
-                    Some(link) => out_of_port(ctx, sessions, packet, link, again),
-                    None => unresolved(ctx, sessions, packet, port, dst, again),
+            Some(&NextHop::Connected(port)) => match snapshot.links.towards(port, &packet) {
+                Some(link) => out_of_port(ctx, sessions, packet, link, again),
+                None => {
+                    let (_, dst) = packet.addresses();
+                    unresolved(ctx, sessions, packet, port, dst, again);
                 }
-            }
+            },
         }
     }
 }
@@ -92,7 +92,7 @@ fn out_of_port(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, link: &Link, 
         return ctx.drop(packet, reason);
     }
     let Some(packet) = one_hop_less(ctx, sessions, packet, again) else { return };
-    if packet.ip().len() <= usize::from(link.mtu) {
+    if link.takes(&packet) {
         return output::transmit(ctx, packet, link);
     }
     match fragment::may(&packet) {
@@ -127,23 +127,15 @@ fn one_hop_less(ctx: &mut Ctx, sessions: &Sessions, mut packet: Packet, again: &
     if packet.origin == Origin::Local {
         return Some(packet);
     }
-    let v6 = packet.is_v6();
-    let ip = packet.ip_mut();
-    let ttl = ip.get_mut(if v6 { 7 } else { 8 });
-    match ttl {
-        Some(ttl) if *ttl > 1 => {
-            if v6 {
-                *ttl -= 1;
-            } else {
-                ipv4::decrement_ttl(ip);
-            }
-            Some(packet)
-        }
+    match packet.header_mut::<{ ipv4::HEADER }>() {
+        Some(h) if h[0] >> 4 == 6 && h[7] > 1 => h[7] -= 1,
+        Some(h) if h[0] >> 4 != 6 && h[8] > 1 => ipv4::decrement_ttl(h),
         _ => {
             icmp::error(ctx, sessions, packet, ErrorKind::TimeExceeded, DropReason::TtlExceeded, again);
-            None
+            return None;
         }
     }
+    Some(packet)
 }
 
 /// To an address of ours: echo is answered here, the rest is for the control plane's side of the session.

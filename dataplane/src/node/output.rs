@@ -43,7 +43,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
         };
         let (link, port) = match hop.next {
             NextHop::Via(port, _) => (hop.link.as_ref(), port),
-            NextHop::Connected(port) => (snapshot.links.get(port, packet.addresses().1), port),
+            NextHop::Connected(port) => (snapshot.links.towards(port, &packet), port),
             NextHop::Blackhole => {
                 ctx.drop(packet, DropReason::Blackhole);
                 continue;
@@ -86,7 +86,7 @@ fn is_bfd(packet: &Packet) -> bool {
 
 #[inline(always)]
 fn fit(ctx: &mut Ctx, packet: Packet, link: &Link) {
-    if packet.ip().len() <= usize::from(link.mtu) {
+    if link.takes(&packet) {
         transmit(ctx, packet, link);
     } else if fragment::may(&packet) {
         fragment::split(ctx, packet, link.mtu, |ctx, piece| transmit(ctx, piece, link));
