@@ -145,13 +145,14 @@ impl Packet {
     /// From the IP header on.
     #[inline]
     pub fn ip(&self) -> &[u8] {
-        self.mbuf.data().get(usize::from(self.l3)..).unwrap_or_default()
+        let data = self.mbuf.data();
+        data.get(usize::from(self.l3).min(data.len())..).unwrap_or_default()
     }
 
     /// From the IP header on, to be changed.
     #[inline]
     pub fn ip_mut(&mut self) -> &mut [u8] {
-        let l3 = usize::from(self.l3);
+        let l3 = usize::from(self.l3).min(self.mbuf.len());
         self.mbuf.data_mut().get_mut(l3..).unwrap_or_default()
     }
 
@@ -172,7 +173,8 @@ impl Packet {
     /// From the payload of the IP header on.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        self.mbuf.data().get(usize::from(self.l4)..).unwrap_or_default()
+        let data = self.mbuf.data();
+        data.get(usize::from(self.l4).min(data.len())..).unwrap_or_default()
     }
 
     /// Whether the IP header is one of IPv6.

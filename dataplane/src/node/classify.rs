@@ -123,11 +123,10 @@ impl Ways<'_> {
 fn plain(snapshot: &Snapshot, port: &Port, packet: &mut Packet) -> Option<Next> {
     let data = packet.mbuf.data();
     let front = data.first_chunk()?;
-    let Labels { vlan: tag, ethertype, len: l3 } = ethernet::labels(data)?;
+    let (Labels { vlan: tag, ethertype, len: l3 }, ip) = ethernet::labels(data)?;
     if !port.is_to_us(front) || vlan(tag, packet) != port.vlan || !packet.mbuf.is_contiguous() {
         return None;
     }
-    let ip = data.get(l3..)?;
     let (len, header, protocol, ours) = match ethertype {
         ethernet::IPV4 => {
             let h = ipv4::plain(ip)?;

@@ -26,6 +26,7 @@ pub fn run(
     ctx.visit(TraceNode::Forward, input);
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, input, Address::Destination);
+    let (groups, links) = (&*snapshot.groups, &*snapshot.links);
     for mut packet in input.drain() {
         if let Some(session) = SessionWord::from_word(packet.next_hop) {
             into_session(ctx, sessions, packet, session, l2tp_out, again);
@@ -34,7 +35,7 @@ pub fn run(
         let error = |ctx: &mut Ctx, packet, kind, reason, again: &mut Lane| {
             icmp::error(ctx, sessions, packet, kind, reason, again);
         };
-        let hop = snapshot.groups.select(packet.next_hop, &packet);
+        let hop = groups.select(packet.next_hop, &packet);
         match hop.map(|h| &h.next) {
             None => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Unreachable) => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
@@ -57,7 +58,7 @@ pub fn run(
                 Some(link) => out_of_port(ctx, sessions, packet, link, again),
                 None => unresolved(ctx, sessions, packet, *port, *router, again),
             },
-            Some(&NextHop::Connected(port)) => match snapshot.links.towards(port, &packet) {
+            Some(&NextHop::Connected(port)) => match links.towards(port, &packet) {
                 Some(link) => out_of_port(ctx, sessions, packet, link, again),
                 None => {
                     let (_, dst) = packet.addresses();

@@ -41,17 +41,17 @@ pub struct Labels {
     pub len: usize,
 }
 
-/// Reads the header but for the addresses. `None`: it is not all there.
+/// Reads the header but for the addresses, and gives what follows it. `None`: it is not all there.
 #[inline(always)]
-pub fn labels(data: &[u8]) -> Option<Labels> {
-    let [.., t0, t1]: &[u8; HEADER] = data.first_chunk()?;
+pub fn labels(data: &[u8]) -> Option<(Labels, &[u8])> {
+    let ([.., t0, t1], rest) = data.split_first_chunk::<HEADER>()?;
     let ethertype = u16::from_be_bytes([*t0, *t1]);
     if ethertype != VLAN {
-        return Some(Labels { vlan: 0, ethertype, len: HEADER });
+        return Some((Labels { vlan: 0, ethertype, len: HEADER }, rest));
     }
-    let [.., v0, v1, t0, t1]: &[u8; HEADER + TAG] = data.first_chunk()?;
+    let ([v0, v1, t0, t1], rest) = rest.split_first_chunk::<TAG>()?;
     let vlan = u16::from_be_bytes([*v0, *v1]) & 0xfff;
-    Some(Labels { vlan, ethertype: u16::from_be_bytes([*t0, *t1]), len: HEADER + TAG })
+    Some((Labels { vlan, ethertype: u16::from_be_bytes([*t0, *t1]), len: HEADER + TAG }, rest))
 }
 
 impl Ethernet {
@@ -60,7 +60,7 @@ impl Ethernet {
     pub fn parse(data: &[u8]) -> Result<Self, Error> {
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] =
             *data.first_chunk::<HEADER>().ok_or(Error::Truncated)?;
-        let Labels { vlan, ethertype, len } = labels(data).ok_or(Error::Truncated)?;
+        let (Labels { vlan, ethertype, len }, _) = labels(data).ok_or(Error::Truncated)?;
         Ok(Self {
             dst: [d0, d1, d2, d3, d4, d5],
             src: [s0, s1, s2, s3, s4, s5],

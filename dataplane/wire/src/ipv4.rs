@@ -134,6 +134,10 @@ pub struct Plain {
     pub dst: u32,
 }
 
+/// Of 0xffff modulo 2^64: what it makes of a multiple is the quotient, and of anything else more than any quotient.
+const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+
 /// A header without options, of a packet that is no fragment, with lengths and a checksum that are right. `None`: something
 /// else, for [`Ipv4::parse`] to tell.
 #[inline(always)]
@@ -144,8 +148,9 @@ pub fn plain(data: &[u8]) -> Option<Plain> {
     let (src, dst) = (word(12), word(16));
     // Words of 16 bits add up to a multiple of 0xffff that is not 0, in every order of octets (RFC 1071, section 2).
     let sum: u64 = [first, second, third, src, dst].into_iter().map(u64::from).sum();
+    let right = sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff;
     let len = ((first >> 16) as u16).swap_bytes();
-    let plain = sum.is_multiple_of(0xffff)
+    let plain = right
         && first as u8 == 0x45
         && (second >> 16) as u16 & 0x3fffu16.swap_bytes() == 0
         && usize::from(len) <= data.len()
