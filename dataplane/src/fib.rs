@@ -15,6 +15,7 @@ use crate::lpm::{Key, Lpm, is_begun};
 use crate::publish::Snapshot;
 use crate::softwire::Softwires;
 use dataplane_api::{NextHop, SessionId, WorkerId};
+use wire::ipv4;
 
 /// Says that a word names a session.
 const SESSION: u32 = 1 << 30;
@@ -75,11 +76,23 @@ impl Fibs {
     }
 }
 
-/// The next hops of all groups in one array.
+/// The next hops of all groups. Most have one, which is where the group is; those of the others are in one array.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
-    ranges: Vec<(u32, u32)>,
+    groups: Vec<Group>,
     hops: Vec<Hop>,
+}
+
+/// In a cache line of its own.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+enum Group {
+    One(Hop),
+    /// As many, from this place in the array on; none, if the group has no next hop.
+    Some {
+        first: u32,
+        count: u32,
+    },
 }
 
 /// A next hop, and the way to it.
@@ -107,10 +120,15 @@ impl Groups {
         for set in sets {
             let first = groups.hops.len();
             groups.hops.extend(set.iter().filter(usable).map(|next| hop(*next)));
-            if groups.hops.len() == first && !set.is_empty() {
-                groups.hops.push(hop(NextHop::Unreachable));
+            let group = match groups.hops.get(first..).unwrap_or_default() {
+                [] if !set.is_empty() => Group::One(hop(NextHop::Unreachable)),
+                [one] => Group::One(*one),
+                some => Group::Some { first: first as u32, count: some.len() as u32 },
+            };
+            if let Group::One(_) = group {
+                groups.hops.truncate(first);
             }
-            groups.ranges.push((first as u32, (groups.hops.len() - first) as u32));
+            groups.groups.push(group);
         }
         groups
     }
@@ -118,20 +136,22 @@ impl Groups {
     /// The next hop of `word` for a packet; equal flows take equal paths. `None`: no route.
     #[inline(always)]
     pub fn select(&self, word: u32, packet: &Packet) -> Option<&Hop> {
-        let &(first, count) = self.ranges.get(word as usize)?;
-        let n = match count {
-            0 => return None,
-            1 => 0,
-            _ => flow_hash(packet) % count,
-        };
-        self.hops.get((first + n) as usize)
+        match self.groups.get(word as usize)? {
+            Group::One(hop) => Some(hop),
+            Group::Some { first, count } => self.hops.get((first + flow_hash(packet).checked_rem(*count)?) as usize),
+        }
     }
 
     /// The next hops of `word`.
     #[inline]
     pub fn of(&self, word: u32) -> &[Hop] {
-        let range = self.ranges.get(word as usize).map(|&(first, count)| first as usize..(first + count) as usize);
-        range.and_then(|r| self.hops.get(r)).unwrap_or_default()
+        match self.groups.get(word as usize) {
+            Some(Group::One(hop)) => std::slice::from_ref(hop),
+            Some(&Group::Some { first, count }) => {
+                self.hops.get(first as usize..(first + count) as usize).unwrap_or_default()
+            }
+            None => &[],
+        }
     }
 
     /// Whether `hop` is among the next hops of `word`.
@@ -185,11 +205,22 @@ impl Address {
 #[inline(always)]
 pub fn lookup(snapshot: &Snapshot, lane: &mut Lane, which: Address) {
     let fibs = &*snapshot.fibs;
+    let mut begun = NO_ROUTE;
     for p in lane.packets() {
-        let four = !p.is_v6();
-        let at = if four { which.v4() } else { which.v6() };
-        let start = p.ip().get(at..).and_then(|a| a.first_chunk()).copied().map_or(0, u32::from_be_bytes);
-        p.next_hop = if four { fibs.v4.begin(start) } else { fibs.v6.begin(start) };
+        let start = |at: usize| p.ip().get(at..).and_then(|a| a.first_chunk()).copied().map_or(0, u32::from_be_bytes);
+        let word = match p.header::<{ ipv4::HEADER }>() {
+            Some(h) if h[0] >> 4 != 6 => {
+                let at = which.v4();
+                fibs.v4.begin(u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]))
+            }
+            _ if p.is_v6() => fibs.v6.begin(start(which.v6())),
+            _ => fibs.v4.begin(start(which.v4())),
+        };
+        p.next_hop = word;
+        begun |= word;
+    }
+    if !is_begun(begun) {
+        return;
     }
     // Packets of one flow often follow each other.
     let (mut last, mut word) = (None, NO_ROUTE);

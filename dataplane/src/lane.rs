@@ -145,26 +145,42 @@ impl Packet {
     /// From the IP header on.
     #[inline]
     pub fn ip(&self) -> &[u8] {
-        self.mbuf.data().get(usize::from(self.l3)..).unwrap_or_default()
+        let data = self.mbuf.data();
+        data.get(usize::from(self.l3).min(data.len())..).unwrap_or_default()
     }
 
     /// From the IP header on, to be changed.
     #[inline]
     pub fn ip_mut(&mut self) -> &mut [u8] {
-        let l3 = usize::from(self.l3);
+        let l3 = usize::from(self.l3).min(self.mbuf.len());
         self.mbuf.data_mut().get_mut(l3..).unwrap_or_default()
+    }
+
+    /// The first octets from the IP header on; `None` when there are fewer.
+    #[inline(always)]
+    pub fn header<const N: usize>(&self) -> Option<&[u8; N]> {
+        let l3 = usize::from(self.l3);
+        self.mbuf.data().get(l3..l3 + N)?.first_chunk()
+    }
+
+    /// The same, to be changed.
+    #[inline(always)]
+    pub fn header_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let l3 = usize::from(self.l3);
+        self.mbuf.data_mut().get_mut(l3..l3 + N)?.first_chunk_mut()
     }
 
     /// From the payload of the IP header on.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        self.mbuf.data().get(usize::from(self.l4)..).unwrap_or_default()
+        let data = self.mbuf.data();
+        data.get(usize::from(self.l4).min(data.len())..).unwrap_or_default()
     }
 
     /// Whether the IP header is one of IPv6.
     #[inline]
     pub fn is_v6(&self) -> bool {
-        self.ip().first().is_some_and(|b| b >> 4 == 6)
+        self.mbuf.data().get(usize::from(self.l3)).is_some_and(|b| b >> 4 == 6)
     }
 
     /// TTL or hop limit; 0 if there is no whole header.

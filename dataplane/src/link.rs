@@ -1,11 +1,11 @@
 //! How a frame leaves: the neighbours on the ports' links, with the headers of frames to them ready.
 
-use crate::publish::{Multiply, Port};
+use crate::lane::Packet;
+use crate::publish::Port;
 use dataplane_api::{MacAddr, PortId, Zone};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
-use wire::ethernet;
+use wire::{ethernet, ipv4, ipv6};
 
 /// The way to a neighbour: the Ethernet header, and what the port demands of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,12 @@ impl Link {
         if self.tagged { ethernet::HEADER + ethernet::TAG } else { ethernet::HEADER }
     }
 
+    /// Whether a packet is no larger than may be sent there in one piece.
+    #[inline(always)]
+    pub fn takes(&self, packet: &Packet) -> bool {
+        packet.mbuf.len() <= usize::from(packet.l3) + usize::from(self.mtu)
+    }
+
     /// Writes the header, which has [`Self::header_len`] octets; says whether it fitted.
     #[inline(always)]
     pub fn emit(&self, out: &mut [u8], v6: bool) -> bool {
@@ -54,53 +60,107 @@ impl Link {
     }
 }
 
-/// A neighbour's place. Hashed in few instructions, since every packet to a connected network asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    port: u16,
-    v6: bool,
-    address: u128,
-}
+/// Links by key, in a hash table of few instructions: it is made at once, and then only read. At most half of its places
+/// are taken, each link's the first free one from where its hash says.
+#[derive(Debug, Default)]
+struct Table<K>(Vec<Option<(K, Link)>>);
 
-impl Hash for Place {
+impl<K: Copy + Eq> Table<K> {
+    fn new(links: &[(K, Link)], hash: fn(K) -> usize) -> Self {
+        let mut places = vec![None; if links.is_empty() { 0 } else { (2 * links.len()).next_power_of_two() }];
+        let mask = places.len().wrapping_sub(1);
+        for &(key, link) in links {
+            let mut at = hash(key) & mask;
+            while places[at].is_some() {
+                at = (at + 1) & mask;
+            }
+            places[at] = Some((key, link));
+        }
+        Self(places)
+    }
+
     #[inline(always)]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.address as u64 ^ u64::from(self.port) << 48);
-        if self.v6 {
-            state.write_u64((self.address >> 64) as u64);
+    fn get(&self, key: K, hash: fn(K) -> usize) -> Option<&Link> {
+        let mask = self.0.len().wrapping_sub(1);
+        let mut at = hash(key);
+        loop {
+            match self.0.get(at & mask)? {
+                Some((k, link)) if *k == key => return Some(link),
+                Some(_) => at = at.wrapping_add(1),
+                None => return None,
+            }
         }
     }
 }
 
-impl Place {
-    #[inline(always)]
-    fn new(port: PortId, address: IpAddr) -> Self {
-        let (v6, address) = match address {
-            IpAddr::V4(a) => (false, u128::from(a.to_bits())),
-            IpAddr::V6(a) => (true, a.to_bits()),
-        };
-        Self { port: port.0, v6, address }
-    }
+/// An odd number whose multiples are all over the place.
+const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A port and an IPv4 address.
+type Place4 = u64;
+
+#[inline(always)]
+fn place4(port: PortId, address: u32) -> Place4 {
+    u64::from(port.0) << 32 | u64::from(address)
+}
+
+#[inline(always)]
+fn hash4(place: Place4) -> usize {
+    (place.wrapping_mul(PRIME) >> 32) as usize
+}
+
+/// A port and an IPv6 address.
+type Place6 = (u16, u128);
+
+#[inline(always)]
+fn hash6((port, address): Place6) -> usize {
+    let low = (address as u64 ^ u64::from(port) << 48).wrapping_mul(PRIME);
+    ((low.rotate_left(23) ^ (address >> 64) as u64).wrapping_mul(PRIME) >> 32) as usize
 }
 
 /// All resolved neighbours. The host stack bounds their number, and with it what a chosen collision can cost.
 #[derive(Debug, Default)]
-pub struct Links(HashMap<Place, Link, BuildHasherDefault<Multiply>>);
+pub struct Links {
+    v4: Table<Place4>,
+    v6: Table<Place6>,
+}
 
 impl Links {
     /// The neighbours whose ports are configured.
     pub fn new(neighbours: &HashMap<(PortId, IpAddr), MacAddr>, ports: &[Option<Port>]) -> Self {
-        let link = |(&(port, address), mac): (&(PortId, IpAddr), &MacAddr)| {
-            let port = ports.get(usize::from(port.0))?.as_ref()?;
-            Some((Place::new(port.config.port, address), Link::new(port, *mac)))
-        };
-        Self(neighbours.iter().filter_map(link).collect())
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (&(id, address), mac) in neighbours {
+            let Some(port) = ports.get(usize::from(id.0)).and_then(Option::as_ref) else { continue };
+            let link = Link::new(port, *mac);
+            match address {
+                IpAddr::V4(a) => v4.push((place4(id, a.to_bits()), link)),
+                IpAddr::V6(a) => v6.push(((id.0, a.to_bits()), link)),
+            }
+        }
+        Self { v4: Table::new(&v4, hash4), v6: Table::new(&v6, hash6) }
     }
 
     /// The way to a neighbour.
-    #[inline(always)]
+    #[inline]
     pub fn get(&self, port: PortId, address: IpAddr) -> Option<&Link> {
-        self.0.get(&Place::new(port, address))
+        match address {
+            IpAddr::V4(a) => self.v4.get(place4(port, a.to_bits()), hash4),
+            IpAddr::V6(a) => self.v6.get((port.0, a.to_bits()), hash6),
+        }
+    }
+
+    /// The way to the neighbour that a packet is to.
+    #[inline(always)]
+    pub fn towards(&self, port: PortId, packet: &Packet) -> Option<&Link> {
+        match packet.header::<{ ipv4::HEADER }>()? {
+            [first, .., a, b, c, d] if first >> 4 != 6 => {
+                self.v4.get(place4(port, u32::from_be_bytes([*a, *b, *c, *d])), hash4)
+            }
+            _ => {
+                let (_, dst) = packet.header::<{ ipv6::HEADER }>()?.split_last_chunk()?;
+                self.v6.get((port.0, u128::from_be_bytes(*dst)), hash6)
+            }
+        }
     }
 }
 
@@ -108,6 +168,7 @@ impl Links {
 mod tests {
     use super::*;
     use dataplane_api::PortConfig;
+    use std::net::{Ipv4Addr, Ipv6Addr};
     use wire::ethernet::Ethernet;
 
     #[test]
@@ -135,6 +196,27 @@ mod tests {
         }
         for (n, address) in [(0, six), (0, low), (2, four), (9, four)] {
             assert!(links.get(PortId(n), address).is_none(), "{n} {address}");
+        }
+    }
+    #[test]
+    fn every_neighbour_of_many_is_found() {
+        let mac = |n: u32| MacAddr([2, 0, 0, 0, (n >> 8) as u8, n as u8]);
+        let port = |n: u16| {
+            let (port, addresses, mac) = (PortId(n), Vec::new(), MacAddr([2; 6]));
+            Some(Port::new(PortConfig { port, mac, mtu: 1500, vlan: None, zone: Zone::Trusted, addresses }))
+        };
+        let place = |n: u32| -> (PortId, IpAddr) {
+            let address: IpAddr = match n & 2 {
+                0 => Ipv4Addr::from_bits(0xc000_0200 + (n >> 2)).into(),
+                _ => Ipv6Addr::from_bits((0x2001_0db8 << 96) + u128::from(n >> 2)).into(),
+            };
+            (PortId((n & 1) as u16), address)
+        };
+        let links = Links::new(&(0..2000).map(|n| (place(n), mac(n))).collect(), &[port(0), port(1)]);
+        for n in 0..4000 {
+            let (port, address) = place(n);
+            let to = links.get(port, address).map(|l| (l.port, l.header[..6].to_vec()));
+            assert_eq!(to, (n < 2000).then(|| (port, mac(n).0.to_vec())), "{n}");
         }
     }
 }

@@ -11,6 +11,7 @@
 //! the publisher holds the only `Arc` to it then, and `Arc::get_mut` is its proof.
 
 use crate::fib::{Fibs, Groups, NO_ROUTE, SessionWord};
+use crate::lane::Origin;
 use crate::link::Links;
 use crate::lpm::{Full, Key, Leaf, Lpm};
 use crate::softwire::Softwires;
@@ -24,6 +25,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use wire::ethernet;
 
 /// A port as workers see it.
 #[derive(Clone, Debug)]
@@ -34,6 +36,12 @@ pub struct Port {
     pub v4: Option<Ipv4Addr>,
     /// Its first IPv6 address that is not link-local.
     pub v6: Option<Ipv6Addr>,
+    /// Its VLAN, or 0.
+    pub vlan: u16,
+    /// What packets from there are.
+    pub origin: Origin,
+    /// Its Ethernet address, as [`Self::is_to_us`] wants it.
+    front: u64,
 }
 
 /// See [`SnapshotOp::HostPeer`]: addresses from the configuration.
@@ -141,9 +149,11 @@ impl Snapshot {
 pub struct Ours {
     v4: Vec<u32>,
     v6: Vec<u128>,
+    /// Those of `v4`, some of them several times, if there are few.
+    few: Option<[u32; FEW]>,
 }
 
-/// As many addresses are compared one by one, which takes no branch that could go wrong.
+/// As many addresses are compared one by one, or at once, which takes no branch that could go wrong.
 const FEW: usize = 8;
 
 impl Ours {
@@ -155,13 +165,18 @@ impl Ours {
                 IpAddr::V6(a) => ours.v6.push(a.to_bits()),
             }
         }
+        let last = ours.v4.last().filter(|_| ours.v4.len() <= FEW);
+        ours.few = last.map(|last| std::array::from_fn(|i| *ours.v4.get(i).unwrap_or(last)));
         ours
     }
 
     /// Whether an IPv4 address is among them.
     #[inline(always)]
     pub fn has_v4(&self, address: u32) -> bool {
-        if self.v4.len() <= FEW { self.v4.contains(&address) } else { self.v4.binary_search(&address).is_ok() }
+        match &self.few {
+            Some(few) => few.iter().fold(false, |found, ours| found | (*ours == address)),
+            None => self.v4.binary_search(&address).is_ok(),
+        }
     }
 
     /// Whether an IPv6 address is among them.
@@ -447,7 +462,19 @@ impl Port {
             IpAddr::V6(a) if !a.is_unicast_link_local() => Some(a),
             _ => None,
         });
-        Self { config, v4, v6 }
+        let origin = match config.zone {
+            Zone::Public => Origin::Public,
+            Zone::Trusted => Origin::Trusted,
+        };
+        let [a, b, c, d, e, f] = config.mac.0;
+        let front = u64::from_le_bytes([0, 0, a, b, c, d, e, f]);
+        Self { vlan: config.vlan.unwrap_or(0), origin, front, config, v4, v6 }
+    }
+
+    /// Whether a frame is to its Ethernet address, told by one load: the six octets in the upper bits of a word.
+    #[inline(always)]
+    pub fn is_to_us(&self, frame: &[u8; ethernet::HEADER]) -> bool {
+        frame.first_chunk().is_some_and(|front| u64::from_le_bytes(*front) << 16 == self.front)
     }
 }
 

@@ -40,7 +40,7 @@ impl Burst {
     /// Whether it has no room.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.len == Self::CAPACITY
+        self.len >= Self::CAPACITY
     }
 
     /// Free slots.

@@ -193,19 +193,16 @@ impl Mbuf {
     #[inline(always)]
     pub fn replace_front(&mut self, old: usize, new: usize) -> Option<&mut [u8]> {
         let head = self.head_mut();
-        let len = usize::from(head.data_len);
-        if old > len {
+        if old > usize::from(head.data_len) {
             return None;
         }
-        let off = usize::from(head.data_off) + old;
-        if new > off || len - old + new > usize::from(u16::MAX) {
-            return None;
-        }
-        // The end of the data stays where it is, so that offset and length stay within the buffer.
-        head.data_off = (off - new) as u16;
-        head.data_len = (len - old + new) as u16;
-        head.pkt_len = head.pkt_len.wrapping_add(new as u32).wrapping_sub(old as u32);
-        self.data_mut().get_mut(..new)
+        // The end of the data stays where it is, so that offset and length stay within the buffer, and fit into 16 bits.
+        head.data_off = (usize::from(head.data_off) + old).checked_sub(new)? as u16;
+        let more = new.wrapping_sub(old);
+        head.data_len = head.data_len.wrapping_add(more as u16);
+        head.pkt_len = head.pkt_len.wrapping_add(more as u32);
+        // SAFETY: the data, which is ours alone, has no fewer octets.
+        Some(unsafe { std::slice::from_raw_parts_mut(segment_ptr(head), new) })
     }
 
     /// Opens `front` octets before the data and `back` behind it, of undefined contents, and gives all of it; `None` (and nothing
@@ -408,8 +405,12 @@ const _: () = assert!(
 
 #[inline]
 fn segment_ptr(segment: &rte_mbuf) -> *mut u8 {
-    // SAFETY: data_off <= buf_len, so the pointer stays in the buffer (or one past it).
-    unsafe { segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off)) }
+    // SAFETY: data_off <= buf_len, so the pointer stays in the buffer (or one past it), which is not at address 0.
+    unsafe {
+        let data = segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off));
+        std::hint::assert_unchecked(!data.is_null());
+        data
+    }
 }
 
 #[inline]

@@ -16,13 +16,14 @@
 
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{punt, spd};
-use crate::publish::Snapshot;
+use crate::publish::{Port, Snapshot};
 use crate::reassembly::Fragments;
 use crate::softwire::Ends;
-use dataplane_api::{DropReason, PuntClass, Spi, WorkerEvent, Zone};
+use dataplane_api::{DropReason, PuntClass, Spi, WorkerEvent};
 use std::net::IpAddr;
+use std::sync::Arc;
 use wire::esp::Encapsulated;
-use wire::ethernet::{self, Ethernet};
+use wire::ethernet::{self, Ethernet, Labels};
 use wire::ip::{self, Ip};
 use wire::udp::Udp;
 use wire::{icmp, ipv4, ipv6};
@@ -40,6 +41,14 @@ pub const MARKER: usize = 4;
 
 /// Protocols that the host stack is offered: ICMP, IGMP, TCP, UDP, ICMPv6, OSPF, PIM, VRRP.
 const HOST_PROTOCOLS: [u8; 8] = [ip::ICMP, 2, ip::TCP, ip::UDP, ip::ICMPV6, 89, 103, 112];
+
+/// The lanes that lead on from here.
+struct Ways<'a> {
+    esp_in: &'a mut Lane,
+    l2tp_in: &'a mut Lane,
+    decap: &'a mut Lane,
+    forward: &'a mut Lane,
+}
 
 enum Next {
     EspIn(Spi),
@@ -65,29 +74,36 @@ pub fn run(
     fragments.tick(&ctx.counters.worker);
     input.prefetch();
     ctx.start_traces(input);
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let mut ways = Ways { esp_in, l2tp_in, decap, forward };
+    let mut last: Option<&Port> = None;
     for mut packet in input.drain() {
-        let mut next = match plain(&ctx.snapshot, &mut packet) {
-            Some(next) => next,
-            None if packet.mbuf.linearize(&ctx.large).is_ok() => frame(ctx, &mut packet),
-            None => Next::Drop(DropReason::NoBuffer),
+        // Packets of one port follow each other.
+        let port = match last {
+            Some(port) if packet.port == port.config.port => Some(port),
+            _ => snapshot.port(packet.port),
         };
-        if let Next::Reassemble = next {
-            let Some(whole) = fragments.add(ctx, packet) else { continue };
-            packet = whole;
-            next = match headers(&mut packet) {
-                Ok(h) => to_us(ctx, &packet, &h),
-                Err(reason) => Next::Drop(reason),
-            };
+        last = port;
+        match port.and_then(|port| plain(&snapshot, port, &mut packet)) {
+            Some(next) => ways.take(ctx, packet, next),
+            None => other(ctx, fragments, &mut ways, packet),
         }
+    }
+}
+
+impl Ways<'_> {
+    /// Sends a packet on.
+    #[inline(always)]
+    fn take(&mut self, ctx: &mut Ctx, packet: Packet, next: Next) {
         match next {
             Next::EspIn(spi) => match spi.slot() {
-                Some(slot) if slot.worker() == ctx.id => ctx.push(esp_in, packet),
+                Some(slot) if slot.worker() == ctx.id => ctx.push(self.esp_in, packet),
                 Some(slot) => ctx.hand_off(slot.worker(), packet, Stage::EspIn),
                 None => ctx.drop(packet, DropReason::SaUnknown),
             },
-            Next::L2tpIn => ctx.push(l2tp_in, packet),
-            Next::Decap => ctx.push(decap, packet),
-            Next::Forward => ctx.push(forward, packet),
+            Next::L2tpIn => ctx.push(self.l2tp_in, packet),
+            Next::Decap => ctx.push(self.decap, packet),
+            Next::Forward => ctx.push(self.forward, packet),
             Next::Control { class, from, end } => ctx.punt(packet, class, &[], from, end),
             Next::Host => {
                 let end = packet.mbuf.len();
@@ -104,22 +120,18 @@ pub fn run(
 /// What nearly every frame is: to our Ethernet address, one header without options or extensions, and no fragment; to somebody
 /// else, or ESP or IP in IP to us. `None`: not that, or not as it should be, and [`frame`] tells.
 #[inline(always)]
-fn plain(snapshot: &Snapshot, packet: &mut Packet) -> Option<Next> {
-    let port = snapshot.port(packet.port)?;
+fn plain(snapshot: &Snapshot, port: &Port, packet: &mut Packet) -> Option<Next> {
     let data = packet.mbuf.data();
-    let eth = Ethernet::parse(data).ok()?;
-    // The address is compared where it is: taken out with the rest, it is six octets to put together.
-    let to_us = data.first_chunk() == Some(&port.config.mac.0);
-    if !to_us || vlan(&eth, packet) != port.config.vlan || !packet.mbuf.is_contiguous() {
+    let front = data.first_chunk()?;
+    let (Labels { vlan: tag, ethertype, len: l3 }, ip) = ethernet::labels(data)?;
+    if !port.is_to_us(front) || vlan(tag, packet) != port.vlan || !packet.mbuf.is_contiguous() {
         return None;
     }
-    let ip = data.get(eth.len..)?;
-    let (len, header, protocol, ours) = match eth.ethertype {
+    let (len, header, protocol, ours) = match ethertype {
         ethernet::IPV4 => {
             let h = ipv4::plain(ip)?;
-            // Multicast, broadcast; loopback: see `is_martian` and `is_link_scope`.
-            let odd = |a: u32| a >> 28 == 0xe || a == u32::MAX;
-            if odd(h.src) || odd(h.dst) || h.src >> 24 == 127 {
+            // Multicast, broadcast, and what nobody has; loopback: see `is_martian` and `is_link_scope`.
+            if matches!(h.src >> 24, 127 | 224..) || h.dst >> 24 >= 224 {
                 return None;
             }
             (usize::from(h.len), ipv4::HEADER, h.protocol, snapshot.ours.has_v4(h.dst))
@@ -134,15 +146,14 @@ fn plain(snapshot: &Snapshot, packet: &mut Packet) -> Option<Next> {
         }
         _ => return None,
     };
-    let zone = port.config.zone;
-    let (l3, padding) = (eth.len, ip.len() - len);
+    let padding = ip.len() - len;
     if padding > 0 && !packet.mbuf.trim(padding) {
         return None;
     }
     (packet.l3, packet.l4, packet.proto) = (l3 as u16, (l3 + header) as u16, protocol);
-    packet.origin = origin(zone);
+    packet.origin = port.origin;
     match protocol {
-        _ if !ours && zone == Zone::Trusted => Some(Next::Forward),
+        _ if !ours && port.origin == Origin::Trusted => Some(Next::Forward),
         _ if !ours => Some(Next::Drop(DropReason::SpdTransit)),
         ip::ESP => Some(esp(wire::esp::spi(packet.payload()))),
         // The table of softwires is the SPD of IP in IP: `decap` bypasses, demands protection, or discards.
@@ -151,32 +162,42 @@ fn plain(snapshot: &Snapshot, packet: &mut Packet) -> Option<Next> {
     }
 }
 
-/// The VLAN that a frame is of, whether its tag is in it or was taken off by the port.
-#[inline(always)]
-fn vlan(eth: &Ethernet, packet: &Packet) -> Option<u16> {
-    eth.vlan.or(packet.mbuf.stripped_vlan().map(|tci| tci & 0xfff).filter(|&id| id != 0))
+/// A packet that is not [`plain`].
+#[inline(never)]
+fn other(ctx: &mut Ctx, fragments: &mut Fragments, ways: &mut Ways, mut packet: Packet) {
+    let mut next = match packet.mbuf.linearize(&ctx.large) {
+        Ok(()) => frame(ctx, &mut packet),
+        Err(_) => Next::Drop(DropReason::NoBuffer),
+    };
+    if let Next::Reassemble = next {
+        let Some(whole) = fragments.add(ctx, packet) else { return };
+        packet = whole;
+        next = match headers(&mut packet) {
+            Ok(h) => to_us(ctx, &packet, &h),
+            Err(reason) => Next::Drop(reason),
+        };
+    }
+    ways.take(ctx, packet, next);
 }
 
+/// The VLAN that a frame is of, or 0: that of the tag in it, or of one that was taken off by the port.
 #[inline(always)]
-fn origin(zone: Zone) -> Origin {
-    match zone {
-        Zone::Public => Origin::Public,
-        Zone::Trusted => Origin::Trusted,
-    }
+fn vlan(tag: u16, packet: &Packet) -> u16 {
+    if tag != 0 { tag } else { packet.mbuf.stripped_vlan().map_or(0, |tci| tci & 0xfff) }
 }
 
 /// Any frame, up to the decision whether it is for us.
 fn frame(ctx: &mut Ctx, packet: &mut Packet) -> Next {
     let Some(port) = ctx.snapshot.port(packet.port) else { return Next::Drop(DropReason::UnknownVlan) };
     let Ok(eth) = Ethernet::parse(packet.mbuf.data()) else { return Next::Drop(DropReason::Truncated) };
-    if vlan(&eth, packet) != port.config.vlan {
+    if vlan(eth.vlan.unwrap_or(0), packet) != port.vlan {
         return Next::Drop(DropReason::UnknownVlan);
     }
     if eth.dst != port.config.mac.0 && !eth.is_group() {
         return Next::Drop(DropReason::NotOurMac);
     }
     packet.l3 = eth.len as u16;
-    packet.origin = origin(port.config.zone);
+    packet.origin = port.origin;
     let version = match eth.ethertype {
         ethernet::IPV4 => 4,
         ethernet::IPV6 => 6,

@@ -26,6 +26,7 @@ pub fn run(
     ctx.visit(TraceNode::Forward, input);
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, input, Address::Destination);
+    let (groups, links) = (&*snapshot.groups, &*snapshot.links);
     for mut packet in input.drain() {
         if let Some(session) = SessionWord::from_word(packet.next_hop) {
             into_session(ctx, sessions, packet, session, l2tp_out, again);
@@ -34,7 +35,7 @@ pub fn run(
         let error = |ctx: &mut Ctx, packet, kind, reason, again: &mut Lane| {
             icmp::error(ctx, sessions, packet, kind, reason, again);
         };
-        let hop = snapshot.groups.select(packet.next_hop, &packet);
+        let hop = groups.select(packet.next_hop, &packet);
         match hop.map(|h| &h.next) {
             None => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
             Some(NextHop::Unreachable) => error(ctx, packet, ErrorKind::NoRoute, DropReason::NoRoute, again),
@@ -57,13 +58,13 @@ pub fn run(
                 Some(link) => out_of_port(ctx, sessions, packet, link, again),
                 None => unresolved(ctx, sessions, packet, *port, *router, again),
             },
-            Some(&NextHop::Connected(port)) => {
-                let (_, dst) = packet.addresses();
-                match snapshot.links.get(port, dst) {
-                    Some(link) => out_of_port(ctx, sessions, packet, link, again),
-                    None => unresolved(ctx, sessions, packet, port, dst, again),
+            Some(&NextHop::Connected(port)) => match links.towards(port, &packet) {
+                Some(link) => out_of_port(ctx, sessions, packet, link, again),
+                None => {
+                    let (_, dst) = packet.addresses();
+                    unresolved(ctx, sessions, packet, port, dst, again);
                 }
-            }
+            },
         }
     }
 }
@@ -92,7 +93,7 @@ fn out_of_port(ctx: &mut Ctx, sessions: &Sessions, packet: Packet, link: &Link, 
         return ctx.drop(packet, reason);
     }
     let Some(packet) = one_hop_less(ctx, sessions, packet, again) else { return };
-    if packet.ip().len() <= usize::from(link.mtu) {
+    if link.takes(&packet) {
         return output::transmit(ctx, packet, link);
     }
     match fragment::may(&packet) {
@@ -127,23 +128,15 @@ fn one_hop_less(ctx: &mut Ctx, sessions: &Sessions, mut packet: Packet, again: &
     if packet.origin == Origin::Local {
         return Some(packet);
     }
-    let v6 = packet.is_v6();
-    let ip = packet.ip_mut();
-    let ttl = ip.get_mut(if v6 { 7 } else { 8 });
-    match ttl {
-        Some(ttl) if *ttl > 1 => {
-            if v6 {
-                *ttl -= 1;
-            } else {
-                ipv4::decrement_ttl(ip);
-            }
-            Some(packet)
-        }
+    match packet.header_mut::<{ ipv4::HEADER }>() {
+        Some(h) if h[0] >> 4 == 6 && h[7] > 1 => h[7] -= 1,
+        Some(h) if h[0] >> 4 != 6 && h[8] > 1 => ipv4::decrement_ttl(h),
         _ => {
             icmp::error(ctx, sessions, packet, ErrorKind::TimeExceeded, DropReason::TtlExceeded, again);
-            None
+            return None;
         }
     }
+    Some(packet)
 }
 
 /// To an address of ours: echo is answered here, the rest is for the control plane's side of the session.

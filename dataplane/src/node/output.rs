@@ -36,14 +36,15 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
     ctx.visit(TraceNode::Output, input);
     let snapshot = Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, input, Address::Destination);
+    let (groups, links) = (&*snapshot.groups, &*snapshot.links);
     for packet in input.drain() {
-        let Some(hop) = snapshot.groups.select(packet.next_hop, &packet) else {
+        let Some(hop) = groups.select(packet.next_hop, &packet) else {
             ctx.drop(packet, DropReason::NoRoute);
             continue;
         };
-        let (link, port) = match hop.next {
-            NextHop::Via(port, _) => (hop.link.as_ref(), port),
-            NextHop::Connected(port) => (snapshot.links.get(port, packet.addresses().1), port),
+        let link = match hop.next {
+            NextHop::Via(..) => hop.link.as_ref(),
+            NextHop::Connected(port) => links.towards(port, &packet),
             NextHop::Blackhole => {
                 ctx.drop(packet, DropReason::Blackhole);
                 continue;
@@ -54,21 +55,33 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
                 continue;
             }
         };
-        if let Err(reason) = permitted(ctx, &packet, port) {
-            ctx.drop(packet, reason);
-        } else if let Some(link) = link {
-            fit(ctx, packet, link);
-        } else {
-            let neighbour = if let NextHop::Via(_, router) = hop.next { router } else { packet.addresses().1 };
-            ask(ctx, packet, port, neighbour);
+        match link {
+            Some(link) => match permitted(ctx, &packet, link.zone) {
+                Ok(()) => fit(ctx, packet, link),
+                Err(reason) => ctx.drop(packet, reason),
+            },
+            None => unresolved(ctx, packet, hop.next),
         }
+    }
+}
+
+/// Towards a neighbour whose Ethernet address is not known: whether the packet may be sent comes first.
+fn unresolved(ctx: &mut Ctx, packet: Packet, next: NextHop) {
+    let (port, neighbour) = match next {
+        NextHop::Via(port, router) => (port, router),
+        NextHop::Connected(port) => (port, packet.addresses().1),
+        _ => return ctx.drop(packet, DropReason::NoRoute),
+    };
+    match permitted(ctx, &packet, ctx.snapshot.zone(port)) {
+        Ok(()) => ask(ctx, packet, port, neighbour),
+        Err(reason) => ctx.drop(packet, reason),
     }
 }
 
 /// What `esp_out` made is protected; anything else in the clear must be allowed to be (H1).
 #[inline(always)]
-fn permitted(ctx: &Ctx, packet: &Packet, port: PortId) -> Result<(), DropReason> {
-    if is_esp(packet) || packet.clear || ctx.snapshot.zone(port) != Zone::Public || is_bfd(packet) {
+fn permitted(ctx: &Ctx, packet: &Packet, zone: Zone) -> Result<(), DropReason> {
+    if is_esp(packet) || packet.clear || zone != Zone::Public || is_bfd(packet) {
         return Ok(());
     }
     spd::outbound(&ctx.snapshot.policy, packet)
@@ -86,7 +99,7 @@ fn is_bfd(packet: &Packet) -> bool {
 
 #[inline(always)]
 fn fit(ctx: &mut Ctx, packet: Packet, link: &Link) {
-    if packet.ip().len() <= usize::from(link.mtu) {
+    if link.takes(&packet) {
         transmit(ctx, packet, link);
     } else if fragment::may(&packet) {
         fragment::split(ctx, packet, link.mtu, |ctx, piece| transmit(ctx, piece, link));
@@ -98,7 +111,8 @@ fn fit(ctx: &mut Ctx, packet: Packet, link: &Link) {
 /// Puts the Ethernet header in front and queues the frame.
 #[inline(always)]
 pub fn transmit(ctx: &mut Ctx, mut packet: Packet, link: &Link) {
-    let (v6, l3) = (packet.is_v6(), usize::from(packet.l3));
+    let Some(&[first]) = packet.header() else { return ctx.drop(packet, DropReason::NoBuffer) };
+    let (v6, l3) = (first >> 4 == 6, usize::from(packet.l3));
     if packet.mbuf.replace_front(l3, link.header_len()).is_some_and(|h| link.emit(h, v6)) {
         queue(ctx, packet, link.port);
     } else {

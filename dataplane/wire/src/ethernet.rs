@@ -1,6 +1,6 @@
 //! Ethernet II with at most one 802.1Q tag.
 
-use crate::{Error, be16};
+use crate::Error;
 
 /// Length of the untagged header.
 pub const HEADER: usize = 14;
@@ -30,29 +30,44 @@ pub struct Ethernet {
     pub len: usize,
 }
 
+/// What a header says besides its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// VLAN id, or 0: see [`Ethernet::vlan`].
+    pub vlan: u16,
+    /// See [`Ethernet::ethertype`].
+    pub ethertype: u16,
+    /// See [`Ethernet::len`].
+    pub len: usize,
+}
+
+/// Reads the header but for the addresses, and gives what follows it. `None`: it is not all there.
+#[inline(always)]
+pub fn labels(data: &[u8]) -> Option<(Labels, &[u8])> {
+    let ([.., t0, t1], rest) = data.split_first_chunk::<HEADER>()?;
+    let ethertype = u16::from_be_bytes([*t0, *t1]);
+    if ethertype != VLAN {
+        return Some((Labels { vlan: 0, ethertype, len: HEADER }, rest));
+    }
+    let ([v0, v1, t0, t1], rest) = rest.split_first_chunk::<TAG>()?;
+    let vlan = u16::from_be_bytes([*v0, *v1]) & 0xfff;
+    Some((Labels { vlan, ethertype: u16::from_be_bytes([*t0, *t1]), len: HEADER + TAG }, rest))
+}
+
 impl Ethernet {
     /// Reads the header.
     #[inline]
     pub fn parse(data: &[u8]) -> Result<Self, Error> {
-        let h: &[u8; HEADER] = data.first_chunk().ok_or(Error::Truncated)?;
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *h;
-        let mut e = Self {
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] =
+            *data.first_chunk::<HEADER>().ok_or(Error::Truncated)?;
+        let (Labels { vlan, ethertype, len }, _) = labels(data).ok_or(Error::Truncated)?;
+        Ok(Self {
             dst: [d0, d1, d2, d3, d4, d5],
             src: [s0, s1, s2, s3, s4, s5],
-            vlan: None,
-            ethertype: u16::from_be_bytes([t0, t1]),
-            len: HEADER,
-        };
-        if e.ethertype == VLAN {
-            if data.len() < HEADER + TAG {
-                return Err(Error::Truncated);
-            }
-            let id = be16(data, HEADER) & 0xfff;
-            e.vlan = (id != 0).then_some(id);
-            e.ethertype = be16(data, HEADER + 2);
-            e.len = HEADER + TAG;
-        }
-        Ok(e)
+            vlan: (vlan != 0).then_some(vlan),
+            ethertype,
+            len,
+        })
     }
 
     /// Whether the group bit of the destination is set (broadcast or multicast).

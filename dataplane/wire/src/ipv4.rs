@@ -134,22 +134,28 @@ pub struct Plain {
     pub dst: u32,
 }
 
+/// Of 0xffff modulo 2^64: what it makes of a multiple is the quotient, and of anything else more than any quotient.
+const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+
 /// A header without options, of a packet that is no fragment, with lengths and a checksum that are right. `None`: something
 /// else, for [`Ipv4::parse`] to tell.
 #[inline(always)]
 pub fn plain(data: &[u8]) -> Option<Plain> {
     let h: &[u8; HEADER] = data.first_chunk()?;
-    let word = |at: usize| u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]);
+    let word = |at: usize| u32::from_le_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]);
     let (first, second, third) = (word(0), word(4), word(8));
     let (src, dst) = (word(12), word(16));
+    // Words of 16 bits add up to a multiple of 0xffff that is not 0, in every order of octets (RFC 1071, section 2).
     let sum: u64 = [first, second, third, src, dst].into_iter().map(u64::from).sum();
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let right = sum & 0xffff == 0xffff && sum >> 16 == 0 || (sum & 0xffff) + (sum >> 16) == 0xffff;
-    let len = first as u16;
-    let lengths = usize::from(len) <= data.len() && usize::from(len) >= HEADER;
-    let plain = first >> 24 == 0x45 && second & 0x3fff == 0 && lengths && right;
-    plain.then_some(Plain { len, protocol: (third >> 16) as u8, src, dst })
+    let right = sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff;
+    let len = ((first >> 16) as u16).swap_bytes();
+    let plain = right
+        && first as u8 == 0x45
+        && (second >> 16) as u16 & 0x3fffu16.swap_bytes() == 0
+        && usize::from(len) <= data.len()
+        && usize::from(len) >= HEADER;
+    plain.then_some(Plain { len, protocol: (third >> 8) as u8, src: src.swap_bytes(), dst: dst.swap_bytes() })
 }
 
 /// Fields of a header without options.
@@ -282,10 +288,10 @@ pub fn set_word(header: &mut [u8], at: usize, new: u16) {
 pub fn decrement_ttl(header: &mut [u8]) {
     let Some(h) = header.first_chunk_mut::<HEADER>() else { return };
     h[8] = h[8].wrapping_sub(1);
-    // RFC 1624, equation 3, for a word that is 0x0100 less than before.
-    let sum = u32::from(!u16::from_be_bytes([h[10], h[11]])) + 0xfeff;
-    let sum = (sum & 0xffff) + (sum >> 16);
-    [h[10], h[11]] = (!(sum as u16)).to_be_bytes();
+    // RFC 1624, equation 3, for a word that is one less than before: its low octet, read like this, is the TTL. Sums are
+    // the same in every order of octets (RFC 1071, section 2).
+    let sum = u16::from_le_bytes([h[10], h[11]]);
+    [h[10], h[11]] = sum.wrapping_add(1 + u16::from(sum >= 0xfffe)).to_le_bytes();
 }
 
 #[cfg(test)]
