@@ -17,7 +17,9 @@ import mock
 
 OUT = pathlib.Path(__file__).parent / "out"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-expect.set_options(timeout=15_000)
+# Milliseconds: how long a failure takes, and no more than that. A machine may have other work.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 # The browser says so itself when an answer is an error; what the page makes of it is what is tested.
 EXPECTED = re.compile(r"Failed to load resource|net::ERR_")
 
@@ -38,7 +40,7 @@ class Visit:
                                            locale="en-GB", ignore_https_errors=True, reduced_motion="reduce")
         self.contexts.append(context)
         self.page = context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         self.page.on("console", lambda m: m.type == "error" and not EXPECTED.search(m.text) and self.complaints.append(f"console: {m.text}"))
         self.page.on("request", lambda r: not r.url.startswith((self.url, "data:", "blob:")) and self.complaints.append(f"asks {r.url}"))
@@ -102,7 +104,7 @@ def main(wanted):
     named = [(name, f) for module in modules for name, f in vars(module).items() if name.startswith("test_")]
     tests = [(name[5:], f) for name, f in named if not wanted or any(word in name for word in wanted)]
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, timeout=PATIENCE, args=["--no-sandbox", "--disable-dev-shm-usage"])
         try:
             return 1 if run(browser, tests, start) or not tests else 0
         finally:
