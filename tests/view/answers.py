@@ -1,4 +1,5 @@
 """What the made-up gateway answers: one function per resource, shapes as in controlplane's `northbound`."""
+import functools
 import math
 
 ATTACK = '<img src=x onerror="window.attacked=1">'
@@ -8,6 +9,7 @@ REASONS = {"esp_replay": 40, "inner_source": 310, "no_route": 95, "rate_down": 1
 STATES = ["open"] * 96 + ["network", "authorizing", "lcp", "closing"]
 
 
+@functools.cache
 def subscribers():
     rows = []
     for i in range(SUBSCRIBERS):

@@ -9,6 +9,7 @@ import json
 import pathlib
 import queue
 import re
+import sys
 import threading
 import time
 import urllib.parse
@@ -36,16 +37,18 @@ class World:
         self.told = 0
         self.subscribers = answers.subscribers()
         self.readers = []
+        self.telling = threading.Lock()
 
     def now(self):
         return time.time() - self.start
 
     def emit(self, kind, **fields):
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.told += kind != "lagged"
-        event = (None, kind, fields) if kind == "lagged" else (self.told, kind, {"at": at, "kind": kind, **fields})
-        for reader in self.readers:
-            reader.put(event)
+        with self.telling:
+            self.told += kind != "lagged"
+            event = (None, kind, fields) if kind == "lagged" else (self.told, kind, {"at": at, "kind": kind, **fields})
+            for reader in self.readers:
+                reader.put(event)
 
 
 class Refused(Exception):
@@ -83,8 +86,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             titles = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 429: "Too Many Requests", 503: "Service Unavailable"}
             document = {"type": "about:blank", "title": titles.get(no.status, "Error"), "status": no.status, "detail": no.detail}
             self.answer(no.status, document, "application/problem+json", **no.headers)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     do_GET = do_POST = do_DELETE = do
 
@@ -158,14 +159,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return answers.page(rows, asked, lambda s: answers.subscriber(s, self.world.now()), lambda s: all(test(s, value) for test, value in tests))
 
     def events(self):
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
         self.close_connection = True
         mine = queue.Queue()
-        self.world.readers.append(mine)
+        # Whoever has the answer is told of all that comes after it.
+        with self.world.telling:
+            self.world.readers.append(mine)
         try:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("connection", "close")
+            self.end_headers()
             while not self.world.broken:
                 try:
                     number, kind, data = mine.get(timeout=0.5)
@@ -175,17 +178,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(b": still here\n\n")
                 self.wfile.flush()
         finally:
-            self.world.readers.remove(mine)
+            with self.world.telling:
+                self.world.readers.remove(mine)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        # A browser that goes away in the middle of an answer is nothing to tell of.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def serve():
     """Starts one; returns its world, its address and how to stop it."""
     world = World()
     handler = type("Bound", (Handler,), {"world": world})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return world, f"http://127.0.0.1:{server.server_port}", server.shutdown
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+    return world, f"http://127.0.0.1:{server.server_port}", stop
 
 
 if __name__ == "__main__":

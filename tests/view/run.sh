@@ -1,5 +1,5 @@
 #!/bin/bash
-# run.sh - the live view in headless Chromium; screenshots in out/. Closing line: "N passed, N failed".
+# run.sh - the live view in headless Chromium; screenshots in out/. Closing lines: what failed and how, "N passed, N failed".
 # usage: run.sh [TEST...]                   against a gateway that is made up (mock.py); TEST is a part of a test's name
 #        API=URL [TOKEN=...] run.sh         against a gateway that runs: https://127.0.0.1:8443, or unix:/run/.../api.sock
 #        SHOW=1 run.sh                      serves the made-up gateway, to be looked at, until it is interrupted

@@ -15,9 +15,12 @@ from playwright.sync_api import expect, sync_playwright
 
 import mock
 
-OUT = pathlib.Path(__file__).parent / "out"
+HERE = pathlib.Path(__file__).parent
+OUT = HERE / "out"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-expect.set_options(timeout=15_000)
+# Milliseconds: how long a failure takes, and no more than that. A machine may have other work.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 # The browser says so itself when an answer is an error; what the page makes of it is what is tested.
 EXPECTED = re.compile(r"Failed to load resource|net::ERR_")
 
@@ -38,7 +41,7 @@ class Visit:
                                            locale="en-GB", ignore_https_errors=True, reduced_motion="reduce")
         self.contexts.append(context)
         self.page = context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         self.page.on("console", lambda m: m.type == "error" and not EXPECTED.search(m.text) and self.complaints.append(f"console: {m.text}"))
         self.page.on("request", lambda r: not r.url.startswith((self.url, "data:", "blob:")) and self.complaints.append(f"asks {r.url}"))
@@ -61,28 +64,49 @@ class Visit:
             context.close()
 
 
+def attempt(browser, name, test, start):
+    """Runs one test; a screenshot is taken of where it failed."""
+    with contextlib.ExitStack() as stack:
+        url, world, stop = start()
+        stack.callback(stop)
+        visit = Visit(browser, url, world, name)
+        stack.callback(visit.close)
+        try:
+            test(visit)
+            assert not visit.complaints, visit.complaints
+        except Exception:
+            with contextlib.suppress(Exception):
+                visit.shot(f"failed-{name}")
+            raise
+
+
 def run(browser, tests, start):
-    failed = 0
+    """Runs them all; returns what went wrong, by the test's name."""
+    failures = {}
     for name, test in tests:
         began = time.monotonic()
-        with contextlib.ExitStack() as stack:
-            url, world, stop = start()
-            stack.callback(stop)
-            visit = Visit(browser, url, world, name)
-            stack.callback(visit.close)
-            try:
-                test(visit)
-                assert not visit.complaints, visit.complaints
-                result = "ok"
-            except Exception:
-                failed += 1
-                result = "FAILED"
-                traceback.print_exc(limit=-4)
-                with contextlib.suppress(Exception):
-                    visit.shot(f"failed-{name}")
+        try:
+            attempt(browser, name, test, start)
+        except Exception as error:
+            failures[name] = error
+            traceback.print_exc(limit=-4)
+        result = "FAILED" if name in failures else "ok"
         print(f"[view] {result} {name.replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)
-    print(f"{len(tests) - failed} passed, {failed} failed")
-    return failed
+    return failures
+
+
+def brief(error):
+    """Where a test failed and with what, in three lines at most: lines of the tests, and the error without what Playwright adds to it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if pathlib.Path(f.filename).parent == HERE and f.filename != __file__]
+    said = re.split("\nCall log:|\nAria snapshot:", str(error))[0].split("\n")
+    reason = "; ".join(line.strip() for line in said if line.strip())
+    return [f"{pathlib.Path(f.filename).name}:{f.lineno}: {f.line}"[:300] for f in frames[-2:]] + [f"{type(error).__name__}: {reason}"[:500]]
+
+
+def summary(tests, failures):
+    for name, error in failures.items():
+        print(f"FAIL {name.replace('_', ' ')}", *brief(error), sep="\n     | ")
+    print(f"{len(tests) - len(failures)} passed, {len(failures)} failed", flush=True)
 
 
 def main(wanted):
@@ -102,11 +126,13 @@ def main(wanted):
     named = [(name, f) for module in modules for name, f in vars(module).items() if name.startswith("test_")]
     tests = [(name[5:], f) for name, f in named if not wanted or any(word in name for word in wanted)]
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, timeout=PATIENCE, args=["--no-sandbox", "--disable-dev-shm-usage"])
         try:
-            return 1 if run(browser, tests, start) or not tests else 0
+            failures = run(browser, tests, start)
         finally:
             browser.close()
+    summary(tests, failures)
+    return 1 if failures or not tests else 0
 
 
 def real_address(api):

@@ -3,7 +3,7 @@ import re
 
 from playwright.sync_api import expect
 
-from common import cells, events, samples, until
+from common import cells, events, samples, toasts_stay, until
 
 
 def test_overview(v):
@@ -28,8 +28,7 @@ def test_overview(v):
     throughput = page.get_by_role("img", name=re.compile("^Throughput: received [0-9.]+ [GM]bit.s"))
     expect(throughput).to_be_visible()
     until(lambda: len(samples(page)) > 6)
-    pixels = painted(page, "--in"), painted(page, "--out")
-    assert min(pixels) > 20, pixels
+    until(lambda: min(painted(page, name) for name in ("--in", "--out")) > 20)
     page.get_by_role("button", name="pps").click()
     expect(page.locator(".legend").first).to_contain_text(re.compile("[0-9.]+ [Mk]pps"))
     throughput = page.locator("canvas").first
@@ -118,6 +117,7 @@ def test_a_subscriber_in_detail(v):
 
 def test_disconnect_takes_the_role_operate_and_a_confirmation(v):
     page = v.open("/#/subscribers/1.0", token="swgw_operate")
+    toasts_stay(page)
     button = page.locator(".details").get_by_role("button", name="Disconnect")
     button.click()
     dialog = page.get_by_role("dialog")
@@ -134,6 +134,7 @@ def test_disconnect_takes_the_role_operate_and_a_confirmation(v):
 
 def test_security_associations(v):
     page = v.open("/#/sas", token="swgw_operate")
+    toasts_stay(page)
     rows = cells(page, "IKE SAs")
     expect(rows).to_have_count(50)
     old = rows.filter(has_text="user000005")
@@ -192,6 +193,7 @@ def test_bgp(v):
 
 def test_mesh(v):
     page = v.open("/#/mesh", token="swgw_operate", scheme="dark")
+    toasts_stay(page)
     expect(page.locator(".site")).to_have_count(8)
     expect(page.locator(".wire")).to_have_count(10)
     expect(page.locator(".wire.down")).to_have_count(1)
@@ -269,6 +271,8 @@ def test_events_come_live_and_the_stream_is_taken_up_again(v):
     v.world.broken = 503
     expect(page.locator("#state")).to_contain_text("shutting down")
     until(lambda: not v.world.readers)
+    # It has noticed, too, and does not call the old stream a live one any more.
+    expect(page.get_by_text("listening")).to_be_hidden()
     # What the page missed is counted by the number of what comes next.
     v.world.emit("drain.start", mode="refuse")
     v.world.emit("drain.done", mode="refuse")

@@ -1,6 +1,6 @@
 // Events as they happen. What happened while the page was elsewhere is there, too: `live` keeps the last ones.
 
-import { badge, fill, h, note, put } from "./dom.js";
+import { badge, fill, h, put } from "./dom.js";
 import { clock, plural, words } from "./format.js";
 import { live, on } from "./live.js";
 
@@ -23,6 +23,11 @@ function told(event) {
     h("span", { class: "muted" }, words(name)), " ", h("b", null, Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : String(value))));
 }
 
+export const NOTHING = "Nothing has happened since this page was opened.";
+
+/** Words in place of events: a line as well, since they stand in a list. */
+export const none = (text) => h("li", { class: "note" }, text);
+
 /** An event as a line. */
 export function brief(event) {
   return h("li", null, h("time", { datetime: event.at }, clock(event.at)), badge(mood(event.kind), event.kind), h("span", { class: "told" }, told(event)));
@@ -44,7 +49,7 @@ function show(root, route, signal) {
     const all = held ?? live.events;
     const has = (event) => !sought || `${event.kind} ${JSON.stringify(event.data)}`.toLowerCase().includes(sought.toLowerCase());
     const wanted = all.filter((event) => !off.has(event.kind.split(".")[0]) && has(event));
-    put(list, wanted.map(brief), wanted.length === 0 && note(all.length > 0 ? "No event is of these kinds." : "Nothing has happened since this page was opened."));
+    put(list, wanted.map(brief), wanted.length === 0 && none(all.length > 0 ? "No event is of these kinds." : NOTHING));
     const more = held ? live.events.findIndex((event) => event === held[0]) : 0;
     const behind = held && (more < 0 ? live.events.length : more);
     put(state, held ? `paused, ${plural(behind, "event")} since` : live.stream === "live" ? "listening" : live.stream);

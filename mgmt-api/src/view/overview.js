@@ -3,7 +3,7 @@
 import { maybe } from "./api.js";
 import { badge, failure, fill, h, note, panel, put, repeat } from "./dom.js";
 import { bits, count, duration, packets, percent } from "./format.js";
-import { brief } from "./events.js";
+import { NOTHING, brief, none } from "./events.js";
 import { HARMLESS, live, on } from "./live.js";
 import { plot } from "./plot.js";
 import { table } from "./table.js";
@@ -86,7 +86,7 @@ function show(root, route, signal) {
 
   on("sample", signal, draw);
   on("event", signal, () => put(latest, live.events.slice(0, 8).map(brief),
-    live.events.length === 0 && note(live.stream === "live" ? "Nothing has happened since this page was opened." : live.stream)));
+    live.events.length === 0 && none(live.stream === "live" ? NOTHING : live.stream)));
   const learn = (name, path, params) => maybe(path, params, signal).then((answer) => { slow[name] = answer; });
   repeat(signal, 10_000, async () => {
     await Promise.all([

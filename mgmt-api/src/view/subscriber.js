@@ -35,11 +35,14 @@ export function details(root, id, { signal, close, gone }) {
   fill(root,
     h("div", { class: "head" }, title, h("span", { class: "grow" }), h("button", { type: "button", "data-close": true, "aria-label": "Close the details", onclick: close }, "✕")),
     about, graph.node, traffic, below, actions);
-  if (session.may("operate")) put(actions, h("button", { type: "button", class: "danger", onclick: disconnect }, "Disconnect"));
+  // It is there once it is known whose session it ends.
+  const end = session.may("operate") && h("button", { type: "button", class: "danger", onclick: disconnect }, "Disconnect");
 
   repeat(signal, 2000, async () => {
     const s = await get(`/subscribers/${encodeURIComponent(id)}`, null, signal);
+    const first = known === null;
     known = s;
+    put(actions, end);
     put(title, s.user ?? s.ike_id ?? "anonymous");
     put(about, identity(s));
     put(traffic, counters(s.counters));
@@ -51,12 +54,12 @@ export function details(root, id, { signal, close, gone }) {
       { name: "from it", color: "--in", value: (one) => one.up },
       { name: "to it", color: "--out", value: (one) => one.down },
     ], 300);
+    if (first) repeat(signal, 5000, async () => put(below, known.ike_id ? await sas(known.ike_id, signal) : []), () => {});
   }, (problem) => {
     const ended = problem.status === 404;
     put(about, ended ? h("p", { class: "note" }, `There is no session ${id} any more.`) : failure(problem));
     if (ended) put(actions);
   });
-  repeat(signal, 5000, async () => put(below, known?.ike_id ? await sas(known.ike_id, signal) : []), () => {});
 }
 
 function identity(s) {
