@@ -57,7 +57,7 @@ fn select(sad: &Sad, packets: &[Packet]) -> ArrayVec<usize, BATCH> {
 }
 
 /// For how many packets SAs, and keys, are on their way into the cache at a time.
-const SAS_AHEAD: usize = 6;
+const SAS_AHEAD: usize = 8;
 const KEYS_AHEAD: usize = 4;
 
 /// An SA, and what goes with it.
@@ -103,14 +103,16 @@ fn protect(
     let key_ahead = |manager: &Manager, index: usize| {
         out_key.get(index).into_iter().for_each(|key| manager.prefetch(key));
     };
-    indices.iter().take(SAS_AHEAD).for_each(|index| sa_ahead(&ctx.counters, *index));
+    // What is all of one SA has it in the cache.
+    let ahead = if indices.iter().all(|index| indices.first() == Some(index)) { &[] } else { indices };
+    ahead.iter().take(SAS_AHEAD).for_each(|index| sa_ahead(&ctx.counters, *index));
     let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
     let mut last: Option<Sa<'_, '_>> = None;
     for (n, (packet, &index)) in packets.iter_mut().zip(indices).enumerate() {
-        if let Some(&next) = indices.get(n + SAS_AHEAD).filter(|next| **next != index) {
+        if let Some(&next) = ahead.get(n + SAS_AHEAD) {
             sa_ahead(&ctx.counters, next);
-        } else if let Some(&soon) = (n + KEYS_AHEAD).checked_sub(indices.len()).and_then(|n| indices.get(n)) {
-            key_ahead(manager, soon);
+        } else if let Some(&first) = ahead.get((n + KEYS_AHEAD).wrapping_sub(indices.len())) {
+            key_ahead(manager, first);
         }
         if last.as_ref().is_none_or(|sa| sa.index != index) {
             last.into_iter().for_each(|sa| sa.count(&ctx.counters));
@@ -133,7 +135,7 @@ fn protect(
     let mut batch = Batch::new();
     let mut waiting: ArrayVec<&mut Verdict, BATCH> = ArrayVec::new();
     for ((n, verdict), job) in verdicts[first..].iter_mut().enumerate().filter(|v| v.1.is_ok()).zip(&mut jobs) {
-        if let Some(&next) = indices.get(n + KEYS_AHEAD).filter(|next| **next != indices[n]) {
+        if let Some(&next) = ahead.get(n + KEYS_AHEAD) {
             key_ahead(manager, next);
         }
         match manager.at_once(job) {
