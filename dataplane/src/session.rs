@@ -136,13 +136,15 @@ impl Hot {
     }
 
     /// Whether an IP header (of the right version) and UDP ports are those of the tunnel, from the peer to us.
-    #[inline]
+    #[inline(always)]
     pub fn is_from_peer(&self, ip: &[u8], src_port: u16, dst_port: u16) -> bool {
         let v6 = ip.first().is_some_and(|b| b >> 4 == 6);
         let same = if v6 {
-            ip.get(8..24) == Some(&self.remote[..]) && ip.get(24..40) == Some(&self.local[..])
+            let addresses = ip.get(8..).and_then(|a| a.first_chunk::<32>());
+            addresses.is_some_and(|a| a[..16] == self.remote && a[16..] == self.local)
         } else {
-            ip.get(12..16) == Some(&self.remote[..4]) && ip.get(16..20) == Some(&self.local[..4])
+            let addresses = ip.get(12..).and_then(|a| a.first_chunk::<8>());
+            addresses.is_some_and(|a| a[..4] == self.remote[..4] && a[4..] == self.local[..4])
         };
         v6 == self.is_v6() && same && src_port == self.remote_port && dst_port == self.local_port
     }
@@ -243,7 +245,7 @@ impl Sessions {
     }
 
     /// The entry with these ids.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, id: SessionId) -> Option<(usize, &Hot)> {
         let slot = id.slot()?;
         if slot.worker() != self.worker {
@@ -251,6 +253,12 @@ impl Sessions {
         }
         let hot = self.hot.get(slot.index())?;
         (hot.id == id.0).then_some((slot.index(), hot))
+    }
+
+    /// The entry at `index`.
+    #[inline(always)]
+    pub fn hot(&self, index: usize) -> Option<&Hot> {
+        self.hot.get(index)
     }
 
     /// Asks the CPU for what a packet into a session needs, before it is needed.
@@ -299,7 +307,7 @@ impl Sessions {
     }
 
     /// The bucket of the entry at `index` for what comes from the subscriber, if that is limited.
-    #[inline]
+    #[inline(always)]
     pub fn limit_up(&mut self, index: usize) -> Option<&mut Bucket> {
         if self.hot.get(index)?.flags & RATE_UP == 0 {
             return None;

@@ -16,41 +16,57 @@ pub struct Softwires {
     by_ends: HashMap<Ends, SoftwireId, BuildHasherDefault<Multiply>>,
 }
 
-/// Our address and the other AFBR's, of one family, as they are read from a packet and hashed in few instructions.
+/// Our address and the other AFBR's, of one family, as they are read from a packet and hashed in few instructions: of IPv4, both
+/// are in the first word, ours in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     v6: bool,
-    local: u128,
-    remote: u128,
+    first: u128,
+    second: u128,
 }
 
 impl Hash for Ends {
     #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64((self.local as u64).rotate_left(32) ^ self.remote as u64);
+        state.write_u64(if self.v6 { mix(self.first as u64, self.second as u64) } else { self.first as u64 });
         if self.v6 {
-            state.write_u64(((self.local >> 64) as u64).rotate_left(32) ^ (self.remote >> 64) as u64);
+            state.write_u64(mix((self.first >> 64) as u64, (self.second >> 64) as u64));
         }
     }
+}
+
+#[inline(always)]
+fn mix(local: u64, remote: u64) -> u64 {
+    local.rotate_left(32) ^ remote
 }
 
 impl Ends {
     /// `None`: they are of two families.
     pub fn new(local: IpAddr, remote: IpAddr) -> Option<Self> {
         match (local, remote) {
-            (IpAddr::V4(l), IpAddr::V4(r)) => {
-                Some(Self { v6: false, local: l.to_bits().into(), remote: r.to_bits().into() })
-            }
-            (IpAddr::V6(l), IpAddr::V6(r)) => Some(Self { v6: true, local: l.to_bits(), remote: r.to_bits() }),
+            (IpAddr::V4(l), IpAddr::V4(r)) => Some(Self::v4(mix(l.to_bits().into(), r.to_bits().into()))),
+            (IpAddr::V6(l), IpAddr::V6(r)) => Some(Self { v6: true, first: l.to_bits(), second: r.to_bits() }),
             _ => None,
         }
+    }
+
+    #[inline(always)]
+    const fn v4(both: u64) -> Self {
+        Self { v6: false, first: both as u128, second: 0 }
     }
 
     /// Of a packet that was received, from its IP header on. What is no whole header has the ends of no softwire.
     #[inline(always)]
     pub fn received(ip: &[u8]) -> Self {
-        let Self { v6, local, remote } = Self::sent(ip);
-        Self { v6, local: remote, remote: local }
+        let Self { v6, first, second } = Self::sent(ip);
+        if v6 { Self { v6, first: second, second: first } } else { Self::v4((first as u64).rotate_left(32)) }
+    }
+
+    /// Whether they are those of a packet that was received, as [`Self::received`] would tell.
+    #[inline(always)]
+    pub fn are_of(&self, ip: &[u8]) -> bool {
+        let received = Self::received(ip);
+        if received.v6 { *self == received } else { !self.v6 && self.first as u64 == received.first as u64 }
     }
 
     /// Of a packet that is sent.
@@ -58,10 +74,9 @@ impl Ends {
     pub fn sent(ip: &[u8]) -> Self {
         if ip.first().is_some_and(|b| b >> 4 == 6) {
             let at = |at: usize| ip.get(at..).and_then(|a| a.first_chunk()).map_or(0, |a| u128::from_be_bytes(*a));
-            Self { v6: true, local: at(8), remote: at(24) }
+            Self { v6: true, first: at(8), second: at(24) }
         } else {
-            let at = |at: usize| ip.get(at..).and_then(|a| a.first_chunk()).map_or(0, |a| u32::from_be_bytes(*a));
-            Self { v6: false, local: at(12).into(), remote: at(16).into() }
+            Self::v4(ip.get(12..).and_then(|a| a.first_chunk()).map_or(0, |a| u64::from_be_bytes(*a)))
         }
     }
 }
@@ -203,6 +218,38 @@ mod tests {
         assert_eq!((between(&s, "2001:db8::2"), between(&s, "2001:db8::3")), (vec![], vec![7]));
         s.delete(SoftwireId(7));
         assert!(s.is_empty() && s.get(SoftwireId(7)).is_none());
+    }
+
+    #[test]
+    fn ends_are_those_of_a_header() {
+        let packet = |src: &str, dst: &str| {
+            let mut header = vec![if src.contains(':') { 0x60 } else { 0x45 }];
+            header.resize(if src.contains(':') { 8 } else { 12 }, 0);
+            for address in [src, dst] {
+                match address.parse().unwrap() {
+                    IpAddr::V4(a) => header.extend(a.octets()),
+                    IpAddr::V6(a) => header.extend(a.octets()),
+                }
+            }
+            header
+        };
+        for (local, remote, other) in
+            [("192.0.2.1", "192.0.2.2", "192.0.2.3"), ("2001:db8::1", "2001:db8::2", "2001:db8::3")]
+        {
+            let ends = Ends::new(local.parse().unwrap(), remote.parse().unwrap()).unwrap();
+            assert_eq!(Ends::received(&packet(remote, local)), ends);
+            assert_eq!(Ends::sent(&packet(local, remote)), ends);
+            assert!(ends.are_of(&packet(remote, local)));
+            for (src, dst) in [(local, remote), (other, local), (remote, other)] {
+                assert!(!ends.are_of(&packet(src, dst)), "{src} > {dst}");
+            }
+            for short in 0..packet(remote, local).len() {
+                assert!(!ends.are_of(&packet(remote, local)[..short]), "{short}");
+            }
+        }
+        let six = Ends::new("::".parse().unwrap(), "::".parse().unwrap()).unwrap();
+        let four = Ends::new("0.0.0.0".parse().unwrap(), "0.0.0.0".parse().unwrap()).unwrap();
+        assert!(!six.are_of(&packet("0.0.0.0", "0.0.0.0")) && !four.are_of(&packet("::", "::")));
     }
 
     #[test]

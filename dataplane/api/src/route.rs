@@ -39,6 +39,7 @@ impl IpPrefix {
     }
 
     /// Whether `address` is of this family and lies in the prefix.
+    #[inline(always)]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(p), IpAddr::V4(a)) => a.to_bits() & mask32(self.len) == p.to_bits(),
@@ -48,10 +49,12 @@ impl IpPrefix {
     }
 }
 
+#[inline]
 fn mask32(len: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
 }
 
+#[inline]
 fn mask128(len: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0)
 }

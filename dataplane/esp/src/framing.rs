@@ -89,9 +89,8 @@ pub fn write_trailer(tail: &mut [u8], pad: usize, next_header: u8) -> bool {
 /// SPI and low half of the sequence number.
 #[inline(always)]
 pub fn read_head(packet: &[u8]) -> Option<(u32, u32)> {
-    let (spi, rest) = packet.split_first_chunk::<4>()?;
-    let (seq, _) = rest.split_first_chunk::<4>()?;
-    Some((u32::from_be_bytes(*spi), u32::from_be_bytes(*seq)))
+    let numbers = u64::from_be_bytes(*packet.first_chunk::<HEADER>()?);
+    Some(((numbers >> 32) as u32, numbers as u32))
 }
 
 /// Takes the trailer off a decrypted text (what lies between IV and ICV): length of the payload, and next header.

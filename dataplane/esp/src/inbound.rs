@@ -14,6 +14,7 @@ const TUNNEL: u8 = 2;
 const USED: u8 = 4;
 const MOVED: u8 = 8;
 const ANY: u8 = 16;
+const GCM: u8 = 32;
 
 /// Packets from a new address between two reports of it.
 const MOVED_EVERY: u64 = 256;
@@ -50,6 +51,8 @@ impl Inbound {
         let narrow = Narrow::new(&sa.selector, sa.mode);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         path.flags = flag(sa.esn, ESN) | flag(sa.mode == Mode::Tunnel, TUNNEL) | flag(narrow.is_any(), ANY);
+        let algorithm = suite::algorithm(sa.suite);
+        path.flags |= flag(matches!(algorithm, Algorithm::AesGcm128 | Algorithm::AesGcm256), GCM);
         if sa.spi.0 == 0 {
             return None;
         }
@@ -59,7 +62,7 @@ impl Inbound {
             spi: sa.spi.0,
             peer: sa.peer.0.get(),
             path,
-            algorithm: suite::algorithm(sa.suite) as u8,
+            algorithm: algorithm as u8,
             narrow,
             salt: salt.try_into().unwrap_or_default(),
             meter: Meter::new(&bounds),
@@ -97,6 +100,12 @@ impl Inbound {
     #[inline(always)]
     pub const fn algorithm(&self) -> Option<Algorithm> {
         Algorithm::from_number(self.algorithm)
+    }
+
+    /// As nearly every SA is: AES-GCM, and there is no UDP around ESP.
+    #[inline(always)]
+    pub const fn is_plain(&self) -> bool {
+        self.path.flags & GCM != 0 && !self.path.is_encapsulated()
     }
 
     /// Salt of an AEAD.
@@ -138,7 +147,14 @@ impl Inbound {
     /// Before authentication: the packet's whole sequence number, if it may be new.
     #[inline(always)]
     pub fn check(&self, cold: &InboundCold, low: u32) -> Option<u64> {
-        let seq = if self.esn() { self.window.extend(low)? } else { u64::from(low) };
+        let seq = if self.esn() {
+            if let Some(seq) = self.window.ahead(low) {
+                return Some(seq);
+            }
+            self.window.extend(low)?
+        } else {
+            u64::from(low)
+        };
         self.window.check(&cold.wide, seq).then_some(seq)
     }
 
@@ -153,8 +169,8 @@ impl Inbound {
     /// (behind a NAT, RFC 3948 changes nothing in the selectors), so only protocol and ports are left to compare.
     #[inline(always)]
     pub fn permits_transport(&self, cold: &InboundCold, protocol: u8, payload: &[u8]) -> bool {
-        let ports = || crate::selector::ports(protocol, payload).map(|(src, dst)| (dst, src));
-        self.narrow.permits(protocol, ports).unwrap_or_else(|| cold.selector.permits_transport(protocol, ports()))
+        let ports = crate::selector::ports(protocol, payload).map(|(src, dst)| (dst, src));
+        self.narrow.permits(protocol, || ports).unwrap_or_else(|| cold.selector.permits_transport(protocol, ports))
     }
 
     /// Whether everything is what the SA is for.

@@ -128,12 +128,13 @@ impl Path {
         &self.remote[..self.address_len()]
     }
 
-    /// The peer's address as such.
-    pub fn remote_ip(&self) -> IpAddr {
-        match self.remote {
+    /// (ours, the peer's) address as such.
+    pub fn ends(&self) -> (IpAddr, IpAddr) {
+        let ip = |address: [u8; 16]| match address {
             a if self.v6 != 0 => Ipv6Addr::from(a).into(),
             [a, b, c, d, ..] => Ipv4Addr::new(a, b, c, d).into(),
-        }
+        };
+        (ip(self.local), ip(self.remote))
     }
 
     /// Addresses are IPv6.
@@ -193,7 +194,7 @@ mod tests {
         path.flags = 5;
         assert!(path.move_to(at("192.0.2.2:4500"), at("203.0.113.9:2048"), true));
         assert_eq!((path.ports(), path.local()), ((4500, 2048), &[192, 0, 2, 2][..]));
-        assert_eq!(path.remote_ip(), IpAddr::from([203, 0, 113, 9]));
+        assert_eq!(path.ends(), ([192, 0, 2, 2].into(), [203, 0, 113, 9].into()));
         assert!(!path.move_to(at("[2001:db8::2]:4500"), at("[2001:db8::1]:2048"), true));
         assert!(!path.move_to(at("192.0.2.2:4500"), at("[2001:db8::1]:2048"), true));
         // Out of the NAT.

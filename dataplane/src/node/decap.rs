@@ -11,14 +11,14 @@ use crate::publish::Snapshot;
 use crate::softwire::Ends;
 use arrayvec::ArrayVec;
 use dataplane_api::softwire::Protection;
-use dataplane_api::{DropReason, NextHop, PeerId, Softwire, SoftwireId, TraceNode};
+use dataplane_api::{Counters, DropReason, NextHop, PeerId, Softwire, SoftwireId, TraceNode};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use wire::ip::{self, Ip};
 use wire::{ipv4, ipv6};
 
-/// The softwire, and whether it is strict.
-type Admitted = Result<(SoftwireId, bool), DropReason>;
+/// The softwire that a packet came through, or why it may not.
+type Admitted<'a> = Result<&'a Softwire, DropReason>;
 
 /// Drains `input`: whole outer packets to us whose `proto` is 4 or 41.
 pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
@@ -27,30 +27,71 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
     }
     ctx.visit(TraceNode::Decap, input);
     let snapshot = Arc::clone(&ctx.snapshot);
-    let mut last = None;
-    let mut state: ArrayVec<Admitted, LANE> =
-        input.packets().iter_mut().map(|p| admit(&snapshot, p, &mut last)).collect();
-    if state.iter().any(|s| matches!(s, Ok((_, true)))) {
-        fib::lookup(&snapshot, input, Address::Source);
-        for (packet, state) in input.packets().iter().zip(&mut state) {
-            if let Ok((id, true)) = *state
-                && !is_behind(&snapshot, packet, id)
-            {
-                *state = Err(DropReason::SoftwireSource);
-            }
-        }
+    let (mut last, mut strict) = (None, false);
+    let mut states: ArrayVec<Admitted<'_>, LANE> = ArrayVec::new();
+    for packet in input.packets() {
+        let state = admit(&snapshot, packet, &mut last);
+        strict |= state.is_ok_and(|softwire| softwire.strict);
+        states.push(state);
     }
-    for (packet, state) in input.drain().zip(state) {
-        match state {
-            Ok((id, _)) => {
-                if let Some(c) = ctx.counters.softwires.get(usize::from(id.0)) {
-                    c.received[0].add(1);
-                    c.received[1].add(packet.ip().len() as u64);
+    if strict {
+        fib::lookup(&snapshot, input, Address::Source);
+    }
+    let mut received = Received::of(SoftwireId(0));
+    let mut states = states.iter();
+    for packet in input.drain() {
+        let Some(state) = states.next() else { break };
+        match *state {
+            Ok(softwire) => {
+                if received.id != softwire.id {
+                    received.count(&ctx.counters);
+                    received = Received::of(softwire.id);
                 }
+                if softwire.strict && !received.is_behind(&snapshot, &packet) {
+                    ctx.drop(packet, DropReason::SoftwireSource);
+                    continue;
+                }
+                received.packets += 1;
+                received.octets += packet.ip().len() as u64;
                 ctx.push(forward, packet);
             }
             Err(reason) => ctx.drop(packet, reason),
         }
+    }
+    received.count(&ctx.counters);
+}
+
+/// What packets that follow each other have in common, because they came through one softwire.
+struct Received {
+    id: SoftwireId,
+    packets: u64,
+    octets: u64,
+    /// The last route to a source that [`is_behind`] it, and whether an SA had protected the packet.
+    behind: Option<(u32, bool)>,
+}
+
+impl Received {
+    fn of(id: SoftwireId) -> Self {
+        Self { id, packets: 0, octets: 0, behind: None }
+    }
+
+    fn count(&self, counters: &Counters) {
+        if let Some(c) = counters.softwires.get(usize::from(self.id.0)) {
+            c.received[0].add(self.packets);
+            c.received[1].add(self.octets);
+        }
+    }
+
+    #[inline(always)]
+    fn is_behind(&mut self, snapshot: &Snapshot, packet: &Packet) -> bool {
+        let route = Some((packet.next_hop, packet.peer.is_some()));
+        if self.behind != route {
+            if !is_behind(snapshot, packet, self.id) {
+                return false;
+            }
+            self.behind = route;
+        }
+        true
     }
 }
 
@@ -65,27 +106,31 @@ fn is_behind(snapshot: &Snapshot, packet: &Packet, id: SoftwireId) -> bool {
 }
 
 /// The softwire of the packet before, which often is that of the next one too.
-type Last<'a> = Option<(Ends, Option<PeerId>, Result<&'a Softwire, DropReason>)>;
+type Last<'a> = Option<(Ends, Option<PeerId>, Admitted<'a>)>;
 
 /// The softwire that a packet came through: that of the peer whose SA protected it, else one that needs none.
 #[inline(always)]
-fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Result<&'a Softwire, DropReason> {
-    let (ends, peer) = (Ends::received(packet.ip()), packet.peer);
+fn softwire<'a>(snapshot: &'a Snapshot, outer: &[u8], peer: Option<PeerId>, last: &mut Last<'a>) -> Admitted<'a> {
     match last {
-        Some((e, p, found)) if (*e, *p) == (ends, peer) => *found,
-        _ => last.insert((ends, peer, find(snapshot, ends, peer))).2,
+        Some((ends, p, found)) if ends.are_of(outer) && *p == peer => *found,
+        _ => find(snapshot, outer, peer, last),
     }
 }
 
-fn find(snapshot: &Snapshot, ends: Ends, from: Option<PeerId>) -> Result<&Softwire, DropReason> {
-    let mut found = Err(DropReason::SoftwireUnknown);
+#[inline(never)]
+fn find<'a>(snapshot: &'a Snapshot, outer: &[u8], from: Option<PeerId>, last: &mut Last<'a>) -> Admitted<'a> {
+    let (ends, mut found) = (Ends::received(outer), Err(DropReason::SoftwireUnknown));
     for softwire in snapshot.softwires.between(ends) {
         match softwire.protection {
-            Protection::Esp(Some((peer, _))) if from == Some(peer) => return Ok(softwire),
+            Protection::Esp(Some((peer, _))) if from == Some(peer) => {
+                found = Ok(softwire);
+                break;
+            }
             Protection::Clear => found = Ok(softwire),
             Protection::Esp(_) => found = found.map_err(|_| DropReason::SoftwireClear),
         }
     }
+    *last = Some((ends, from, found));
     found
 }
 
@@ -99,24 +144,26 @@ struct Inner {
 
 impl Inner {
     #[inline(always)]
-    fn parse(data: &[u8]) -> Option<Self> {
-        if let Some(h) = ipv4::plain(data)
+    fn parse(data: &[u8], v6: bool) -> Option<Self> {
+        if v6 {
+            if let Some(h) = ipv6::plain(data)
+                && !is_martian(Ipv6Addr::from_bits(h.src).into())
+            {
+                return Some(Self { len: h.len, header_len: ipv6::HEADER, protocol: h.protocol });
+            }
+        } else if let Some(h) = ipv4::plain(data)
             && !is_martian(Ipv4Addr::from_bits(h.src).into())
         {
             return Some(Self { len: h.len.into(), header_len: ipv4::HEADER, protocol: h.protocol });
         }
-        if let Some(h) = ipv6::plain(data)
-            && !is_martian(Ipv6Addr::from_bits(h.src).into())
-        {
-            return Some(Self { len: h.len, header_len: ipv6::HEADER, protocol: h.protocol });
-        }
-        Self::any(data)
+        Self::any(data, v6)
     }
 
     /// With options, extension headers, or as a fragment.
-    fn any(data: &[u8]) -> Option<Self> {
-        let h = Ip::parse(data).ok()?;
-        let header_ok = h.src.is_ipv6() || wire::checksum::of(data.get(..h.header_len).unwrap_or_default()) == 0;
+    #[inline(never)]
+    fn any(data: &[u8], v6: bool) -> Option<Self> {
+        let h = Ip::parse(data).ok().filter(|h| h.src.is_ipv6() == v6)?;
+        let header_ok = v6 || wire::checksum::of(data.get(..h.header_len).unwrap_or_default()) == 0;
         let protocol = if h.fragment.is_some() { 0 } else { h.protocol };
         (header_ok && !is_martian(h.src)).then_some(Self { len: h.len, header_len: h.header_len, protocol })
     }
@@ -124,24 +171,23 @@ impl Inner {
 
 /// Checks both headers; afterwards the packet is the inner one.
 #[inline(always)]
-fn admit<'a>(snapshot: &'a Snapshot, packet: &mut Packet, last: &mut Last<'a>) -> Admitted {
-    let softwire = softwire(snapshot, packet, last)?;
-    let outer_ecn = ecn(packet.ip());
-    let inner = packet.payload();
-    let version = if packet.proto == ip::IPV6 { 6 } else { 4 };
-    if inner.first().is_none_or(|b| b >> 4 != version) {
-        return Err(DropReason::InnerMalformed);
-    }
-    let h = Inner::parse(inner).ok_or(DropReason::InnerMalformed)?;
+fn admit<'a>(snapshot: &'a Snapshot, packet: &mut Packet, last: &mut Last<'a>) -> Admitted<'a> {
+    let (outer, inner) = (packet.ip(), packet.payload());
+    let outer_ecn = ecn(outer);
+    let softwire = softwire(snapshot, outer, packet.peer, last)?;
+    let h = Inner::parse(inner, packet.proto == ip::IPV6).ok_or(DropReason::InnerMalformed)?;
     let padding = inner.len() - h.len;
-    packet.l3 = packet.l4;
-    (packet.l4, packet.proto) = (packet.l3 + h.header_len as u16, h.protocol);
-    packet.origin = Origin::Softwire;
+    let meta = &mut **packet;
+    meta.l3 = meta.l4;
+    (meta.l4, meta.proto) = (meta.l3 + h.header_len as u16, h.protocol);
+    meta.origin = Origin::Softwire;
     if padding > 0 && !packet.mbuf.trim(padding) {
         return Err(DropReason::InnerMalformed);
     }
-    propagate(outer_ecn, packet.ip_mut())?;
-    Ok((softwire.id, softwire.strict))
+    if outer_ecn != NOT_ECT {
+        propagate(outer_ecn, packet.ip_mut())?;
+    }
+    Ok(softwire)
 }
 
 const NOT_ECT: u8 = 0;
@@ -159,8 +205,8 @@ fn ecn(ip: &[u8]) -> u8 {
     }
 }
 
-/// RFC 6040, figure 4: what the inner field becomes.
-#[inline(always)]
+/// RFC 6040, figure 4: what the inner field becomes. It stays what it is where the outer one is Not-ECT.
+#[inline(never)]
 fn propagate(outer: u8, inner_ip: &mut [u8]) -> Result<(), DropReason> {
     let inner = ecn(inner_ip);
     let new = match (inner, outer) {

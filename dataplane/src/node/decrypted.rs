@@ -5,14 +5,16 @@
 
 use crate::lane::{Ctx, Lane, Packet};
 use crate::node::{esp_in, punt, spd};
+use crate::publish::Ours;
 use dataplane_api::{Action, DropReason, TraceNode};
 use wire::{ethernet, ip};
 
 /// Drains `input`.
 pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane, forward: &mut Lane) {
     ctx.visit(TraceNode::Decrypted, input);
+    let mut last = None;
     for packet in input.drain() {
-        if !is_to_us(ctx, &packet) {
+        if !is_to_us(ctx, &packet, &mut last) {
             ctx.push(forward, packet);
         } else if packet.proto == ip::UDP && packet.payload().get(2..4) == Some(&wire::l2tp::PORT.to_be_bytes()) {
             ctx.push(l2tp_in, packet);
@@ -24,14 +26,25 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
     }
 }
 
+/// Whether the destination is ours. `last` is the last IPv4 address that was, which often is that of the next packet too.
 #[inline(always)]
-fn is_to_us(ctx: &Ctx, packet: &Packet) -> bool {
+fn is_to_us(ctx: &Ctx, packet: &Packet, last: &mut Option<u32>) -> bool {
     let (ours, ip) = (&ctx.snapshot.ours, packet.ip());
     if packet.is_v6() {
         ip.get(24..).and_then(|a| a.first_chunk()).is_some_and(|a| ours.has_v6(u128::from_be_bytes(*a)))
     } else {
-        ip.get(16..).and_then(|a| a.first_chunk()).is_some_and(|a| ours.has_v4(u32::from_be_bytes(*a)))
+        let address = ip.get(16..).and_then(|a| a.first_chunk()).map(|a| u32::from_be_bytes(*a));
+        address.is_some() && (address == *last || has(ours, address, last))
     }
+}
+
+#[inline(never)]
+fn has(ours: &Ours, address: Option<u32>, last: &mut Option<u32>) -> bool {
+    let found = address.is_some_and(|a| ours.has_v4(a));
+    if found {
+        *last = address;
+    }
+    found
 }
 
 /// For the host stack: with an Ethernet header again, as the TAP wants it. What an SA of several selectors lets through

@@ -13,28 +13,30 @@ use crate::sad::Sad;
 use crate::softwire::Ends;
 use arrayvec::ArrayVec;
 use dataplane_api::{Counters, DropReason, PeerId, Spi, TraceNode, WorkerEvent};
-use esp::framing::{self, HEADER, NEXT_DUMMY};
-use esp::{Charge, PathCheck, selector};
-use ipsec_mb::{BATCH, Batch, Direction, Job};
-use std::net::SocketAddr;
+use esp::framing::{self, NEXT_DUMMY};
+use esp::{Charge, Inbound, InboundCold, PathCheck, selector};
+use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
+use rtrb::Producer;
+use std::net::{IpAddr, SocketAddr};
 use wire::ip::{self, Ip};
 
 /// What is known about a packet between the paragraphs.
 #[derive(Clone, Copy)]
-struct Prepared {
-    sa: u32,
-    // Where ESP begins.
-    at: u16,
-    moved: bool,
+struct State {
     seq: u64,
+    /// Index of the SA, or [`NONE`].
+    sa: u32,
+    moved: bool,
+    refused: Option<DropReason>,
 }
 
-/// Outer addresses of the last packet of tunnel mode, which often are those of the next one too, and whether they are the ends
-/// of a softwire.
-type Last = Option<(Ends, bool)>;
+const _: () = assert!(size_of::<State>() == 16);
 
-/// Why a packet was refused, and by which SA, if it has one.
-type Refused = (DropReason, Option<u32>);
+/// The index of no SA.
+const NONE: u32 = u32::MAX;
+
+/// SPI and low half of the sequence number. SPI 0, which no SA has, stands for a packet that is too short.
+type Head = (u32, u32);
 
 /// Drains `input`; what passes goes to `decrypted`.
 pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane) {
@@ -42,110 +44,167 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
         return;
     }
     ctx.visit(TraceNode::EspIn, input);
-    let mut states: ArrayVec<Result<Prepared, Refused>, LANE> = ArrayVec::new();
+    let mut states: ArrayVec<State, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
-        prefetch(sad, &ctx.counters, packets);
-        open(sad, packets, &mut states);
+        let heads = heads(packets);
+        open(sad, &ctx.counters, packets, &heads, &mut states);
     }
-    let mut last = None;
-    for (packet, state) in input.drain().zip(states) {
-        finish(ctx, sad, packet, state, &mut last, decrypted);
-    }
+    finish(ctx, sad, input, &states, decrypted);
 }
 
 fn esp_offset(packet: &Packet) -> usize {
     usize::from(packet.l4) + if packet.proto == ip::UDP { wire::udp::HEADER } else { 0 }
 }
 
-/// What packets will need of their SAs.
 #[inline(always)]
-fn prefetch(sad: &Sad, counters: &Counters, packets: &[Packet]) {
-    for packet in packets {
-        let spi = packet.mbuf.data().get(esp_offset(packet)..).and_then(framing::read_head).map(|h| Spi(h.0));
-        if let Some(i) = spi.and_then(Spi::slot).map(|s| s.index())
-            && let (Some(hot), Some(key), Some(counters)) =
-                (sad.in_hot.get(i), sad.in_key.get(i), counters.sa_in.get(i))
-        {
-            ipsec_mb::prefetch(hot, 0..2);
-            sad.manager.prefetch(key);
-            ipsec_mb::prefetch(counters, 0..1);
-        }
+fn heads(packets: &[Packet]) -> [Head; BATCH] {
+    let mut heads = [(0, 0); BATCH];
+    for (head, packet) in heads.iter_mut().zip(packets) {
+        *head = packet.mbuf.data().get(esp_offset(packet)..).and_then(framing::read_head).unwrap_or_default();
     }
+    heads
 }
 
-fn open(sad: &mut Sad, packets: &mut [Packet], states: &mut ArrayVec<Result<Prepared, Refused>, LANE>) {
-    let Sad { manager, in_hot, in_cold, in_key, .. } = &mut *sad;
+/// For how many packets SAs and keys are on their way into the cache at a time.
+const AHEAD: usize = 4;
+
+/// An SA as long as nothing is known to be authentic.
+struct Known<'a, 'k> {
+    index: u32,
+    hot: &'a Inbound,
+    cold: &'a InboundCold,
+    key: &'k Key,
+}
+
+/// By the SPI alone; SPIs that name other workers' slots were handed off before.
+#[inline(never)]
+fn find<'a, 'k>(hot: &'a [Inbound], cold: &'a [InboundCold], keys: &'k [Key], spi: Spi) -> Option<Known<'a, 'k>> {
+    let index = spi.slot()?.index();
+    let hot = hot.get(index).filter(|h| h.is(spi))?;
+    Some(Known { index: index as u32, hot, cold: cold.get(index)?, key: keys.get(index)? })
+}
+
+fn open(
+    sad: &mut Sad,
+    counters: &Counters,
+    packets: &mut [Packet],
+    heads: &[Head; BATCH],
+    states: &mut ArrayVec<State, LANE>,
+) {
+    let Sad { manager, in_hot, in_cold, in_key, .. } = sad;
+    let ahead = |manager: &Manager, spi: u32| {
+        let Some(i) = Spi(spi).slot().map(|s| s.index()) else { return };
+        if let (Some(hot), Some(key), Some(counters)) = (in_hot.get(i), in_key.get(i), counters.sa_in.get(i)) {
+            ipsec_mb::prefetch(hot, 0..2);
+            manager.prefetch(key);
+            ipsec_mb::prefetch(counters, 0..1);
+        }
+    };
+    // What is all of one SA has it in the cache.
+    let many = heads[..packets.len().min(BATCH)].iter().any(|head| head.0 != heads[0].0);
+    if many {
+        heads[..AHEAD].iter().for_each(|head| ahead(manager, head.0));
+    }
     let mut batch = Batch::new();
-    let mut waiting: ArrayVec<(usize, Prepared), BATCH> = ArrayVec::new();
-    for packet in packets.iter_mut() {
-        let state = prepare(in_hot, in_cold, packet).and_then(|p| {
-            // Whatever does not go through the cipher is as good as forged.
-            let forged = (DropReason::EspIntegrity, Some(p.sa));
-            let (Some(hot), Some(key)) = (in_hot.get(p.sa as usize), in_key.get(p.sa as usize)) else {
-                return Err(forged);
-            };
-            let packet = packet.mbuf.data_mut().get_mut(usize::from(p.at)..).ok_or(forged)?;
-            let (algorithm, direction) = (hot.algorithm().ok_or(forged)?, Direction::Open);
-            let (salt, seq_high) = (hot.salt(), hot.seq_high(p.seq));
-            let mut job = Job::new(algorithm, key, direction, packet, salt, seq_high);
-            if !job.fits() {
-                return Err((DropReason::EspMalformed, Some(p.sa)));
-            }
-            match manager.at_once(&mut job) {
-                Some(true) => Ok(p),
-                Some(false) => Err(forged),
-                None => {
+    let mut waiting: ArrayVec<usize, BATCH> = ArrayVec::new();
+    let (mut last, mut known) = (0, None);
+    for (n, (packet, &(spi, low))) in packets.iter_mut().zip(heads).enumerate() {
+        if let Some(next) = heads.get(n + AHEAD).filter(|_| many) {
+            ahead(manager, next.0);
+        }
+        if spi != last {
+            (last, known) = (spi, find(in_hot, in_cold, in_key, Spi(spi)));
+        }
+        let mut state = State { seq: 0, sa: NONE, moved: false, refused: None };
+        if let Some(sa) = &known {
+            state.sa = sa.index;
+            match open_one(manager, sa, packet, low, &mut state) {
+                Ok(None) => {}
+                Ok(Some(job)) => {
+                    // As good as forged until the batch has run.
+                    state.refused = Some(bad(&job));
                     if batch.push(job).is_some() {
-                        waiting.push((states.len(), p));
+                        waiting.push(states.len());
                     }
-                    Err(forged)
                 }
+                Err(reason) => state.refused = Some(reason),
             }
-        });
+        } else {
+            state.refused = Some(if spi == 0 { stranger(packet) } else { DropReason::SaUnknown });
+        }
         states.push(state);
     }
     if !batch.is_empty() {
         let outcome = manager.run(&mut batch);
-        for (_, (at, p)) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
-            states[at] = Ok(p);
+        for (_, at) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
+            states[at].refused = None;
         }
     }
 }
 
-// The SA by its SPI alone; SPIs that name other workers' slots were handed off before.
-#[inline(always)]
-fn prepare(hot: &[esp::Inbound], cold: &[esp::InboundCold], packet: &Packet) -> Result<Prepared, Refused> {
-    let at = esp_offset(packet);
-    let (spi, low) = packet.mbuf.data().get(at..).and_then(framing::read_head).ok_or((DropReason::Truncated, None))?;
-    let unknown = (DropReason::SaUnknown, None);
-    let index = Spi(spi).slot().map(|s| s.index()).ok_or(unknown)?;
-    let (Some(sa), Some(cold)) = (hot.get(index).filter(|h| h.is(Spi(spi))), cold.get(index)) else {
-        return Err(unknown);
-    };
-    let moved = match path(sa, packet) {
-        PathCheck::Same => false,
-        PathCheck::Moved => true,
-        PathCheck::Wrong => return Err((DropReason::SaMismatch, Some(index as u32))),
-    };
-    let seq = sa.check(cold, low).ok_or((DropReason::EspReplay, Some(index as u32)))?;
-    Ok(Prepared { sa: index as u32, at: at as u16, moved, seq })
+/// Why there is no SA for a packet whose SPI is 0.
+#[cold]
+fn stranger(packet: &Packet) -> DropReason {
+    match packet.mbuf.data().get(esp_offset(packet)..).and_then(framing::read_head) {
+        Some(_) => DropReason::SaUnknown,
+        None => DropReason::Truncated,
+    }
 }
 
-/// The outer header against the SA's.
+/// What is wrong with a packet that the cipher refuses.
+#[inline(never)]
+fn bad(job: &Job<'_>) -> DropReason {
+    if job.fits() { DropReason::EspIntegrity } else { DropReason::EspMalformed }
+}
+
+/// Everything up to the cipher, and that too unless it is for the batch: then the job is what is left to do.
 #[inline(always)]
-fn path(sa: &esp::Inbound, packet: &Packet) -> PathCheck {
+fn open_one<'a>(
+    manager: &mut Manager,
+    sa: &Known<'_, 'a>,
+    packet: &'a mut Packet,
+    low: u32,
+    state: &mut State,
+) -> Result<Option<Job<'a>>, DropReason> {
+    let mut at = usize::from(packet.l4);
+    if !is_of(sa.hot, packet) {
+        at = esp_offset(packet);
+        match path(sa.hot, packet) {
+            PathCheck::Same => {}
+            PathCheck::Moved => state.moved = true,
+            PathCheck::Wrong => return Err(DropReason::SaMismatch),
+        }
+    }
+    state.seq = sa.hot.check(sa.cold, low).ok_or(DropReason::EspReplay)?;
+    // Whatever does not go through the cipher is as good as forged.
+    let forged = DropReason::EspIntegrity;
+    let algorithm = sa.hot.algorithm().ok_or(forged)?;
+    let packet = packet.mbuf.data_mut().get_mut(at..).ok_or(forged)?;
+    let seq_high = sa.hot.seq_high(state.seq);
+    let mut job = Job::new(algorithm, sa.key, Direction::Open, packet, sa.hot.salt(), seq_high);
+    match manager.at_once(&mut job) {
+        Some(true) => Ok(None),
+        Some(false) => Err(bad(&job)),
+        None => Ok(Some(job)),
+    }
+}
+
+/// Whether the outer header is just what the SA expects, where ESP comes without UDP.
+#[inline(always)]
+fn is_of(sa: &Inbound, packet: &Packet) -> bool {
     let header = packet.ip();
-    if packet.proto == ip::ESP {
-        let same = match (header.get(12..).and_then(|h| h.first_chunk()), header.get(8..).and_then(|h| h.first_chunk()))
-        {
-            (Some(addresses), _) if !packet.is_v6() => sa.path().receives_v4(addresses),
-            (_, Some(addresses)) => sa.path().receives_v6(addresses),
-            _ => false,
-        };
-        if same {
-            return PathCheck::Same;
+    packet.proto == ip::ESP
+        && if packet.is_v6() {
+            header.get(8..).and_then(|h| h.first_chunk()).is_some_and(|a| sa.path().receives_v6(a))
+        } else {
+            header.get(12..).and_then(|h| h.first_chunk()).is_some_and(|a| sa.path().receives_v4(a))
         }
-    }
+}
+
+/// The outer header against the SA's, whatever it is.
+#[inline(never)]
+fn path(sa: &Inbound, packet: &Packet) -> PathCheck {
+    let header = packet.ip();
     let (src, dst) =
         if packet.is_v6() { (header.get(8..24), header.get(24..40)) } else { (header.get(12..16), header.get(16..20)) };
     let ports = (packet.proto == ip::UDP).then(|| {
@@ -155,21 +214,70 @@ fn path(sa: &esp::Inbound, packet: &Packet) -> PathCheck {
     sa.path().check(src.unwrap_or_default(), dst.unwrap_or_default(), ports)
 }
 
-#[inline(always)]
-fn finish(
-    ctx: &mut Ctx,
-    sad: &mut Sad,
-    mut packet: Packet,
-    state: Result<Prepared, Refused>,
-    last: &mut Last,
-    decrypted: &mut Lane,
-) {
-    let result = match state {
-        Ok(p) => opened(ctx, sad, &mut packet, &p, last).map_err(|reason| (reason, Some(p.sa))),
-        Err(refused) => Err(refused),
-    };
-    let Err((reason, sa)) = result else { return ctx.push(decrypted, packet) };
-    if let Some(c) = sa.and_then(|sa| ctx.counters.sa_in.get(sa as usize)) {
+/// An SA whose packets are authentic.
+struct Sa<'a> {
+    index: u32,
+    peer: PeerId,
+    /// See [`Inbound::is_plain`].
+    plain: bool,
+    /// Its ends are those of a softwire.
+    softwire: bool,
+    hot: &'a mut Inbound,
+    cold: &'a mut InboundCold,
+}
+
+impl Sa<'_> {
+    fn count(&self, counters: &Counters) {
+        if let Some(c) = counters.sa_in.get(self.index as usize) {
+            let (packets, octets) = self.hot.counts();
+            c.packets.set(packets);
+            c.octets.set(octets);
+        }
+    }
+}
+
+fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decrypted: &mut Lane) {
+    let Sad { in_hot, in_cold, .. } = sad;
+    let mut last: Option<Sa<'_>> = None;
+    let mut states = states.iter();
+    for mut packet in input.drain() {
+        let Some(state) = states.next() else { break };
+        if state.refused.is_none() && last.as_ref().is_none_or(|sa| sa.index != state.sa) {
+            last.into_iter().for_each(|sa| sa.count(&ctx.counters));
+            let index = state.sa as usize;
+            last = match (in_hot.get_mut(index), in_cold.get_mut(index)) {
+                (Some(hot), Some(cold)) => hot.peer().map(|peer| {
+                    let softwire = hot.tunnel() && is_softwire(ctx, hot.path().ends());
+                    Sa { index: state.sa, peer, plain: hot.is_plain(), softwire, hot, cold }
+                }),
+                _ => None,
+            };
+        }
+        let result = match (state.refused, &mut last) {
+            (Some(reason), _) => Err(reason),
+            // The sizes are the same whatever the length of the key; and without UDP, no peer moves.
+            (None, Some(sa)) if sa.plain => {
+                let at = usize::from(packet.l4);
+                opened(ctx, sa, &mut packet, &State { moved: false, ..*state }, (Algorithm::AesGcm128, at))
+            }
+            (None, Some(sa)) => any(ctx, sa, &mut packet, state),
+            (None, None) => Err(DropReason::SaUnknown),
+        };
+        match result {
+            Ok(()) => ctx.push(decrypted, packet),
+            Err(reason) => refuse(ctx, packet, state.sa, reason),
+        }
+    }
+    last.into_iter().for_each(|sa| sa.count(&ctx.counters));
+}
+
+fn is_softwire(ctx: &Ctx, (local, remote): (IpAddr, IpAddr)) -> bool {
+    Ends::new(local, remote).is_some_and(|ends| ctx.snapshot.softwires.between(ends).next().is_some())
+}
+
+#[inline(never)]
+fn refuse(ctx: &mut Ctx, packet: Packet, sa: u32, reason: DropReason) {
+    if let Some(c) = ctx.counters.sa_in.get(sa as usize) {
         match reason {
             DropReason::EspReplay => c.replay_or_seq.add(1),
             DropReason::EspIntegrity => c.integrity.add(1),
@@ -179,102 +287,109 @@ fn finish(
     ctx.drop(packet, reason);
 }
 
+/// [`opened`] for any SA.
+#[inline(never)]
+fn any(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &mut Packet, state: &State) -> Result<(), DropReason> {
+    let (algorithm, at) = (sa.hot.algorithm().ok_or(DropReason::SaUnknown)?, esp_offset(packet));
+    opened(ctx, sa, packet, state, (algorithm, at))
+}
+
+/// Everything after the cipher, for ESP that begins at `at`. An algorithm's sizes are those of the SA's own.
 #[inline(always)]
 fn opened(
     ctx: &mut Ctx,
-    sad: &mut Sad,
+    sa: &mut Sa<'_>,
     packet: &mut Packet,
-    state: &Prepared,
-    last: &mut Last,
+    state: &State,
+    (sizes, at): (Algorithm, usize),
 ) -> Result<(), DropReason> {
-    let index = state.sa as usize;
-    let (Some(sa), Some(cold)) = (sad.in_hot.get_mut(index), sad.in_cold.get_mut(index)) else {
-        return Err(DropReason::SaUnknown);
-    };
-    let (Some(algorithm), Some(peer)) = (sa.algorithm(), sa.peer()) else { return Err(DropReason::SaUnknown) };
-    if !sa.accept(cold, state.seq) {
+    if !sa.hot.accept(sa.cold, state.seq) {
         return Err(DropReason::EspReplay);
     }
-    let (spi, tunnel) = (sa.spi(), sa.tunnel());
-    let start = usize::from(state.at) + HEADER + algorithm.iv_len();
-    let end = packet.mbuf.len().checked_sub(algorithm.icv_len()).ok_or(DropReason::EspMalformed)?;
+    let start = at + framing::head_len(sizes);
+    let end = packet.mbuf.len().checked_sub(sizes.icv_len()).ok_or(DropReason::EspMalformed)?;
     let text = packet.mbuf.data().get(start..end).ok_or(DropReason::EspMalformed)?;
     let (len, next) = framing::read_trailer(text)?;
-    let charge = sa.charge(cold, len);
+    let charge = sa.hot.charge(sa.cold, len);
     if charge != Charge::Within {
-        let told = match charge {
-            Charge::Within | Charge::Spent => true,
-            Charge::Soft => ctx.events.push(WorkerEvent::SaInSoft(spi, peer)).is_ok(),
-            Charge::Hard => ctx.events.push(WorkerEvent::SaInHard(spi, peer)).is_ok(),
-        };
-        if !told {
-            sa.repeat_charge(cold);
-        }
-        if !charge.passes() {
-            return Err(DropReason::SaExpired);
-        }
+        report(&mut ctx.events, sa, charge)?;
     }
-    if sa.unused() && ctx.events.push(WorkerEvent::SaInUsed(spi, peer)).is_ok() {
-        sa.set_used();
+    if sa.hot.unused() && ctx.events.push(WorkerEvent::SaInUsed(sa.hot.spi(), sa.peer)).is_ok() {
+        sa.hot.set_used();
     }
-    if state.moved && sa.moved() {
+    if state.moved && sa.hot.moved() {
         let (src, _) = packet.sockets();
         // Lost when the ring is full; later packets report again.
-        let _ = ctx.events.push(WorkerEvent::PeerMoved(peer, SocketAddr::new(src.ip(), src.port())));
-    }
-    if let Some(c) = ctx.counters.sa_in.get(index) {
-        let (packets, octets) = sa.counts();
-        c.packets.set(packets);
-        c.octets.set(octets);
+        let _ = ctx.events.push(WorkerEvent::PeerMoved(sa.peer, SocketAddr::new(src.ip(), src.port())));
     }
     if next == NEXT_DUMMY {
         return Err(DropReason::EspDummy);
     }
     let payload = text.get(..len).unwrap_or_default();
-    if tunnel {
-        let len = framing::inner_len(next, payload)?;
-        let inner = payload.get(..len).unwrap_or_default();
-        if !sa.permits_any() {
-            let flow = selector::received_flow(inner).ok_or(DropReason::InnerMalformed)?;
-            if !sa.permits_tunnel(cold, &flow) {
-                return Err(DropReason::EspSelector);
-            }
-        }
-        let ends = Ends::received(packet.ip());
-        let (_, is_softwire) = match *last {
-            Some(same) if same.0 == ends => same,
-            _ => *last.insert((ends, ctx.snapshot.softwires.between(ends).next().is_some())),
-        };
-        if is_softwire {
-            // The same octets as IP in IP in transport mode: `decap` looks at both headers.
-            return surface(packet, (start, len), next, peer, spi);
-        }
-        let inner = Ip::parse(payload).map_err(|_| DropReason::InnerMalformed)?;
-        packet.l3 = start as u16;
-        packet.l4 = (start + inner.header_len) as u16;
-        packet.proto = inner.protocol;
-        trim(packet, start + len);
-    } else {
-        if !sa.permits_any() && !sa.permits_transport(cold, next, payload) {
+    if !sa.hot.tunnel() {
+        if !sa.hot.permits_any() && !sa.hot.permits_transport(sa.cold, next, payload) {
             return Err(DropReason::EspSelector);
         }
-        return surface(packet, (start, len), next, peer, spi);
+        return surface(packet, (start, len), next, sa);
     }
-    (packet.peer, packet.spi) = (Some(peer), spi);
+    let len = framing::inner_len(next, payload)?;
+    if !sa.hot.permits_any() {
+        permits(sa, payload.get(..len).unwrap_or_default())?;
+    }
+    let softwire = if state.moved {
+        let (remote, local) = packet.addresses();
+        is_softwire(ctx, (local, remote))
+    } else {
+        sa.softwire
+    };
+    if softwire {
+        // The same octets as IP in IP in transport mode: `decap` looks at both headers.
+        return surface(packet, (start, len), next, sa);
+    }
+    inside(packet, (start, len), sa)
+}
+
+/// Whether the SA's selectors permit an inner packet.
+#[inline(never)]
+fn permits(sa: &Sa<'_>, inner: &[u8]) -> Result<(), DropReason> {
+    let flow = selector::received_flow(inner).ok_or(DropReason::InnerMalformed)?;
+    if sa.hot.permits_tunnel(sa.cold, &flow) { Ok(()) } else { Err(DropReason::EspSelector) }
+}
+
+/// A limit of the SA's lifetime is reached. `Err`: so that the packet is too much.
+#[cold]
+fn report(events: &mut Producer<WorkerEvent>, sa: &mut Sa<'_>, charge: Charge) -> Result<(), DropReason> {
+    let spi = sa.hot.spi();
+    let told = match charge {
+        Charge::Within | Charge::Spent => true,
+        Charge::Soft => events.push(WorkerEvent::SaInSoft(spi, sa.peer)).is_ok(),
+        Charge::Hard => events.push(WorkerEvent::SaInHard(spi, sa.peer)).is_ok(),
+    };
+    if !told {
+        sa.hot.repeat_charge(sa.cold);
+    }
+    if charge.passes() { Ok(()) } else { Err(DropReason::SaExpired) }
+}
+
+/// The packet is the inner one from now on.
+#[inline(never)]
+fn inside(packet: &mut Packet, (start, len): (usize, usize), sa: &Sa<'_>) -> Result<(), DropReason> {
+    trim(packet, start + len);
+    let inner =
+        Ip::parse(packet.mbuf.data().get(start..).unwrap_or_default()).map_err(|_| DropReason::InnerMalformed)?;
+    packet.l3 = start as u16;
+    packet.l4 = (start + inner.header_len) as u16;
+    packet.proto = inner.protocol;
+    (packet.peer, packet.spi) = (Some(sa.peer), sa.hot.spi());
     Ok(())
 }
 
 /// The payload is what the outer header carries from now on, although ESP still lies between them.
 #[inline(always)]
-fn surface(
-    packet: &mut Packet,
-    (start, len): (usize, usize),
-    next: u8,
-    peer: PeerId,
-    spi: Spi,
-) -> Result<(), DropReason> {
+fn surface(packet: &mut Packet, (start, len): (usize, usize), next: u8, sa: &Sa<'_>) -> Result<(), DropReason> {
     trim(packet, start + len);
-    (packet.peer, packet.spi, packet.l4, packet.proto) = (Some(peer), spi, start as u16, next);
+    (packet.peer, packet.spi) = (Some(sa.peer), sa.hot.spi());
+    (packet.l4, packet.proto) = (start as u16, next);
     // A trace shows packets as they would be on a wire.
     if packet.trace.is_some() { strip(packet) } else { Ok(()) }
 }

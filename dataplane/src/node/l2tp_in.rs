@@ -12,12 +12,13 @@
 //! prefixes; link-local and unspecified ones are for neighbour discovery and DHCPv6 on the link only, and those
 //! packets go to the control plane, which is their destination.
 
-use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
+use crate::lane::{Ctx, LANE, Lane, Origin, Packet, Stage};
 use crate::node::classify::reason;
 use crate::node::filter;
 use crate::session::Sessions;
+use arrayvec::ArrayVec;
 use dataplane_api::{
-    Counter, Counters, DropReason, FilterDirection, InnerAddresses, PuntClass, SessionCounters, SessionId, Spi,
+    Counter, DropReason, FilterDirection, FilterId, InnerAddresses, PuntClass, SessionCounters, SessionId, Spi,
     TraceNode,
 };
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,12 +27,11 @@ use wire::l2tp::Header;
 use wire::udp::Udp;
 use wire::{icmp, ppp, tcp};
 
-/// What a message is.
+/// What a message is that is no subscriber's packet to be forwarded.
 enum Next {
     Control { from: usize, end: usize },
     Ppp { id: SessionId, protocol: u16, from: usize, end: usize },
     SessionHost { id: SessionId, protocol: u16, from: usize, end: usize },
-    Inner(Inner),
     HandOff(SessionId),
     Drop(DropReason),
 }
@@ -41,153 +41,196 @@ struct Inner {
     id: SessionId,
     /// Where it begins in the buffer.
     from: usize,
-    ip: Ip,
+    len: usize,
+    header_len: usize,
+    /// 0 of a fragment, which has no ports: see `fib::flow_hash`.
+    protocol: u8,
     /// Clamp TCP's MSS to this MTU.
     clamp: Option<u16>,
+}
+
+/// An IP packet out of a session's frame.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    id: SessionId,
+    index: usize,
+    /// The PPP protocol.
+    protocol: u16,
+    v6: bool,
+    /// Where it begins in the buffer.
+    from: usize,
+    octets: &'a [u8],
 }
 
 /// Drains `input`.
 pub fn run(ctx: &mut Ctx, sessions: &mut Sessions, input: &mut Lane, forward: &mut Lane) {
     ctx.visit(TraceNode::L2tpIn, input);
-    for packet in input.packets().iter() {
-        prefetch(sessions, &ctx.counters, packet);
-    }
-    for mut packet in input.drain() {
+    let ids: ArrayVec<u32, LANE> = input.packets().iter().map(likely).collect();
+    let ahead = |ctx: &Ctx, sessions: &Sessions, id: u32| {
+        SessionId(id).slot().into_iter().for_each(|slot| sessions.prefetch_received(&ctx.counters, slot.index()));
+    };
+    ids.iter().take(AHEAD).for_each(|id| ahead(ctx, sessions, *id));
+    for (n, mut packet) in input.drain().enumerate() {
+        if let Some(&next) = ids.get(n + AHEAD).filter(|next| **next != ids[n]) {
+            ahead(ctx, sessions, next);
+        }
         match inspect(ctx, sessions, &packet) {
-            Next::Inner(inner) => match decapsulate(&mut packet, &inner) {
+            Ok(inner) => match decapsulate(&mut packet, &inner) {
                 true => ctx.push(forward, packet),
                 false => ctx.drop(packet, DropReason::InnerMalformed),
             },
-            Next::Control { from, end } => ctx.punt(packet, PuntClass::L2tpControl, &[], from, end),
-            Next::Ppp { id, protocol, from, end } => {
-                packet.session = Some(id);
-                ctx.punt(packet, PuntClass::PppControl, &protocol.to_be_bytes(), from, end);
-            }
-            Next::SessionHost { id, protocol, from, end } => {
-                packet.session = Some(id);
-                ctx.punt(packet, PuntClass::SessionHost, &protocol.to_be_bytes(), from, end);
-            }
-            Next::HandOff(id) => match id.slot() {
-                Some(slot) => ctx.hand_off(slot.worker(), packet, Stage::L2tpIn),
-                None => ctx.drop(packet, DropReason::SessionUnknown),
-            },
-            Next::Drop(reason) => ctx.drop(packet, reason),
+            Err(next) => dispatch(ctx, packet, next),
         }
     }
 }
 
-/// Where the ids are in nearly every data message: a data header with or without length.
-#[inline]
-fn prefetch(sessions: &Sessions, counters: &Counters, packet: &Packet) {
-    let at = match packet.payload().get(wire::udp::HEADER) {
-        Some(flags) if flags & 0x40 == 0 => wire::udp::HEADER + 2,
-        _ => wire::udp::HEADER + 4,
-    };
-    if let Some(&[a, b, c, d]) = packet.payload().get(at..at + 4)
-        && let Some(slot) = SessionId(u32::from_be_bytes([a, b, c, d])).slot()
-    {
-        sessions.prefetch_received(counters, slot.index());
+#[inline(never)]
+fn dispatch(ctx: &mut Ctx, mut packet: Packet, next: Next) {
+    match next {
+        Next::Control { from, end } => ctx.punt(packet, PuntClass::L2tpControl, &[], from, end),
+        Next::Ppp { id, protocol, from, end } => {
+            packet.session = Some(id);
+            ctx.punt(packet, PuntClass::PppControl, &protocol.to_be_bytes(), from, end);
+        }
+        Next::SessionHost { id, protocol, from, end } => {
+            packet.session = Some(id);
+            ctx.punt(packet, PuntClass::SessionHost, &protocol.to_be_bytes(), from, end);
+        }
+        Next::HandOff(id) => match id.slot() {
+            Some(slot) => ctx.hand_off(slot.worker(), packet, Stage::L2tpIn),
+            None => ctx.drop(packet, DropReason::SessionUnknown),
+        },
+        Next::Drop(reason) => ctx.drop(packet, reason),
     }
 }
 
+/// For how many packets sessions are on their way into the cache at a time.
+const AHEAD: usize = 5;
+
+/// The ids of nearly every data message, which are at the same place: behind a length, or there is none. Of any other message,
+/// something else.
+#[inline(always)]
+fn likely(packet: &Packet) -> u32 {
+    let Some(l2tp) = packet.payload().get(wire::udp::HEADER..) else { return 0 };
+    let at = if l2tp.first().is_some_and(|flags| flags & 0x40 != 0) { 4 } else { 2 };
+    l2tp.get(at..).and_then(|ids| ids.first_chunk()).map_or(0, |ids| u32::from_be_bytes(*ids))
+}
+
 /// All checks, in the order of the headers.
-#[inline]
-fn inspect(ctx: &Ctx, sessions: &mut Sessions, packet: &Packet) -> Next {
+#[inline(always)]
+fn inspect(ctx: &Ctx, sessions: &mut Sessions, packet: &Packet) -> Result<Inner, Next> {
     let udp = match Udp::parse(packet.payload()) {
         Ok(udp) => udp,
-        Err(e) => return Next::Drop(reason(e)),
+        Err(e) => return Err(Next::Drop(reason(e))),
     };
     let base = usize::from(packet.l4) + wire::udp::HEADER;
-    let Ok(l2tp) = Header::parse(udp.payload()) else { return Next::Drop(DropReason::L2tpMalformed) };
+    let Ok(l2tp) = Header::parse(udp.payload()) else { return Err(Next::Drop(DropReason::L2tpMalformed)) };
     if l2tp.control {
         // The control plane checks binding and addresses of control messages: it knows tunnels without a session.
-        return Next::Control { from: base, end: base + l2tp.end };
+        return Err(Next::Control { from: base, end: base + l2tp.end });
     }
     let id = SessionId::from_wire(l2tp.tunnel, l2tp.session);
-    let Some(slot) = id.slot() else { return Next::Drop(DropReason::SessionUnknown) };
+    let Some(slot) = id.slot() else { return Err(Next::Drop(DropReason::SessionUnknown)) };
     if slot.worker() != ctx.id {
-        return Next::HandOff(id);
+        return Err(Next::HandOff(id));
     }
-    let Some((index, hot)) = sessions.get(id) else { return Next::Drop(DropReason::SessionUnknown) };
+    let Some((index, hot)) = sessions.get(id) else { return Err(Next::Drop(DropReason::SessionUnknown)) };
     if hot.peer() != packet.peer {
-        return Next::Drop(DropReason::SessionBinding);
+        return Err(Next::Drop(DropReason::SessionBinding));
     }
     // RFC 3193, section 3.3: addresses and ports must be those of the tunnel.
     if !hot.is_from_peer(packet.ip(), udp.src_port(), udp.dst_port()) {
-        return Next::Drop(DropReason::SessionAddress);
+        return Err(Next::Drop(DropReason::SessionAddress));
     }
-    let frame = udp.payload().get(l2tp.len..l2tp.end).unwrap_or_default();
-    let Ok((protocol, skip)) = ppp::protocol(frame) else { return Next::Drop(DropReason::PppMalformed) };
+    let Some(frame) = udp.payload().get(l2tp.len..l2tp.end) else { return Err(Next::Drop(DropReason::L2tpMalformed)) };
+    let Ok((protocol, skip)) = ppp::protocol(frame) else { return Err(Next::Drop(DropReason::PppMalformed)) };
     let (from, end) = (base + l2tp.len + skip, base + l2tp.end);
-    let v6 = match protocol {
-        ppp::IPV4 => false,
-        ppp::IPV6 => true,
-        _ => return Next::Ppp { id, protocol, from, end },
-    };
-    if !hot.is_open(v6) {
-        return Next::Drop(DropReason::SessionClosed);
+    let Some(octets) = frame.get(skip..) else { return Err(Next::Drop(DropReason::PppMalformed)) };
+    match protocol {
+        ppp::IPV4 if hot.is_open(false) => inner(ctx, sessions, Frame { id, index, protocol, v6: false, from, octets }),
+        ppp::IPV6 if hot.is_open(true) => inner(ctx, sessions, Frame { id, index, protocol, v6: true, from, octets }),
+        ppp::IPV4 | ppp::IPV6 => Err(Next::Drop(DropReason::SessionClosed)),
+        _ => Err(Next::Ppp { id, protocol, from, end }),
     }
-    let Some(inner) = sessions.inner(index) else { return Next::Drop(DropReason::SessionUnknown) };
-    let octets = frame.get(skip..).unwrap_or_default();
-    let Some(ip) = Ip::plain(octets, v6).or_else(|| any(octets, v6)) else {
-        return Next::Drop(DropReason::InnerMalformed);
+}
+
+/// The checks of an IP packet; of each family on its own, since most of what they look at differs.
+#[inline(always)]
+fn inner(ctx: &Ctx, sessions: &mut Sessions, frame: Frame<'_>) -> Result<Inner, Next> {
+    match Ip::plain(frame.octets, frame.v6) {
+        Some(h) => admit(ctx, sessions, frame, h),
+        None => any(ctx, sessions, frame),
+    }
+}
+
+/// A packet with options, extension headers, or a fragment.
+#[inline(never)]
+fn any(ctx: &Ctx, sessions: &mut Sessions, frame: Frame<'_>) -> Result<Inner, Next> {
+    let header_ok = |h: &Ip| frame.v6 || frame.octets.get(..h.header_len).is_some_and(|h| wire::checksum::of(h) == 0);
+    match Ip::parse(frame.octets).ok().filter(|h| h.src.is_ipv6() == frame.v6 && header_ok(h)) {
+        Some(h) => admit(ctx, sessions, frame, h),
+        None => Err(Next::Drop(DropReason::InnerMalformed)),
+    }
+}
+
+/// What depends on the session: source, filter, rate.
+#[inline(always)]
+fn admit(ctx: &Ctx, sessions: &mut Sessions, frame: Frame<'_>, h: Ip) -> Result<Inner, Next> {
+    let Frame { id, index, protocol, v6, from, octets } = frame;
+    let (Some(hot), Some(addresses)) = (sessions.hot(index), sessions.inner(index)) else {
+        return Err(Next::Drop(DropReason::SessionUnknown));
     };
-    match source(inner, &ip, octets) {
+    match source(addresses, h, octets) {
         Source::Allowed => {}
-        Source::Link => return Next::SessionHost { id, protocol, from, end: from + ip.len },
-        Source::Refused(reason) => return Next::Drop(reason),
+        Source::Link => return Err(Next::SessionHost { id, protocol, from, end: from + h.len }),
+        Source::Refused(reason) => return Err(Next::Drop(reason)),
     }
-    let clamp = hot.clamps().then_some(hot.mtu);
+    let clamp = (hot.clamps() && h.protocol == ip::TCP && h.is_first()).then_some(hot.mtu);
     let counters = ctx.counters.sessions.get(index);
     let refused = |reason, counter: fn(&SessionCounters) -> &Counter| {
         counters.inspect(|c| counter(c).add(1));
-        Next::Drop(reason)
+        Err(Next::Drop(reason))
     };
     if let Some(filter) = hot.filter()
-        && !filter::permits(&ctx.snapshot.filters, filter, FilterDirection::Up, &ip, octets)
+        && !permits(ctx, filter, h, octets)
     {
         return refused(DropReason::Filtered, |c| &c.filtered);
     }
-    if sessions.limit_up(index).is_some_and(|bucket| !bucket.take(ip.len as u32, ctx.now)) {
+    if sessions.limit_up(index).is_some_and(|bucket| !bucket.take(h.len as u32, ctx.now)) {
         return refused(DropReason::RateUp, |c| &c.rate_up);
     }
     if let Some(c) = counters {
         let [packets, octets] = if v6 { &c.in_v6 } else { &c.in_v4 };
         packets.add(1);
-        octets.add(ip.len as u64);
+        octets.add(h.len as u64);
     }
-    Next::Inner(Inner { id, from, ip, clamp })
+    let protocol = if h.fragment.is_some() { 0 } else { h.protocol };
+    Ok(Inner { id, from, len: h.len, header_len: h.header_len, protocol, clamp })
 }
 
-/// A packet with options, extension headers, or a fragment.
-#[cold]
-fn any(octets: &[u8], v6: bool) -> Option<Ip> {
-    let ip = Ip::parse(octets).ok().filter(|ip| ip.src.is_ipv6() == v6)?;
-    (v6 || wire::checksum::of(octets.get(..ip.header_len)?) == 0).then_some(ip)
+#[inline(never)]
+fn permits(ctx: &Ctx, filter: FilterId, h: Ip, octets: &[u8]) -> bool {
+    filter::permits(&ctx.snapshot.filters, filter, FilterDirection::Up, &h, octets)
 }
 
 /// Leaves the inner packet alone in the buffer, as one that came from the subscriber.
-#[inline]
+#[inline(always)]
 fn decapsulate(packet: &mut Packet, inner: &Inner) -> bool {
-    let Inner { id, from, ip: h, clamp } = inner;
-    let Some(padding) = packet.mbuf.len().checked_sub(*from + h.len) else { return false };
-    if packet.mbuf.replace_front(*from, 0).is_none() || padding > 0 && !packet.mbuf.trim(padding) {
+    let &Inner { id, from, len, header_len, protocol, clamp } = inner;
+    let Some(padding) = packet.mbuf.len().checked_sub(from + len) else { return false };
+    if !packet.mbuf.adj(from) || padding > 0 && !packet.mbuf.trim(padding) {
         return false;
     }
     let meta = &mut **packet;
-    meta.session = Some(*id);
+    meta.session = Some(id);
     meta.peer = None;
     meta.spi = Spi(0);
     meta.origin = Origin::Session;
     meta.l3 = 0;
-    meta.l4 = h.header_len as u16;
-    // A fragment has no ports: see `fib::flow_hash`.
-    meta.proto = if h.fragment.is_some() { 0 } else { h.protocol };
-    if let Some(mtu) = clamp
-        && h.protocol == ip::TCP
-        && h.is_first()
-    {
-        clamp_mss(packet, h.header_len, *mtu);
+    meta.l4 = header_len as u16;
+    meta.proto = protocol;
+    if let Some(mtu) = clamp {
+        clamp_mss(packet, header_len, mtu);
     }
     true
 }
@@ -209,8 +252,8 @@ enum Source {
 }
 
 /// Inner ingress filtering (H18).
-#[inline]
-fn source(inner: &InnerAddresses, h: &Ip, packet: &[u8]) -> Source {
+#[inline(always)]
+fn source(inner: &InnerAddresses, h: Ip, packet: &[u8]) -> Source {
     let global = |a: Ipv6Addr| !a.is_unspecified() && !a.is_unicast_link_local();
     let (src, dst) = match (h.src, h.dst) {
         (IpAddr::V6(src), IpAddr::V6(dst)) => (src, dst),
@@ -235,17 +278,21 @@ fn source(inner: &InnerAddresses, h: &Ip, packet: &[u8]) -> Source {
     }
 }
 
+#[inline(always)]
 fn allowed(inner: &InnerAddresses, src: IpAddr) -> Source {
-    if inner.prefixes.iter().map_while(|p| *p).any(|p| p.contains(src)) {
-        Source::Allowed
-    } else {
-        Source::Refused(DropReason::InnerSource)
+    for prefix in &inner.prefixes {
+        match prefix {
+            Some(prefix) if prefix.contains(src) => return Source::Allowed,
+            Some(_) => {}
+            None => break,
+        }
     }
+    Source::Refused(DropReason::InnerSource)
 }
 
 /// Router solicitation, neighbour solicitation and advertisement with the hop limit that proves they were not
 /// forwarded (RFC 4861, section 6.1, 7.1), or DHCPv6 from client to server (RFC 8415, section 7.2).
-fn is_link_protocol(h: &Ip, src: Ipv6Addr, packet: &[u8]) -> bool {
+fn is_link_protocol(h: Ip, src: Ipv6Addr, packet: &[u8]) -> bool {
     if h.fragment.is_some() {
         return false;
     }
@@ -281,7 +328,7 @@ mod tests {
         let mut packet = vec![0; header_len];
         packet.extend_from_slice(payload);
         let h = Ip { src, dst, len: packet.len(), header_len, protocol, ttl, fragment: None };
-        source(&inner, &h, &packet)
+        source(&inner, h, &packet)
     }
 
     #[test]

@@ -303,6 +303,49 @@ fn replayed_forged_and_foreign() {
 }
 
 #[test]
+fn packets_of_several_sas_in_one_burst() {
+    let (mut b, mut gcm_far) = secure(gcm());
+    let cbc = Form { suite: suite(Cipher::AesCbc128, Integrity::HmacSha256_128), ..gcm() };
+    let mut cbc_far = add(&mut b, cbc, 3, peer());
+    let mut natt_far = add(&mut b, Form { natt: true, ..gcm() }, 4, peer());
+    let of_gcm: Vec<_> = (0..4).map(|_| gcm_far.data(&inner_up())).collect();
+    let of_cbc: Vec<_> = (0..3).map(|_| cbc_far.data(&inner_up())).collect();
+    let (mut forged, mut other_generation) = (of_gcm[1].clone(), of_gcm[1].clone());
+    *forged.last_mut().unwrap() ^= 1;
+    let other = Spi::from_slot(Slot::new(WorkerId(0), 2, 2).unwrap());
+    other_generation[34..38].copy_from_slice(&other.0.to_be_bytes());
+    let burst = [
+        of_gcm[0].clone(),
+        of_cbc[0].clone(),
+        of_gcm[3].clone(),
+        other_generation,
+        forged,
+        of_gcm[1].clone(),
+        of_cbc[1].clone(),
+        of_cbc[1].clone(),
+        natt_far.data(&inner_up()),
+        of_gcm[0].clone(),
+        of_gcm[2].clone(),
+        of_cbc[2].clone(),
+        natt_far.data(&inner_up()),
+    ];
+    for f in &burst {
+        b.push(0, 0, f);
+    }
+    b.poll();
+    b.balance();
+    assert_eq!(b.sent(1).len(), 9);
+    let drops = [(DropReason::SaUnknown, 1), (DropReason::EspReplay, 2), (DropReason::EspIntegrity, 1)];
+    assert_eq!(b.drops(), drops);
+    for (index, packets, replayed, forged) in [(2, 4, 1, 1), (3, 3, 1, 0), (4, 2, 0, 0)] {
+        let c = &b.handles[0].counters.sa_in[index];
+        assert_eq!((c.packets.get(), c.replay_or_seq.get(), c.integrity.get()), (packets, replayed, forged), "{index}");
+        let octets = packets * (inner_up().len() + 4 + l2tp::data_len(false) + udp::HEADER) as u64;
+        assert_eq!(c.octets.get(), octets, "{index}");
+    }
+}
+
+#[test]
 fn nothing_is_sent_in_the_clear_without_an_sa() {
     let (mut b, mut far) = secure(gcm());
     b.op(0, TableOp::PeerSelect { peer: peer(), sa: None });

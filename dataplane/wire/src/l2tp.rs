@@ -39,8 +39,20 @@ pub struct Header {
 
 impl Header {
     /// Reads the header in front of `data`, which may be longer than the message.
-    #[inline]
+    #[inline(always)]
     pub fn parse(data: &[u8]) -> Result<Self, Error> {
+        // What nearly every message is: data, without anything that is optional.
+        if let Some(first) = data.first_chunk().map(|first| u64::from_be_bytes(*first))
+            && (first >> 48) as u16 & (T | L | S | O | 15) == 2
+        {
+            let (tunnel, session) = ((first >> 32) as u16, (first >> 16) as u16);
+            return Ok(Self { control: false, tunnel, session, sequence: None, len: data_len(false), end: data.len() });
+        }
+        Self::any(data)
+    }
+
+    #[inline(never)]
+    fn any(data: &[u8]) -> Result<Self, Error> {
         if data.len() < 6 {
             return Err(Error::Truncated);
         }
@@ -146,6 +158,12 @@ mod tests {
             prop_assert_eq!((h.control, h.tunnel, h.session), (false, tunnel, session));
             prop_assert_eq!(h.sequence, ns.map(|n| (n, 0)));
             prop_assert_eq!(h.len, data_len(ns.is_some()));
+        }
+
+        #[test]
+        fn plain_as_any(flags in prop_oneof![Just(2u16), any::<u16>()], rest in proptest::collection::vec(any::<u8>(), 0..12)) {
+            let data = [&flags.to_be_bytes()[..], &rest].concat();
+            prop_assert_eq!(Header::parse(&data), Header::any(&data));
         }
 
         #[test]

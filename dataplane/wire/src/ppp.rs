@@ -11,8 +11,17 @@ pub const IPV6: u16 = 0x0057;
 /// Reads the protocol field of a frame; gives the protocol and where the information begins. Both compressed and
 /// uncompressed forms are accepted, as RFC 1661, section 6.5 and 6.6 ask once the options were negotiated, and
 /// because the first octet tells them apart at no risk.
-#[inline]
+#[inline(always)]
 pub fn protocol(frame: &[u8]) -> Result<(u16, usize), Error> {
+    // As most peers send it: nothing is compressed.
+    match frame.first_chunk().map(|first| u32::from_be_bytes(*first)) {
+        Some(first) if first & 0xffff_0101 == 0xff03_0001 => Ok((first as u16, 4)),
+        _ => compressed(frame),
+    }
+}
+
+#[inline(never)]
+fn compressed(frame: &[u8]) -> Result<(u16, usize), Error> {
     let skip = if frame.starts_with(&[0xff, 0x03]) { 2 } else { 0 };
     match frame.get(skip..) {
         // The least significant bit of the first octet is 1: compressed, this octet is the whole protocol.
@@ -68,6 +77,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_as_any(ahead in any::<bool>(), rest in proptest::collection::vec(any::<u8>(), 0..5)) {
+            let frame = if ahead { [&[0xff, 0x03], &rest[..]].concat() } else { rest };
+            prop_assert_eq!(protocol(&frame), compressed(&frame));
+        }
+
         #[test]
         fn round_trip(pfc: bool, acfc: bool, p in prop_oneof![Just(IPV4), Just(IPV6), Just(0xc021u16), Just(0x8057u16)]) {
             let mut out = [0xa5; 4];
