@@ -67,6 +67,8 @@ pub struct PacketMeta {
     pub stage: Stage,
     /// A softwire that needs no protection put it in another packet, which may be sent in the clear.
     pub clear: bool,
+    /// ESP, decrypted, still lies between its header at `l3` and its payload at `l4`.
+    pub enclosed: bool,
 }
 
 const _: () = assert!(size_of::<Packet>() == 8);
@@ -101,6 +103,7 @@ impl PacketMeta {
             origin,
             stage: Stage::EspIn,
             clear: false,
+            enclosed: false,
         }
     }
 

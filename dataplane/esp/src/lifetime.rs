@@ -48,6 +48,8 @@ impl Bounds {
 const FRESH: u64 = 0;
 const SOFT: u64 = 1;
 const HARD: u64 = 2;
+/// As [`HARD`], but whoever is to know of it could not be told.
+const UNTOLD: u64 = 3;
 
 /// Counts against limits.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -100,11 +102,12 @@ impl Meter {
     #[cold]
     fn charge_at_limit(&mut self, octets: u64, bounds: &Bounds) -> Charge {
         let total = self.octets.saturating_add(octets);
-        let packets = match self.packets.checked_add(1) {
-            Some(n) if n <= bounds.hard[0] && total <= bounds.hard[1] => n,
-            _ if self.stage == HARD => return Charge::Spent,
+        let packets = match (self.stage, self.packets.checked_add(1)) {
+            (HARD, _) => return Charge::Spent,
+            (FRESH | SOFT, Some(n)) if n <= bounds.hard[0] && total <= bounds.hard[1] => n,
             _ => {
-                self.stage = HARD;
+                // Whatever comes is refused from now on, however short.
+                (self.stage, self.next) = (HARD, [0; 2]);
                 return Charge::Hard;
             }
         };
@@ -119,8 +122,12 @@ impl Meter {
 
     /// The last report could not be delivered: the next packet reports again.
     pub fn repeat(&mut self, bounds: &Bounds) {
-        self.stage = if self.stage == HARD { SOFT } else { FRESH };
-        self.rearm(bounds);
+        if self.stage == HARD {
+            self.stage = UNTOLD;
+        } else {
+            self.stage = FRESH;
+            self.rearm(bounds);
+        }
     }
 
     const fn rearm(&mut self, bounds: &Bounds) {
@@ -165,6 +172,18 @@ mod tests {
         expected.extend([Hard, Spent]);
         assert_eq!(charges(lifetime(none, none), 32, 34), expected);
         assert_eq!(charges(lifetime((3, 0), (100, 0)), 4, 6), [Within, Within, Soft, Within, Hard, Spent]);
+    }
+
+    #[test]
+    fn nothing_passes_after_the_packet_that_was_too_much() {
+        let bounds = Bounds::new(&lifetime((0, 0), (0, 1000)), u64::MAX);
+        let mut meter = Meter::new(&bounds);
+        assert_eq!(meter.charge(950, &bounds), Charge::Within);
+        assert_eq!(meter.charge(100, &bounds), Charge::Hard);
+        assert_eq!(meter.charge(40, &bounds), Charge::Spent);
+        meter.repeat(&bounds);
+        assert_eq!((meter.charge(40, &bounds), meter.charge(1, &bounds)), (Charge::Hard, Charge::Spent));
+        assert_eq!((meter.packets(), meter.octets()), (1, 950));
     }
 
     #[test]

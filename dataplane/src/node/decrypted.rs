@@ -15,7 +15,11 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
     let mut last = None;
     for packet in input.drain() {
         if !is_to_us(ctx, &packet, &mut last) {
-            ctx.push(forward, packet);
+            match packet.enclosed {
+                false => ctx.push(forward, packet),
+                // To an address that has been taken away since: nothing that was protected goes on in the clear.
+                true => ctx.drop(packet, DropReason::SaMismatch),
+            }
         } else if packet.proto == ip::UDP && packet.payload().get(2..4) == Some(&wire::l2tp::PORT.to_be_bytes()) {
             ctx.push(l2tp_in, packet);
         } else if matches!(packet.proto, ip::IPIP | ip::IPV6) {

@@ -237,6 +237,7 @@ impl Sa<'_> {
 }
 
 fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decrypted: &mut Lane) {
+    debug_assert_eq!(input.len(), states.len());
     let Sad { in_hot, in_cold, .. } = sad;
     let mut last: Option<Sa<'_>> = None;
     let mut states = states.iter();
@@ -389,7 +390,7 @@ fn inside(packet: &mut Packet, (start, len): (usize, usize), sa: &Sa<'_>) -> Res
 fn surface(packet: &mut Packet, (start, len): (usize, usize), next: u8, sa: &Sa<'_>) -> Result<(), DropReason> {
     trim(packet, start + len);
     (packet.peer, packet.spi) = (Some(sa.peer), sa.hot.spi());
-    (packet.l4, packet.proto) = (start as u16, next);
+    (packet.l4, packet.proto, packet.enclosed) = (start as u16, next, true);
     // A trace shows packets as they would be on a wire.
     if packet.trace.is_some() { strip(packet) } else { Ok(()) }
 }
@@ -433,7 +434,7 @@ pub fn strip(packet: &mut Packet) -> Result<(), DropReason> {
         let sum = wire::checksum::of(header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    packet.l3 = at as u16;
+    (packet.l3, packet.enclosed) = (at as u16, false);
     Ok(())
 }
 

@@ -131,6 +131,7 @@ fn protect(
         });
     }
     last.into_iter().for_each(|sa| sa.count(&ctx.counters));
+    debug_assert_eq!(jobs.len(), verdicts[first..].iter().filter(|v| v.is_ok()).count());
     // By now the headers have left the store buffer, and the cipher can load them as it likes.
     let mut batch = Batch::new();
     let mut waiting: ArrayVec<&mut Verdict, BATCH> = ArrayVec::new();

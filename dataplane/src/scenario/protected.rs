@@ -119,6 +119,23 @@ fn the_owner_of_the_sa_protects_what_another_worker_encapsulated() {
     assert_eq!(b.handles[0].counters.worker.handed_out.get(), 2);
 }
 
+// The address to which a packet came is taken away while it waits for the worker that has its SA.
+#[test]
+fn what_was_protected_is_not_forwarded_to_an_address_that_is_gone() {
+    let mut b = mesh(2);
+    let mut far = protect(&mut b, 1, Mode::Transport);
+    b.push(0, 0, &far.send(&back4()));
+    b.workers[0].poll_at(b.now);
+    let addresses = vec![(ip("192.0.2.1"), 24)];
+    let port =
+        PortConfig { port: PortId(0), mac: MacAddr(PUBLIC_MAC), mtu: 1500, vlan: None, zone: Zone::Public, addresses };
+    let away = SnapshotOp::RouteAdd(prefix("2001:db8:ff::1/128"), vec![NextHop::Via(PortId(1), ip("2001:db8:1::9"))]);
+    assert!(b.publisher.apply(&[SnapshotOp::Port(port), away]).unwrap().is_empty());
+    b.poll();
+    assert_eq!((b.sent(0).len(), b.sent(1).len()), (0, 0));
+    assert_eq!(b.handles[1].counters.worker.dropped(DropReason::SaMismatch), 1);
+}
+
 fn other_peer() -> PeerId {
     PeerId(std::num::NonZeroU32::new(6).unwrap())
 }
