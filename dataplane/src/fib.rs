@@ -15,7 +15,7 @@ use crate::lpm::{Key, Lpm, is_begun};
 use crate::publish::Snapshot;
 use crate::softwire::Softwires;
 use dataplane_api::{NextHop, SessionId, WorkerId};
-use wire::ipv4;
+use wire::{ipv4, ipv6};
 
 /// Says that a word names a session.
 const SESSION: u32 = 1 << 30;
@@ -207,14 +207,15 @@ pub fn lookup(snapshot: &Snapshot, lane: &mut Lane, which: Address) {
     let fibs = &*snapshot.fibs;
     let mut begun = NO_ROUTE;
     for p in lane.packets() {
-        let start = |at: usize| p.ip().get(at..).and_then(|a| a.first_chunk()).copied().map_or(0, u32::from_be_bytes);
         let word = match p.header::<{ ipv4::HEADER }>() {
             Some(h) if h[0] >> 4 != 6 => {
                 let at = which.v4();
                 fibs.v4.begin(u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]))
             }
-            _ if p.is_v6() => fibs.v6.begin(start(which.v6())),
-            _ => fibs.v4.begin(start(which.v4())),
+            _ => match p.header::<{ ipv6::HEADER }>().and_then(|h| h[which.v6()..].first_chunk()) {
+                Some(start) => fibs.v6.begin(u32::from_be_bytes(*start)),
+                None => NO_ROUTE,
+            },
         };
         p.next_hop = word;
         begun |= word;

@@ -1,9 +1,10 @@
 //! How a frame leaves: the neighbours on the ports' links, with the headers of frames to them ready.
 
 use crate::lane::Packet;
-use crate::publish::Port;
+use crate::publish::{Multiply, Port};
 use dataplane_api::{MacAddr, PortId, Zone};
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use wire::{ethernet, ipv4, ipv6};
 
@@ -60,92 +61,40 @@ impl Link {
     }
 }
 
-/// Links by key, in a hash table of few instructions: it is made at once, and then only read. At most half of its places
-/// are taken, each link's the first free one from where its hash says.
-#[derive(Debug, Default)]
-struct Table<K>(Vec<Option<(K, Link)>>);
-
-impl<K: Copy + Eq> Table<K> {
-    fn new(links: &[(K, Link)], hash: fn(K) -> usize) -> Self {
-        let mut places = vec![None; if links.is_empty() { 0 } else { (2 * links.len()).next_power_of_two() }];
-        let mask = places.len().wrapping_sub(1);
-        for &(key, link) in links {
-            let mut at = hash(key) & mask;
-            while places[at].is_some() {
-                at = (at + 1) & mask;
-            }
-            places[at] = Some((key, link));
-        }
-        Self(places)
-    }
-
-    #[inline(always)]
-    fn get(&self, key: K, hash: fn(K) -> usize) -> Option<&Link> {
-        let mask = self.0.len().wrapping_sub(1);
-        let mut at = hash(key);
-        loop {
-            match self.0.get(at & mask)? {
-                Some((k, link)) if *k == key => return Some(link),
-                Some(_) => at = at.wrapping_add(1),
-                None => return None,
-            }
-        }
-    }
-}
-
-/// An odd number whose multiples are all over the place.
-const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// A port and an IPv4 address.
-type Place4 = u64;
-
+/// A port and an IPv4 address, in one word, since every packet to a connected network asks for it.
 #[inline(always)]
-fn place4(port: PortId, address: u32) -> Place4 {
+fn place4(port: PortId, address: u32) -> u64 {
     u64::from(port.0) << 32 | u64::from(address)
-}
-
-#[inline(always)]
-fn hash4(place: Place4) -> usize {
-    (place.wrapping_mul(PRIME) >> 32) as usize
-}
-
-/// A port and an IPv6 address.
-type Place6 = (u16, u128);
-
-#[inline(always)]
-fn hash6((port, address): Place6) -> usize {
-    let low = (address as u64 ^ u64::from(port) << 48).wrapping_mul(PRIME);
-    ((low.rotate_left(23) ^ (address >> 64) as u64).wrapping_mul(PRIME) >> 32) as usize
 }
 
 /// All resolved neighbours. The host stack bounds their number, and with it what a chosen collision can cost.
 #[derive(Debug, Default)]
 pub struct Links {
-    v4: Table<Place4>,
-    v6: Table<Place6>,
+    v4: HashMap<u64, Link, BuildHasherDefault<Multiply>>,
+    v6: HashMap<(u16, u128), Link, BuildHasherDefault<Multiply>>,
 }
 
 impl Links {
     /// The neighbours whose ports are configured.
     pub fn new(neighbours: &HashMap<(PortId, IpAddr), MacAddr>, ports: &[Option<Port>]) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let mut links = Self::default();
         for (&(id, address), mac) in neighbours {
             let Some(port) = ports.get(usize::from(id.0)).and_then(Option::as_ref) else { continue };
             let link = Link::new(port, *mac);
             match address {
-                IpAddr::V4(a) => v4.push((place4(id, a.to_bits()), link)),
-                IpAddr::V6(a) => v6.push(((id.0, a.to_bits()), link)),
-            }
+                IpAddr::V4(a) => links.v4.insert(place4(id, a.to_bits()), link),
+                IpAddr::V6(a) => links.v6.insert((id.0, a.to_bits()), link),
+            };
         }
-        Self { v4: Table::new(&v4, hash4), v6: Table::new(&v6, hash6) }
+        links
     }
 
     /// The way to a neighbour.
     #[inline]
     pub fn get(&self, port: PortId, address: IpAddr) -> Option<&Link> {
         match address {
-            IpAddr::V4(a) => self.v4.get(place4(port, a.to_bits()), hash4),
-            IpAddr::V6(a) => self.v6.get((port.0, a.to_bits()), hash6),
+            IpAddr::V4(a) => self.v4.get(&place4(port, a.to_bits())),
+            IpAddr::V6(a) => self.v6.get(&(port.0, a.to_bits())),
         }
     }
 
@@ -154,11 +103,11 @@ impl Links {
     pub fn towards(&self, port: PortId, packet: &Packet) -> Option<&Link> {
         match packet.header::<{ ipv4::HEADER }>()? {
             [first, .., a, b, c, d] if first >> 4 != 6 => {
-                self.v4.get(place4(port, u32::from_be_bytes([*a, *b, *c, *d])), hash4)
+                self.v4.get(&place4(port, u32::from_be_bytes([*a, *b, *c, *d])))
             }
             _ => {
                 let (_, dst) = packet.header::<{ ipv6::HEADER }>()?.split_last_chunk()?;
-                self.v6.get((port.0, u128::from_be_bytes(*dst)), hash6)
+                self.v6.get(&(port.0, u128::from_be_bytes(*dst)))
             }
         }
     }
@@ -198,6 +147,7 @@ mod tests {
             assert!(links.get(PortId(n), address).is_none(), "{n} {address}");
         }
     }
+
     #[test]
     fn every_neighbour_of_many_is_found() {
         let mac = |n: u32| MacAddr([2, 0, 0, 0, (n >> 8) as u8, n as u8]);

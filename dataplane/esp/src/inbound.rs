@@ -52,7 +52,7 @@ impl Inbound {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         path.flags = flag(sa.esn, ESN) | flag(sa.mode == Mode::Tunnel, TUNNEL) | flag(narrow.is_any(), ANY);
         let algorithm = suite::algorithm(sa.suite);
-        path.flags |= flag(matches!(algorithm, Algorithm::AesGcm128 | Algorithm::AesGcm256), GCM);
+        path.flags |= flag(algorithm.is_gcm(), GCM);
         if sa.spi.0 == 0 {
             return None;
         }

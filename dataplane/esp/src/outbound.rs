@@ -48,7 +48,7 @@ impl Outbound {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         path.flags = flag(sa.esn, ESN) | flag(sa.mode == Mode::Tunnel, TUNNEL) | flag(narrow.is_any(), ANY);
         let algorithm = suite::algorithm(sa.suite);
-        path.flags |= flag(matches!(algorithm, Algorithm::AesGcm128 | Algorithm::AesGcm256), GCM);
+        path.flags |= flag(algorithm.is_gcm(), GCM);
         let (_, salt, _) = sa.key.split(sa.suite);
         let numbers = if sa.esn { u64::MAX } else { u64::from(u32::MAX) };
         let bounds = Bounds::new(&sa.lifetime, numbers);

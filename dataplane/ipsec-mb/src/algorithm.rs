@@ -108,6 +108,12 @@ impl Algorithm {
         SIZES[self as usize].block as usize
     }
 
+    /// AES-GCM, whatever the length of the key: the sizes are the same.
+    #[inline]
+    pub const fn is_gcm(self) -> bool {
+        matches!(self, AesGcm128 | AesGcm256)
+    }
+
     /// The nonce is made of a salt and the IV in the packet, which must never repeat under one key.
     #[inline]
     pub const fn is_aead(self) -> bool {

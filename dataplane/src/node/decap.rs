@@ -37,6 +37,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
     if strict {
         fib::lookup(&snapshot, input, Address::Source);
     }
+    debug_assert_eq!(input.len(), states.len());
     let mut received = Received::of(SoftwireId(0));
     let mut states = states.iter();
     for packet in input.drain() {

@@ -101,15 +101,14 @@ fn open(
         }
     };
     // What is all of one SA has it in the cache.
-    let many = heads[..packets.len().min(BATCH)].iter().any(|head| head.0 != heads[0].0);
-    if many {
-        heads[..AHEAD].iter().for_each(|head| ahead(manager, head.0));
-    }
+    let spis = &heads[..packets.len().min(BATCH)];
+    let spis = if spis.iter().all(|head| head.0 == heads[0].0) { &[] } else { spis };
+    spis.iter().take(AHEAD).for_each(|head| ahead(manager, head.0));
     let mut batch = Batch::new();
     let mut waiting: ArrayVec<usize, BATCH> = ArrayVec::new();
     let (mut last, mut known) = (0, None);
     for (n, (packet, &(spi, low))) in packets.iter_mut().zip(heads).enumerate() {
-        if let Some(next) = heads.get(n + AHEAD).filter(|_| many) {
+        if let Some(next) = spis.get(n + AHEAD) {
             ahead(manager, next.0);
         }
         if spi != last {
