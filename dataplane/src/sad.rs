@@ -12,6 +12,15 @@ use ipsec_mb::{Key, Manager};
 use std::net::SocketAddr;
 use zerocopy::FromZeros;
 
+/// An inbound SA but for its cold part. A packet needs both, so they lie in one page: of a large table the TLB knows few.
+#[repr(C)]
+pub struct InEntry {
+    /// What every packet needs.
+    pub hot: Inbound,
+    /// Its expanded key.
+    pub key: Key,
+}
+
 /// Inbound and outbound SAs of one worker.
 pub struct Sad {
     worker: WorkerId,
@@ -19,11 +28,9 @@ pub struct Sad {
     /// The cryptographic library's state, for this worker alone.
     pub manager: Manager,
     /// Inbound, what every packet needs.
-    pub in_hot: Vec<Inbound>,
+    pub inbound: Vec<InEntry>,
     /// Inbound, what few packets need.
     pub in_cold: Vec<InboundCold>,
-    /// Inbound keys.
-    pub in_key: Vec<Key>,
     /// Outbound, what every packet needs.
     pub out_hot: Vec<Outbound>,
     /// Outbound, what few packets need.
@@ -44,9 +51,8 @@ impl Sad {
             worker,
             capacity,
             manager: Manager::new()?,
-            in_hot: huge::table(capacity),
+            inbound: huge::table(capacity),
             in_cold: huge::table(capacity),
-            in_key: huge::table(capacity),
             out_hot: huge::table(capacity),
             out_cold: huge::table(capacity),
             out_key: huge::table(capacity),
@@ -58,7 +64,7 @@ impl Sad {
     #[inline(always)]
     pub fn find_in(&self, spi: Spi) -> Option<usize> {
         let slot = spi.slot()?;
-        let hot = self.in_hot.get(slot.index())?;
+        let hot = &self.inbound.get(slot.index())?.hot;
         (slot.worker() == self.worker && hot.is(spi)).then_some(slot.index())
     }
 
@@ -84,16 +90,16 @@ impl Sad {
         let Some(index) = self.slot(sa.spi.slot()) else { return false };
         let Some((hot, cold)) = Inbound::new(&sa) else { return false };
         let Some(algorithm) = hot.algorithm() else { return false };
-        while self.in_hot.len() <= index {
-            self.in_hot.push(Inbound::new_zeroed());
+        while self.inbound.len() <= index {
+            self.inbound.push(InEntry { hot: Inbound::new_zeroed(), key: Key::empty() });
             self.in_cold.push(InboundCold::new_zeroed());
-            self.in_key.push(Key::empty());
         }
         let (cipher, _, auth) = sa.key.split(sa.suite);
-        if self.in_hot[index].is_some() || !self.in_key[index].expand(&self.manager, algorithm, cipher, auth) {
+        let entry = &mut self.inbound[index];
+        if entry.hot.is_some() || !entry.key.expand(&self.manager, algorithm, cipher, auth) {
             return false;
         }
-        (self.in_hot[index], self.in_cold[index]) = (hot, cold);
+        (entry.hot, self.in_cold[index]) = (hot, cold);
         counters.sa_in.get(index).into_iter().for_each(reset);
         true
     }
@@ -101,8 +107,8 @@ impl Sad {
     /// Removes an inbound SA and erases its key.
     pub fn sa_in_del(&mut self, spi: Spi) -> bool {
         let Some(index) = self.find_in(spi) else { return false };
-        (self.in_hot[index], self.in_cold[index]) = (Inbound::new_zeroed(), InboundCold::new_zeroed());
-        self.in_key[index].clear();
+        (self.inbound[index].hot, self.in_cold[index]) = (Inbound::new_zeroed(), InboundCold::new_zeroed());
+        self.inbound[index].key.clear();
         true
     }
 
@@ -160,7 +166,9 @@ impl Sad {
     /// The peer's SAs now have another outer address and port. A peer has few SAs, but they may be anywhere; moves are
     /// rare, so the tables are searched.
     pub fn peer_moved(&mut self, peer: PeerId, local: SocketAddr, remote: SocketAddr, encap: bool) {
-        for sa in self.in_hot.iter_mut().filter(|sa| sa.is_some() && sa.peer() == Some(peer)) {
+        for sa in
+            self.inbound.iter_mut().map(|entry| &mut entry.hot).filter(|sa| sa.is_some() && sa.peer() == Some(peer))
+        {
             sa.move_to(local, remote, encap);
         }
         for sa in self.out_hot.iter_mut().filter(|sa| sa.is_some() && sa.peer() == Some(peer)) {

@@ -1,9 +1,14 @@
 //! The worker's L2TP sessions. The ids on the wire are the position of the entry: a lookup is an index and a compare.
 //!
-//! An entry is split by heat. [`Hot`], one cache line, is all that encapsulation needs and all checks of a received
-//! packet but one; that one, the inner source (H18), reads [`Session::inner`](dataplane_api::Session). A line of
-//! its own has the token buckets: a session without limits never reads it. The arrays grow within memory that was
-//! reserved at the start, as the control plane takes slots in use from the bottom up.
+//! An entry is split by heat, and lies in one page, since of a large table the TLB knows few:
+//!
+//! ```text
+//!     0  Hot         all that encapsulation needs, and all checks of a received packet but one
+//!    64  inner       for that one (H18): the first line has the prefixes that most subscribers have
+//!   448  Limits      token buckets: a session without limits never reads them
+//! ```
+//!
+//! The table grows within memory that was reserved at the start, as the control plane takes slots in use from the bottom up.
 
 use crate::bucket::Bucket;
 use crate::fib::SessionWord;
@@ -185,12 +190,18 @@ impl Hot {
     }
 }
 
-/// What few packets need: the inner addresses, and the next session of the same IKE peer (index + 1).
-#[derive(Clone, Copy, Debug)]
-struct Cold {
+/// A session.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+struct Entry {
+    hot: Hot,
     inner: InnerAddresses,
+    /// The next session of the same IKE peer (index + 1).
     next: Option<NonZeroU32>,
+    limits: Limits,
 }
+
+const _: () = assert!(size_of::<Entry>() == 512);
 
 /// What is left of its rates: from and to the subscriber.
 #[derive(Clone, Copy, Debug, Default)]
@@ -223,9 +234,7 @@ impl Limits {
 #[derive(Debug)]
 pub struct Sessions {
     worker: WorkerId,
-    hot: Vec<Hot>,
-    cold: Vec<Cold>,
-    limits: Vec<Limits>,
+    entries: Vec<Entry>,
     capacity: usize,
     /// First session (index + 1) of each peer.
     by_peer: HashMap<PeerId, NonZeroU32>,
@@ -234,14 +243,7 @@ pub struct Sessions {
 impl Sessions {
     /// With room for `capacity` sessions.
     pub fn new(worker: WorkerId, capacity: usize) -> Self {
-        Self {
-            worker,
-            hot: huge::table(capacity),
-            cold: huge::table(capacity),
-            limits: huge::table(capacity),
-            capacity,
-            by_peer: HashMap::with_capacity(capacity),
-        }
+        Self { worker, entries: huge::table(capacity), capacity, by_peer: HashMap::with_capacity(capacity) }
     }
 
     /// The entry with these ids.
@@ -251,21 +253,21 @@ impl Sessions {
         if slot.worker() != self.worker {
             return None;
         }
-        let hot = self.hot.get(slot.index())?;
+        let hot = &self.entries.get(slot.index())?.hot;
         (hot.id == id.0).then_some((slot.index(), hot))
     }
 
     /// The entry at `index`.
     #[inline(always)]
     pub fn hot(&self, index: usize) -> Option<&Hot> {
-        self.hot.get(index)
+        self.entries.get(index).map(|e| &e.hot)
     }
 
     /// Asks the CPU for what a packet into a session needs, before it is needed.
     #[inline]
     pub fn prefetch(&self, counters: &Counters, index: usize) {
-        if let (Some(hot), Some(counters)) = (self.hot.get(index), counters.sessions.get(index)) {
-            ipsec_mb::prefetch(hot, 0..1);
+        if let (Some(entry), Some(counters)) = (self.entries.get(index), counters.sessions.get(index)) {
+            ipsec_mb::prefetch(entry, 0..1);
             ipsec_mb::prefetch(counters, 0..1);
         }
     }
@@ -273,9 +275,9 @@ impl Sessions {
     /// The same for a packet out of a session, whose inner source is looked at.
     #[inline]
     pub fn prefetch_received(&self, counters: &Counters, index: usize) {
-        self.prefetch(counters, index);
-        if let Some(cold) = self.cold.get(index) {
-            ipsec_mb::prefetch(cold, 0..2);
+        if let (Some(entry), Some(counters)) = (self.entries.get(index), counters.sessions.get(index)) {
+            ipsec_mb::prefetch(entry, 0..2);
+            ipsec_mb::prefetch(counters, 0..1);
         }
     }
 
@@ -285,34 +287,32 @@ impl Sessions {
         if word.worker() != self.worker {
             return None;
         }
-        let hot = self.hot.get_mut(word.index())?;
+        let Entry { hot, limits, .. } = self.entries.get_mut(word.index())?;
         if hot.word != word.word() {
             return None;
         }
-        let limits = if hot.flags & RATE_DOWN != 0 { self.limits.get_mut(word.index()) } else { None };
-        Some((word.index(), hot, limits.and_then(|l| l.down.as_mut())))
+        let limit = if hot.flags & RATE_DOWN != 0 { limits.down.as_mut() } else { None };
+        Some((word.index(), hot, limit))
     }
 
     /// The entry with these ids, to be changed.
     #[inline]
     pub fn get_mut(&mut self, id: SessionId) -> Option<(usize, &mut Hot)> {
         let index = self.get(id)?.0;
-        self.hot.get_mut(index).map(|h| (index, h))
+        self.entries.get_mut(index).map(|e| (index, &mut e.hot))
     }
 
     /// Inner addresses of the entry at `index`.
     #[inline]
     pub fn inner(&self, index: usize) -> Option<&InnerAddresses> {
-        self.cold.get(index).map(|c| &c.inner)
+        self.entries.get(index).map(|e| &e.inner)
     }
 
     /// The bucket of the entry at `index` for what comes from the subscriber, if that is limited.
     #[inline(always)]
     pub fn limit_up(&mut self, index: usize) -> Option<&mut Bucket> {
-        if self.hot.get(index)?.flags & RATE_UP == 0 {
-            return None;
-        }
-        self.limits.get_mut(index)?.up.as_mut()
+        let entry = self.entries.get_mut(index)?;
+        if entry.hot.flags & RATE_UP != 0 { entry.limits.up.as_mut() } else { None }
     }
 
     /// Adds a session into its slot; `false` when it is taken or does not exist.
@@ -321,18 +321,15 @@ impl Sessions {
             return false;
         };
         let index = slot.index();
-        while self.hot.len() <= index {
-            self.hot.push(Hot::default());
-            self.cold.push(Cold { inner: InnerAddresses::default(), next: None });
-            self.limits.push(Limits::default());
+        while self.entries.len() <= index {
+            self.entries.push(Entry::default());
         }
-        if self.hot[index].id != 0 {
+        let entry = &mut self.entries[index];
+        if entry.hot.id != 0 {
             return false;
         }
-        self.hot[index] = Hot::new(s);
-        self.cold[index] = Cold { inner: s.inner, next: None };
-        self.limits[index] = Limits::default();
-        self.limits[index].set(&s.rate, now);
+        *entry = Entry { hot: Hot::new(s), inner: s.inner, ..Entry::default() };
+        entry.limits.set(&s.rate, now);
         self.link(index);
         if let Some(c) = counters.sessions.get(index) {
             reset(c);
@@ -344,10 +341,10 @@ impl Sessions {
     pub fn set(&mut self, s: &Session, now: Instant) -> bool {
         let Some((index, _)) = self.get(s.id) else { return false };
         self.unlink(index);
-        let ns = self.hot[index].ns;
-        self.hot[index] = Hot { ns, ..Hot::new(s) };
-        self.cold[index].inner = s.inner;
-        self.limits[index].set(&s.rate, now);
+        let entry = &mut self.entries[index];
+        entry.hot = Hot { ns: entry.hot.ns, ..Hot::new(s) };
+        entry.inner = s.inner;
+        entry.limits.set(&s.rate, now);
         self.link(index);
         true
     }
@@ -356,8 +353,7 @@ impl Sessions {
     pub fn delete(&mut self, id: SessionId) -> bool {
         let Some((index, _)) = self.get(id) else { return false };
         self.unlink(index);
-        self.hot[index] = Hot::default();
-        self.cold[index].inner = InnerAddresses::default();
+        self.entries[index] = Entry::default();
         true
     }
 
@@ -365,23 +361,23 @@ impl Sessions {
     pub fn peer_moved(&mut self, peer: PeerId, local: SocketAddr, remote: SocketAddr) {
         let mut next = self.by_peer.get(&peer).copied();
         while let Some(n) = next {
-            let index = n.get() as usize - 1;
-            if self.hot[index].is_v6() == remote.is_ipv6() {
-                self.hot[index].local = octets(local.ip());
-                self.hot[index].remote = octets(remote.ip());
+            let Entry { hot, next: following, .. } = &mut self.entries[n.get() as usize - 1];
+            if hot.is_v6() == remote.is_ipv6() {
+                hot.local = octets(local.ip());
+                hot.remote = octets(remote.ip());
             }
-            next = self.cold[index].next;
+            next = *following;
         }
     }
 
     fn link(&mut self, index: usize) {
-        let (Some(peer), Some(n)) = (self.hot[index].peer, NonZeroU32::new(index as u32 + 1)) else { return };
-        self.cold[index].next = self.by_peer.insert(peer, n);
+        let (Some(peer), Some(n)) = (self.entries[index].hot.peer, NonZeroU32::new(index as u32 + 1)) else { return };
+        self.entries[index].next = self.by_peer.insert(peer, n);
     }
 
     fn unlink(&mut self, index: usize) {
-        let Some(peer) = self.hot[index].peer else { return };
-        let rest = self.cold[index].next.take();
+        let Some(peer) = self.entries[index].hot.peer else { return };
+        let rest = self.entries[index].next.take();
         let Some(&first) = self.by_peer.get(&peer) else { return };
         let mut at = first.get() as usize - 1;
         if at == index {
@@ -391,10 +387,10 @@ impl Sessions {
             };
             return;
         }
-        while let Some(n) = self.cold[at].next {
+        while let Some(n) = self.entries[at].next {
             let next = n.get() as usize - 1;
             if next == index {
-                self.cold[at].next = rest;
+                self.entries[at].next = rest;
                 return;
             }
             at = next;

@@ -15,8 +15,10 @@ pub struct OuterPath {
 /// Prefixes per session: framed, delegated, and of routes behind the subscriber (Framed-Route), both families.
 pub const MAX_INNER: usize = 16;
 
-/// What a subscriber may use as a source (H18), and what is routed to it.
+/// What a subscriber may use as a source (H18), and what is routed to it. Packets look at the first prefixes, which are
+/// in front.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct InnerAddresses {
     /// Filled from the front.
     pub prefixes: [Option<IpPrefix>; MAX_INNER],

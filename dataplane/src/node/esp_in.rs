@@ -9,7 +9,7 @@
 //! The window is looked at twice, because one batch can hold a packet and its own replay.
 
 use crate::lane::{Ctx, LANE, Lane, Packet};
-use crate::sad::Sad;
+use crate::sad::{InEntry, Sad};
 use crate::softwire::Ends;
 use arrayvec::ArrayVec;
 use dataplane_api::{Counters, DropReason, PeerId, Spi, TraceNode, WorkerEvent};
@@ -66,22 +66,22 @@ fn heads(packets: &[Packet]) -> [Head; BATCH] {
 }
 
 /// For how many packets SAs and keys are on their way into the cache at a time.
-const AHEAD: usize = 4;
+const AHEAD: usize = 3;
 
 /// An SA as long as nothing is known to be authentic.
-struct Known<'a, 'k> {
+struct Known<'a> {
     index: u32,
     hot: &'a Inbound,
     cold: &'a InboundCold,
-    key: &'k Key,
+    key: &'a Key,
 }
 
 /// By the SPI alone; SPIs that name other workers' slots were handed off before.
 #[inline(never)]
-fn find<'a, 'k>(hot: &'a [Inbound], cold: &'a [InboundCold], keys: &'k [Key], spi: Spi) -> Option<Known<'a, 'k>> {
+fn find<'a>(sas: &'a [InEntry], cold: &'a [InboundCold], spi: Spi) -> Option<Known<'a>> {
     let index = spi.slot()?.index();
-    let hot = hot.get(index).filter(|h| h.is(spi))?;
-    Some(Known { index: index as u32, hot, cold: cold.get(index)?, key: keys.get(index)? })
+    let InEntry { hot, key } = sas.get(index).filter(|sa| sa.hot.is(spi))?;
+    Some(Known { index: index as u32, hot, cold: cold.get(index)?, key })
 }
 
 fn open(
@@ -91,12 +91,12 @@ fn open(
     heads: &[Head; BATCH],
     states: &mut ArrayVec<State, LANE>,
 ) {
-    let Sad { manager, in_hot, in_cold, in_key, .. } = sad;
+    let Sad { manager, inbound, in_cold, .. } = sad;
     let ahead = |manager: &Manager, spi: u32| {
         let Some(i) = Spi(spi).slot().map(|s| s.index()) else { return };
-        if let (Some(hot), Some(key), Some(counters)) = (in_hot.get(i), in_key.get(i), counters.sa_in.get(i)) {
-            ipsec_mb::prefetch(hot, 0..2);
-            manager.prefetch(key);
+        if let (Some(sa), Some(counters)) = (inbound.get(i), counters.sa_in.get(i)) {
+            ipsec_mb::prefetch(&sa.hot, 0..2);
+            manager.prefetch(&sa.key);
             ipsec_mb::prefetch(counters, 0..1);
         }
     };
@@ -112,7 +112,7 @@ fn open(
             ahead(manager, next.0);
         }
         if spi != last {
-            (last, known) = (spi, find(in_hot, in_cold, in_key, Spi(spi)));
+            (last, known) = (spi, find(inbound, in_cold, Spi(spi)));
         }
         let mut state = State { seq: 0, sa: NONE, moved: false, refused: None };
         if let Some(sa) = &known {
@@ -160,7 +160,7 @@ fn bad(job: &Job<'_>) -> DropReason {
 #[inline(always)]
 fn open_one<'a>(
     manager: &mut Manager,
-    sa: &Known<'_, 'a>,
+    sa: &Known<'a>,
     packet: &'a mut Packet,
     low: u32,
     state: &mut State,
@@ -237,7 +237,7 @@ impl Sa<'_> {
 
 fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decrypted: &mut Lane) {
     debug_assert_eq!(input.len(), states.len());
-    let Sad { in_hot, in_cold, .. } = sad;
+    let Sad { inbound, in_cold, .. } = sad;
     let mut last: Option<Sa<'_>> = None;
     let mut states = states.iter();
     for mut packet in input.drain() {
@@ -245,8 +245,8 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
         if state.refused.is_none() && last.as_ref().is_none_or(|sa| sa.index != state.sa) {
             last.into_iter().for_each(|sa| sa.count(&ctx.counters));
             let index = state.sa as usize;
-            last = match (in_hot.get_mut(index), in_cold.get_mut(index)) {
-                (Some(hot), Some(cold)) => hot.peer().map(|peer| {
+            last = match (inbound.get_mut(index), in_cold.get_mut(index)) {
+                (Some(InEntry { hot, .. }), Some(cold)) => hot.peer().map(|peer| {
                     let softwire = hot.tunnel() && is_softwire(ctx, hot.path().ends());
                     Sa { index: state.sa, peer, plain: hot.is_plain(), softwire, hot, cold }
                 }),

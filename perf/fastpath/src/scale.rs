@@ -1,8 +1,9 @@
 //! Cost with size: packets to uniformly random sessions (each with its own pair of SAs) or routes, of which there are more
 //! and more; and the memory that each takes.
 //!
-//! Frames are made just before each poll, outside of what is timed, so their first octets are in the cache and the tables
-//! are what is far away. Inbound SAs have their window here, and sequence numbers that go on.
+//! Frames are made before anything is timed, since the peers' ends of the SAs would take the caches from the gateway's tables
+//! otherwise; just before each poll they are copied into buffers, as a card puts them into the cache. Inbound SAs have
+//! their window here, and sequence numbers that go on; each has seen a packet.
 
 use crate::bed::Ringed;
 use crate::measure::Laps;
@@ -87,27 +88,33 @@ pub fn reading(path: Path) -> anyhow::Result<Reading> {
     let each = |octets: i64| octets as f64 / path.peers as f64;
     let pair = each(between - before) + 2.0 * size_of::<SaCounters>() as f64;
     let session = each(resident()? - between) + size_of::<SessionCounters>() as f64;
-    let (mut random, mut out, mut n) = (StdRng::seed_from_u64(7), Burst::new(), 0);
-    let mut burst = || -> anyhow::Result<Vec<Vec<u8>>> {
-        let mut frame = || {
-            n += 1;
-            world.frame(random.random_range(0..path.peers), n)
-        };
-        (0..Burst::CAPACITY).map(|_| frame()).collect()
-    };
-    let (mut chunks, mut laps) = (Vec::with_capacity(CHUNKS), Laps::default());
-    for chunk in 0..=CHUNKS {
-        let mut ticks = 0;
-        for _ in 0..POLLS {
-            ticks += ringed.pass(&burst()?, &mut out)?;
-        }
-        // The first is for the caches.
-        if chunk > 0 {
-            chunks.push(ticks as f64 / (POLLS * Burst::CAPACITY) as f64);
-        }
+    let (mut out, mut n) = (Burst::new(), 0);
+    // An SA reports its first packet.
+    for peers in (0..path.peers).collect::<Vec<_>>().chunks(Burst::CAPACITY) {
+        let frames: Vec<_> = peers.iter().map(|i| world.frame(*i, 0)).collect::<anyhow::Result<_>>()?;
+        ringed.pass(&frames, &mut out)?;
     }
-    for _ in 0..CHUNKS * POLLS {
-        ringed.pass_by(&burst()?, &mut out, |worker| laps.poll(worker))?;
+    let mut random = StdRng::seed_from_u64(7);
+    let mut frame = || {
+        n += 1;
+        world.frame(random.random_range(0..path.peers), n)
+    };
+    let bursts = (0..(1 + 2 * CHUNKS) * POLLS).map(|_| (0..Burst::CAPACITY).map(|_| frame()).collect());
+    let bursts: Vec<Vec<Vec<u8>>> = bursts.collect::<anyhow::Result<_>>()?;
+    world.forget_far();
+    // The first chunk is for the caches.
+    let (timed, by_node) = bursts.split_at((1 + CHUNKS) * POLLS);
+    let (mut chunks, mut laps) = (Vec::with_capacity(CHUNKS), Laps::default());
+    for chunk in timed.chunks(POLLS) {
+        let mut ticks = 0;
+        for burst in chunk {
+            ticks += ringed.pass(burst, &mut out)?;
+        }
+        chunks.push(ticks as f64 / (POLLS * Burst::CAPACITY) as f64);
+    }
+    chunks.remove(0);
+    for burst in by_node {
+        ringed.pass_by(burst, &mut out, |worker| laps.poll(worker))?;
     }
     let (ticks, nodes) = (Samples(chunks).median().context("chunks")?, laps.per(CHUNKS * POLLS * Burst::CAPACITY));
     Ok(Reading { ticks, nodes, session, pair })

@@ -148,6 +148,11 @@ impl World {
         Ok(packet(peer4(i).into(), GATEWAY.into(), ip::ESP, &data))
     }
 
+    /// Frees the peers' ends of SAs; they would begin anew.
+    pub fn forget_far(&mut self) {
+        self.far = HashMap::new();
+    }
+
     /// The SAs of peer `i`, for the tables of the worker that owns them; none where nothing is protected.
     pub fn own_sas(&self, i: usize) -> anyhow::Result<Vec<TableOp>> {
         if !self.path.kind.is_protected() {
