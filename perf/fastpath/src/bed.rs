@@ -50,7 +50,7 @@ pub fn beds(
     let mut publisher = Publisher::new(2, sizes);
     let errors = publisher.apply(&world.shared).context("workers read the tables already")?;
     ensure!(errors.is_empty(), "routes do not fit: {errors:?}");
-    let n = if world.path.kind.is_protected() { world.path.peers.div_ceil(ports.len()) + more } else { 1 };
+    let n = if world.path.kind.is_protected() { world.pairs().div_ceil(ports.len()) + more } else { 1 };
     let mut beds = Vec::new();
     let ends = Handoff::mesh(ports.len(), HANDOFF);
     for ((mut ports, handoff), id) in ports.into_iter().zip(ends).zip(0..) {
@@ -85,7 +85,7 @@ impl Bed {
 
     /// Adds all peers of the world that are this worker's.
     pub fn populate(&mut self, world: &World) -> anyhow::Result<()> {
-        for i in (usize::from(self.handle.id.0)..world.path.peers).step_by(world.workers) {
+        for i in (usize::from(self.handle.id.0)..world.pairs()).step_by(world.workers) {
             self.change(world.own_sas(i)?.into_iter().chain(world.own_session(i)?))?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! Two workers on two cores: what they do together against one alone, and what it costs to hand a packet to the other.
+//! Two workers on two cores: what they do together against one alone, for many peers and for one AFBR that has a pair of SAs
+//! with each of them (RFC 9611), and what it costs to hand a packet to the other.
 
 use crate::bed::{self, Bed};
 use crate::measure::FRAMES;
@@ -15,7 +16,14 @@ use std::sync::Barrier;
 const OCTETS: usize = 64;
 /// Peers, which the workers own in turn.
 const PEERS: usize = 200;
-const KINDS: [Kind; 4] = [Kind::EspOut, Kind::EspIn, Kind::Softwire4Out, Kind::Forward];
+const SHARED: [(Kind, usize); 6] = [
+    (Kind::EspOut, PEERS),
+    (Kind::EspIn, PEERS),
+    (Kind::EspOut, 1),
+    (Kind::EspIn, 1),
+    (Kind::Softwire4Out, PEERS),
+    (Kind::Forward, PEERS),
+];
 /// Of one worker's rate.
 const GOAL: f64 = 1.9;
 /// Polls of each part of a reading.
@@ -41,19 +49,21 @@ pub struct HandOff {
 /// Rounds of all kinds.
 pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
     let row = |name: String| Row { name, ..Row::default() };
+    let name = |kind: Kind, peers: usize| if peers == 1 { format!("{kind} of one AFBR") } else { kind.to_string() };
+    let names = SHARED.map(|(kind, peers)| name(kind, peers));
     let mut pairs: Vec<[Row; 2]> =
-        KINDS.iter().map(|k| [row(format!("{k}, one worker")), row(format!("{k}, two workers"))]).collect();
-    let names = ["esp-in by its owner", "esp-in handed over: giver", "esp-in handed over: taker"];
-    let mut hand_off = names.map(|n| row(n.into()));
+        names.iter().map(|n| [row(format!("{n}, one worker")), row(format!("{n}, two workers"))]).collect();
+    let parts = ["esp-in by its owner", "esp-in handed over: giver", "esp-in handed over: taker"];
+    let mut hand_off = parts.map(|n| row(n.into()));
     for round in 1..=rounds {
-        for (kind, rows) in KINDS.iter().zip(&mut pairs) {
-            say(&format!("round {round} of {rounds}   {kind} on two cores"));
-            let reading: Reading = child(under, &["paired", &path(*kind).to_string()])?;
+        for ((&(kind, peers), name), rows) in SHARED.iter().zip(&names).zip(&mut pairs) {
+            say(&format!("round {round} of {rounds}   {name} on two cores"));
+            let reading: Reading = child(under, &["paired", &path(kind, peers).to_string()])?;
             rows[0].measured.0.push(reading.one);
             rows[1].measured.0.push(reading.two);
         }
         say(&format!("round {round} of {rounds}   hand-off"));
-        let reading: HandOff = child(under, &["handed", &path(Kind::EspIn).to_string()])?;
+        let reading: HandOff = child(under, &["handed", &path(Kind::EspIn, PEERS).to_string()])?;
         for (row, ticks) in hand_off.iter_mut().zip([reading.home, reading.giver, reading.taker]) {
             row.measured.0.push(ticks);
         }
@@ -66,18 +76,18 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
     Ok(Report::new("cores", "ticks per packet", rows))
 }
 
-fn path(kind: Kind) -> Path {
-    Path { kind, octets: OCTETS, peers: PEERS, goal: Goal::None }
+fn path(kind: Kind, peers: usize) -> Path {
+    Path { kind, octets: OCTETS, peers, goal: Goal::None }
 }
 
-/// Two workers, and the peers whose frames each receives.
-fn pair(path: Path, peers: [usize; 2]) -> anyhow::Result<Vec<Bed>> {
+/// Two workers, each of whom receives frames of those SAs that belong to one of them.
+fn pair(path: Path, owners: [usize; 2]) -> anyhow::Result<Vec<Bed>> {
     let mut world = World::over(path, 0, 2)?;
     let pool = Mempool::new("packets", 16_383, 256, 2048, None)?;
     let mut ports = Vec::new();
-    for (n, owner) in peers.into_iter().enumerate() {
+    for (n, owner) in owners.into_iter().enumerate() {
         let file = std::env::temp_dir().join(format!("softwire-fastpath-{}-{n}.pcap", std::process::id()));
-        let theirs: Vec<usize> = (owner..path.peers).step_by(2).collect();
+        let theirs: Vec<usize> = (owner..world.pairs()).step_by(2).collect();
         let made = bed::write_pcap(&mut world, &theirs, FRAMES, &file);
         let devices = made.and_then(|()| bed::repeating(&world, &file, &pool, n));
         let _ = std::fs::remove_file(&file);

@@ -45,7 +45,7 @@ pub struct World {
     pub shared: Vec<SnapshotOp>,
     /// What room there is to be for routes.
     pub routes: u32,
-    /// Workers, to whom the peers belong in turn.
+    /// Workers, to whom the pairs of SAs belong in turn.
     pub workers: usize,
     // Made when they are first needed.
     far: HashMap<usize, Far>,
@@ -114,12 +114,13 @@ impl World {
     /// The `n`-th packet that is inside.
     pub fn inner(&self, i: usize, n: usize) -> Vec<u8> {
         let six = matches!(self.path.kind, Kind::Softwire6Out | Kind::Softwire6In);
-        let (here, there) = if six { (HERE6.into(), there6(i).into()) } else { (HERE.into(), self.there(i).into()) };
+        let there4 = self.there(self.peer_of(i));
+        let (here, there) = if six { (HERE6.into(), there6(i).into()) } else { (HERE.into(), there4.into()) };
         let (src, dst) = if self.path.kind.is_outbound() { (here, there) } else { (there, here) };
         datagram(src, dst, n as u16, self.path.octets)
     }
 
-    /// The `n`-th frame for the gateway, of peer `i`.
+    /// The `n`-th frame for the gateway, of peer `i`, or of the `i`-th pair of SAs.
     pub fn frame(&mut self, i: usize, n: usize) -> anyhow::Result<Vec<u8>> {
         let inner = self.inner(i, n);
         Ok(framed(&match self.path.kind {
@@ -145,7 +146,7 @@ impl World {
     fn sealed(&mut self, i: usize, next: u8, mut data: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         let (manager, far) = self.far(i)?;
         esp::seal(manager, &mut far.seal, next, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
-        Ok(packet(peer4(i).into(), GATEWAY.into(), ip::ESP, &data))
+        Ok(packet(peer4(self.peer_of(i)).into(), GATEWAY.into(), ip::ESP, &data))
     }
 
     /// Frees the peers' ends of SAs; they would begin anew.
@@ -153,13 +154,13 @@ impl World {
         self.far = HashMap::new();
     }
 
-    /// The SAs of peer `i`, for the tables of the worker that owns them; none where nothing is protected.
+    /// The `i`-th pair of SAs, for the tables of the worker that owns it; none where nothing is protected.
     pub fn own_sas(&self, i: usize) -> anyhow::Result<Vec<TableOp>> {
         if !self.path.kind.is_protected() {
             return Ok(Vec::new());
         }
         let (sa_in, sa_out) = self.sas(i)?;
-        let select = TableOp::PeerSelect { peer: peer(i)?, sa: Some(sa_out.id) };
+        let select = TableOp::PeerSelect { peer: peer(self.peer_of(i))?, sa: Some(sa_out.id) };
         Ok(vec![TableOp::SaInAdd(sa_in), TableOp::SaOutAdd(sa_out), select])
     }
 
@@ -177,7 +178,7 @@ impl World {
             ops.push(TableOp::SessionDel(SessionId::from_slot(slot)));
         }
         if self.path.kind.is_protected() {
-            ops.push(TableOp::PeerSelect { peer: peer(i)?, sa: None });
+            ops.push(TableOp::PeerSelect { peer: peer(self.peer_of(i))?, sa: None });
             ops.extend([TableOp::SaInDel(Spi::from_slot(slot)), TableOp::SaOutDel(SaOutId(slot))]);
         }
         Ok(ops)
@@ -205,6 +206,16 @@ impl World {
         Ipv4Addr::from_bits(0x1000_0001 + ((i.wrapping_mul(0x9e37_79b1) & 0x3f_ffff) << 8))
     }
 
+    /// Pairs of SAs: one of each peer, or one peer's with each worker (RFC 9611).
+    pub fn pairs(&self) -> usize {
+        self.path.peers.max(self.workers)
+    }
+
+    /// Whose the `i`-th pair of SAs is.
+    fn peer_of(&self, i: usize) -> usize {
+        i % self.path.peers
+    }
+
     fn slot(&self, i: usize) -> anyhow::Result<Slot> {
         Slot::new(WorkerId((i % self.workers) as u8), (i / self.workers) as u32, 1).context("slot")
     }
@@ -222,8 +233,8 @@ impl World {
         } else {
             (Mode::Tunnel, Selector::ANY)
         };
-        let (peer, id) = (peer(i)?, SaOutId(self.slot(i)?));
-        let (local, remote) = (GATEWAY.into(), peer4(i).into());
+        let (peer, id) = (peer(self.peer_of(i))?, SaOutId(self.slot(i)?));
+        let (local, remote) = (GATEWAY.into(), peer4(self.peer_of(i)).into());
         let (esn, encap, lifetime) = (true, None, Lifetime::default());
         let (spi, replay_window) = (Spi::from_slot(self.slot(i)?), self.replay_window);
         let key_in = key(1)?;
