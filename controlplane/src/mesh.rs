@@ -22,6 +22,7 @@ use dataplane_api::{EspSuite, IpPrefix, NextHop, PeerId, SnapshotOp, Softwire, S
 use guard::Guard;
 pub use guard::{Initiate, Sa, end};
 use ipnet::IpNet;
+use prefix_trie::joint::{JointPrefixMap, JointPrefixSet};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ struct Wire {
     /// Index of its guard.
     guard: Option<usize>,
     /// What is routed into it.
-    prefixes: BTreeSet<IpPrefix>,
+    prefixes: JointPrefixSet<IpNet>,
 }
 
 /// What is shown of a softwire.
@@ -74,7 +75,7 @@ pub struct View<'a> {
     /// Algorithms of the SA that is up.
     pub suite: Option<EspSuite>,
     /// What is routed into it.
-    pub prefixes: &'a BTreeSet<IpPrefix>,
+    pub prefixes: &'a JointPrefixSet<IpNet>,
 }
 
 /// See the module.
@@ -84,7 +85,7 @@ pub struct Mesh {
     links: HashMap<IpAddr, u16>,
     guards: Vec<Guard>,
     fars: BTreeMap<IpAddr, Far>,
-    routes: BTreeMap<IpPrefix, Arc<[Egress]>>,
+    routes: JointPrefixMap<IpNet, Arc<[Egress]>>,
     free: Vec<SoftwireId>,
     fresh: u16,
     /// An AFBR has come or gone.
@@ -105,7 +106,7 @@ impl Mesh {
             links: HashMap::new(),
             guards: Vec::new(),
             fars: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            routes: JointPrefixMap::new(),
             free: Vec::new(),
             fresh: 0,
             changed: false,
@@ -126,28 +127,29 @@ impl Mesh {
         egresses: impl Into<Arc<[Egress]>>,
         program: &mut Program,
     ) -> bool {
-        let mut egresses = egresses.into();
-        let old = self.routes.remove(&prefix);
+        let egresses = egresses.into();
+        let net = IpNet::from(prefix);
+        let old = self.routes.insert(net, Arc::clone(&egresses));
         for egress in old.iter().flat_map(|old| old.iter()) {
-            self.select(prefix, egress, false);
+            self.select(net, egress, false);
         }
         let mut hops = Vec::with_capacity(egresses.len());
         let mut refused = Vec::new();
         for egress in egresses.iter() {
             if self.take(now, egress.endpoint, program) {
-                hops.extend(self.select(prefix, egress, true).map(NextHop::Softwire));
+                hops.extend(self.select(net, egress, true).map(NextHop::Softwire));
             } else {
                 refused.push(egress.endpoint);
             }
         }
         if !refused.is_empty() {
-            egresses = egresses.iter().filter(|e| !refused.contains(&e.endpoint)).copied().collect();
+            let taken = egresses.iter().filter(|e| !refused.contains(&e.endpoint)).copied().collect();
+            self.routes.insert(net, taken);
         }
         hops.dedup();
         let feasible = !hops.is_empty();
         let hops = if feasible { hops } else { vec![NextHop::Unreachable] };
         program.snapshot(SnapshotOp::RouteAdd(prefix, hops));
-        self.routes.insert(prefix, egresses);
         if let Some(old) = old {
             self.release(old.iter().map(|e| e.endpoint), program);
         }
@@ -156,22 +158,22 @@ impl Mesh {
 
     /// Takes back the route of `prefix`.
     pub fn unroute(&mut self, prefix: IpPrefix, program: &mut Program) {
-        if let Some(old) = self.routes.remove(&prefix) {
+        let net = IpNet::from(prefix);
+        if let Some(old) = self.routes.remove(&net) {
             program.withdraw(prefix);
-            old.iter().for_each(|egress| _ = self.select(prefix, egress, false));
+            old.iter().for_each(|egress| _ = self.select(net, egress, false));
             self.release(old.iter().map(|e| e.endpoint), program);
         }
     }
 
     /// The softwire for a route, which is noted there, or is no more.
-    fn select(&mut self, prefix: IpPrefix, egress: &Egress, routed: bool) -> Option<SoftwireId> {
-        let net = IpNet::new(prefix.address(), prefix.len()).ok()?;
+    fn select(&mut self, net: IpNet, egress: &Egress, routed: bool) -> Option<SoftwireId> {
         let guard = |i: usize| self.guards.get(i).is_some_and(|g| g.covers(&net, egress.color));
         let wires = &mut self.fars.get_mut(&egress.endpoint)?.wires;
         let wire = wires.iter_mut().find(|w| w.guard.is_none_or(guard))?;
         match routed {
-            true => wire.prefixes.insert(prefix),
-            false => wire.prefixes.remove(&prefix),
+            true => wire.prefixes.insert(net),
+            false => wire.prefixes.remove(&net),
         };
         Some(wire.softwire.id)
     }
@@ -231,7 +233,7 @@ impl Mesh {
             if let Some(guard) = guard.and_then(|i| self.guards.get_mut(i)) {
                 guard.need(now);
             }
-            far.wires.push(Wire { softwire, guard, prefixes: BTreeSet::new() });
+            far.wires.push(Wire { softwire, guard, prefixes: JointPrefixSet::new() });
         }
         Some(far)
     }
@@ -406,7 +408,7 @@ impl Mesh {
 
     /// Whether a prefix is routed into softwires.
     pub fn routed(&self, prefix: &IpPrefix) -> bool {
-        self.routes.contains_key(prefix)
+        self.routes.contains_key(&(*prefix).into())
     }
 }
 

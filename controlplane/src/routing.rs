@@ -28,9 +28,10 @@ use bgp::speaker::{ConnId, Event, Speaker, SpeakerConfig};
 use bgp::tunnel::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Tunnel, TunnelEncap};
 use dataplane_api::{IpPrefix, NextHop, PortId, SnapshotOp};
 use ipnet::IpNet;
+use prefix_trie::joint::JointPrefixMap;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,6 +63,15 @@ struct Igp {
     port: PortId,
 }
 
+/// Where routes lead.
+#[derive(Debug, PartialEq, Eq)]
+struct Way {
+    /// The first next hop.
+    next_hop: IpAddr,
+    /// Egress AFBRs; none: the route is not the mesh's.
+    egresses: Arc<[Egress]>,
+}
+
 /// See the module.
 pub struct Routing {
     /// The speaker; what the driver does with it is carried on by [`Self::pump`].
@@ -76,16 +86,16 @@ pub struct Routing {
     actions: VecDeque<Action>,
     /// Sessions that came up or went down.
     pub news: VecDeque<northbound::Event>,
-    /// Prefixes of BGP in the forwarding tables: the first next hop, and the egress AFBRs of those that are the mesh's.
-    programmed: BTreeMap<IpPrefix, (IpAddr, Arc<[Egress]>)>,
-    /// The last egresses: most routes have the same as the one before, and share them.
-    egresses: Arc<[Egress]>,
+    /// Prefixes of BGP in the forwarding tables, and where they lead.
+    programmed: JointPrefixMap<IpNet, Arc<Way>>,
+    /// The last way: most routes have the same as the one before, and share it.
+    way: Arc<Way>,
     /// Egress AFBRs that BFD has found dead.
     dead: BTreeSet<IpAddr>,
     /// Next hops and egresses that the speaker wants to know of.
     tracked: BTreeSet<IpAddr>,
     /// What is programmed is looked at again, from this prefix on.
-    again: Option<IpPrefix>,
+    again: Option<IpNet>,
     /// When [`Self::pump`] left something for its next turn.
     backlog: Option<Instant>,
 }
@@ -115,8 +125,8 @@ impl Routing {
             igp: igp(config),
             actions: VecDeque::new(),
             news: VecDeque::new(),
-            programmed: BTreeMap::new(),
-            egresses: Arc::new([]),
+            programmed: JointPrefixMap::new(),
+            way: Arc::new(Way { next_hop: Ipv4Addr::UNSPECIFIED.into(), egresses: Arc::new([]) }),
             dead: BTreeSet::new(),
             tracked: BTreeSet::new(),
             again: None,
@@ -237,7 +247,6 @@ impl Routing {
     }
 
     fn route(&mut self, now: Instant, net: IpNet, best: &[BestPath], mesh: &mut Mesh, program: &mut Program) {
-        let Some(prefix) = IpPrefix::new(net.network(), net.prefix_len()) else { return };
         let mut egresses = Vec::new();
         let mut routers = Vec::new();
         // What we originate is routed by what made us originate it.
@@ -251,25 +260,30 @@ impl Routing {
         egresses.sort_unstable();
         egresses.dedup();
         routers.dedup();
-        let before = self.programmed.remove(&prefix);
-        if egresses.is_empty() && before.as_ref().is_some_and(|(_, egresses)| !egresses.is_empty()) {
+        let first = best.first().filter(|_| !egresses.is_empty() || !routers.is_empty());
+        let way = first.map(|first| self.way(first.next_hop, &egresses));
+        let before = match &way {
+            Some(way) => self.programmed.insert(net, Arc::clone(way)),
+            None => self.programmed.remove(&net),
+        };
+        let (prefix, was_mesh) = (IpPrefix::from(net), before.as_ref().is_some_and(|way| !way.egresses.is_empty()));
+        if egresses.is_empty() && was_mesh {
             mesh.unroute(prefix, program);
         }
-        let Some(first) = best.first().filter(|_| !egresses.is_empty() || !routers.is_empty()) else {
-            if before.is_some_and(|(_, egresses)| egresses.is_empty()) {
-                program.withdraw(prefix);
-            }
-            return;
-        };
-        if *self.egresses != *egresses {
-            self.egresses = egresses.into();
+        match way {
+            Some(way) if way.egresses.is_empty() => program.snapshot(SnapshotOp::RouteAdd(prefix, routers)),
+            Some(way) => _ = mesh.route(now, prefix, Arc::clone(&way.egresses), program),
+            None if before.is_some() && !was_mesh => program.withdraw(prefix),
+            None => {}
         }
-        if self.egresses.is_empty() {
-            program.snapshot(SnapshotOp::RouteAdd(prefix, routers));
-        } else {
-            mesh.route(now, prefix, Arc::clone(&self.egresses), program);
+    }
+
+    /// The one copy of a way, if the last one is the same.
+    fn way(&mut self, next_hop: IpAddr, egresses: &[Egress]) -> Arc<Way> {
+        if self.way.next_hop != next_hop || *self.way.egresses != *egresses {
+            self.way = Arc::new(Way { next_hop, egresses: egresses.into() });
         }
-        self.programmed.insert(prefix, (first.next_hop, Arc::clone(&self.egresses)));
+        Arc::clone(&self.way)
     }
 
     /// The next thing to do about a connection.

@@ -21,6 +21,8 @@ use dataplane_api::{
     FibCounters, FilterId, FilterRule, IpPrefix, MacAddr, NextHop, PeerId, PolicyRule, PortConfig, PortId, SnapshotOp,
     SoftwireId, WorkerId, Zone,
 };
+use ipnet::IpNet;
+use prefix_trie::joint::JointPrefixMap;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -237,7 +239,7 @@ enum Change {
 /// Sets of next hops by number, each with the count of routes that use it. Set 0 is empty: no route.
 #[derive(Debug)]
 struct Sets {
-    number: HashMap<Vec<NextHop>, u32>,
+    number: HashMap<Vec<NextHop>, u32, BuildHasherDefault<Multiply>>,
     sets: Vec<(Vec<NextHop>, u32)>,
     free: Vec<u32>,
 }
@@ -281,9 +283,9 @@ impl Sets {
 /// The routes that are wanted.
 #[derive(Debug)]
 struct Rib {
-    words: HashMap<IpPrefix, u32>,
-    /// How many there are of each length, by family.
-    lengths: [[u32; 129]; 2],
+    words: JointPrefixMap<IpNet, u32>,
+    /// How many there are, by family.
+    count: [u32; 2],
     most: [u32; 2],
     sets: Sets,
     /// Our addresses among them: host routes to ourselves.
@@ -327,10 +329,10 @@ impl Publisher {
             retired: VecDeque::new(),
             standby: pair(),
             rib: Rib {
-                words: HashMap::new(),
-                lengths: [[0; 129]; 2],
+                words: JointPrefixMap::new(),
+                count: [0; 2],
                 most: [sizes.routes_v4, sizes.routes_v6],
-                sets: Sets { number: HashMap::new(), sets: vec![(Vec::new(), 1)], free: Vec::new() },
+                sets: Sets { number: HashMap::default(), sets: vec![(Vec::new(), 1)], free: Vec::new() },
                 local: BTreeSet::new(),
                 refused: [HashMap::new(), HashMap::new()],
                 behind: Vec::new(),
@@ -484,11 +486,15 @@ impl Rib {
             [NextHop::Session(id)] => SessionWord::new(*id).ok_or(PublishError::Session(prefix))?.word(),
             _ => self.sets.take(hops),
         };
-        let old = self.words.get(&prefix).copied();
+        let old = self.words.insert(prefix.into(), word);
         let f = family(prefix);
-        let room = old.is_some() || self.count_of(f) < self.most[f];
+        let room = old.is_some() || self.count[f] < self.most[f];
         let change = Change::Add(prefix, word);
         if !room || old != Some(word) && program(fibs, change).is_err() {
+            match old {
+                Some(old) => self.words.insert(prefix.into(), old),
+                None => self.words.remove(&prefix.into()),
+            };
             self.sets.give_back(word);
             self.refused[f].insert(prefix, hops.to_vec());
             return Err(PublishError::Full(prefix));
@@ -501,10 +507,9 @@ impl Rib {
         }
         match old {
             Some(old) => self.sets.give_back(old),
-            None => self.lengths[f][usize::from(prefix.len())] += 1,
+            None => self.count[f] += 1,
         }
         if old != Some(word) {
-            self.words.insert(prefix, word);
             self.behind.push(change);
         }
         Ok(())
@@ -514,8 +519,8 @@ impl Rib {
     fn delete(&mut self, fibs: &mut Fibs, prefix: IpPrefix) {
         let f = family(prefix);
         self.refused[f].remove(&prefix);
-        let Some(old) = self.words.remove(&prefix) else { return };
-        self.lengths[f][usize::from(prefix.len())] -= 1;
+        let Some(old) = self.words.remove(&prefix.into()) else { return };
+        self.count[f] -= 1;
         if is_host(prefix) {
             self.local.remove(&prefix.address());
         }
@@ -536,14 +541,10 @@ impl Rib {
         }
     }
 
-    /// The longest route that covers a prefix.
+    /// The longest route that covers a prefix without one.
     fn cover(&self, prefix: IpPrefix) -> Leaf {
-        let shorter = (0..prefix.len()).rev().filter(|len| self.lengths[family(prefix)][usize::from(*len)] > 0);
-        let mut covers = shorter.filter_map(|len| {
-            let word = *self.words.get(&IpPrefix::new(prefix.address(), len)?)?;
-            Some(Leaf { word, len })
-        });
-        covers.next().unwrap_or(Leaf { word: NO_ROUTE, len: 0 })
+        let found = self.words.get_lpm(&prefix.into());
+        found.map_or(Leaf { word: NO_ROUTE, len: 0 }, |(net, word)| Leaf { word: *word, len: net.prefix_len() })
     }
 
     /// Does to a pair of tables what was done to the other.
@@ -554,13 +555,9 @@ impl Rib {
         }
     }
 
-    fn count_of(&self, family: usize) -> u32 {
-        self.lengths[family].iter().sum()
-    }
-
     fn count(&self, fibs: &Fibs, counters: &FibCounters) {
         for (f, table) in [&fibs.v4, &fibs.v6].into_iter().enumerate() {
-            counters.routes[f].set(u64::from(self.count_of(f)));
+            counters.routes[f].set(u64::from(self.count[f]));
             counters.refused[f].set(self.refused[f].len() as u64);
             counters.blocks[f].set(u64::from(table.blocks()));
         }

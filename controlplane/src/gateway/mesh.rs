@@ -59,7 +59,7 @@ impl Gateway {
             too_big: if s.too_big == TooBig::Inner { "inner" } else { "outer" },
             strict: s.strict,
             tfc: s.tfc,
-            prefixes: view.prefixes.iter().take(PREFIXES).map(ToString::to_string).collect(),
+            prefixes: view.prefixes.iter().take(PREFIXES).map(|prefix| prefix.to_string()).collect(),
             in_packets: sum(|c| c.received[0].get()),
             in_octets: sum(|c| c.received[1].get()),
             out_packets: sum(|c| c.sent[0].get()),

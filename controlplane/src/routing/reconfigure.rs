@@ -87,15 +87,15 @@ impl Routing {
 
     /// Has everything programmed anew, in turns.
     pub fn route_again(&mut self) {
-        self.again = self.programmed.keys().next().copied();
+        self.again = self.programmed.keys().next();
     }
 
     pub(super) fn look_again(&mut self, now: Instant, mesh: &mut Mesh, program: &mut Program) {
         let Some(from) = self.again.take() else { return };
-        let mut some: Vec<IpPrefix> = self.programmed.range(from..).map(|(p, _)| *p).take(TURN + 1).collect();
+        let mut some: Vec<IpNet> = self.programmed.iter_from(&from, true).map(|(net, _)| net).take(TURN + 1).collect();
         self.again = some.get(TURN).copied();
         some.truncate(TURN);
-        for net in some.iter().filter_map(|p| IpNet::new(p.address(), p.len()).ok()) {
+        for net in some {
             let best = self.speaker.rib().best(&net);
             self.route(now, net, &best, mesh, program);
         }
@@ -103,6 +103,6 @@ impl Routing {
 
     /// Whether a prefix is routed as BGP says.
     pub fn routes(&self, prefix: &IpPrefix) -> bool {
-        self.programmed.contains_key(prefix)
+        self.programmed.contains_key(&(*prefix).into())
     }
 }

@@ -14,7 +14,6 @@ use bgp::rib::{Path, Route, Rov, Source};
 use bgp::session::{Messages, PeerRestart};
 use bgp::speaker::{NeighbourView, Stop};
 use bgp::tunnel::Tunnel;
-use dataplane_api::IpPrefix;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -114,11 +113,11 @@ impl Routing {
     }
 
     fn route_info(&self, prefix: IpNet, route: &Route) -> BgpRouteInfo {
-        let programmed = IpPrefix::new(prefix.addr(), prefix.prefix_len()).and_then(|p| self.programmed.get(&p));
+        let programmed = self.programmed.get(&prefix);
         BgpRouteInfo {
             prefix: prefix.to_string(),
-            next_hop: programmed.map(|(next_hop, _)| *next_hop),
-            egresses: programmed.iter().flat_map(|(_, egresses)| egresses.iter()).map(|e| e.endpoint).collect(),
+            next_hop: programmed.map(|way| way.next_hop),
+            egresses: programmed.iter().flat_map(|way| way.egresses.iter()).map(|e| e.endpoint).collect(),
             paths: route.paths().iter().map(|path| self.path_info(route, path)).collect(),
         }
     }

@@ -1,51 +1,56 @@
 //! Ports, prefixes and next hops: what the snapshot of the forwarding tables is made from.
 
 use crate::{PortId, SessionId, SoftwireId};
+use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 
 /// An IP prefix with its host bits zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IpPrefix {
-    address: IpAddr,
-    len: u8,
-}
+pub struct IpPrefix(IpNet);
 
 impl IpPrefix {
     /// Clears the host bits; `None` when `len` is longer than the address.
     pub fn new(address: IpAddr, len: u8) -> Option<Self> {
-        let address = match address {
-            IpAddr::V4(a) if len <= 32 => IpAddr::V4((a.to_bits() & mask32(len)).into()),
-            IpAddr::V6(a) if len <= 128 => IpAddr::V6((a.to_bits() & mask128(len)).into()),
-            _ => return None,
-        };
-        Some(Self { address, len })
+        IpNet::new(address, len).ok().map(Self::from)
     }
 
     /// The prefix of one address.
     pub fn host(address: IpAddr) -> Self {
-        Self { address, len: if address.is_ipv4() { 32 } else { 128 } }
+        Self(address.into())
     }
 
     /// Network address.
     pub fn address(&self) -> IpAddr {
-        self.address
+        self.0.addr()
     }
 
     /// Prefix length in bits.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u8 {
-        self.len
+        self.0.prefix_len()
     }
 
     /// Whether `address` is of this family and lies in the prefix.
     #[inline(always)]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(p), IpAddr::V4(a)) => a.to_bits() & mask32(self.len) == p.to_bits(),
-            (IpAddr::V6(p), IpAddr::V6(a)) => a.to_bits() & mask128(self.len) == p.to_bits(),
+        match (self.0, address) {
+            (IpNet::V4(p), IpAddr::V4(a)) => a.to_bits() & mask32(p.prefix_len()) == p.addr().to_bits(),
+            (IpNet::V6(p), IpAddr::V6(a)) => a.to_bits() & mask128(p.prefix_len()) == p.addr().to_bits(),
             _ => false,
         }
+    }
+}
+
+impl From<IpNet> for IpPrefix {
+    fn from(net: IpNet) -> Self {
+        Self(net.trunc())
+    }
+}
+
+impl From<IpPrefix> for IpNet {
+    fn from(prefix: IpPrefix) -> Self {
+        prefix.0
     }
 }
 
@@ -61,7 +66,7 @@ fn mask128(len: u8) -> u128 {
 
 impl fmt::Display for IpPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.len)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

@@ -19,8 +19,9 @@ use super::peer::Neighbour;
 use super::route::{Ineligible, Path, PathKind, Route};
 use crate::attribute::{Attributes, Origin};
 use crate::neighbour::NeighbourId;
+use smallvec::SmallVec;
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -28,14 +29,14 @@ const DEFAULT_LOCAL_PREF: u32 = 100;
 /// What the decision needs to know of everything else.
 pub(super) struct World<'a> {
     pub config: &'a RibConfig,
-    pub neighbours: &'a HashMap<NeighbourId, Neighbour>,
+    pub neighbours: &'a BTreeMap<NeighbourId, Neighbour>,
     pub next_hops: &'a NextHops,
 }
 
 impl World<'_> {
     /// Puts the best paths to the front and counts them.
     pub fn decide(&self, route: &mut Route) {
-        let mut candidates: Vec<Candidate> =
+        let mut candidates: Candidates =
             route.paths.iter().enumerate().filter_map(|(index, path)| self.candidate(index, path)).collect();
         if candidates.len() > 1 {
             eliminate(&mut candidates);
@@ -161,6 +162,9 @@ impl World<'_> {
     }
 }
 
+/// Most prefixes have one path.
+type Candidates = SmallVec<[Candidate; 1]>;
+
 struct Candidate {
     index: usize,
     local_pref: u32,
@@ -177,14 +181,14 @@ struct Candidate {
 }
 
 /// Leaves the candidates that are equally good up to their distance.
-fn eliminate(candidates: &mut Vec<Candidate>) {
+fn eliminate(candidates: &mut Candidates) {
     keep_lowest(candidates, |c| (Reverse(c.local_pref), c.kind != PathKind::Local, c.path_length, c.origin));
     let meds: Vec<(Option<u32>, u32)> = candidates.iter().map(|c| (c.neighbour_as, c.med)).collect();
     candidates.retain(|c| !meds.iter().any(|(asn, med)| *asn == c.neighbour_as && *med < c.med));
     keep_lowest(candidates, |c| (c.kind, c.metric));
 }
 
-fn keep_lowest<K: Ord>(candidates: &mut Vec<Candidate>, key: impl Fn(&Candidate) -> K) {
+fn keep_lowest<K: Ord>(candidates: &mut Candidates, key: impl Fn(&Candidate) -> K) {
     if let Some(lowest) = candidates.iter().map(&key).min() {
         candidates.retain(|c| key(c) == lowest);
     }
@@ -192,7 +196,7 @@ fn keep_lowest<K: Ord>(candidates: &mut Vec<Candidate>, key: impl Fn(&Candidate)
 
 /// Leaves the first and those that share the load with it: of the same neighbouring AS, each with a next hop of its
 /// own.
-fn share(candidates: &mut Vec<Candidate>, max_paths: usize) {
+fn share(candidates: &mut Candidates, max_paths: usize) {
     let Some(neighbour_as) = candidates.first().map(|c| c.neighbour_as) else { return };
     let mut next_hops = Vec::new();
     candidates.retain(|c| {

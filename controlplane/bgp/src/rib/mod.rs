@@ -45,6 +45,7 @@ use adj_out::Tell;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use peer::Neighbour;
 use prefix_trie::joint::JointPrefixMap;
+use route::Paths;
 use shared::Shared;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -346,7 +347,7 @@ impl Rib {
     fn scan(
         &mut self,
         concerns: impl Fn(&IpNet, &Path) -> bool,
-        mut change: impl FnMut(&mut Shared, &IpNet, &mut Vec<Path>),
+        mut change: impl FnMut(&mut Shared, &IpNet, &mut Paths),
     ) {
         let mut empty = Vec::new();
         for (prefix, route) in self.table.iter_mut() {
@@ -367,7 +368,7 @@ fn is_from(path: &Path, id: NeighbourId) -> bool {
     path.source() == Source::Neighbour(id)
 }
 
-fn retain(shared: &mut Shared, prefix: &IpNet, paths: &mut Vec<Path>, gone: impl Fn(&Path) -> bool) {
+fn retain(shared: &mut Shared, prefix: &IpNet, paths: &mut Paths, gone: impl Fn(&Path) -> bool) {
     paths.retain(|path| {
         let gone = gone(path);
         if gone {

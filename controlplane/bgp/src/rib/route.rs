@@ -4,14 +4,18 @@ use super::Rov;
 use crate::attribute::Attributes;
 use crate::neighbour::NeighbourId;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Paths to a prefix, of which most have one.
+pub(super) type Paths = SmallVec<[Path; 1]>;
 
 /// All paths to a prefix. It is the prefix's part of every Adj-RIB-In and of the Loc-RIB at once: the first
 /// [`best`](Self::best) paths are the Loc-RIB's.
 #[derive(Debug, Default)]
 pub struct Route {
-    pub(super) paths: Vec<Path>,
+    pub(super) paths: Paths,
     pub(super) best: u8,
     /// The change of the best paths is still to be told.
     pub(super) changed: bool,
@@ -115,7 +119,7 @@ impl Route {
     }
 
     /// What tells one set of best paths from another.
-    pub(super) fn fingerprint(&self) -> Vec<(Source, Option<*const Attributes>)> {
+    pub(super) fn fingerprint(&self) -> SmallVec<[(Source, Option<*const Attributes>); 1]> {
         self.best().iter().map(|path| (path.source(), path.used.as_ref().map(Arc::as_ptr))).collect()
     }
 }

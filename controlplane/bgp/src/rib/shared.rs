@@ -5,21 +5,22 @@ use super::export::Between;
 use super::import::{import, is_martian};
 use super::next_hop::NextHops;
 use super::peer::{Neighbour, PerFamily, Totals};
-use super::route::{BestPath, Ineligible, Path, Route, RouteChange, Source};
+use super::route::{BestPath, Ineligible, Path, Paths, Route, RouteChange, Source};
 use super::rov::RovTable;
 use super::{RibConfig, Rov};
 use crate::attribute::{Attributes, Interner};
 use crate::message::Family;
 use crate::neighbour::NeighbourId;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub config: RibConfig,
-    pub neighbours: HashMap<NeighbourId, Neighbour>,
+    pub neighbours: BTreeMap<NeighbourId, Neighbour>,
     pub next_hops: NextHops,
     pub interner: Interner,
     pub rov: RovTable,
@@ -35,7 +36,7 @@ impl Shared {
     pub fn new(config: RibConfig) -> Self {
         Self {
             config,
-            neighbours: HashMap::new(),
+            neighbours: BTreeMap::new(),
             next_hops: NextHops::default(),
             interner: Interner::default(),
             rov: RovTable::default(),
@@ -121,7 +122,7 @@ impl Shared {
     }
 
     /// Changes the paths of a route, decides again, and queues what follows from it.
-    pub fn change(&mut self, prefix: &IpNet, route: &mut Route, change: impl FnOnce(&mut Self, &mut Vec<Path>)) {
+    pub fn change(&mut self, prefix: &IpNet, route: &mut Route, change: impl FnOnce(&mut Self, &mut Paths)) {
         let before = route.fingerprint();
         let paths = route.paths.len();
         change(self, &mut route.paths);
@@ -135,7 +136,7 @@ impl Shared {
         if !std::mem::replace(&mut route.changed, true) {
             self.changes.of_mut(Family::of(prefix)).push_back(*prefix);
         }
-        for id in self.neighbours.keys().copied().collect::<Vec<_>>() {
+        for id in self.neighbours.keys().copied().collect::<SmallVec<[_; 8]>>() {
             self.touch(id, prefix, route);
         }
     }
