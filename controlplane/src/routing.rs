@@ -64,7 +64,6 @@ struct Igp {
 }
 
 /// Where routes lead.
-#[derive(Debug, PartialEq, Eq)]
 struct Way {
     /// The first next hop.
     next_hop: IpAddr,
@@ -278,7 +277,7 @@ impl Routing {
         }
     }
 
-    /// The one copy of a way, if the last one is the same.
+    /// The last way again, if it is the same.
     fn way(&mut self, next_hop: IpAddr, egresses: &[Egress]) -> Arc<Way> {
         if self.way.next_hop != next_hop || *self.way.egresses != *egresses {
             self.way = Arc::new(Way { next_hop, egresses: egresses.into() });

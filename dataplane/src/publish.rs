@@ -239,7 +239,7 @@ enum Change {
 /// Sets of next hops by number, each with the count of routes that use it. Set 0 is empty: no route.
 #[derive(Debug)]
 struct Sets {
-    number: HashMap<Vec<NextHop>, u32, BuildHasherDefault<Multiply>>,
+    number: HashMap<Vec<NextHop>, u32>,
     sets: Vec<(Vec<NextHop>, u32)>,
     free: Vec<u32>,
 }
@@ -332,7 +332,7 @@ impl Publisher {
                 words: JointPrefixMap::new(),
                 count: [0; 2],
                 most: [sizes.routes_v4, sizes.routes_v6],
-                sets: Sets { number: HashMap::default(), sets: vec![(Vec::new(), 1)], free: Vec::new() },
+                sets: Sets { number: HashMap::new(), sets: vec![(Vec::new(), 1)], free: Vec::new() },
                 local: BTreeSet::new(),
                 refused: [HashMap::new(), HashMap::new()],
                 behind: Vec::new(),
@@ -541,7 +541,7 @@ impl Rib {
         }
     }
 
-    /// The longest route that covers a prefix without one.
+    /// The longest route that covers a prefix, which has none of its own any more.
     fn cover(&self, prefix: IpPrefix) -> Leaf {
         let found = self.words.get_lpm(&prefix.into());
         found.map_or(Leaf { word: NO_ROUTE, len: 0 }, |(net, word)| Leaf { word: *word, len: net.prefix_len() })

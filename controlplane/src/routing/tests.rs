@@ -286,8 +286,21 @@ fn a_turn_carries_so_many_routes_and_no_more() {
     while !west.routing.pump(now, &mut west.mesh, &mut west.program) {}
     assert!(west.routing.poll_timeout().is_none_or(|t| t > now));
     assert_eq!(west.routing.programmed.len(), nets.len());
-    // All of them go at once; one turn takes some of them back, the next ones the rest.
     west.ops();
+    // All of them again, in order, though the one to go on with has gone meanwhile.
+    let prefixes = |ops: Vec<SnapshotOp>| -> Vec<String> {
+        ops.iter()
+            .filter_map(|op| if let SnapshotOp::RouteAdd(p, _) = op { Some(p.to_string()) } else { None })
+            .collect()
+    };
+    west.routing.route_again();
+    assert!(!west.routing.pump(now, &mut west.mesh, &mut west.program));
+    assert_eq!(prefixes(west.ops()), nets[..TURN]);
+    let gone: IpNet = nets[TURN].parse().unwrap();
+    west.routing.route(now, gone, &[], &mut west.mesh, &mut west.program);
+    assert!(west.routing.pump(now, &mut west.mesh, &mut west.program));
+    assert_eq!(prefixes(west.ops()), nets[TURN + 1..]);
+    // All of them go at once; one turn takes some of them back, the next ones the rest.
     west.routing.speaker.closed(now, west.conn.unwrap());
     assert!(!west.routing.pump(now, &mut west.mesh, &mut west.program));
     assert!(west.ops().len() <= TURN && west.routing.poll_timeout() == Some(now));

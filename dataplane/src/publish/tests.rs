@@ -1,4 +1,6 @@
 use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn prefix(s: &str) -> IpPrefix {
     let (address, len) = s.split_once('/').unwrap();
@@ -83,4 +85,45 @@ fn our_addresses_follow_host_routes() {
     assert_eq!(["192.0.2.1", "2001:db8::1", "192.0.2.2"].map(|a| is_ours(&p, a)), [true, true, false]);
     p.publish(&[add("192.0.2.1/32", A), del("2001:db8::1/128")]);
     assert_eq!(["192.0.2.1", "2001:db8::1"].map(|a| is_ours(&p, a)), [false, false]);
+}
+
+fn net(bits: u32, len: u8, v6: bool) -> IpPrefix {
+    let address =
+        if v6 { Ipv6Addr::from_bits(u128::from(bits) << 96).into() } else { Ipv4Addr::from_bits(bits).into() };
+    IpPrefix::new(address, len).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    // Few bits of the address vary, so that prefixes lie in each other; two families have the same ones.
+    #[test]
+    fn whatever_comes_and_goes_the_longest_route_is_found(
+        changes in prop::collection::vec((any::<u32>(), 0u8..=32, any::<(bool, bool)>(), 0u16..4), 1..60),
+    ) {
+        let mut p = publisher(4096, 4096);
+        let mut all = BTreeMap::new();
+        for &(bits, len, (v6, add), port) in &changes {
+            let prefix = net(bits & 0x8381_8183, len, v6);
+            let op = if add {
+                all.insert(prefix, port);
+                SnapshotOp::RouteAdd(prefix, vec![NextHop::Connected(PortId(port))])
+            } else {
+                let first = all.range(prefix..).next().map_or(prefix, |(other, _)| *other);
+                all.remove(&first);
+                SnapshotOp::RouteDel(first)
+            };
+            p.publish(&[op]);
+            prop_assert_eq!(p.counted().map(|c| c[0]).iter().sum::<u64>(), all.len() as u64);
+            for &(bits, _, (v6, _), _) in &changes {
+                let address = net(bits & 0x8381_8183, 32, v6).address();
+                let covers = all.iter().filter(|(prefix, _)| prefix.contains(address));
+                let longest = covers.max_by_key(|(prefix, _)| prefix.len());
+                let found: Vec<_> = p.shared.load().next_hops(address).collect();
+                let wanted: Vec<_> = longest.map(|(_, port)| NextHop::Connected(PortId(*port))).into_iter().collect();
+                prop_assert_eq!(found, wanted);
+            }
+        }
+        p.publish(&all.into_keys().map(SnapshotOp::RouteDel).collect::<Vec<_>>());
+        prop_assert_eq!(p.counted(), [[0; 3]; 2]);
+    }
 }
