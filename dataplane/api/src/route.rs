@@ -34,7 +34,7 @@ impl IpPrefix {
     /// Whether `address` is of this family and lies in the prefix.
     #[inline(always)]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.0, address) {
+        match (&self.0, address) {
             (IpNet::V4(p), IpAddr::V4(a)) => a.to_bits() & mask32(p.prefix_len()) == p.addr().to_bits(),
             (IpNet::V6(p), IpAddr::V6(a)) => a.to_bits() & mask128(p.prefix_len()) == p.addr().to_bits(),
             _ => false,
