@@ -49,7 +49,8 @@ pub struct PacketMeta {
     pub spi: Spi,
     /// L2TP session the packet came out of or is to go into.
     pub session: Option<SessionId>,
-    /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire.
+    /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire; out of an SA towards `decap`, that of
+    /// the softwire where to look first.
     pub next_hop: u32,
     /// What `trace` knows it by, if it is traced.
     pub trace: Option<NonZeroU32>,

@@ -5,7 +5,7 @@
 //! heat: a packet reads the 128 octets of [`Inbound`] or [`Outbound`], a little of the cold part, and its key. The arrays
 //! grow within memory reserved at the start, as the control plane takes slots in use from the bottom up.
 
-use dataplane_api::{Counters, PeerId, SaCounters, SaIn, SaOut, SaOutId, Spi, WorkerId};
+use dataplane_api::{Counters, PeerId, SaCounters, SaIn, SaOut, SaOutId, SoftwireId, Spi, WorkerId};
 use dpdk::huge;
 use esp::{Inbound, InboundCold, Outbound, OutboundCold};
 use ipsec_mb::{Key, Manager};
@@ -31,6 +31,8 @@ pub struct Sad {
     pub inbound: Vec<InEntry>,
     /// Inbound, what few packets need.
     pub in_cold: Vec<InboundCold>,
+    /// By inbound SA: the softwire between its ends that was found the last time, where to look first.
+    pub in_softwire: Vec<SoftwireId>,
     /// Outbound, what every packet needs.
     pub out_hot: Vec<Outbound>,
     /// Outbound, what few packets need.
@@ -53,6 +55,7 @@ impl Sad {
             manager: Manager::new()?,
             inbound: huge::table(capacity),
             in_cold: huge::table(capacity),
+            in_softwire: huge::table(capacity),
             out_hot: huge::table(capacity),
             out_cold: huge::table(capacity),
             out_key: huge::table(capacity),
@@ -93,6 +96,7 @@ impl Sad {
         while self.inbound.len() <= index {
             self.inbound.push(InEntry { hot: Inbound::new_zeroed(), key: Key::empty() });
             self.in_cold.push(InboundCold::new_zeroed());
+            self.in_softwire.push(SoftwireId(0));
         }
         let (cipher, _, auth) = sa.key.split(sa.suite);
         let entry = &mut self.inbound[index];

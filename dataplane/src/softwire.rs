@@ -1,8 +1,8 @@
 //! The softwires of the mesh, as all workers share them.
 
 use crate::publish::Multiply;
-use dataplane_api::softwire::{MAX_SOFTWIRES, TooBig};
-use dataplane_api::{Softwire, SoftwireId};
+use dataplane_api::softwire::{MAX_SOFTWIRES, Protection, TooBig};
+use dataplane_api::{PeerId, Softwire, SoftwireId};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
@@ -144,6 +144,17 @@ impl Softwires {
         std::iter::successors(first, |link| self.link(link.next?)).map(|link| &link.softwire)
     }
 
+    /// One for what an SA with this peer protects between these ends: that of the peer, else any. Looks at `first` first.
+    #[inline]
+    pub fn carried(&self, first: SoftwireId, (local, remote): (IpAddr, IpAddr), peer: PeerId) -> Option<SoftwireId> {
+        let is_of = |s: &Softwire| matches!(s.protection, Protection::Esp(Some((p, _))) if p == peer);
+        if self.get(first).is_some_and(|s| (s.local, s.remote) == (local, remote) && is_of(s)) {
+            return Some(first);
+        }
+        let ends = Ends::new(local, remote)?;
+        self.between(ends).find(|s| is_of(s)).or_else(|| self.between(ends).next()).map(|s| s.id)
+    }
+
     /// Whether there are none.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -186,7 +197,6 @@ impl Softwires {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane_api::softwire::Protection;
 
     fn softwire(id: u16, local: &str, remote: &str) -> Softwire {
         Softwire {
@@ -264,6 +274,34 @@ mod tests {
             assert_eq!(between(&s, "2001:db8::2"), left);
         }
         assert!(s.is_empty());
+    }
+
+    #[test]
+    fn what_an_sa_carries_is_its_peers_wherever_one_looks_first() {
+        let peer = |n| PeerId(std::num::NonZeroU32::new(n).unwrap());
+        let with = |id, remote, n| {
+            let protection = Protection::Esp(Some((peer(n), dataplane_api::WorkerId(0))));
+            Softwire { protection, ..softwire(id, "2001:db8::1", remote) }
+        };
+        let mut s = Softwires::default();
+        assert!(
+            s.set(with(1, "2001:db8::2", 1)) && s.set(with(2, "2001:db8::2", 2)) && s.set(with(3, "2001:db8::3", 1))
+        );
+        let carried = |s: &Softwires, first, remote: &str, n| {
+            s.carried(SoftwireId(first), ("2001:db8::1".parse().unwrap(), remote.parse().unwrap()), peer(n))
+                .map(|id| id.0)
+        };
+        for first in 0..5 {
+            assert_eq!(carried(&s, first, "2001:db8::2", 1), Some(1));
+            assert_eq!(carried(&s, first, "2001:db8::2", 2), Some(2));
+            assert_eq!(carried(&s, first, "2001:db8::3", 1), Some(3));
+            assert!(carried(&s, first, "2001:db8::2", 9).is_some(), "for `decap` to refuse, or of one in the clear");
+            assert_eq!(carried(&s, first, "2001:db8::4", 1), None);
+            assert_eq!(carried(&s, first, "192.0.2.1", 1), None);
+        }
+        // The number is another softwire's by now.
+        assert!(s.set(with(1, "2001:db8::4", 1)));
+        assert_eq!((carried(&s, 1, "2001:db8::2", 1), carried(&s, 1, "2001:db8::4", 1)), (Some(2), Some(1)));
     }
 
     fn between(s: &Softwires, remote: &str) -> Vec<u16> {

@@ -111,27 +111,36 @@ type Last<'a> = Option<(Ends, Option<PeerId>, Admitted<'a>)>;
 
 /// The softwire that a packet came through: that of the peer whose SA protected it, else one that needs none.
 #[inline(always)]
-fn softwire<'a>(snapshot: &'a Snapshot, outer: &[u8], peer: Option<PeerId>, last: &mut Last<'a>) -> Admitted<'a> {
+fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Admitted<'a> {
     match last {
-        Some((ends, p, found)) if ends.are_of(outer) && *p == peer => *found,
-        _ => find(snapshot, outer, peer, last),
+        Some((ends, peer, found)) if ends.are_of(packet.ip()) && *peer == packet.peer => *found,
+        _ => find(snapshot, packet, last),
     }
 }
 
 #[inline(never)]
-fn find<'a>(snapshot: &'a Snapshot, outer: &[u8], from: Option<PeerId>, last: &mut Last<'a>) -> Admitted<'a> {
-    let (ends, mut found) = (Ends::received(outer), Err(DropReason::SoftwireUnknown));
-    for softwire in snapshot.softwires.between(ends) {
-        match softwire.protection {
-            Protection::Esp(Some((peer, _))) if from == Some(peer) => {
-                found = Ok(softwire);
-                break;
+fn find<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Admitted<'a> {
+    let ends = Ends::received(packet.ip());
+    let is_of = |protection| matches!(protection, Protection::Esp(Some((peer, _))) if packet.peer == Some(peer));
+    // Where `esp_in` has looked already.
+    let likely = u16::try_from(packet.next_hop).ok().and_then(|id| snapshot.softwires.get(SoftwireId(id)));
+    let mut found = Err(DropReason::SoftwireUnknown);
+    match likely.filter(|s| is_of(s.protection) && Ends::new(s.local, s.remote) == Some(ends)) {
+        Some(softwire) => found = Ok(softwire),
+        None => {
+            for softwire in snapshot.softwires.between(ends) {
+                match softwire.protection {
+                    protection if is_of(protection) => {
+                        found = Ok(softwire);
+                        break;
+                    }
+                    Protection::Clear => found = Ok(softwire),
+                    Protection::Esp(_) => found = found.map_err(|_| DropReason::SoftwireClear),
+                }
             }
-            Protection::Clear => found = Ok(softwire),
-            Protection::Esp(_) => found = found.map_err(|_| DropReason::SoftwireClear),
         }
     }
-    *last = Some((ends, from, found));
+    *last = Some((ends, packet.peer, found));
     found
 }
 
@@ -175,7 +184,7 @@ impl Inner {
 fn admit<'a>(snapshot: &'a Snapshot, packet: &mut Packet, last: &mut Last<'a>) -> Admitted<'a> {
     let (outer, inner) = (packet.ip(), packet.payload());
     let outer_ecn = ecn(outer);
-    let softwire = softwire(snapshot, outer, packet.peer, last)?;
+    let softwire = softwire(snapshot, packet, last)?;
     let h = Inner::parse(inner, packet.proto == ip::IPV6).ok_or(DropReason::InnerMalformed)?;
     let padding = inner.len() - h.len;
     let meta = &mut **packet;

@@ -10,14 +10,13 @@
 
 use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::{InEntry, Sad};
-use crate::softwire::Ends;
 use arrayvec::ArrayVec;
-use dataplane_api::{Counters, DropReason, PeerId, Spi, TraceNode, WorkerEvent};
+use dataplane_api::{Counters, DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, NEXT_DUMMY};
 use esp::{Charge, Inbound, InboundCold, PathCheck, selector};
 use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
 use rtrb::Producer;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use wire::ip::{self, Ip};
 
 /// What is known about a packet between the paragraphs.
@@ -219,8 +218,8 @@ struct Sa<'a> {
     peer: PeerId,
     /// See [`Inbound::is_plain`].
     plain: bool,
-    /// Its ends are those of a softwire.
-    softwire: bool,
+    /// In tunnel mode, a softwire between its ends.
+    softwire: Option<SoftwireId>,
     hot: &'a mut Inbound,
     cold: &'a mut InboundCold,
 }
@@ -237,7 +236,7 @@ impl Sa<'_> {
 
 fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decrypted: &mut Lane) {
     debug_assert_eq!(input.len(), states.len());
-    let Sad { inbound, in_cold, .. } = sad;
+    let Sad { inbound, in_cold, in_softwire, .. } = sad;
     let mut last: Option<Sa<'_>> = None;
     let mut states = states.iter();
     for mut packet in input.drain() {
@@ -245,9 +244,11 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
         if state.refused.is_none() && last.as_ref().is_none_or(|sa| sa.index != state.sa) {
             last.into_iter().for_each(|sa| sa.count(&ctx.counters));
             let index = state.sa as usize;
-            last = match (inbound.get_mut(index), in_cold.get_mut(index)) {
-                (Some(InEntry { hot, .. }), Some(cold)) => hot.peer().map(|peer| {
-                    let softwire = hot.tunnel() && is_softwire(ctx, hot.path().ends());
+            last = match (inbound.get_mut(index), in_cold.get_mut(index), in_softwire.get_mut(index)) {
+                (Some(InEntry { hot, .. }), Some(cold), Some(found)) => hot.peer().map(|peer| {
+                    let find = || ctx.snapshot.softwires.carried(*found, hot.path().ends(), peer);
+                    let softwire = if hot.tunnel() { find() } else { None };
+                    *found = softwire.unwrap_or(*found);
                     Sa { index: state.sa, peer, plain: hot.is_plain(), softwire, hot, cold }
                 }),
                 _ => None,
@@ -269,10 +270,6 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
         }
     }
     last.into_iter().for_each(|sa| sa.count(&ctx.counters));
-}
-
-fn is_softwire(ctx: &Ctx, (local, remote): (IpAddr, IpAddr)) -> bool {
-    Ends::new(local, remote).is_some_and(|ends| ctx.snapshot.softwires.between(ends).next().is_some())
 }
 
 #[inline(never)]
@@ -338,11 +335,12 @@ fn opened(
     }
     let softwire = if state.moved {
         let (remote, local) = packet.addresses();
-        is_softwire(ctx, (local, remote))
+        ctx.snapshot.softwires.carried(SoftwireId(0), (local, remote), sa.peer)
     } else {
         sa.softwire
     };
-    if softwire {
+    if let Some(softwire) = softwire {
+        packet.next_hop = u32::from(softwire.0);
         // The same octets as IP in IP in transport mode: `decap` looks at both headers.
         return surface(packet, (start, len), next, sa);
     }

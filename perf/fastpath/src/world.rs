@@ -211,9 +211,9 @@ impl World {
         self.path.peers.max(self.workers)
     }
 
-    /// Whose the `i`-th pair of SAs is.
+    /// Whose the `i`-th pair of SAs is. What comes and goes beyond those has a peer of its own.
     fn peer_of(&self, i: usize) -> usize {
-        i % self.path.peers
+        if i < self.pairs() { i % self.path.peers } else { i }
     }
 
     fn slot(&self, i: usize) -> anyhow::Result<Slot> {
@@ -372,4 +372,24 @@ fn port(port: PortId, zone: Zone, addresses: &[(IpAddr, u8)]) -> SnapshotOp {
 
 fn route(address: IpAddr, len: u8, hop: NextHop) -> anyhow::Result<SnapshotOp> {
     Ok(SnapshotOp::RouteAdd(IpPrefix::new(address, len).context("prefix")?, vec![hop]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_sas_and_their_peers() -> anyhow::Result<()> {
+        let whose = |peers: usize, workers: usize, i: usize| -> anyhow::Result<(u32, u8)> {
+            let path = Path::named(&format!("esp-out-64-{peers}")).context("path")?;
+            let world = World::over(path, 0, workers)?;
+            let (sa_in, sa_out) = world.sas(i)?;
+            anyhow::ensure!(sa_in.peer == sa_out.peer && world.disown(i)?.len() == 3);
+            Ok((sa_in.peer.0.get(), sa_out.id.0.worker().0))
+        };
+        assert_eq!([whose(1, 2, 0)?, whose(1, 2, 1)?], [(1, 0), (1, 1)], "one peer, two workers");
+        assert_eq!([whose(3, 2, 1)?, whose(3, 2, 2)?], [(2, 1), (3, 0)], "a worker each");
+        assert_eq!([whose(3, 1, 3)?, whose(1, 2, 2)?], [(4, 0), (3, 0)], "others, who come and go");
+        Ok(())
+    }
 }
