@@ -5,6 +5,9 @@
 //! - one Configure-Request gets one answer; a second Ack, Nak or Reject with its identifier is not an event;
 //! - a copy of the Configure-Request that opened the layer is answered by the same Ack again, a few times.
 //!   The table would renegotiate, which is right only for a peer that starts over, and that one soon sends more.
+//!
+//! A network protocol that nobody answered in time begins again after a pause: on a link that stays up for another one, it would
+//! be missing for ever, although the silence may have been loss.
 
 use crate::config::Timers;
 use crate::event::DownReason;
@@ -17,6 +20,9 @@ use std::time::Instant;
 
 /// Copies of the peer's Configure-Request that are answered without an event once the layer is open.
 const ABSORBED_COPIES: u32 = 3;
+
+/// A pause grows up to so many times the first one, by doubling.
+const LONGEST_PAUSE: u32 = 32;
 
 /// What a protocol needs from its link for one call.
 pub(crate) struct Context<'a> {
@@ -43,6 +49,8 @@ pub(crate) trait Policy {
     const PROTOCOL: u16;
     /// The highest code it knows.
     const LAST_CODE: u8;
+    /// When nobody has answered, it begins again after a pause.
+    const PERSISTENT: bool;
 
     /// A negotiation starts: forget what was agreed.
     fn reset(&mut self, rng: &mut dyn CryptoRng);
@@ -101,6 +109,8 @@ pub(crate) struct ControlProtocol<P> {
     acked: Option<(u8, Vec<u8>)>,
     copies: u32,
     failure: Option<DownReason>,
+    /// Before it begins again, in units of [`Timers::patience`].
+    pause: u32,
 }
 
 impl<P: Policy> ControlProtocol<P> {
@@ -117,6 +127,7 @@ impl<P: Policy> ControlProtocol<P> {
             acked: None,
             copies: 0,
             failure: None,
+            pause: 1,
         }
     }
 
@@ -147,6 +158,10 @@ impl<P: Policy> ControlProtocol<P> {
             return None;
         }
         self.timer = None;
+        if self.state == State::Stopped {
+            self.apply(cx, Event::Down, Reply::None);
+            return self.apply(cx, Event::Up, Reply::None);
+        }
         self.apply(cx, if self.tries > 0 { Event::TimeoutMore } else { Event::TimeoutLast }, Reply::None)
     }
 
@@ -269,7 +284,7 @@ impl<P: Policy> ControlProtocol<P> {
         if negotiating(next) && !negotiating(self.state) && !judged {
             self.restart(cx);
         }
-        self.state = next;
+        let before = std::mem::replace(&mut self.state, next);
         let mut signal = None;
         for action in actions {
             match action {
@@ -318,7 +333,14 @@ impl<P: Policy> ControlProtocol<P> {
             }
         }
         match next {
-            State::Initial | State::Starting | State::Closed | State::Stopped | State::Opened => self.timer = None,
+            State::Stopped if P::PERSISTENT && negotiating(before) && event == Event::TimeoutLast => {
+                self.timer = Some(cx.now + self.timers.patience() * self.pause);
+                self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+            }
+            // Late answers are no reason to give up.
+            State::Stopped if matches!(event, Event::Ack | Event::Nak | Event::TerminateAck) && before == next => {}
+            State::Initial | State::Starting | State::Closed | State::Stopped => self.timer = None,
+            State::Opened => (self.timer, self.pause) = (None, 1),
             State::Closing | State::Stopping | State::ReqSent | State::AckRcvd | State::AckSent => {}
         }
         signal

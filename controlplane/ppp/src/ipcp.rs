@@ -54,6 +54,7 @@ fn address(opt: &Opt<'_>) -> Option<Ipv4Addr> {
 impl Policy for Ipcp {
     const PROTOCOL: u16 = protocol::IPCP;
     const LAST_CODE: u8 = code::CODE_REJECT;
+    const PERSISTENT: bool = true;
 
     fn reset(&mut self, _: &mut dyn CryptoRng) {
         self.address = Some(self.config.local.unwrap_or(Ipv4Addr::UNSPECIFIED));

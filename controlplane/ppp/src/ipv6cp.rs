@@ -95,6 +95,7 @@ fn interface_id(opt: &Opt<'_>) -> Option<InterfaceId> {
 impl Policy for Ipv6cp {
     const PROTOCOL: u16 = protocol::IPV6CP;
     const LAST_CODE: u8 = code::CODE_REJECT;
+    const PERSISTENT: bool = true;
 
     fn reset(&mut self, rng: &mut dyn CryptoRng) {
         (self.local, self.peer, self.suggested) = (None, None, None);

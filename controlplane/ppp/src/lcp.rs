@@ -108,6 +108,7 @@ fn new_magic(rng: &mut dyn CryptoRng) -> u32 {
 impl Policy for Lcp {
     const PROTOCOL: u16 = protocol::LCP;
     const LAST_CODE: u8 = code::TIME_REMAINING;
+    const PERSISTENT: bool = false;
 
     fn reset(&mut self, rng: &mut dyn CryptoRng) {
         let loops = self.loops;

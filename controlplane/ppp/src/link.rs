@@ -71,6 +71,17 @@ pub struct Link {
     events: VecDeque<Event>,
 }
 
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("phase", &self.phase)
+            .field("lcp", &self.lcp.state())
+            .field("ipcp", &self.ipcp.state())
+            .field("ipv6cp", &self.ipv6cp.state())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Splits the borrow: a protocol, and the context for it.
 macro_rules! context {
     ($link:ident, $now:expr) => {

@@ -177,10 +177,9 @@ fn a_client_without_ipv6_has_ipv4() {
 fn silence_about_ipv6_does_not_end_ipv4() {
     let (mut l, events) = windows(|_, _| {});
     ipv4_is_up(&l, &events);
-    let mut now = Instant::now();
-    while let Some(at) = l.poll_timeout() {
-        now = now.max(at);
-        l.handle_timeout(now);
+    let start = Instant::now();
+    while let Some(at) = l.poll_timeout().filter(|at| *at < start + Duration::from_secs(3600)) {
+        l.handle_timeout(at.max(start));
         while l.poll_transmit().is_some() {}
         assert_eq!(l.poll_event(), None);
     }

@@ -112,6 +112,8 @@ struct Sim {
     wire: Vec<(Instant, usize, Vec<u8>)>,
     rng: StdRng,
     loss: f64,
+    /// All of this protocol's frames are lost.
+    mute: Option<u16>,
     duplicates: f64,
     delay: (u64, u64),
     log: Vec<(usize, Vec<u8>)>,
@@ -145,6 +147,7 @@ impl Sim {
             wire: Vec::new(),
             rng: StdRng::seed_from_u64(seed + 2000),
             loss: 0.0,
+            mute: None,
             duplicates: 0.0,
             delay: (5, 5),
             log: Vec::new(),
@@ -163,7 +166,8 @@ impl Sim {
                 self.log.push((from, frame.clone()));
                 let copies = 1 + usize::from(self.rng.random_bool(self.duplicates));
                 for _ in 0..copies {
-                    if !self.rng.random_bool(self.loss) {
+                    let mute = self.mute.is_some_and(|protocol| frame.starts_with(&protocol.to_be_bytes()));
+                    if !self.rng.random_bool(self.loss) && !mute {
                         let delay = MS * self.rng.random_range(self.delay.0..=self.delay.1) as u32;
                         self.wire.push((self.now + delay, 1 - from, frame.clone()));
                     }
@@ -408,6 +412,35 @@ fn a_dead_peer_is_noticed() {
     for end in &sim.ends {
         assert_eq!(end.down(), Some(&DownReason::EchoTimeout));
     }
+}
+
+/// What was lost for longer than a protocol is patient comes up when it is lost no more, whichever end has given up.
+#[test]
+fn a_network_protocol_that_was_silenced_comes_up_later() {
+    for (number, silent) in
+        [(protocol::IPCP, 29), (protocol::IPCP, 35), (protocol::IPV6CP, 35), (protocol::IPV6CP, 300)]
+    {
+        let mut sim = Sim::new(23, demanding(&[]), Config::default());
+        sim.mute = Some(number);
+        sim.open();
+        assert!(!sim.run(Duration::from_secs(silent), Sim::both_up));
+        sim.mute = None;
+        assert!(sim.run(3 * MINUTES, Sim::both_up), "{number:#06x} after {silent} s");
+        assert!(sim.ends.iter().all(|e| e.down().is_none()));
+    }
+}
+
+/// A peer that has closed a protocol, or does not have it, is not asked for ever.
+#[test]
+fn a_protocol_that_a_peer_does_not_answer_is_asked_for_less_and_less() {
+    let mut sim = Sim::new(29, demanding(&[]), Config::default());
+    sim.mute = Some(protocol::IPV6CP);
+    sim.open();
+    assert!(!sim.run(Duration::from_secs(24 * 3600), Sim::both_up));
+    assert!(sim.ends.iter().all(|e| e.has(|x| matches!(x, Event::Ipv4Up { .. })) && e.down().is_none()));
+    let asked = sim.log.iter().filter(|(_, f)| f.starts_with(&protocol::IPV6CP.to_be_bytes())).count();
+    // Ten requests of either end at a time; after pauses of half a minute, doubled up to sixteen.
+    assert!((1600..2000).contains(&asked), "{asked}");
 }
 
 #[test]
