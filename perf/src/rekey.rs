@@ -16,7 +16,7 @@ use fastpath::bed::{Ringed, drops};
 use fastpath::frame::{datagram, framed, packet};
 use fastpath::world::{Far, GATEWAY, HERE6, PUBLIC, TRUSTED, tunnelled};
 use ipsec_mb::Manager;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use wire::{ethernet, ip, ipv4};
@@ -72,16 +72,19 @@ pub fn run(n: usize) -> anyhow::Result<()> {
 
     let (begin, changes) = (net.now, net.changes[0]);
     let (mut random, mut rekeyed, mut last) = (Random(11), 0, net.now);
+    // Those who came first may have a second turn before the last one's first.
+    let mut waiting: HashSet<u32> = (0..n as u32).collect();
     // Those whose SAs have changed, with the steps for which they send and receive.
     let mut lively: VecDeque<(Instant, u32)> = VecDeque::new();
-    while rekeyed < n || !lively.is_empty() {
-        ensure!(net.now < begin + LIFETIME, "{rekeyed} of {n} were rekeyed");
+    while !waiting.is_empty() || !lively.is_empty() {
+        ensure!(net.now < begin + LIFETIME, "{} of {n} were not rekeyed", waiting.len());
         net.run(STEP, |_| false)?;
         let fresh = ends.learn(&mut net)?;
         rekeyed += fresh.len();
-        if !fresh.is_empty() {
+        if !fresh.is_empty() && !waiting.is_empty() {
             last = net.now;
         }
+        fresh.iter().for_each(|i| _ = waiting.remove(i));
         lively.extend(fresh.into_iter().map(|i| (net.now + 10 * DELAY, i)));
         while lively.pop_front_if(|l| l.0 <= net.now).is_some() {}
         let some: Vec<u32> =
@@ -107,7 +110,7 @@ pub fn run(n: usize) -> anyhow::Result<()> {
     println!("packets up {up}, down {down}; lost {} and {}", up - ends.arrived[0], down - ends.arrived[1]);
     let drops = net.dataplane.as_ref().map(|d| drops(&d.worker));
     ensure!(ends.sent == ends.arrived, "packets were lost: {drops:?}");
-    ensure!(rekeyed == n && net.again.0 == 0, "{rekeyed} rekeyed, {:?}", net.again);
+    ensure!(net.again.0 == 0, "{:?}", net.again);
     Ok(())
 }
 

@@ -81,7 +81,11 @@ fn storm(n: usize, source: Source, dataplane: Option<DataPlane>, phase: &AtomicU
     let all = net.now - begin;
     phase.store(2, Relaxed);
     report("came back at once", &mut net, n);
-    ensure!(back, "{} of {n} are back after {PATIENCE:?}; {:?}", net.complete(), net.again);
+    let missing: Vec<u32> = (0..n as u32).filter(|i| net.took[*i as usize].is_none()).collect();
+    for i in missing.iter().take(10) {
+        println!("subscriber {i} is not back: {:?}", net.client(*i));
+    }
+    ensure!(back, "{} of {n} are not back after {PATIENCE:?}; {:?}", missing.len(), net.again);
     let mut waits: Vec<Duration> = net.took.iter().flatten().copied().collect();
     waits.sort();
     let at = |share: usize| waits[(waits.len() - 1) * share / 100].as_secs_f64();

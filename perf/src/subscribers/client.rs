@@ -291,6 +291,17 @@ impl Client {
     }
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let link = self.session.as_ref().map(|s| &s.link);
+        f.debug_struct("Client")
+            .field("sa", &self.sa)
+            .field("has", &self.has)
+            .field("link", &link)
+            .finish_non_exhaustive()
+    }
+}
+
 /// There is one peer only: L2TP need not tell several apart.
 const BINDING: std::num::NonZeroU32 = std::num::NonZeroU32::MIN;
 
