@@ -337,10 +337,10 @@ impl<P: Policy> ControlProtocol<P> {
                 self.timer = Some(cx.now + self.timers.patience() * self.pause);
                 self.pause = (2 * self.pause).min(LONGEST_PAUSE);
             }
-            // Late answers are no reason to give up.
-            State::Stopped if matches!(event, Event::Ack | Event::Nak | Event::TerminateAck) && before == next => {}
-            State::Initial | State::Starting | State::Closed | State::Stopped => self.timer = None,
-            State::Opened => (self.timer, self.pause) = (None, 1),
+            // Only the peer's word that it does not want to is a reason to give up.
+            State::Stopped if before == next && !matches!(event, Event::TerminateRequest | Event::RejectFatal) => {}
+            State::Starting | State::Closed | State::Stopped => self.timer = None,
+            State::Initial | State::Opened => (self.timer, self.pause) = (None, 1),
             State::Closing | State::Stopping | State::ReqSent | State::AckRcvd | State::AckSent => {}
         }
         signal

@@ -424,13 +424,19 @@ fn a_network_protocol_that_was_silenced_comes_up_later() {
         sim.mute = Some(number);
         sim.open();
         assert!(!sim.run(Duration::from_secs(silent), Sim::both_up));
+        // Nothing that means nothing lets it be forgotten.
+        for (to, code) in [(0, code::CODE_REJECT), (1, 0), (0, code::CONFIGURE_ACK), (1, code::TERMINATE_ACK)] {
+            let mut frame = number.to_be_bytes().to_vec();
+            frame.extend([code, 99, 0, 6, 77, 0]);
+            sim.ends[to].link.handle_input(sim.now, &frame);
+        }
         sim.mute = None;
         assert!(sim.run(3 * MINUTES, Sim::both_up), "{number:#06x} after {silent} s");
         assert!(sim.ends.iter().all(|e| e.down().is_none()));
     }
 }
 
-/// A peer that has closed a protocol, or does not have it, is not asked for ever.
+/// A peer that has closed a protocol, or does not have it, is not kept busy.
 #[test]
 fn a_protocol_that_a_peer_does_not_answer_is_asked_for_less_and_less() {
     let mut sim = Sim::new(29, demanding(&[]), Config::default());
