@@ -1,5 +1,5 @@
-//! `rekey`: subscribers are up and send and receive; the gateway rekeys all their child SAs, spread over a tenth of their
-//! lifetime, and no packet is lost.
+//! `rekey`: subscribers are up and send and receive; the gateway rekeys all their child SAs, spread as they came and over a tenth of
+//! their lifetime, and no packet is lost.
 //!
 //! The worker is the product's, polled between the control plane's turns. A subscriber's packets are sealed in the SA that it
 //! has selected at that moment and are on their way for 5 ms, as all else; what the worker sends must come in an SA that the
@@ -70,7 +70,7 @@ pub fn run(n: usize) -> anyhow::Result<()> {
     net.run((start + LIFETIME * 9 / 10).saturating_duration_since(net.now), |_| false)?;
     report("at rest", &mut net, n);
 
-    let (begin, changes) = (net.now, net.changes[0]);
+    let (begin, changes, mut ops) = (net.now, net.changes[0], 0);
     let (mut random, mut rekeyed, mut last) = (Random(11), 0, net.now);
     // Those who came first may have a second turn before the last one's first.
     let mut waiting: HashSet<u32> = (0..n as u32).collect();
@@ -80,12 +80,12 @@ pub fn run(n: usize) -> anyhow::Result<()> {
         ensure!(net.now < begin + LIFETIME, "{} of {n} were not rekeyed", waiting.len());
         net.run(STEP, |_| false)?;
         let fresh = ends.learn(&mut net)?;
-        rekeyed += fresh.len();
-        if !fresh.is_empty() && !waiting.is_empty() {
-            last = net.now;
+        if !waiting.is_empty() {
+            (rekeyed, ops) = (rekeyed + fresh.len(), net.changes[0] - changes);
+            last = if fresh.is_empty() { last } else { net.now };
+            fresh.iter().for_each(|i| _ = waiting.remove(i));
+            lively.extend(fresh.into_iter().map(|i| (net.now + 10 * DELAY, i)));
         }
-        fresh.iter().for_each(|i| _ = waiting.remove(i));
-        lively.extend(fresh.into_iter().map(|i| (net.now + 10 * DELAY, i)));
         while lively.pop_front_if(|l| l.0 <= net.now).is_some() {}
         let some: Vec<u32> =
             (0..RANDOM).map(|_| random.below(n as u64) as u32).chain(lively.iter().map(|l| l.1)).collect();
@@ -100,7 +100,6 @@ pub fn run(n: usize) -> anyhow::Result<()> {
     }
     let took = (last - begin).as_secs_f64();
     report("all rekeyed", &mut net, n);
-    let ops = net.changes[0] - changes;
     println!(
         "{rekeyed} child SAs in {took:.1} s, {:.0} a second; {ops} table changes, {:.0} a second",
         rekeyed as f64 / took,
