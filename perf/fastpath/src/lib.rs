@@ -7,7 +7,7 @@
 //! | [`bed`] | a worker with these tables between two ports: files that repeat, or rings in memory |
 //! | [`proof`] | that what comes out is what was to come out |
 //! | [`measure`] | one reading |
-//! | [`floor`], [`crypto`] | what moving packets, and their cryptography, cost by themselves |
+//! | [`floor`], [`crypto`], [`lines`] | what moving packets, their cryptography, and lines of a large table cost by themselves |
 //! | [`rounds`] | readings of all paths and floors in turn, each in a process of its own |
 //! | [`scale`], [`cores`], [`latency`] | many sessions and routes; two workers; time on the way |
 //! | [`count`] | instructions per packet |
@@ -23,6 +23,7 @@ pub mod crypto;
 pub mod floor;
 pub mod frame;
 pub mod latency;
+pub mod lines;
 pub mod machine;
 pub mod measure;
 pub mod path;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use fastpath::path::{PATHS, Path};
 use fastpath::report::Report;
-use fastpath::{cores, count, crypto, latency, measure, proof, rounds, scale};
+use fastpath::{cores, count, crypto, latency, lines, measure, proof, rounds, scale};
 use std::path::PathBuf;
 
 #[derive(Parser)]
@@ -35,7 +35,7 @@ enum What {
         #[arg(long)]
         bare: bool,
     },
-    /// Up to 1,000,000 sessions and routes, and the memory that they take.
+    /// Up to 1,000,000 sessions and routes, the memory that they take, and what memory itself takes.
     Scale {
         /// Readings of each.
         #[arg(long, default_value_t = 3)]
@@ -67,6 +67,8 @@ enum What {
     },
     #[command(hide = true)]
     Scaled { path: String },
+    #[command(hide = true)]
+    Lines { entries: usize, lines: usize },
     #[command(hide = true)]
     Paired { path: String },
     #[command(hide = true)]
@@ -101,6 +103,7 @@ fn main() -> anyhow::Result<()> {
         What::Loaded { path, load } => return say(&latency::reading(named(&path)?, load)?),
         What::Count => vec![count::run()?],
         What::Scaled { path } => return say(&scale::reading(named(&path)?)?),
+        What::Lines { entries, lines } => return say(&lines::reading(entries, lines)?),
         What::Paired { path } => return say(&cores::paired(named(&path)?)?),
         What::Handed { path } => return say(&cores::handed(named(&path)?)?),
         What::Counted { path } => return count::counted(named(&path)?),

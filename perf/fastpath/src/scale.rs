@@ -1,5 +1,5 @@
 //! Cost with size: packets to uniformly random sessions (each with its own pair of SAs) or routes, of which there are more
-//! and more; and the memory that each takes.
+//! and more; the memory that each takes; and, as a floor, what it costs by itself to touch so many lines at random ([`crate::lines`]).
 //!
 //! Frames are made before anything is timed, since the peers' ends of the SAs would take the caches from the gateway's tables
 //! otherwise; just before each poll they are copied into buffers, as a card puts them into the cache. Inbound SAs have
@@ -22,6 +22,9 @@ const OCTETS: usize = 64;
 /// Sessions or routes, and what share of the first one's rate is to be left.
 const SESSIONS: [(usize, f64); 4] = [(1, 1.0), (1000, 0.9), (100_000, 0.85), (1_000_000, 0.70)];
 const ROUTES: [(usize, f64); 2] = [(1000, 1.0), (1_000_000, 1.0 / 1.2)];
+/// Entries of a table, and lines of one of them that a packet touches.
+const FLOORS: [(usize, usize); 7] =
+    [(1, 0), (1000, 8), (100_000, 4), (100_000, 6), (100_000, 8), (1_000_000, 4), (1_000_000, 8)];
 /// Octets that a session and a pair of SAs are to take at most.
 const MEMORY: (f64, f64) = (1024.0, 1536.0);
 /// Polls that are timed together, and how often.
@@ -51,7 +54,13 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Vec<Report>> {
             rows.push(Row { name: format!("{kind} {peers}"), ..Row::default() });
         }
     }
+    let named = |(entries, lines): &(usize, usize)| format!("{lines} lines of {entries}");
+    let mut floors: Vec<Row> = FLOORS.iter().map(|f| Row { name: named(f), ..Row::default() }).collect();
     for round in 1..=rounds {
+        for ((entries, lines), row) in FLOORS.iter().zip(&mut floors) {
+            say(&format!("round {round} of {rounds}   {}", row.name));
+            row.measured.0.push(child(under, &["lines", &entries.to_string(), &lines.to_string()])?);
+        }
         for ((path, _), row) in sizes.iter().zip(&mut rows) {
             say(&format!("round {round} of {rounds}   {}", row.name));
             let reading: Reading = child(under, &["scaled", &path.to_string()])?;
@@ -69,7 +78,11 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Vec<Report>> {
         let one = first.and_then(|first| rows[first].measured.median());
         rows[n].goal = one.filter(|_| first != Some(n)).map(|ticks| ticks / sizes[n].1);
     }
-    Ok(vec![Report::new("scale", "ticks per packet", rows), Report::new("memory", "octets", memory.to_vec())])
+    Ok(vec![
+        Report::new("scale", "ticks per packet", rows),
+        Report::new("lines", "ticks per packet", floors),
+        Report::new("memory", "octets", memory.to_vec()),
+    ])
 }
 
 /// One reading.
