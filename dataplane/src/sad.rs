@@ -12,7 +12,8 @@ use ipsec_mb::{Key, Manager};
 use std::net::SocketAddr;
 use zerocopy::FromZeros;
 
-/// An inbound SA but for its cold part. A packet needs both, so they lie in one page: of a large table the TLB knows few.
+/// An inbound SA but for its cold part. A packet needs both, so they lie together, mostly in one page: of a large table's pages the
+/// TLB knows few.
 #[repr(C)]
 pub struct InEntry {
     /// What every packet needs.

@@ -1,6 +1,6 @@
 //! The worker's L2TP sessions. The ids on the wire are the position of the entry: a lookup is an index and a compare.
 //!
-//! An entry is split by heat, and lies in one page, since of a large table the TLB knows few:
+//! An entry is split by heat, and lies in one page, since of a large table's pages the TLB knows few:
 //!
 //! ```text
 //!     0  Hot         all that encapsulation needs, and all checks of a received packet but one
@@ -192,7 +192,7 @@ impl Hot {
 
 /// A session.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
+#[repr(C, align(512))]
 struct Entry {
     hot: Hot,
     inner: InnerAddresses,
