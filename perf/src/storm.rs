@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// Measures with `n` subscribers; with `established` more whose packets a worker on another core carries meanwhile.
 pub fn run(n: usize, source: Source, established: usize) -> anyhow::Result<()> {
     if established == 0 {
-        return storm(n, source, None, &AtomicUsize::new(0));
+        return storm(n, source, None, &AtomicUsize::new(0)).map(drop);
     }
     let (traffic, dataplane) = Traffic::new(n, established)?;
     let phase = AtomicUsize::new(0);
@@ -31,22 +31,26 @@ pub fn run(n: usize, source: Source, established: usize) -> anyhow::Result<()> {
         let done = storm(n, source, Some(dataplane), &phase);
         phase.store(usize::MAX, Relaxed);
         let [alone, _, storm] = worker.join().map_err(|_| anyhow::anyhow!("the worker's thread panicked"))??;
-        done?;
-        ensure!(!alone.is_empty() && !storm.is_empty(), "no packets were carried");
+        let took = done?;
+        ensure!(alone.polls > 0 && storm.polls > 0, "no packets were carried");
         let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
-        let [at_rest, meanwhile] = [&alone, &storm].map(|all| mean(all));
-        let [_, middle, most] = spread(storm);
+        let [at_rest, meanwhile] = [&alone, &storm].map(|spent| mean(&spent.packets));
+        let changes = storm.changes.saturating_sub(alone.changes / alone.polls * storm.polls);
+        let [_, middle, most] = spread(storm.packets);
         println!(
             "{established} more carry 512 octets both ways: {at_rest:.0} ns a packet while nobody comes, {meanwhile:.0} in the storm \
-             (median {middle:.0}, most {most:.0}): {:.1} % of the rate, none lost",
-            100.0 * at_rest / meanwhile
+             (median {middle:.0}, most {most:.0}); changes of tables take {:.2} s of its {:.1}: {:.1} % of the rate, none lost",
+            changes.as_secs_f64(),
+            took.as_secs_f64(),
+            100.0 * at_rest / meanwhile * (1.0 - changes.as_secs_f64() / took.as_secs_f64())
         );
         Ok(())
     })
 }
 
-/// Phases of `phase`: 0 the gateway is being made, 1 nobody is there yet, 2 they come and rest, 3 they come back at once.
-fn storm(n: usize, source: Source, dataplane: Option<DataPlane>, phase: &AtomicUsize) -> anyhow::Result<()> {
+/// Phases of `phase`: 0 the gateway is being made, 1 nobody is there yet, 2 they come and rest, 3 they come back at once. Gives how long
+/// that took.
+fn storm(n: usize, source: Source, dataplane: Option<DataPlane>, phase: &AtomicUsize) -> anyhow::Result<Duration> {
     let (start, measured) = (Instant::now(), dataplane.is_some());
     let mut net = Network::new(n, source, "1h", dataplane)?;
     println!("{n} subscribers, {source:?}; configuration read in {:.1} s", start.elapsed().as_secs_f64());
@@ -96,7 +100,8 @@ fn storm(n: usize, source: Source, dataplane: Option<DataPlane>, phase: &AtomicU
         at(90),
         at(100),
     );
-    check(&mut net, n)
+    check(&mut net, n)?;
+    Ok(all)
 }
 
 pub(crate) fn come(net: &mut Network, n: usize) -> anyhow::Result<()> {

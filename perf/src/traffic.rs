@@ -49,25 +49,24 @@ impl Traffic {
     }
 
     /// On core 1: lets the worker look around in phase 0, and carries packets both ways in the phases after that for which there
-    /// is a place. The worker's nanoseconds for a packet in each of them: processor time of its polls, changes of its tables
-    /// included, so that nothing else that wants this core counts.
-    pub fn run(mut self, phase: &AtomicUsize) -> anyhow::Result<[Vec<f64>; 3]> {
+    /// is a place. What each of them took.
+    pub fn run(mut self, phase: &AtomicUsize) -> anyhow::Result<[Spent; 3]> {
         let _lcore = dpdk::lcore::register()?;
         clock::pinned()?;
-        let mut times: [Vec<f64>; 3] = Default::default();
+        let mut spent: [Spent; 3] = Default::default();
         loop {
             let Some(measured) = phase.load(Relaxed).checked_sub(1) else {
                 self.ringed.bed.worker.poll();
                 continue;
             };
-            let Some(times) = times.get_mut(measured) else { break };
-            times.push(self.round()?.as_nanos() as f64 / (BURSTS * Burst::CAPACITY) as f64);
+            let Some(spent) = spent.get_mut(measured) else { break };
+            self.round(spent)?;
         }
-        Ok(times)
+        Ok(spent)
     }
 
-    /// Some bursts, each time the other way.
-    fn round(&mut self) -> anyhow::Result<Duration> {
+    /// Some bursts, each time the other way. A poll of its own does what the control plane has asked for while frames were made.
+    fn round(&mut self, all: &mut Spent) -> anyhow::Result<()> {
         let Self { ringed, world, first, next } = self;
         ringed.turn();
         world.path.kind = if world.path.kind.is_outbound() { Kind::Softwire4In } else { Kind::Softwire4Out };
@@ -79,6 +78,9 @@ impl Traffic {
                 *next += 1;
                 frames.push(world.frame(*first + *next % count, *next)?);
             }
+            clock.lap()?;
+            ringed.bed.worker.poll();
+            all.changes += clock.lap()?;
             let mut polled = Ok(Duration::ZERO);
             ringed.pass_by(&frames, &mut out, |worker| {
                 let before = clock.lap();
@@ -87,6 +89,19 @@ impl Traffic {
             })?;
             spent += polled?;
         }
-        Ok(spent)
+        all.polls += BURSTS as u32;
+        all.packets.push(spent.as_nanos() as f64 / (BURSTS * Burst::CAPACITY) as f64);
+        Ok(())
     }
+}
+
+/// Processor time of a worker's polls in a phase, so that nothing else that wants its core counts.
+#[derive(Default)]
+pub struct Spent {
+    /// Nanoseconds for a packet, round by round.
+    pub packets: Vec<f64>,
+    /// Of polls without packets, changes of tables included.
+    pub changes: Duration,
+    /// How many of those there were.
+    pub polls: u32,
 }
