@@ -248,7 +248,9 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
                 (Some(InEntry { hot, .. }), Some(cold), Some(found)) => hot.peer().map(|peer| {
                     let find = || ctx.snapshot.softwires.carried(*found, hot.path().ends(), peer);
                     let softwire = if hot.tunnel() { find() } else { None };
-                    softwire.into_iter().for_each(|id| *found = id);
+                    if let Some(id) = softwire {
+                        *found = id;
+                    }
                     Sa { index: state.sa, peer, plain: hot.is_plain(), softwire, hot, cold }
                 }),
                 _ => None,
