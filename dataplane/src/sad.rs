@@ -22,6 +22,19 @@ pub struct InEntry {
     pub key: Key,
 }
 
+/// An outbound SA but for its cold part.
+#[repr(C)]
+pub struct OutEntry {
+    /// What every packet needs.
+    pub hot: Outbound,
+    /// Its expanded key.
+    pub key: Key,
+}
+
+/// What a pair of SAs takes: 1.5 KiB at most.
+const PAIR: usize = size_of::<(InEntry, InboundCold, SoftwireId, OutEntry, OutboundCold, u32, [SaCounters; 2])>();
+const _: () = assert!(PAIR <= 1536);
+
 /// Inbound and outbound SAs of one worker.
 pub struct Sad {
     worker: WorkerId,
@@ -35,11 +48,9 @@ pub struct Sad {
     /// By inbound SA: the softwire between its ends that was found the last time, where to look first.
     pub in_softwire: Vec<SoftwireId>,
     /// Outbound, what every packet needs.
-    pub out_hot: Vec<Outbound>,
+    pub outbound: Vec<OutEntry>,
     /// Outbound, what few packets need.
     pub out_cold: Vec<OutboundCold>,
-    /// Outbound keys.
-    pub out_key: Vec<Key>,
     /// By peer number: index of the outbound SA in use, plus one. Peers are numbered from 1 without gaps.
     selected: Vec<u32>,
 }
@@ -57,9 +68,8 @@ impl Sad {
             inbound: huge::table(capacity),
             in_cold: huge::table(capacity),
             in_softwire: huge::table(capacity),
-            out_hot: huge::table(capacity),
+            outbound: huge::table(capacity),
             out_cold: huge::table(capacity),
-            out_key: huge::table(capacity),
             selected: huge::table(capacity + 1),
         })
     }
@@ -73,14 +83,14 @@ impl Sad {
     }
 
     fn find_out(&self, id: SaOutId) -> Option<usize> {
-        let hot = self.out_hot.get(id.0.index())?;
+        let hot = &self.outbound.get(id.0.index())?.hot;
         (id.0.worker() == self.worker && hot.is_some() && hot.generation() == id.0.generation()).then_some(id.0.index())
     }
 
     /// Index of the outbound SA that the peer's traffic takes.
     #[inline(always)]
     pub fn selected(&self, peer: PeerId) -> Option<usize> {
-        self.index(peer).filter(|index| self.out_hot.get(*index).is_some_and(|hot| hot.peer() == Some(peer)))
+        self.index(peer).filter(|index| self.outbound.get(*index).is_some_and(|sa| sa.hot.peer() == Some(peer)))
     }
 
     /// The same where the SA may be gone, or another peer's by now, which whoever uses it will see.
@@ -122,16 +132,16 @@ impl Sad {
         let Some(index) = self.slot(Some(sa.id.0)) else { return false };
         let Some((hot, cold)) = Outbound::new(&sa) else { return false };
         let Some(algorithm) = hot.algorithm() else { return false };
-        while self.out_hot.len() <= index {
-            self.out_hot.push(Outbound::new_zeroed());
+        while self.outbound.len() <= index {
+            self.outbound.push(OutEntry { hot: Outbound::new_zeroed(), key: Key::empty() });
             self.out_cold.push(OutboundCold::new_zeroed());
-            self.out_key.push(Key::empty());
         }
         let (cipher, _, auth) = sa.key.split(sa.suite);
-        if self.out_hot[index].is_some() || !self.out_key[index].expand(&self.manager, algorithm, cipher, auth) {
+        let entry = &mut self.outbound[index];
+        if entry.hot.is_some() || !entry.key.expand(&self.manager, algorithm, cipher, auth) {
             return false;
         }
-        (self.out_hot[index], self.out_cold[index]) = (hot, cold);
+        (entry.hot, self.out_cold[index]) = (hot, cold);
         counters.sa_out.get(index).into_iter().for_each(reset);
         true
     }
@@ -139,8 +149,8 @@ impl Sad {
     /// Removes an outbound SA and erases its key.
     pub fn sa_out_del(&mut self, id: SaOutId) -> bool {
         let Some(index) = self.find_out(id) else { return false };
-        (self.out_hot[index], self.out_cold[index]) = (Outbound::new_zeroed(), OutboundCold::new_zeroed());
-        self.out_key[index].clear();
+        (self.outbound[index].hot, self.out_cold[index]) = (Outbound::new_zeroed(), OutboundCold::new_zeroed());
+        self.outbound[index].key.clear();
         true
     }
 
@@ -154,7 +164,7 @@ impl Sad {
         let index = match sa {
             None => 0,
             Some(id) => match self.find_out(id) {
-                Some(i) if self.out_hot[i].peer() == Some(peer) && n < MAX_PEERS => i as u32 + 1,
+                Some(i) if self.outbound[i].hot.peer() == Some(peer) && n < MAX_PEERS => i as u32 + 1,
                 _ => return false,
             },
         };
@@ -176,8 +186,10 @@ impl Sad {
         {
             sa.move_to(local, remote, encap);
         }
-        for sa in self.out_hot.iter_mut().filter(|sa| sa.is_some() && sa.peer() == Some(peer)) {
-            sa.move_to(local, remote, encap);
+        for OutEntry { hot, .. } in
+            self.outbound.iter_mut().filter(|sa| sa.hot.is_some() && sa.hot.peer() == Some(peer))
+        {
+            hot.move_to(local, remote, encap);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! State of an inbound SA.
 
 use crate::lifetime::{Bounds, Charge, Meter};
-use crate::replay::{self, Wide, Window};
+use crate::replay::{Wide, Window};
 use crate::selector::{Flat, Flow, Narrow};
 use crate::{Path, suite};
 use dataplane_api::{Mode, PeerId, SaIn, Spi};
@@ -36,7 +36,7 @@ pub struct Inbound {
 const _: () = assert!(size_of::<Inbound>() == 128);
 
 /// What some packets need. All zero: no SA.
-#[derive(Clone, Copy, Debug, FromZeros)]
+#[derive(Clone, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct InboundCold {
     wide: Wide,
@@ -68,7 +68,8 @@ impl Inbound {
             meter: Meter::new(&bounds),
             window: Window::new(sa.replay_window),
         };
-        Some((hot, InboundCold { wide: [0; replay::WIDE], bounds, selector: Flat::new(&sa.selector) }))
+        let wide = hot.window.wide();
+        Some((hot, InboundCold { wide, bounds, selector: Flat::new(&sa.selector) }))
     }
 
     /// Whether this is the SA that `spi` names. No SA has SPI 0.

@@ -8,7 +8,7 @@
 use crate::framing::{self, HEADER, NEXT_DUMMY};
 use crate::{Charge, Inbound, InboundCold, Outbound, OutboundCold};
 use dataplane_api::DropReason;
-use ipsec_mb::{Batch, Direction, Job, Key, Manager};
+use ipsec_mb::{Direction, Job, Key, Manager};
 use std::ops::Range;
 
 /// An inbound SA with its key.
@@ -58,11 +58,11 @@ impl SaIn {
         self.hot.check(&self.cold, low).ok_or(DropReason::EspReplay)
     }
 
-    /// The job that opens a packet with the sequence number that [`Self::check`] gave. `None`: there is no SA.
-    pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<Job<'a>> {
+    /// The job, and its key, that open a packet with the sequence number that [`Self::check`] gave. `None`: there is no SA.
+    pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<(Job<'a>, &'a Key)> {
         let algorithm = self.hot.algorithm()?;
         let (salt, seq_high) = (self.hot.salt(), self.hot.seq_high(seq));
-        Some(Job::new(algorithm, &self.key, Direction::Open, packet, salt, seq_high))
+        Some((Job::new(algorithm, Direction::Open, packet, salt, seq_high), &self.key))
     }
 
     /// Takes a packet whose job went well: advances the window, and says where in `packet` its payload stands.
@@ -130,11 +130,11 @@ impl SaOut {
         if framed { Ok((seq, charge == Charge::Soft)) } else { Err(DropReason::EspMalformed) }
     }
 
-    /// The job that seals a packet with the sequence number that [`Self::frame`] gave. `None`: there is no SA.
-    pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<Job<'a>> {
+    /// The job, and its key, that seal a packet with the sequence number that [`Self::frame`] gave. `None`: there is no SA.
+    pub fn job<'a>(&'a self, packet: &'a mut [u8], seq: u64) -> Option<(Job<'a>, &'a Key)> {
         let algorithm = self.hot.algorithm()?;
         let (salt, seq_high) = (self.hot.salt(), self.hot.seq_high(seq));
-        Some(Job::new(algorithm, &self.key, Direction::Seal, packet, salt, seq_high))
+        Some((Job::new(algorithm, Direction::Seal, packet, salt, seq_high), &self.key))
     }
 }
 
@@ -175,9 +175,8 @@ pub fn open(manager: &mut Manager, sa: &mut SaIn, packet: &mut Vec<u8>) -> Resul
     Ok(opened)
 }
 
-/// Whether a job went well. An error: the library has nothing to do with such a packet.
-fn run(manager: &mut Manager, job: Job<'_>) -> Result<bool, DropReason> {
-    let mut batch = Batch::new();
-    let n = batch.push(job).ok_or(DropReason::EspMalformed)?;
-    Ok(manager.run(&mut batch).good(n))
+/// Whether a job went well. An error: no packet of this algorithm has such a length.
+fn run(manager: &mut Manager, (mut job, key): (Job<'_>, &Key)) -> Result<bool, DropReason> {
+    let good = manager.run(std::slice::from_mut(&mut job), &[key]).good(0);
+    if good || job.fits() { Ok(good) } else { Err(DropReason::EspMalformed) }
 }

@@ -18,11 +18,11 @@ use zerocopy::FromZeros;
 pub const MAX: u16 = 4096;
 /// Words of the largest window.
 pub const WIDE: usize = MAX as usize / 64;
-/// Words kept in the hot part; longer windows use the cold part's.
+/// Words kept in the hot part; longer windows use [`Wide`].
 const NEAR: usize = 2;
 
-/// Bits of windows longer than 128.
-pub type Wide = [u64; WIDE];
+/// Bits of windows longer than 128, which few SAs have.
+pub type Wide = Option<Box<[u64; WIDE]>>;
 
 /// A window.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -46,6 +46,11 @@ impl Window {
         Self { top: 0, near: [0; NEAR], size, unused: [0; 3] }
     }
 
+    /// The words that it needs beside itself.
+    pub fn wide(&self) -> Wide {
+        (!self.is_near()).then(|| Box::new([0; WIDE]))
+    }
+
     /// Highest sequence number authenticated.
     #[inline]
     pub const fn top(&self) -> u64 {
@@ -65,7 +70,11 @@ impl Window {
             return false;
         }
         let (word, bit) = self.place(seq);
-        if self.is_near() { self.near[word % NEAR] & bit == 0 } else { wide.get(word).is_some_and(|w| w & bit == 0) }
+        match wide {
+            _ if self.is_near() => self.near[word % NEAR] & bit == 0,
+            Some(wide) => wide.get(word).is_some_and(|w| w & bit == 0),
+            None => false,
+        }
     }
 
     /// Checks again and marks `seq` as seen (after authentication). `false`: drop the packet.
@@ -85,7 +94,7 @@ impl Window {
         let (word, bit) = self.place(seq);
         if self.is_near() {
             self.near[word % NEAR] |= bit;
-        } else if let Some(w) = wide.get_mut(word) {
+        } else if let Some(w) = wide.as_mut().and_then(|wide| wide.get_mut(word)) {
             *w |= bit;
         }
         true
@@ -95,7 +104,11 @@ impl Window {
     fn pass(&mut self, wide: &mut Wide, seq: u64) {
         let (mut left, mut next) = (seq - self.top, self.top.wrapping_add(1));
         let n = usize::from(self.size) / 64;
-        let words = if self.is_near() { &mut self.near[..n] } else { &mut wide[..n] };
+        let words = match wide {
+            _ if self.is_near() => &mut self.near[..n],
+            Some(wide) => &mut wide[..n],
+            None => return,
+        };
         if left >= u64::from(self.size) {
             words.fill(0);
             return;
@@ -157,7 +170,8 @@ mod tests {
     use std::collections::HashSet;
 
     fn run(size: u16, table: &[(u64, bool)]) {
-        let (mut w, mut wide) = (Window::new(size), [0; WIDE]);
+        let mut w = Window::new(size);
+        let mut wide = w.wide();
         for (i, &(seq, expected)) in table.iter().enumerate() {
             assert_eq!(w.check(&wide, seq), expected, "check, size {size}, line {i}, seq {seq}");
             assert_eq!(w.accept(&mut wide, seq), expected, "accept, size {size}, line {i}, seq {seq}");
@@ -258,7 +272,8 @@ mod tests {
         fn agrees_with_a_set(size in prop::sample::select(vec![64u16, 128, 256, 4096]),
                              start in prop::sample::select(vec![1u64, (1 << 32) - 500, u64::MAX - 100_000]),
                              steps in prop::collection::vec((any::<bool>(), 0u64..6000), 0..400)) {
-            let (mut w, mut wide) = (Window::new(size), [0; WIDE]);
+            let mut w = Window::new(size);
+            let mut wide = w.wide();
             let (mut seen, mut top) = (HashSet::new(), 0u64);
             for (forward, by) in steps {
                 let by = if by % 3 == 0 { by } else { by % 70 };

@@ -1,7 +1,7 @@
-//! Expanded keys: what the library precomputes once per SA.
+//! Expanded keys: what is precomputed once per SA.
 //!
-//! Every algorithm fits the same fixed-size block, so that a table of SAs is one array, mapped when it is first
-//! touched and never allocated from afterwards:
+//! What AES-GCM needs ([`crate::vaes`]) is of one fixed size, so that a table of SAs is one array, mapped when it is first touched. What
+//! the library needs, for the other algorithms and on processors without VAES, is a block of its own:
 //!
 //! ```text
 //!   GCM, GMAC   the library's gcm_key_data: round keys (15 x 16), then powers of the hash key
@@ -10,29 +10,26 @@
 //!   ChaCha20    the key itself (32)
 //! ```
 
+use crate::vaes::Keys;
 use crate::{Algorithm, Manager};
 use ipsec_mb_sys::{IMB_MGR, gcm_key_data};
-use zerocopy::FromZeros;
 use zeroize::{Zeroize, Zeroizing};
 
-const BODY: usize = 1008;
-const DECRYPT: usize = 240;
-const DES_SCHEDULE: usize = 128;
-const INNER: usize = 480;
-const OUTER: usize = 512;
-const HMAC_BLOCK: usize = 64;
-
 /// Expanded key of one direction of an SA. All zero is a valid, useless key. Erased on drop, never printed.
-#[derive(FromZeros)]
-#[repr(C, align(64))]
-pub struct Key {
-    body: [u8; BODY],
+pub struct Key(Keys);
+
+/// Whose it is.
+#[repr(C)]
+pub(crate) struct Label {
+    /// The library's, where it is not our own.
+    library: Option<Box<LibraryKey>>,
     algorithm: u8,
-    unused: [u8; 15],
+    unused: [u8; 7],
 }
 
-// The library takes the body for its own structure.
-const _: () = assert!(size_of::<Key>() == size_of::<gcm_key_data>() && align_of::<Key>() == align_of::<gcm_key_data>());
+impl Label {
+    pub(crate) const EMPTY: Self = Self { library: None, algorithm: 0, unused: [0; 7] };
+}
 
 impl Key {
     /// Expands a cipher key and an integrity key; `None` when a length is not the algorithm's.
@@ -43,7 +40,7 @@ impl Key {
 
     /// The all-zero key.
     pub const fn empty() -> Self {
-        Self { body: [0; BODY], algorithm: 0, unused: [0; 15] }
+        Self(Keys::EMPTY)
     }
 
     /// The same as [`Key::new`] in place; on `false` the key is empty.
@@ -52,13 +49,82 @@ impl Key {
         if cipher.len() != algorithm.cipher_key_len() || auth.len() != algorithm.auth_key_len() {
             return false;
         }
+        let done = match manager.vaes() {
+            Some(vaes) if algorithm.is_gcm() => vaes.expand(&mut self.0, cipher),
+            _ => {
+                let key = self.0.label.library.insert(Box::new(LibraryKey([0; BODY])));
+                key.expand(manager.raw(), algorithm, cipher, auth)
+            }
+        };
+        if done {
+            self.0.label.algorithm = algorithm as u8;
+        } else {
+            self.0.label.library = None;
+        }
+        done
+    }
+
+    /// Erases it.
+    pub fn clear(&mut self) {
+        self.0.label.library = None;
+        if self.0.label.algorithm != 0 {
+            self.0.clear();
+            self.0.label.algorithm = 0;
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is(&self, algorithm: Algorithm) -> bool {
+        self.0.label.algorithm == algorithm as u8
+    }
+
+    /// That of [`crate::vaes`], if it is not the library's.
+    #[inline(always)]
+    pub(crate) fn own(&self) -> Option<&Keys> {
+        if self.0.label.library.is_none() { Some(&self.0) } else { None }
+    }
+
+    #[inline(always)]
+    pub(crate) fn library(&self) -> Option<&LibraryKey> {
+        self.0.label.library.as_deref()
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key({:?})", Algorithm::from_number(self.0.label.algorithm))
+    }
+}
+
+const BODY: usize = size_of::<gcm_key_data>();
+const DECRYPT: usize = 240;
+const DES_SCHEDULE: usize = 128;
+const INNER: usize = 480;
+const OUTER: usize = 512;
+const HMAC_BLOCK: usize = 64;
+
+/// As the library has it.
+#[repr(C, align(64))]
+pub(crate) struct LibraryKey([u8; BODY]);
+
+// The library takes it for its own structure.
+const _: () = assert!(align_of::<LibraryKey>() == align_of::<gcm_key_data>());
+
+impl LibraryKey {
+    /// The lengths of the keys are the algorithm's.
+    fn expand(&mut self, mgr: &IMB_MGR, algorithm: Algorithm, cipher: &[u8], auth: &[u8]) -> bool {
         use Algorithm::*;
-        let mgr = manager.raw();
-        let done = match algorithm {
+        match algorithm {
             AesGcm128 | AesGmac128 => self.expand_gcm(mgr.gcm128_pre, cipher),
             AesGcm256 | AesGmac256 => self.expand_gcm(mgr.gcm256_pre, cipher),
             ChaCha20Poly1305 => {
-                self.body[..cipher.len()].copy_from_slice(cipher);
+                self.0[..cipher.len()].copy_from_slice(cipher);
                 true
             }
             AesCbc128Sha1 | AesCbc128Sha256 | AesCbc128Sha256T96 => {
@@ -71,20 +137,6 @@ impl Key {
                 self.expand_des(mgr.des_key_sched, cipher) && self.hash(mgr, auth)
             }
             NullSha1 | NullSha256 | NullSha256T96 => self.hash(mgr, auth),
-        };
-        if done {
-            self.algorithm = algorithm as u8;
-        } else {
-            self.clear();
-        }
-        done
-    }
-
-    /// Erases it.
-    pub fn clear(&mut self) {
-        if self.algorithm != 0 {
-            self.body.zeroize();
-            self.algorithm = 0;
         }
     }
 
@@ -97,18 +149,18 @@ impl Key {
 
     fn expand_aes(&mut self, expand: ipsec_mb_sys::keyexp_t, cipher: &[u8]) -> bool {
         let Some(expand) = expand else { return false };
-        let (encrypt, decrypt) = self.body.split_at_mut(DECRYPT);
+        let (encrypt, decrypt) = self.0.split_at_mut(DECRYPT);
         // SAFETY: the caller checked the length of `cipher`; each half has room for the 15 round keys of AES-256 and
-        // is 16-octet aligned, because `Key` is and 240 is a multiple of 16.
+        // is 16-octet aligned, because `self` is and 240 is a multiple of 16.
         unsafe { expand(cipher.as_ptr().cast(), encrypt.as_mut_ptr().cast(), decrypt.as_mut_ptr().cast()) };
         true
     }
 
     fn expand_des(&mut self, expand: ipsec_mb_sys::des_keysched_t, cipher: &[u8]) -> bool {
         let Some(expand) = expand else { return false };
-        for (schedule, key) in self.body.chunks_exact_mut(DES_SCHEDULE).zip(cipher.chunks_exact(8)) {
+        for (schedule, key) in self.0.chunks_exact_mut(DES_SCHEDULE).zip(cipher.chunks_exact(8)) {
             // SAFETY: reads 8 octets and writes 16 words of 8; the schedule is as long, and is 8-octet aligned, because
-            // `Key` is and 128 is a multiple of 8.
+            // `self` is and 128 is a multiple of 8.
             if unsafe { expand(schedule.as_mut_ptr().cast(), key.as_ptr().cast()) } != 0 {
                 return false;
             }
@@ -126,14 +178,9 @@ impl Key {
                 *b ^= k;
             }
             // SAFETY: reads one block of 64 octets and writes a digest of 20 or 32 octets; 32 are left after `at`.
-            unsafe { one_block(block.as_ptr().cast(), self.body[at..at + 32].as_mut_ptr().cast()) };
+            unsafe { one_block(block.as_ptr().cast(), self.0[at..at + 32].as_mut_ptr().cast()) };
         }
         true
-    }
-
-    #[inline(always)]
-    pub(crate) fn is(&self, algorithm: Algorithm) -> bool {
-        self.algorithm == algorithm as u8
     }
 
     #[inline(always)]
@@ -142,34 +189,28 @@ impl Key {
     }
 
     pub(crate) fn encrypt(&self) -> *const u8 {
-        self.body.as_ptr()
+        self.0.as_ptr()
     }
 
     pub(crate) fn decrypt(&self) -> *const u8 {
-        self.body[DECRYPT..].as_ptr()
+        self.0[DECRYPT..].as_ptr()
     }
 
     pub(crate) fn des_schedules(&self) -> [*const u8; 3] {
-        [0, 1, 2].map(|i| self.body[i * DES_SCHEDULE..].as_ptr())
+        [0, 1, 2].map(|i| self.0[i * DES_SCHEDULE..].as_ptr())
     }
 
     pub(crate) fn inner(&self) -> *const u8 {
-        self.body[INNER..].as_ptr()
+        self.0[INNER..].as_ptr()
     }
 
     pub(crate) fn outer(&self) -> *const u8 {
-        self.body[OUTER..].as_ptr()
+        self.0[OUTER..].as_ptr()
     }
 }
 
-impl Drop for Key {
+impl Drop for LibraryKey {
     fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Key({:?})", Algorithm::from_number(self.algorithm))
+        self.0.zeroize();
     }
 }

@@ -22,13 +22,14 @@
 //! time; the library only computes them.
 
 mod algorithm;
-mod batch;
+mod job;
 mod key;
 mod manager;
 mod prefetch;
+mod vaes;
 
 pub use algorithm::Algorithm;
-pub use batch::{BATCH, Batch, Direction, Job, Outcome};
+pub use job::{Direction, Job, Outcome};
 pub use key::Key;
-pub use manager::{Error, Manager};
+pub use manager::{AHEAD, BATCH, Error, Manager};
 pub use prefetch::prefetch;

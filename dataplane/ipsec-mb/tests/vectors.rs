@@ -1,7 +1,7 @@
 //! Every algorithm against packets made by an independent implementation, alone and in mixed batches.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
+use ipsec_mb::{Algorithm, BATCH, Direction, Job, Key, Manager};
 use proptest::prelude::*;
 
 struct Vector {
@@ -37,13 +37,11 @@ fn vectors(manager: &Manager) -> Vec<Vector> {
 }
 
 fn job<'a>(v: &'a Vector, direction: Direction, packet: &'a mut [u8]) -> Job<'a> {
-    Job::new(v.algorithm, &v.key, direction, packet, v.salt, v.seq_high)
+    Job::new(v.algorithm, direction, packet, v.salt, v.seq_high)
 }
 
 fn run_one(manager: &mut Manager, v: &Vector, direction: Direction, packet: &mut [u8]) -> bool {
-    let mut batch = Batch::new();
-    assert_eq!(batch.push(job(v, direction, packet)), Some(0));
-    manager.run(&mut batch).good(0)
+    manager.run(&mut [job(v, direction, packet)], &[&v.key]).good(0)
 }
 
 // What opening must give: the text, which lies between IV and ICV.
@@ -78,11 +76,10 @@ fn mixed_batches_of_every_size() {
             if direction == Direction::Open {
                 packets.iter_mut().step_by(3).for_each(|p| *p.last_mut().unwrap() ^= 1);
             }
-            let mut batch = Batch::new();
-            for (v, p) in picked.iter().zip(&mut packets) {
-                batch.push(job(v, direction, p)).unwrap();
-            }
-            let outcome = m.run(&mut batch);
+            let mut jobs: Vec<Job<'_>> = picked.iter().zip(&mut packets).map(|(v, p)| job(v, direction, p)).collect();
+            let keys: Vec<&Key> = picked.iter().map(|v| &v.key).collect();
+            let outcome = m.run(&mut jobs, &keys);
+            assert!(!outcome.good(size));
             for (i, v) in picked.iter().enumerate() {
                 match direction {
                     Direction::Seal => assert!(outcome.good(i) && packets[i] == v.sealed, "{size} {i}"),
@@ -125,9 +122,8 @@ fn a_wrong_key_or_a_key_of_another_algorithm_is_caught() {
             let key = Key::new(&m, algorithm, &c, &a).unwrap();
             for direction in [Direction::Seal, Direction::Open] {
                 let mut p = v.sealed.clone();
-                let mut batch = Batch::new();
-                batch.push(Job::new(v.algorithm, &key, direction, &mut p, v.salt, v.seq_high));
-                assert!(!m.run(&mut batch).good(0));
+                let job = Job::new(v.algorithm, direction, &mut p, v.salt, v.seq_high);
+                assert!(!m.run(&mut [job], &[&key]).good(0));
             }
         }
     }
@@ -139,15 +135,17 @@ fn m2() -> Manager {
 
 #[test]
 fn what_is_not_an_esp_packet_is_refused() {
-    let m = m2();
-    let key = Key::empty();
+    let mut m = m2();
     for algorithm in Algorithm::ALL {
         let around = 8 + algorithm.iv_len() + algorithm.icv_len();
+        let (c, a) = (vec![7; algorithm.cipher_key_len()], vec![7; algorithm.auth_key_len()]);
+        let key = Key::new(&m, algorithm, &c, &a).unwrap();
         for len in (0..=around + 40).chain([65_535, 65_536, 70_000]) {
             let mut packet = vec![0; len];
-            let job = Job::new(algorithm, &key, Direction::Open, &mut packet, [0; 4], None);
+            let job = Job::new(algorithm, Direction::Seal, &mut packet, [0; 4], None);
             let fits = len > around && (len - around) % algorithm.block_len() == 0 && len <= 65_535;
-            assert_eq!(Batch::new().push(job).is_some(), fits, "{algorithm:?} {len}");
+            assert_eq!(job.fits(), fits, "{algorithm:?} {len}");
+            assert_eq!(m.run(&mut [job], &[&key]).good(0), fits, "{algorithm:?} {len}");
         }
         assert!(Key::new(&m, algorithm, &[0; 15], &[]).is_none());
         assert!(Key::new(&m, algorithm, &vec![0; algorithm.cipher_key_len()], &[0; 19]).is_none());
@@ -175,10 +173,7 @@ proptest! {
         let (c, a) = (vec![9; algorithm.cipher_key_len()], vec![9; algorithm.auth_key_len()]);
         let key = Key::new(&m, algorithm, &c, &a).unwrap();
         let mut packet = packet;
-        let mut batch = Batch::new();
-        let job = Job::new(algorithm, &key, Direction::Open, &mut packet, [1; 4], esn);
-        if let Some(n) = batch.push(job) {
-            prop_assert!(!m.run(&mut batch).good(n));
-        }
+        let job = Job::new(algorithm, Direction::Open, &mut packet, [1; 4], esn);
+        prop_assert!(!m.run(&mut [job], &[&key]).good(0));
     }
 }

@@ -14,7 +14,7 @@ use arrayvec::ArrayVec;
 use dataplane_api::{Counters, DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, NEXT_DUMMY};
 use esp::{Charge, Inbound, InboundCold, PathCheck, selector};
-use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
+use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key};
 use rtrb::Producer;
 use std::net::SocketAddr;
 use wire::ip::{self, Ip};
@@ -64,8 +64,8 @@ fn heads(packets: &[Packet]) -> [Head; BATCH] {
     heads
 }
 
-/// For how many packets SAs and keys are on their way into the cache at a time.
-const AHEAD: usize = 3;
+/// For how many packets SAs are on their way into the cache at a time.
+const SAS_AHEAD: usize = 8;
 
 /// An SA as long as nothing is known to be authentic.
 struct Known<'a> {
@@ -91,24 +91,23 @@ fn open(
     states: &mut ArrayVec<State, LANE>,
 ) {
     let Sad { manager, inbound, in_cold, .. } = sad;
-    let ahead = |manager: &Manager, spi: u32| {
+    let ahead = |spi: u32| {
         let Some(i) = Spi(spi).slot().map(|s| s.index()) else { return };
         if let (Some(sa), Some(counters)) = (inbound.get(i), counters.sa_in.get(i)) {
             ipsec_mb::prefetch(&sa.hot, 0..2);
-            manager.prefetch(&sa.key);
             ipsec_mb::prefetch(counters, 0..1);
         }
     };
     // What is all of one SA has it in the cache.
     let spis = &heads[..packets.len().min(BATCH)];
     let spis = if spis.iter().all(|head| head.0 == heads[0].0) { &[] } else { spis };
-    spis.iter().take(AHEAD).for_each(|head| ahead(manager, head.0));
-    let mut batch = Batch::new();
-    let mut waiting: ArrayVec<usize, BATCH> = ArrayVec::new();
+    spis.iter().take(SAS_AHEAD).for_each(|head| ahead(head.0));
+    let first = states.len();
+    let (mut jobs, mut keys) = (ArrayVec::<Job<'_>, BATCH>::new(), ArrayVec::<&Key, BATCH>::new());
     let (mut last, mut known) = (0, None);
     for (n, (packet, &(spi, low))) in packets.iter_mut().zip(heads).enumerate() {
-        if let Some(next) = spis.get(n + AHEAD) {
-            ahead(manager, next.0);
+        if let Some(next) = spis.get(n + SAS_AHEAD) {
+            ahead(next.0);
         }
         if spi != last {
             (last, known) = (spi, find(inbound, in_cold, Spi(spi)));
@@ -116,15 +115,8 @@ fn open(
         let mut state = State { seq: 0, sa: NONE, moved: false, refused: None };
         if let Some(sa) = &known {
             state.sa = sa.index;
-            match open_one(manager, sa, packet, low, &mut state) {
-                Ok(None) => {}
-                Ok(Some(job)) => {
-                    // As good as forged until the batch has run.
-                    state.refused = Some(bad(&job));
-                    if batch.push(job).is_some() {
-                        waiting.push(states.len());
-                    }
-                }
+            match prepare(sa, packet, low, &mut state, &mut jobs) {
+                Ok(()) => keys.push(sa.key),
                 Err(reason) => state.refused = Some(reason),
             }
         } else {
@@ -132,10 +124,12 @@ fn open(
         }
         states.push(state);
     }
-    if !batch.is_empty() {
-        let outcome = manager.run(&mut batch);
-        for (_, at) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
-            states[at].refused = None;
+    keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
+    let outcome = manager.run(&mut jobs, &keys);
+    let waiting = states[first..].iter_mut().filter(|state| state.refused.is_none());
+    for (n, (state, job)) in waiting.zip(&jobs).enumerate() {
+        if !outcome.good(n) {
+            state.refused = Some(bad(job));
         }
     }
 }
@@ -155,15 +149,15 @@ fn bad(job: &Job<'_>) -> DropReason {
     if job.fits() { DropReason::EspIntegrity } else { DropReason::EspMalformed }
 }
 
-/// Everything up to the cipher, and that too unless it is for the batch: then the job is what is left to do.
+/// Everything up to the cipher, whose job joins `jobs`.
 #[inline(always)]
-fn open_one<'a>(
-    manager: &mut Manager,
-    sa: &Known<'a>,
+fn prepare<'a>(
+    sa: &Known<'_>,
     packet: &'a mut Packet,
     low: u32,
     state: &mut State,
-) -> Result<Option<Job<'a>>, DropReason> {
+    jobs: &mut ArrayVec<Job<'a>, BATCH>,
+) -> Result<(), DropReason> {
     let mut at = usize::from(packet.l4);
     if !is_of(sa.hot, packet) {
         at = esp_offset(packet);
@@ -178,13 +172,8 @@ fn open_one<'a>(
     let forged = DropReason::EspIntegrity;
     let algorithm = sa.hot.algorithm().ok_or(forged)?;
     let packet = packet.mbuf.data_mut().get_mut(at..).ok_or(forged)?;
-    let seq_high = sa.hot.seq_high(state.seq);
-    let mut job = Job::new(algorithm, sa.key, Direction::Open, packet, sa.hot.salt(), seq_high);
-    match manager.at_once(&mut job) {
-        Some(true) => Ok(None),
-        Some(false) => Err(bad(&job)),
-        None => Ok(Some(job)),
-    }
+    jobs.push(Job::new(algorithm, Direction::Open, packet, sa.hot.salt(), sa.hot.seq_high(state.seq)));
+    Ok(())
 }
 
 /// Whether the outer header is just what the SA expects, where ESP comes without UDP.

@@ -8,13 +8,13 @@
 //! ```
 
 use crate::lane::{Ctx, LANE, Lane, Packet};
-use crate::sad::Sad;
+use crate::sad::{OutEntry, Sad};
 use arrayvec::ArrayVec;
 use dataplane_api::id::Slot;
 use dataplane_api::{Counters, DropReason, PeerId, SaOutId, TraceNode, WorkerEvent, WorkerId};
 use esp::{Charge, Outbound, OutboundCold, Path};
 use esp::{framing, selector};
-use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
+use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key, Manager};
 use rtrb::Producer;
 use wire::{ip, ipv4, ipv6, udp};
 
@@ -56,24 +56,22 @@ fn select(sad: &Sad, packets: &[Packet]) -> ArrayVec<usize, BATCH> {
     packets.iter().map(index).collect()
 }
 
-/// For how many packets SAs, and keys, are on their way into the cache at a time.
+/// For how many packets SAs are on their way into the cache at a time.
 const SAS_AHEAD: usize = 8;
-const KEYS_AHEAD: usize = 4;
 
 /// An SA, and what goes with it.
-struct Sa<'a, 'k> {
+struct Sa<'a> {
     index: usize,
     peer: PeerId,
     algorithm: Algorithm,
     hot: &'a mut Outbound,
     cold: &'a OutboundCold,
-    key: &'k Key,
 }
 
-impl<'a, 'k> Sa<'a, 'k> {
+impl<'a> Sa<'a> {
     #[inline(always)]
-    fn new(index: usize, hot: &'a mut Outbound, cold: &'a OutboundCold, key: &'k Key) -> Option<Self> {
-        Some(Self { index, peer: hot.peer()?, algorithm: hot.algorithm()?, hot, cold, key })
+    fn new(index: usize, hot: &'a mut Outbound, cold: &'a OutboundCold) -> Option<Self> {
+        Some(Self { index, peer: hot.peer()?, algorithm: hot.algorithm()?, hot, cold })
     }
 
     /// Brings its counters up to date.
@@ -94,30 +92,25 @@ fn protect(
     indices: &[usize],
     verdicts: &mut ArrayVec<Verdict, LANE>,
 ) {
-    let Sad { manager, out_hot, out_cold, out_key, .. } = sad;
-    let (first, hots) = (verdicts.len(), out_hot.as_ptr());
+    let Sad { manager, outbound, out_cold, .. } = sad;
+    let (first, entries) = (verdicts.len(), outbound.as_ptr());
     let sa_ahead = |counters: &Counters, index: usize| {
-        ipsec_mb::prefetch(hots.wrapping_add(index), 0..2);
+        ipsec_mb::prefetch(entries.wrapping_add(index), 0..2);
         counters.sa_out.get(index).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
-    };
-    let key_ahead = |manager: &Manager, index: usize| {
-        out_key.get(index).into_iter().for_each(|key| manager.prefetch(key));
     };
     // What is all of one SA has it in the cache.
     let ahead = if indices.iter().all(|index| indices.first() == Some(index)) { &[] } else { indices };
     ahead.iter().take(SAS_AHEAD).for_each(|index| sa_ahead(&ctx.counters, *index));
     let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
-    let mut last: Option<Sa<'_, '_>> = None;
+    let mut last: Option<Sa<'_>> = None;
     for (n, (packet, &index)) in packets.iter_mut().zip(indices).enumerate() {
         if let Some(&next) = ahead.get(n + SAS_AHEAD) {
             sa_ahead(&ctx.counters, next);
-        } else if let Some(&first) = ahead.get((n + KEYS_AHEAD).wrapping_sub(indices.len())) {
-            key_ahead(manager, first);
         }
         if last.as_ref().is_none_or(|sa| sa.index != index) {
             last.into_iter().for_each(|sa| sa.count(&ctx.counters));
-            last = match (out_hot.get_mut(index), out_cold.get(index), out_key.get(index)) {
-                (Some(hot), Some(cold), Some(key)) => Sa::new(index, hot, cold, key),
+            last = match (outbound.get_mut(index), out_cold.get(index)) {
+                (Some(OutEntry { hot, .. }), Some(cold)) => Sa::new(index, hot, cold),
                 _ => None,
             };
         }
@@ -131,37 +124,40 @@ fn protect(
         });
     }
     last.into_iter().for_each(|sa| sa.count(&ctx.counters));
-    debug_assert_eq!(jobs.len(), verdicts[first..].iter().filter(|v| v.is_ok()).count());
     // By now the headers have left the store buffer, and the cipher can load them as it likes.
-    let mut batch = Batch::new();
+    crypt(manager, outbound, indices, &mut jobs, &mut verdicts[first..]);
+}
+
+/// Runs the jobs of those packets for which there is nothing against it.
+fn crypt(
+    manager: &mut Manager,
+    outbound: &[OutEntry],
+    indices: &[usize],
+    jobs: &mut ArrayVec<Job<'_>, BATCH>,
+    verdicts: &mut [Verdict],
+) {
+    let well = verdicts.iter_mut().zip(indices).filter(|(verdict, _)| verdict.is_ok());
+    let mut keys: ArrayVec<&Key, BATCH> = ArrayVec::new();
     let mut waiting: ArrayVec<&mut Verdict, BATCH> = ArrayVec::new();
-    for ((n, verdict), job) in verdicts[first..].iter_mut().enumerate().filter(|v| v.1.is_ok()).zip(&mut jobs) {
-        if let Some(&next) = ahead.get(n + KEYS_AHEAD) {
-            key_ahead(manager, next);
-        }
-        match manager.at_once(job) {
-            Some(true) => {}
-            Some(false) => *verdict = Err(DropReason::EspMalformed),
-            None => {
-                // Good for nothing until the batch has run.
-                *verdict = Err(DropReason::EspMalformed);
-                if batch.push(job.reborrow()).is_some() {
-                    waiting.push(verdict);
-                }
-            }
+    for (verdict, &index) in well {
+        if let Some(OutEntry { key, .. }) = outbound.get(index) {
+            keys.push(key);
+            waiting.push(verdict);
         }
     }
-    if !batch.is_empty() {
-        let outcome = manager.run(&mut batch);
-        for (_, verdict) in waiting.into_iter().enumerate().filter(|(n, _)| outcome.good(*n)) {
-            *verdict = Ok(());
+    debug_assert_eq!(jobs.len(), keys.len());
+    keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
+    let outcome = manager.run(jobs, &keys);
+    for (n, verdict) in waiting.into_iter().enumerate() {
+        if !outcome.good(n) {
+            *verdict = Err(DropReason::EspMalformed);
         }
     }
 }
 
 /// The same for any SA.
 #[inline(never)]
-fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_, 'a>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
+fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
     let encap = if sa.hot.path().is_encapsulated() { udp::HEADER } else { 0 };
     prepare(ctx, sa, packet, (sa.algorithm, encap), jobs)
 }
@@ -171,7 +167,7 @@ fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_, 'a>, packet: &'a mut Packet, jobs: &mu
 #[inline(always)]
 fn prepare<'a>(
     ctx: &mut Ctx,
-    sa: &mut Sa<'_, 'a>,
+    sa: &mut Sa<'_>,
     packet: &'a mut Packet,
     (sizes, encap): (Algorithm, usize),
     jobs: &mut ArrayVec<Job<'a>, BATCH>,
@@ -204,7 +200,7 @@ fn prepare<'a>(
     if !framed {
         return Err(malformed);
     }
-    jobs.push(Job::new(sa.algorithm, sa.key, Direction::Seal, packet, sa.hot.salt(), sa.hot.seq_high(seq)));
+    jobs.push(Job::new(sa.algorithm, Direction::Seal, packet, sa.hot.salt(), sa.hot.seq_high(seq)));
     Ok(())
 }
 

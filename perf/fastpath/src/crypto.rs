@@ -1,8 +1,8 @@
-//! The crypto floor: the gateway's own way into IPsec-MB, and nothing around it: at once where the library takes a packet
-//! by itself, else over batches.
+//! The crypto floor: what the gateway's ESP nodes call, and nothing around it.
 
 use anyhow::{Context, ensure};
-use ipsec_mb::{Algorithm, BATCH, Batch, Direction, Job, Key, Manager};
+use arrayvec::ArrayVec;
+use ipsec_mb::{Algorithm, BATCH, Direction, Job, Key, Manager};
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 
@@ -66,23 +66,11 @@ fn crypt(
     packets: &mut [Vec<u8>],
 ) -> anyhow::Result<u64> {
     let start = dpdk::lcore::tsc();
-    let (mut batch, mut good) = (Batch::new(), true);
-    for (n, packet) in packets.iter_mut().enumerate() {
-        let key = &keys[(first + n) % keys.len()];
-        let mut job = Job::new(algorithm, key, direction, packet, [7; 4], Some(0));
-        match manager.at_once(&mut job) {
-            Some(opened) => good &= opened,
-            None => {
-                batch.push(job).context("not a packet of this algorithm")?;
-            }
-        }
-    }
-    let waiting = batch.len();
-    if waiting > 0 {
-        let outcome = manager.run(&mut batch);
-        good &= (0..waiting).all(|i| outcome.good(i));
-    }
+    let own: ArrayVec<&Key, BATCH> = (0..packets.len()).map(|n| &keys[(first + n) % keys.len()]).collect();
+    let job = |packet| Job::new(algorithm, direction, packet, [7; 4], Some(0));
+    let mut jobs: ArrayVec<Job<'_>, BATCH> = packets.iter_mut().map(|packet| job(packet)).collect();
+    let outcome = manager.run(&mut jobs, &own);
     let ticks = dpdk::lcore::tsc() - start;
-    ensure!(good, "a packet did not open");
+    ensure!((0..jobs.len()).all(|i| outcome.good(i)), "a packet is not good");
     Ok(ticks)
 }

@@ -3,8 +3,8 @@
 use super::{Engine, Side};
 use crate::tally::{DOWN, Stream, UP};
 use crate::{inner, probe};
+use arrayvec::ArrayVec;
 use dpdk::{Burst, lcore};
-use ipsec_mb::Batch;
 use softwire_initiator::data;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -89,18 +89,21 @@ impl Engine {
         if self.lane.is_empty() {
             return;
         }
-        let mut batch = Batch::new();
+        let (mut jobs, mut keys) =
+            (ArrayVec::<_, { Burst::CAPACITY }>::new(), ArrayVec::<_, { Burst::CAPACITY }>::new());
         let mut numbers = [None; Burst::CAPACITY];
         let subscribers = &self.population.subscribers;
         for ((mbuf, p), number) in self.lane.as_mut_slice().iter_mut().zip(&self.pending).zip(&mut numbers) {
             let softwire = subscribers[p.subscriber as usize].softwire.as_ref();
-            *number = softwire
-                .and_then(|s| s.inbound(p.spi))
-                .zip(mbuf.data_mut().get_mut(p.at..p.end))
-                .and_then(|(sa, packet)| sa.job(packet, p.seq))
-                .and_then(|job| batch.push(job));
+            let sa = softwire.and_then(|s| s.inbound(p.spi)).zip(mbuf.data_mut().get_mut(p.at..p.end));
+            if let Some((job, key)) = sa.and_then(|(sa, packet)| sa.job(packet, p.seq)) {
+                *number = Some(jobs.len());
+                jobs.push(job);
+                keys.push(key);
+            }
         }
-        let outcome = self.population.manager.run(&mut batch);
+        let outcome = self.population.manager.run(&mut jobs, &keys);
+        drop((jobs, keys));
         let stamp = probe::ticks(lcore::tsc());
         for (i, number) in numbers.iter().enumerate().take(self.lane.len()) {
             if number.is_some_and(|n| outcome.good(n)) {

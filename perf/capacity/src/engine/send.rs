@@ -7,8 +7,8 @@ use crate::pace::Pace;
 use crate::population::{State, Subscriber, stayers};
 use crate::probe;
 use crate::tally::{DOWN, Stream, UP};
+use arrayvec::ArrayVec;
 use dpdk::lcore;
-use ipsec_mb::Batch;
 use softwire_initiator::{Datagram, data};
 use std::time::Instant;
 use wire::ip;
@@ -130,14 +130,15 @@ impl Engine {
                 *slot = done;
             }
         }
-        let mut batch = Batch::new();
+        let (mut jobs, mut keys) = (ArrayVec::<_, BURST>::new(), ArrayVec::<_, BURST>::new());
         for (mbuf, &(i, at, seq)) in self.access.out.as_mut_slice().iter_mut().zip(&sealed) {
             let sa = self.population.subscribers[i as usize].softwire.as_ref().and_then(|s| s.sealing());
-            if let Some(job) = sa.and_then(|sa| sa.job(&mut mbuf.data_mut()[at..], seq)) {
-                batch.push(job);
+            if let Some((job, key)) = sa.and_then(|sa| sa.job(&mut mbuf.data_mut()[at..], seq)) {
+                jobs.push(job);
+                keys.push(key);
             }
         }
-        self.population.manager.run(&mut batch);
+        self.population.manager.run(&mut jobs, &keys);
         true
     }
 

@@ -1,12 +1,9 @@
-//! Jobs, and the batch that keeps what the library points to while it works on several at once.
+//! Jobs, and what the library points to while it works on several at once.
 
-use crate::{Algorithm, Key};
+use crate::Algorithm;
+use crate::key::LibraryKey;
 use ipsec_mb_sys::*;
 use std::arch::x86_64::*;
-use std::mem::MaybeUninit;
-
-/// Most jobs in one batch.
-pub const BATCH: usize = 64;
 
 /// Longest packet.
 const MAX_PACKET: usize = u16::MAX as usize;
@@ -24,11 +21,10 @@ pub enum Direction {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Job<'a> {
-    /// Salt and IV of an AEAD (RFC 4106, section 4; RFC 7634, section 2).
+    /// Salt and IV of an AEAD (RFC 4106, section 4; RFC 7634, section 2); zero behind them.
     pub(crate) nonce: __m128i,
-    /// SPI and sequence number, 64 bits of it when extended (RFC 4106, section 5).
+    /// SPI and sequence number, 64 bits of it when extended (RFC 4106, section 5); zero behind them.
     pub(crate) aad: __m128i,
-    pub(crate) key: &'a Key,
     pub(crate) packet: &'a mut [u8],
     pub(crate) algorithm: Algorithm,
     pub(crate) direction: Direction,
@@ -42,7 +38,6 @@ const AAD: u8 = 8;
 const EXTENDED_AAD: u8 = 12;
 
 impl<'a> Job<'a> {
-    /// - `key` is expanded for `algorithm` (another one makes every packet bad).
     /// - `packet` is from the SPI to the end of the ICV. To seal, everything but the ICV is filled in. With an AEAD the IV must
     ///   never repeat under the key. With CBC the IV field holds a block that never repeats under the key; the cipher
     ///   itself turns it into an unpredictable IV (NIST SP 800-38A, appendix C, first method).
@@ -54,7 +49,6 @@ impl<'a> Job<'a> {
     #[inline(always)]
     pub fn new(
         algorithm: Algorithm,
-        key: &'a Key,
         direction: Direction,
         packet: &'a mut [u8],
         salt: [u8; 4],
@@ -74,16 +68,10 @@ impl<'a> Job<'a> {
             (aad, aad_len) = match seq_high {
                 // SPI, high, low.
                 Some(high) => (_mm_unpacklo_epi32(head, _mm_cvtsi32_si128(high.swap_bytes() as i32)), EXTENDED_AAD),
-                None => (head, AAD),
+                None => (_mm_move_epi64(head), AAD),
             };
         }
-        Self { nonce, aad, key, packet, algorithm, direction, aad_len }
-    }
-
-    /// The same job, for as long as this one is not used.
-    #[inline]
-    pub fn reborrow(&mut self) -> Job<'_> {
-        Job { packet: self.packet, ..*self }
+        Self { nonce, aad, packet, algorithm, direction, aad_len }
     }
 
     /// Whether the packet has a length that ESP with this algorithm has.
@@ -111,79 +99,34 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Which packets of a batch came out well, by the order in which they were pushed.
+/// Which packets came out well, by the order of their jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome(pub(crate) u64);
 
 impl Outcome {
-    /// Whether the packet pushed as number `i` is good.
+    /// Whether packet number `i` is good.
     #[inline]
     pub fn good(self, i: usize) -> bool {
-        i < BATCH && self.0 >> i & 1 == 1
-    }
-}
-
-/// Up to [`BATCH`] jobs.
-pub struct Batch<'a> {
-    jobs: [MaybeUninit<Pending<'a>>; BATCH],
-    len: usize,
-}
-
-impl<'a> Batch<'a> {
-    /// An empty batch.
-    #[inline]
-    pub fn new() -> Self {
-        Self { jobs: [const { MaybeUninit::uninit() }; BATCH], len: 0 }
-    }
-
-    /// Takes a job and returns its number. `None`, and the packet is untouched, when the batch is full, the packet
-    /// is longer than 65,535 octets or too short, or what is to be encrypted is not whole blocks.
-    #[inline]
-    pub fn push(&mut self, job: Job<'a>) -> Option<usize> {
-        if !job.fits() {
-            return None;
-        }
-        let slot = self.jobs.get_mut(self.len)?;
-        slot.write(Pending { job, zeros: [0; 16], tag: [0; 32], received: [0; 16], schedules: [std::ptr::null(); 3] });
-        self.len += 1;
-        Some(self.len - 1)
-    }
-
-    /// Number of jobs.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// No jobs.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    #[inline]
-    pub(crate) fn jobs(&mut self) -> &mut [Pending<'a>] {
-        // SAFETY: the first `len` entries were written by `push`; `Pending` has no destructor to miss or to run twice.
-        unsafe { std::slice::from_raw_parts_mut(self.jobs.as_mut_ptr().cast(), self.len) }
-    }
-}
-
-impl Default for Batch<'_> {
-    fn default() -> Self {
-        Self::new()
+        i < u64::BITS as usize && self.0 >> i & 1 == 1
     }
 }
 
 /// A job with what the library reads and writes beside the packet.
-pub(crate) struct Pending<'a> {
-    pub(crate) job: Job<'a>,
+pub(crate) struct Pending<'j, 'a> {
+    job: &'j mut Job<'a>,
+    key: &'j LibraryKey,
     zeros: [u8; 16],
-    pub(crate) tag: [u8; 32],
+    tag: [u8; 32],
     received: [u8; 16],
     schedules: [*const u8; 3],
 }
 
-impl Pending<'_> {
+impl<'j, 'a> Pending<'j, 'a> {
+    /// The key is expanded for the job's algorithm.
+    pub(crate) fn new(job: &'j mut Job<'a>, key: &'j LibraryKey) -> Self {
+        Self { job, key, zeros: [0; 16], tag: [0; 32], received: [0; 16], schedules: [std::ptr::null(); 3] }
+    }
+
     fn seals(&self) -> bool {
         self.job.direction == Direction::Seal
     }
@@ -207,8 +150,9 @@ impl Pending<'_> {
         }
     }
 
-    /// Describes the job to the library. `job` points into `self` afterwards.
+    /// Describes the job, with its key, to the library. `job` points into both afterwards.
     pub(crate) fn fill(&mut self, job: &mut IMB_JOB, index: usize) {
+        let key = self.key;
         let iv_len = self.job.algorithm.iv_len();
         let end = self.end();
         let start = 8 + iv_len;
@@ -224,7 +168,7 @@ impl Pending<'_> {
         job.auth_tag_output_len_in_bytes =
             if self.job.algorithm.auth_key_len() == 32 { 16 } else { self.job.algorithm.icv_len() as u64 };
         job.key_len_in_bytes = self.job.algorithm.cipher_key_len() as u64;
-        job.enc_keys = self.job.key.encrypt().cast();
+        job.enc_keys = key.encrypt().cast();
         if self.job.algorithm == Algorithm::ChaCha20Poly1305 {
             job.cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
             job.hash_alg = IMB_AUTH_CHACHA20_POLY1305;
@@ -243,8 +187,8 @@ impl Pending<'_> {
         }
         job.hash_alg =
             if self.job.algorithm.auth_key_len() == 20 { IMB_AUTH_HMAC_SHA_1 } else { IMB_AUTH_HMAC_SHA_256 };
-        job.u.HMAC._hashed_auth_key_xor_ipad = self.job.key.inner();
-        job.u.HMAC._hashed_auth_key_xor_opad = self.job.key.outer();
+        job.u.HMAC._hashed_auth_key_xor_ipad = key.inner();
+        job.u.HMAC._hashed_auth_key_xor_opad = key.outer();
         job.hash_start_src_offset_in_bytes = 0;
         job.__bindgen_anon_5.msg_len_to_hash_in_bytes =
             (end + if self.job.seq_high().is_some() { 4 } else { 0 }) as u64;
@@ -259,12 +203,12 @@ impl Pending<'_> {
         }
         if self.job.algorithm.block_len() == 8 {
             job.cipher_mode = IMB_CIPHER_DES3;
-            self.schedules = self.job.key.des_schedules();
+            self.schedules = key.des_schedules();
             job.enc_keys = self.schedules.as_ptr().cast();
             job.dec_keys = job.enc_keys;
         } else {
             job.cipher_mode = IMB_CIPHER_CBC;
-            job.dec_keys = self.job.key.decrypt().cast();
+            job.dec_keys = key.decrypt().cast();
         }
         // Sealing starts at the IV field, with zeros as the IV of that block: the field becomes the
         // encryption of what it held, and is the IV of what follows.
@@ -277,19 +221,19 @@ impl Pending<'_> {
 
     /// Writes the ICV, or compares it (RFC 4303, section 3.4.4.1) without telling by the time taken where it differs.
     pub(crate) fn finish(&mut self) -> bool {
-        let (end, known) = (self.end(), self.job.key.is(self.job.algorithm));
+        let end = self.end();
         let hmac = !self.job.algorithm.is_aead();
         let icv = &mut self.job.packet[end..];
         let tag = &self.tag[..icv.len()];
         match self.job.direction {
             Direction::Seal => {
                 icv.copy_from_slice(tag);
-                known
+                true
             }
             Direction::Open => {
                 let received: &[u8] = if hmac { &self.received[..tag.len()] } else { icv };
                 let differ = tag.iter().zip(received).fold(0, |d, (a, b)| d | (a ^ b));
-                std::hint::black_box(differ) == 0 && known
+                std::hint::black_box(differ) == 0
             }
         }
     }
