@@ -3,6 +3,7 @@
 use crate::publish::Multiply;
 use dataplane_api::softwire::{MAX_SOFTWIRES, Protection, TooBig};
 use dataplane_api::{PeerId, Softwire, SoftwireId};
+use esp::Path;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
@@ -146,11 +147,12 @@ impl Softwires {
 
     /// One for what an SA with this peer protects between these ends: that of the peer, else any. Looks at `first` first.
     #[inline]
-    pub fn carried(&self, first: SoftwireId, (local, remote): (IpAddr, IpAddr), peer: PeerId) -> Option<SoftwireId> {
+    pub fn carried(&self, first: SoftwireId, path: &Path, peer: PeerId) -> Option<SoftwireId> {
         let is_of = |s: &Softwire| matches!(s.protection, Protection::Esp(Some((p, _))) if p == peer);
-        if self.get(first).is_some_and(|s| (s.local, s.remote) == (local, remote) && is_of(s)) {
+        if self.get(first).is_some_and(|s| path.is_between(&s.local, &s.remote) && is_of(s)) {
             return Some(first);
         }
+        let (local, remote) = path.ends();
         let ends = Ends::new(local, remote)?;
         self.between(ends).find(|s| is_of(s)).or_else(|| self.between(ends).next()).map(|s| s.id)
     }
@@ -288,8 +290,8 @@ mod tests {
             s.set(with(1, "2001:db8::2", 1)) && s.set(with(2, "2001:db8::2", 2)) && s.set(with(3, "2001:db8::3", 1))
         );
         let carried = |s: &Softwires, first, remote: &str, n| {
-            s.carried(SoftwireId(first), ("2001:db8::1".parse().unwrap(), remote.parse().unwrap()), peer(n))
-                .map(|id| id.0)
+            let path = Path::new("2001:db8::1".parse().unwrap(), remote.parse().unwrap(), None)?;
+            s.carried(SoftwireId(first), &path, peer(n)).map(|id| id.0)
         };
         for first in 0..5 {
             assert_eq!(carried(&s, first, "2001:db8::2", 1), Some(1));

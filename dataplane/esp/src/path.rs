@@ -128,6 +128,18 @@ impl Path {
         &self.remote[..self.address_len()]
     }
 
+    /// Whether these are our address and the peer's.
+    #[inline(always)]
+    pub fn is_between(&self, local: &IpAddr, remote: &IpAddr) -> bool {
+        match (local, remote) {
+            (IpAddr::V4(l), IpAddr::V4(r)) => {
+                self.v6 == 0 && self.local[..4] == l.octets() && self.remote[..4] == r.octets()
+            }
+            (IpAddr::V6(l), IpAddr::V6(r)) => self.v6 != 0 && self.local == l.octets() && self.remote == r.octets(),
+            _ => false,
+        }
+    }
+
     /// (ours, the peer's) address as such.
     pub fn ends(&self) -> (IpAddr, IpAddr) {
         let ip = |address: [u8; 16]| match address {

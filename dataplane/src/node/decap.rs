@@ -107,39 +107,37 @@ fn is_behind(snapshot: &Snapshot, packet: &Packet, id: SoftwireId) -> bool {
 }
 
 /// The softwire of the packet before, which often is that of the next one too.
-type Last<'a> = Option<(Ends, Option<PeerId>, Admitted<'a>)>;
+type Last<'a> = Option<(Ends, Option<PeerId>, Option<&'a Softwire>)>;
 
 /// The softwire that a packet came through: that of the peer whose SA protected it, else one that needs none.
 #[inline(always)]
-fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Admitted<'a> {
+fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Option<&'a Softwire> {
     match last {
         Some((ends, peer, found)) if ends.are_of(packet.ip()) && *peer == packet.peer => *found,
         _ => find(snapshot, packet, last),
     }
 }
 
+/// Why there is none.
+#[cold]
+fn refusal(snapshot: &Snapshot, packet: &Packet) -> DropReason {
+    match snapshot.softwires.between(Ends::received(packet.ip())).next() {
+        Some(_) => DropReason::SoftwireClear,
+        None => DropReason::SoftwireUnknown,
+    }
+}
+
 #[inline(never)]
-fn find<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Admitted<'a> {
+fn find<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Option<&'a Softwire> {
     let ends = Ends::received(packet.ip());
     let is_of = |protection| matches!(protection, Protection::Esp(Some((peer, _))) if packet.peer == Some(peer));
     // Where `esp_in` has looked already.
     let likely = u16::try_from(packet.next_hop).ok().and_then(|id| snapshot.softwires.get(SoftwireId(id)));
-    let mut found = Err(DropReason::SoftwireUnknown);
-    match likely.filter(|s| is_of(s.protection) && Ends::new(s.local, s.remote) == Some(ends)) {
-        Some(softwire) => found = Ok(softwire),
-        None => {
-            for softwire in snapshot.softwires.between(ends) {
-                match softwire.protection {
-                    protection if is_of(protection) => {
-                        found = Ok(softwire);
-                        break;
-                    }
-                    Protection::Clear => found = Ok(softwire),
-                    Protection::Esp(_) => found = found.map_err(|_| DropReason::SoftwireClear),
-                }
-            }
-        }
-    }
+    let between = || snapshot.softwires.between(ends);
+    let found = likely
+        .filter(|s| is_of(s.protection) && Ends::new(s.local, s.remote) == Some(ends))
+        .or_else(|| between().find(|s| is_of(s.protection)))
+        .or_else(|| between().filter(|s| s.protection == Protection::Clear).last());
     *last = Some((ends, packet.peer, found));
     found
 }
@@ -184,7 +182,7 @@ impl Inner {
 fn admit<'a>(snapshot: &'a Snapshot, packet: &mut Packet, last: &mut Last<'a>) -> Admitted<'a> {
     let (outer, inner) = (packet.ip(), packet.payload());
     let outer_ecn = ecn(outer);
-    let softwire = softwire(snapshot, packet, last)?;
+    let Some(softwire) = softwire(snapshot, packet, last) else { return Err(refusal(snapshot, packet)) };
     let h = Inner::parse(inner, packet.proto == ip::IPV6).ok_or(DropReason::InnerMalformed)?;
     let padding = inner.len() - h.len;
     let meta = &mut **packet;

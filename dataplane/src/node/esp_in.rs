@@ -13,7 +13,7 @@ use crate::sad::{InEntry, Sad};
 use arrayvec::ArrayVec;
 use dataplane_api::{Counters, DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, NEXT_DUMMY};
-use esp::{Charge, Inbound, InboundCold, PathCheck, selector};
+use esp::{Charge, Inbound, InboundCold, Path, PathCheck, selector};
 use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key};
 use rtrb::Producer;
 use std::net::SocketAddr;
@@ -235,7 +235,7 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
             let index = state.sa as usize;
             last = match (inbound.get_mut(index), in_cold.get_mut(index), in_softwire.get_mut(index)) {
                 (Some(InEntry { hot, .. }), Some(cold), Some(found)) => hot.peer().map(|peer| {
-                    let find = || ctx.snapshot.softwires.carried(*found, hot.path().ends(), peer);
+                    let find = || ctx.snapshot.softwires.carried(*found, hot.path(), peer);
                     let softwire = if hot.tunnel() { find() } else { None };
                     if let Some(id) = softwire {
                         *found = id;
@@ -326,7 +326,8 @@ fn opened(
     }
     let softwire = if state.moved {
         let (remote, local) = packet.addresses();
-        ctx.snapshot.softwires.carried(SoftwireId(0), (local, remote), sa.peer)
+        let path = Path::new(local, remote, None);
+        path.and_then(|path| ctx.snapshot.softwires.carried(SoftwireId(0), &path, sa.peer))
     } else {
         sa.softwire
     };
