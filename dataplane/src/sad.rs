@@ -1,8 +1,8 @@
 //! The worker's part of the SAD (RFC 4301, section 4.4.2): inbound SAs by SPI, outbound SAs by slot, and which outbound
 //! SA a peer's traffic takes now.
 //!
-//! An SPI is the position of its entry (`dataplane_api::id`), so a lookup is an index and a compare. An entry is split by
-//! heat: a packet reads the 128 octets of [`Inbound`] or [`Outbound`], a little of the cold part, and its key. The arrays
+//! An SPI is the position of its entry (`dataplane_api::id`), so a lookup is an index and a compare. An SA is split by
+//! heat: a packet reads an entry, the 128 octets of [`Inbound`] or [`Outbound`] and the key, and a little of the cold part. The arrays
 //! grow within memory reserved at the start, as the control plane takes slots in use from the bottom up.
 
 use dataplane_api::{Counters, PeerId, SaCounters, SaIn, SaOut, SaOutId, SoftwireId, Spi, WorkerId};
@@ -41,13 +41,13 @@ pub struct Sad {
     capacity: usize,
     /// The cryptographic library's state, for this worker alone.
     pub manager: Manager,
-    /// Inbound, what every packet needs.
+    /// Inbound.
     pub inbound: Vec<InEntry>,
     /// Inbound, what few packets need.
     pub in_cold: Vec<InboundCold>,
     /// By inbound SA: the softwire between its ends that was found the last time, where to look first.
     pub in_softwire: Vec<SoftwireId>,
-    /// Outbound, what every packet needs.
+    /// Outbound.
     pub outbound: Vec<OutEntry>,
     /// Outbound, what few packets need.
     pub out_cold: Vec<OutboundCold>,

@@ -206,7 +206,14 @@ mod tests {
         path.flags = 5;
         assert!(path.move_to(at("192.0.2.2:4500"), at("203.0.113.9:2048"), true));
         assert_eq!((path.ports(), path.local()), ((4500, 2048), &[192, 0, 2, 2][..]));
-        assert_eq!(path.ends(), ([192, 0, 2, 2].into(), [203, 0, 113, 9].into()));
+        let (local, remote) = path.ends();
+        assert_eq!((local, remote), ([192, 0, 2, 2].into(), [203, 0, 113, 9].into()));
+        assert!(path.is_between(&local, &remote) && !path.is_between(&remote, &local));
+        let six = |last| IpAddr::V6(Ipv6Addr::new(0xc000, 0x202, 0, 0, 0, 0, 0, last));
+        assert!(!path.is_between(&six(0), &six(0)), "IPv4 addresses are no IPv6 addresses that begin so");
+        let long = Path::new(six(1), six(2), None).unwrap();
+        assert!(long.is_between(&six(1), &six(2)) && !long.is_between(&six(1), &six(3)));
+        assert!(!long.is_between(&six(1), &remote));
         assert!(!path.move_to(at("[2001:db8::2]:4500"), at("[2001:db8::1]:2048"), true));
         assert!(!path.move_to(at("192.0.2.2:4500"), at("[2001:db8::1]:2048"), true));
         // Out of the NAT.

@@ -109,6 +109,12 @@ impl Outcome {
     pub fn good(self, i: usize) -> bool {
         i < u64::BITS as usize && self.0 >> i & 1 == 1
     }
+
+    /// Whether the first `n` are good.
+    #[inline]
+    pub fn all_good(self, n: usize) -> bool {
+        self.0.trailing_ones() as usize >= n
+    }
 }
 
 /// A job with what the library reads and writes beside the packet.

@@ -1,12 +1,12 @@
-//! ESP cryptography over batches of packets, by Intel's Multi-Buffer Crypto for IPsec library.
+//! ESP cryptography over several packets at a time: AES-GCM by code of our own where the processor has what it needs, everything
+//! else by Intel's Multi-Buffer Crypto for IPsec library.
 //!
-//! The library gains its speed in two ways. AES-GCM interleaves the blocks of *one* packet and is called
-//! directly. CBC encryption, HMAC and Poly1305 are serial within a packet, so the library runs *several
-//! packets* side by side: jobs are submitted in a burst, come back in any number, and the rest is flushed.
-//! A user of this crate sees neither:
+//! AES-GCM can be interleaved within a packet, and short packets with each other (`vaes`). CBC encryption, HMAC and Poly1305 are
+//! serial within a packet, so the library runs several packets side by side: jobs are submitted in a burst, come back in any
+//! order, and the rest is flushed. A user of this crate sees neither:
 //!
 //! ```text
-//!   Batch::new() ── push(Job) per packet ──► Manager::run(batch) ──► Outcome: which packets are good
+//!   Job::new per packet ──► Manager::run(jobs, keys) ──► Outcome: which packets are good
 //! ```
 //!
 //! A job is one ESP packet in place, from the SPI to the ICV (RFC 4303, figure 1):
@@ -17,9 +17,8 @@
 //!                                    └── encrypted ─────────────┘
 //! ```
 //!
-//! `run` returns when every job of the batch is finished: the library holds no pointer into a packet or a
-//! key after it, which is what makes the borrows in [`Job`] enough. Tags are compared here, in constant
-//! time; the library only computes them.
+//! `run` returns when every job is finished: the library holds no pointer into a packet or a key after it, which is what
+//! makes the borrows enough. Tags are compared here, in constant time; the library only computes them.
 
 mod algorithm;
 mod job;

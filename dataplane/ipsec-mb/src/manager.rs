@@ -46,7 +46,7 @@ impl std::error::Error for Error {}
 pub const BATCH: usize = 64;
 
 /// For how many packets keys are on their way into the cache at a time.
-pub const AHEAD: usize = 4;
+pub const AHEAD: usize = 6;
 
 const OLDEST: u32 = 1 << 16 | 3 << 8;
 

@@ -79,7 +79,8 @@ fn mixed_batches_of_every_size() {
             let mut jobs: Vec<Job<'_>> = picked.iter().zip(&mut packets).map(|(v, p)| job(v, direction, p)).collect();
             let keys: Vec<&Key> = picked.iter().map(|v| &v.key).collect();
             let outcome = m.run(&mut jobs, &keys);
-            assert!(!outcome.good(size));
+            assert!(!outcome.good(size) && !outcome.all_good(size + 1));
+            assert_eq!(outcome.all_good(size), (0..size).all(|i| outcome.good(i)), "{size}");
             for (i, v) in picked.iter().enumerate() {
                 match direction {
                     Direction::Seal => assert!(outcome.good(i) && packets[i] == v.sealed, "{size} {i}"),

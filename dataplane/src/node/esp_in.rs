@@ -126,10 +126,12 @@ fn open(
     }
     keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
     let outcome = manager.run(&mut jobs, &keys);
-    let waiting = states[first..].iter_mut().filter(|state| state.refused.is_none());
-    for (n, (state, job)) in waiting.zip(&jobs).enumerate() {
-        if !outcome.good(n) {
-            state.refused = Some(bad(job));
+    if !outcome.all_good(jobs.len()) {
+        let waiting = states[first..].iter_mut().filter(|state| state.refused.is_none());
+        for (n, (state, job)) in waiting.zip(&jobs).enumerate() {
+            if !outcome.good(n) {
+                state.refused = Some(bad(job));
+            }
         }
     }
 }

@@ -136,21 +136,20 @@ fn crypt(
     jobs: &mut ArrayVec<Job<'_>, BATCH>,
     verdicts: &mut [Verdict],
 ) {
-    let well = verdicts.iter_mut().zip(indices).filter(|(verdict, _)| verdict.is_ok());
     let mut keys: ArrayVec<&Key, BATCH> = ArrayVec::new();
-    let mut waiting: ArrayVec<&mut Verdict, BATCH> = ArrayVec::new();
-    for (verdict, &index) in well {
-        if let Some(OutEntry { key, .. }) = outbound.get(index) {
+    for (verdict, &index) in verdicts.iter().zip(indices) {
+        if let (Ok(()), Some(OutEntry { key, .. })) = (verdict, outbound.get(index)) {
             keys.push(key);
-            waiting.push(verdict);
         }
     }
     debug_assert_eq!(jobs.len(), keys.len());
     keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
     let outcome = manager.run(jobs, &keys);
-    for (n, verdict) in waiting.into_iter().enumerate() {
-        if !outcome.good(n) {
-            *verdict = Err(DropReason::EspMalformed);
+    if !outcome.all_good(jobs.len()) {
+        for (n, verdict) in verdicts.iter_mut().filter(|verdict| verdict.is_ok()).enumerate() {
+            if !outcome.good(n) {
+                *verdict = Err(DropReason::EspMalformed);
+            }
         }
     }
 }
