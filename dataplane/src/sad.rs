@@ -31,8 +31,14 @@ pub struct OutEntry {
     pub key: Key,
 }
 
-/// What a pair of SAs takes: 1.5 KiB at most.
-const PAIR: usize = size_of::<(InEntry, InboundCold, SoftwireId, OutEntry, OutboundCold, u32, [SaCounters; 2])>();
+/// What a pair of SAs takes in these tables, with AES-GCM by our own code and a window of up to 1,024: 1.5 KiB at most.
+const PAIR: usize = size_of::<InEntry>()
+    + size_of::<InboundCold>()
+    + size_of::<SoftwireId>()
+    + size_of::<OutEntry>()
+    + size_of::<OutboundCold>()
+    + size_of::<u32>()
+    + 2 * size_of::<SaCounters>();
 const _: () = assert!(PAIR <= 1536);
 
 /// Inbound and outbound SAs of one worker.

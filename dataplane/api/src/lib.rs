@@ -13,7 +13,8 @@
 //!  SnapshotOp (ports, routes, softwires, SPD, filters ...) ──► publisher ──► Arc<Snapshot>, read by all workers
 //! ```
 //!
-//! Everything a worker consumes is of fixed size, so that it neither allocates nor frees.
+//! Everything a worker consumes is of fixed size, so that it neither allocates nor frees, but for what few SAs have beside their tables
+//! (`ipsec_mb::Key`, windows of more than 1,024 packets), when they are added and deleted.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]

@@ -37,7 +37,7 @@ const _: () = assert!(size_of::<Inbound>() == 128);
 
 /// What some packets need. All zero: no SA.
 #[derive(Clone, Debug, FromZeros)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct InboundCold {
     wide: Wide,
     bounds: Bounds,

@@ -10,11 +10,11 @@
 //! | part | inbound | outbound |
 //! |---|---|---|
 //! | hot, 128 octets | [`Inbound`]: addresses, replay window, lifetime meter | [`Outbound`]: addresses, sequence, meter |
-//! | cold, 128 octets | [`InboundCold`]: selector, limits, where a wide window is | [`OutboundCold`]: selector, limits |
+//! | cold | [`InboundCold`], 216 octets: wide window, limits, selector | [`OutboundCold`], 80 octets: limits, selector |
 //! | key, 448 octets | [`ipsec_mb::Key`] | [`ipsec_mb::Key`] |
 //!
-//! All zero is "no SA", so that a table of a million is mapped as it is used. Windows of more than 128 packets, and keys of
-//! other algorithms than AES-GCM, are blocks of their own. The data plane keeps such tables and works on batches; [`SaIn`], [`SaOut`], [`seal`] and [`open`] are the
+//! All zero is "no SA", so that a table of a million is mapped as it is used. Windows of more than 1,024 packets, and
+//! keys of other algorithms than AES-GCM, are blocks of their own. The data plane keeps such tables and works on batches; [`SaIn`], [`SaOut`], [`seal`] and [`open`] are the
 //! same thing for one packet at a time. Inbound, the order is that of RFC 4303, section 3.4:
 //!
 //! ```text

@@ -34,7 +34,7 @@ const _: () = assert!(size_of::<Outbound>() == 128);
 
 /// What some packets need. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct OutboundCold {
     bounds: Bounds,
     selector: Flat,

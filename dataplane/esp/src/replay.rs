@@ -20,9 +20,31 @@ pub const MAX: u16 = 4096;
 pub const WIDE: usize = MAX as usize / 64;
 /// Words kept in the hot part; longer windows use [`Wide`].
 const NEAR: usize = 2;
+/// Words that every [`Wide`] has: of a window of 1,024.
+const BESIDE: usize = 16;
 
-/// Bits of windows longer than 128, which few SAs have.
-pub type Wide = Option<Box<[u64; WIDE]>>;
+/// Bits of windows longer than 128. All zero: of no window.
+#[derive(Clone, Debug, FromZeros)]
+#[repr(C)]
+pub struct Wide {
+    words: [u64; BESIDE],
+    /// In place of these, of a window longer than 1,024, which few SAs have.
+    more: Option<Box<[u64; WIDE]>>,
+}
+
+impl Wide {
+    const fn fits(size: u16) -> bool {
+        size as usize <= 64 * BESIDE
+    }
+
+    fn words(&self, size: u16) -> &[u64] {
+        if Self::fits(size) { &self.words } else { self.more.as_deref().map_or(&[], |more| more) }
+    }
+
+    fn words_mut(&mut self, size: u16) -> &mut [u64] {
+        if Self::fits(size) { &mut self.words } else { self.more.as_deref_mut().map_or(&mut [], |more| more) }
+    }
+}
 
 /// A window.
 #[derive(Clone, Copy, Debug, FromZeros)]
@@ -48,7 +70,7 @@ impl Window {
 
     /// The words that it needs beside itself.
     pub fn wide(&self) -> Wide {
-        (!self.is_near()).then(|| Box::new([0; WIDE]))
+        Wide { words: [0; BESIDE], more: (!Wide::fits(self.size)).then(|| Box::new([0; WIDE])) }
     }
 
     /// Highest sequence number authenticated.
@@ -70,11 +92,8 @@ impl Window {
             return false;
         }
         let (word, bit) = self.place(seq);
-        match wide {
-            _ if self.is_near() => self.near[word % NEAR] & bit == 0,
-            Some(wide) => wide.get(word).is_some_and(|w| w & bit == 0),
-            None => false,
-        }
+        let words = if self.is_near() { &self.near } else { wide.words(self.size) };
+        words.get(word).is_some_and(|w| w & bit == 0)
     }
 
     /// Checks again and marks `seq` as seen (after authentication). `false`: drop the packet.
@@ -94,7 +113,7 @@ impl Window {
         let (word, bit) = self.place(seq);
         if self.is_near() {
             self.near[word % NEAR] |= bit;
-        } else if let Some(w) = wide.as_mut().and_then(|wide| wide.get_mut(word)) {
+        } else if let Some(w) = wide.words_mut(self.size).get_mut(word) {
             *w |= bit;
         }
         true
@@ -104,11 +123,8 @@ impl Window {
     fn pass(&mut self, wide: &mut Wide, seq: u64) {
         let (mut left, mut next) = (seq - self.top, self.top.wrapping_add(1));
         let n = usize::from(self.size) / 64;
-        let words = match wide {
-            _ if self.is_near() => &mut self.near[..n],
-            Some(wide) => &mut wide[..n],
-            None => return,
-        };
+        let words = if self.is_near() { &mut self.near } else { wide.words_mut(self.size) };
+        let Some(words) = words.get_mut(..n) else { return };
         if left >= u64::from(self.size) {
             words.fill(0);
             return;

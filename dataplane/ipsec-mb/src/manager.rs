@@ -203,8 +203,8 @@ impl Manager {
         self.vaes
     }
 
-    /// Asks the cache for what a packet of a hundred octets will need of a key: the lowest powers of the hash key, and round keys.
-    /// What the library needs lies elsewhere, and waits.
+    /// Asks the cache for what a packet of a hundred octets will need of a key of AES-128: the lowest powers of the hash key, and round
+    /// keys. What the library needs lies elsewhere, and is fetched when it is used.
     #[inline(always)]
     pub fn prefetch(&self, key: &Key) {
         crate::prefetch(key, if self.vaes.is_some() { 1..6 } else { 3..4 });

@@ -34,7 +34,7 @@ const POWERS: usize = 4 * CHUNK;
 /// Round keys of AES-256.
 const ROUND_KEYS: usize = 15;
 
-/// What a key is expanded to. All zero is a valid, useless one. A packet of a hundred octets needs the lines 1 to 5, a longer one all.
+/// What a key is expanded to. All zero is a valid, useless one. With AES-128 a packet of a hundred octets needs the lines 1 to 5.
 #[repr(C, align(64))]
 pub(crate) struct Keys {
     /// H^12 ... H^1, each times x modulo the polynomial, with the last octet of a block first ([`Sum`]).
@@ -538,9 +538,10 @@ fn expand<const ROUNDS: usize>(keys: &mut Keys, cipher: &[u8]) {
     };
     store(&mut octets, hash_key);
     // Times x: what leaves at the upper end comes back as the polynomial.
-    let hash_key = u128::from_be_bytes(octets);
-    let carry = if hash_key >> 127 != 0 { 0xc200_0000_0000_0000_0000_0000_0000_0001 } else { 0 };
+    let mut hash_key = u128::from_be_bytes(octets);
+    let carry = 0u128.wrapping_sub(hash_key >> 127) & 0xc200_0000_0000_0000_0000_0000_0000_0001;
     octets = (hash_key << 1 ^ carry).to_le_bytes();
+    hash_key.zeroize();
     // SAFETY: an array of the register's size.
     let first = _mm512_zextsi128_si512(unsafe { _mm_loadu_si128(octets.as_ptr().cast()) });
     octets.zeroize();
