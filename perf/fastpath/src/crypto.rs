@@ -71,6 +71,6 @@ fn crypt(
     let mut jobs: ArrayVec<Job<'_>, BATCH> = packets.iter_mut().map(|packet| job(packet)).collect();
     let outcome = manager.run(&mut jobs, &own);
     let ticks = dpdk::lcore::tsc() - start;
-    ensure!((0..jobs.len()).all(|i| outcome.good(i)), "a packet is not good");
+    ensure!(outcome.all_good(jobs.len()), "a packet is not good");
     Ok(ticks)
 }

@@ -44,7 +44,7 @@ for pair in "c1 dan c4" "c4 dora c5" "c5 alice c1"; do set -- $pair
 say "both phases are rekeyed by all of them, under ping"
 keys() { api value 'sorted(s["spi_in"] for s in child if s["encap"] and s["selected"]), sorted(s["spi_i"] for s in ike if s["version"] == 1)'; }
 before=$(keys)
-all "nothing is lost" "ping -i0.1 -W3 -c110 $WEB6 >/tmp/ping.out & sleep 1; /t/ike.sh rekey-child gw && sleep 1 && /t/ike.sh rekey-ike gw; s=\$?; wait; tail -n 2 /tmp/ping.out; [ \$s = 0 ] && grep -q \" 0% packet loss\" /tmp/ping.out"
+all "nothing is lost" "ping -i0.1 -W3 -c120 $WEB6 >/tmp/ping.out & sleep 1; /t/ike.sh rekey-child gw && sleep 1 && /t/ike.sh rekey-ike gw; s=\$?; wait; tail -n 2 /tmp/ping.out; [ \$s = 0 ] && grep -q \" 0% packet loss\" /tmp/ping.out"
 check "all keys are others" waits 15 eval '[ -z "$(comm -12 <(grep -oE "[0-9a-fx]+" <<<"$before" | sort -u) <(keys | grep -oE "[0-9a-fx]+" | sort -u))" ]'
 check "and the sessions are the same five" api check "$users"' and all(s["seconds"] > 20 for s in subs)'
 

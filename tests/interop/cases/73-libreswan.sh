@@ -26,7 +26,7 @@ before=$(spi)
 ppp_up alice || finish
 traffic alice
 gw_check "REST shows it" api check 'user("alice")["ike_id"] == "alice@example.net" and [s["version"] for s in ike if s["remote_id"] == "alice@example.net"] == [1]'
-check "libreswan rekeys the second phase by its lifetime, and no ping is lost" g alice "ping -i0.1 -W2 -c145 $WEB6 | tail -n 3 | tee /tmp/ping.out; grep -q ' 0% packet loss' /tmp/ping.out"
+check "libreswan rekeys the second phase by its lifetime, and no ping is lost" g alice "ping -i0.1 -W2 -c150 $WEB6 | tail -n 3 | tee /tmp/ping.out; grep -q ' 0% packet loss' /tmp/ping.out"
 gw_check "the child SA is another" refused test "$before" = "$(spi)"
 undisturbed
 gateway_stop
