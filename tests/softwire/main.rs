@@ -133,6 +133,18 @@ fn a_softwire_comes_up_without_waiting_for_a_timer() {
     assert_eq!(f.drops().get("session_unknown"), None);
 }
 
+// A route is slower than a session's state: it is on its way before the subscriber knows its addresses.
+#[test]
+fn routes_to_a_subscriber_are_there_before_it_has_its_addresses() {
+    let mut f = Fabric::new(&yaml(1, ""), 0.0);
+    f.add(client(0));
+    let routed = |f: &Fabric, v6: bool| f.routes.keys().any(|prefix| prefix.contains(':') == v6);
+    assert!(f.run(SECOND, |f| routed(f, false) && routed(f, true)), "{:?} {:?}", f.clients[0].events, f.drops());
+    let inner = f.sessions.values().next().unwrap().inner;
+    assert!(!inner.ipv4 && !inner.ipv6 && f.clients[0].events.iter().all(|e| !matches!(e, Event::Ipv4(..))));
+    assert!(f.run(30 * SECOND, |f| complete(f, 0)), "{:?} {:?}", f.clients[0].events, f.drops());
+}
+
 // H18: a source outside the subscriber's addresses is dropped; H12: nothing passes before the network layer opens.
 #[test]
 fn a_spoofed_source_is_dropped() {

@@ -321,6 +321,12 @@ impl Gateway {
         } else {
             s.state = State::Network;
             s.link.start_network(now, network);
+            let assigned = [ipv4.map(|peer| IpPrefix::host(peer.into())), s.leases.ipv6];
+            // The workers have a route some milliseconds after it is published, and the first packet to the subscriber may
+            // come as soon as it has its address: the session drops what comes before it is open.
+            for prefix in assigned.into_iter().flatten() {
+                self.attach(id, prefix);
+            }
             if let Some(s) = self.subscribers.get(&id) {
                 let how = if s.anonymous { "anonymous" } else { "authenticated" };
                 let record = self.audit_record(s, Verb::Accept, how, now);
