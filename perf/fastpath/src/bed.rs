@@ -6,11 +6,12 @@ use dataplane::handoff::Handoff;
 use dataplane::node::punt::DEFAULT_RATES;
 use dataplane::publish::{FibSizes, Publisher};
 use dataplane::worker::{Parts, Worker};
-use dataplane_api::{Counters, DropReason, TableOp, WorkerHandle, WorkerId, worker_channel};
+use dataplane_api::{Counters, DropReason, PeerId, TableOp, WorkerHandle, WorkerId, worker_channel};
 use dpdk::sim::{self, SimQueue};
 use dpdk::{Burst, Mempool, Port, PortConfig};
 use pcap_file::pcap::{PcapPacket, PcapWriter};
 use std::fs::File;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,15 @@ impl Bed {
         let refused = self.handle.counters.worker.ops_refused.get();
         ensure!(refused == 0, "{refused} table changes were refused");
         Ok(())
+    }
+
+    /// Writes to all memory that was made with the worker, counters and the ring of changes: what grows from then on are the tables.
+    pub fn touch(&mut self) -> anyhow::Result<()> {
+        let counters = &self.handle.counters;
+        counters.sessions.iter().for_each(|c| c.filtered.set(0));
+        counters.sa_in.iter().chain(&counters.sa_out).for_each(|c| c.packets.set(0));
+        let nothing = TableOp::PeerSelect { peer: PeerId(NonZeroU32::MIN), sa: None };
+        self.change(std::iter::repeat_n(nothing, OPS))
     }
 
     /// Adds all peers of the world that are this worker's.

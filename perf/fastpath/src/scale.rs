@@ -90,6 +90,7 @@ pub fn reading(path: Path) -> anyhow::Result<Reading> {
     let _lcore = crate::measure::start()?;
     let mut world = World::new(path, 64)?;
     let mut ringed = Ringed::new(&world, "scale", 0)?;
+    ringed.bed.touch()?;
     let before = resident()?;
     for i in 0..path.peers {
         ringed.bed.change(world.own_sas(i)?)?;
