@@ -207,16 +207,23 @@ pub fn lookup(snapshot: &Snapshot, lane: &mut Lane, which: Address) {
     let fibs = &*snapshot.fibs;
     let mut begun = NO_ROUTE;
     for p in lane.packets() {
-        let word = match p.header::<{ ipv4::HEADER }>() {
+        let (fib, start) = match p.header::<{ ipv4::HEADER }>() {
             Some(h) if h[0] >> 4 != 6 => {
                 let at = which.v4();
-                fibs.v4.begin(u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]))
+                (&fibs.v4, u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]))
             }
             _ => match p.header::<{ ipv6::HEADER }>().and_then(|h| h[which.v6()..].first_chunk()) {
-                Some(start) => fibs.v6.begin(u32::from_be_bytes(*start)),
-                None => NO_ROUTE,
+                Some(start) => (&fibs.v6, u32::from_be_bytes(*start)),
+                None => {
+                    p.next_hop = NO_ROUTE;
+                    continue;
+                }
             },
         };
+        let word = fib.begin(start);
+        if is_begun(word) {
+            fib.prefetch_block(start as u8, word);
+        }
         p.next_hop = word;
         begun |= word;
     }

@@ -88,6 +88,19 @@ impl Lpm {
         self.first.words.get((start >> 8) as usize).copied().unwrap_or(0)
     }
 
+    /// Asks for what [`Self::begin`] will load.
+    #[inline(always)]
+    pub fn prefetch(&self, start: u32) {
+        ipsec_mb::prefetch(self.first.words.as_ptr().wrapping_add((start >> 8) as usize), 0..1);
+    }
+
+    /// Asks for what [`Self::finish`] will load first.
+    #[inline(always)]
+    pub fn prefetch_block(&self, fourth: u8, begun: u32) {
+        let at = slot(begun & MAX_WORD, usize::from(fourth));
+        ipsec_mb::prefetch(self.blocks.words.as_ptr().wrapping_add(at), 0..1);
+    }
+
     /// See [`Self::begin`].
     #[inline(always)]
     pub fn finish(&self, address: Key, begun: u32) -> u32 {
@@ -240,6 +253,7 @@ impl Entries {
     }
 }
 
+#[inline(always)]
 fn slot(block: u32, octet: usize) -> usize {
     (block as usize) << 8 | octet
 }
