@@ -98,16 +98,39 @@ impl Links {
         }
     }
 
+    /// For the packets of a burst.
+    #[inline(always)]
+    pub fn burst(&self) -> Burst<'_> {
+        Burst { links: self, v4: None, v6: None }
+    }
+}
+
+/// Neighbours as the packets of a burst ask for them: those to one neighbour often come together.
+pub struct Burst<'a> {
+    links: &'a Links,
+    v4: Option<(u64, &'a Link)>,
+    v6: Option<((u16, u128), &'a Link)>,
+}
+
+impl<'a> Burst<'a> {
     /// The way to the neighbour that a packet is to.
     #[inline(always)]
-    pub fn towards(&self, port: PortId, packet: &Packet) -> Option<&Link> {
+    pub fn towards(&mut self, port: PortId, packet: &Packet) -> Option<&'a Link> {
         match packet.header::<{ ipv4::HEADER }>()? {
             [first, .., a, b, c, d] if first >> 4 != 6 => {
-                self.v4.get(&place4(port, u32::from_be_bytes([*a, *b, *c, *d])))
+                let place = place4(port, u32::from_be_bytes([*a, *b, *c, *d]));
+                if self.v4.is_none_or(|(last, _)| last != place) {
+                    self.v4 = self.links.v4.get(&place).map(|link| (place, link));
+                }
+                self.v4.map(|(_, link)| link)
             }
             _ => {
                 let (_, dst) = packet.header::<{ ipv6::HEADER }>()?.split_last_chunk()?;
-                self.v6.get(&(port.0, u128::from_be_bytes(*dst)))
+                let place = (port.0, u128::from_be_bytes(*dst));
+                if self.v6.is_none_or(|(last, _)| last != place) {
+                    self.v6 = self.links.v6.get(&place).map(|link| (place, link));
+                }
+                self.v6.map(|(_, link)| link)
             }
         }
     }

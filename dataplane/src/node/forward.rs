@@ -26,7 +26,7 @@ pub fn run(
     ctx.visit(TraceNode::Forward, input);
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, input, Address::Destination);
-    let (groups, links) = (&*snapshot.groups, &*snapshot.links);
+    let (groups, mut links) = (&*snapshot.groups, snapshot.links.burst());
     for mut packet in input.drain() {
         if let Some(session) = SessionWord::from_word(packet.next_hop) {
             into_session(ctx, sessions, packet, session, l2tp_out, again);

@@ -36,7 +36,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
     ctx.visit(TraceNode::Output, input);
     let snapshot = Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, input, Address::Destination);
-    let (groups, links) = (&*snapshot.groups, &*snapshot.links);
+    let (groups, mut links) = (&*snapshot.groups, snapshot.links.burst());
     for packet in input.drain() {
         let Some(hop) = groups.select(packet.next_hop, &packet) else {
             ctx.drop(packet, DropReason::NoRoute);

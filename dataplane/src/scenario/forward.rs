@@ -258,6 +258,30 @@ fn ecmp_keeps_flows_together_and_uses_all_paths() {
     assert!(per_path[0] > 16 && per_path[1] > 16, "{per_path:?}");
 }
 
+/// Whoever the packet before went to, known or not.
+#[test]
+fn neighbours_take_turns_in_one_burst() {
+    let (mut b, other) = (Bench::new(), MacAddr([2, 0, 0, 0, 0, 0x77]));
+    for address in ["198.51.100.8", "2001:db8:1::8"] {
+        b.publish(&[SnapshotOp::NeighbourAdd(PortId(1), ip(address), other)]);
+    }
+    let four = |last: u8| subscriber(&packet("203.0.113.7", &format!("198.51.100.{last}"), proto::UDP, 9, &[0; 8]));
+    let six = |last: u8| subscriber(&packet("2001:db8:7::1", &format!("2001:db8:1::{last}"), proto::UDP, 9, &[0; 8]));
+    let before = b.drops();
+    for f in [four(9), four(8), four(8), four(77), six(9), four(9), six(8), six(77), six(8), six(9)] {
+        b.push(0, 0, &f);
+    }
+    b.poll();
+    b.balance();
+    let to: Vec<_> = b.sent(1).iter().map(|f| (f[5], f[12..14] == [0x08, 0x00])).collect();
+    let (known, eight) = (CORE_MAC[5], other.0[5]);
+    let want = [(known, true), (eight, true), (eight, true), (known, false), (known, true), (eight, false)];
+    assert_eq!(to, [&want[..], &[(eight, false), (known, false)]].concat());
+    let of =
+        |drops: &[(DropReason, u64)]| drops.iter().find(|d| d.0 == DropReason::NeighbourUnresolved).map_or(0, |d| d.1);
+    assert_eq!(of(&b.drops()), of(&before) + 2);
+}
+
 #[test]
 fn unknown_neighbours_are_asked_for() {
     let mut b = Bench::new();
