@@ -68,7 +68,7 @@ pub struct PacketMeta {
     pub stage: Stage,
     /// A softwire that needs no protection put it in another packet, which may be sent in the clear.
     pub clear: bool,
-    /// ESP, decrypted, still lies between its header at `l3` and its payload at `l4`.
+    /// ESP lies between the IP header at `l3` and its payload at `l4`: decrypted, or still to be made (see `node::room`).
     pub enclosed: bool,
 }
 

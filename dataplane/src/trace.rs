@@ -70,6 +70,12 @@ impl Ctx {
         }
     }
 
+    /// Whether packets may be traced now.
+    #[inline(always)]
+    pub fn is_tracing(&self) -> bool {
+        self.tracer.spec.is_some()
+    }
+
     /// Notes that packets are about to go through a node.
     #[inline(always)]
     pub fn visit(&mut self, node: TraceNode, lane: &mut Lane) {

@@ -22,18 +22,24 @@ pub const fn head_len(algorithm: Algorithm) -> usize {
     HEADER + algorithm.iv_len()
 }
 
-/// Octets of padding after a payload (RFC 4303, section 2.4).
+/// Octets of a payload with padding and trailer (RFC 4303, section 2.4).
 #[inline(always)]
-pub const fn pad_len(algorithm: Algorithm, payload: usize) -> usize {
+pub const fn text_len(algorithm: Algorithm, payload: usize) -> usize {
     // Block lengths are powers of two.
     let mask = algorithm.block_len() - 1;
-    (algorithm.block_len() - ((payload + TRAILER) & mask)) & mask
+    (payload + TRAILER + mask) & !mask
+}
+
+/// Octets of padding after a payload.
+#[inline(always)]
+pub const fn pad_len(algorithm: Algorithm, payload: usize) -> usize {
+    text_len(algorithm, payload) - payload - TRAILER
 }
 
 /// Octets after the payload: padding, trailer, ICV.
 #[inline(always)]
 pub const fn tail_len(algorithm: Algorithm, payload: usize) -> usize {
-    pad_len(algorithm, payload) + TRAILER + algorithm.icv_len()
+    text_len(algorithm, payload) - payload + algorithm.icv_len()
 }
 
 /// Most octets that ESP adds to a payload.

@@ -10,7 +10,7 @@
 
 use crate::fib;
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
-use crate::node::{fragment, icmp};
+use crate::node::{fragment, icmp, room};
 use crate::publish::Snapshot;
 use crate::sad::Sad;
 use crate::session::Sessions;
@@ -115,8 +115,30 @@ fn too_big(
 }
 
 #[inline(always)]
-fn send(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet, esp_out: &mut Lane, outer: &mut Lane) {
-    let (softwire, owner) = (way.softwire, way.owner);
+fn send(ctx: &mut Ctx, way: &mut Way<'_>, packet: Packet, esp_out: &mut Lane, outer: &mut Lane) {
+    match way.owner {
+        None => {
+            if let Some(mut packet) = enclose::<false>(ctx, way, packet) {
+                (packet.peer, packet.clear) = (None, true);
+                ctx.push(outer, packet);
+            }
+        }
+        Some((peer, worker)) => {
+            let Some(mut packet) = enclose::<true>(ctx, way, packet) else { return };
+            (packet.peer, packet.clear) = (Some(peer), false);
+            if worker == ctx.id {
+                ctx.push(esp_out, packet);
+            } else {
+                ctx.hand_off(worker, packet, Stage::EspOut);
+            }
+        }
+    }
+}
+
+/// Puts the outer header in front of a packet.
+#[inline(always)]
+fn enclose<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet) -> Option<Packet> {
+    let softwire = way.softwire;
     let inner = packet.ip();
     let octets = inner.len();
     let (proto, tos) = match *inner {
@@ -126,33 +148,34 @@ fn send(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet, esp_out: &mut Lane
     };
     let tos = softwire.dscp.map_or(tos, |dscp| dscp << 2 | tos & 3);
     // The inner header says where the packet ends, whatever is behind it.
-    let pad = if softwire.tfc && owner.is_some() { usize::from(softwire.mtu).saturating_sub(octets) } else { 0 };
+    let pad = if softwire.tfc && PROTECTED { usize::from(softwire.mtu).saturating_sub(octets) } else { 0 };
     if pad > 0 && packet.mbuf.append(pad).map(|p| p.fill(0)).is_none() {
-        return ctx.drop(packet, DropReason::NoBuffer);
+        ctx.drop(packet, DropReason::NoBuffer);
+        return None;
     }
-    let (l3, id) = (usize::from(packet.l3), ctx.next_ip_id());
+    let (l3, id, room) = (usize::from(packet.l3), ctx.next_ip_id(), room::behind_ip(PROTECTED));
+    let (protocol, carried) = room::announced(PROTECTED, proto, octets + pad);
     let len = match way.header {
         Outer::V4(template) => {
-            let len = u16::try_from(ipv4::HEADER + octets + pad).ok();
-            let out = packet.mbuf.replace_front(l3, ipv4::HEADER).and_then(|h| h.first_chunk_mut());
-            len.zip(out).map(|(len, out)| template.emit(out, tos, len, id, proto)).map(|()| ipv4::HEADER)
+            let len = u16::try_from(ipv4::HEADER + carried).ok();
+            let out = packet.mbuf.replace_front(l3, ipv4::HEADER + room).and_then(|h| h.first_chunk_mut());
+            len.zip(out).map(|(len, out)| template.emit(out, tos, len, id, protocol)).map(|()| ipv4::HEADER)
         }
         Outer::V6(template) => {
-            let (len, label) = (u16::try_from(octets + pad).ok(), fib::flow_hash(&packet));
-            let out = packet.mbuf.replace_front(l3, ipv6::HEADER).and_then(|h| h.first_chunk_mut());
-            len.zip(out).map(|(len, out)| template.emit(out, tos, label, len, proto)).map(|()| ipv6::HEADER)
+            let (len, label) = (u16::try_from(carried).ok(), fib::flow_hash(&packet));
+            let out = packet.mbuf.replace_front(l3, ipv6::HEADER + room).and_then(|h| h.first_chunk_mut());
+            len.zip(out).map(|(len, out)| template.emit(out, tos, label, len, protocol)).map(|()| ipv6::HEADER)
         }
     };
-    let Some(len) = len else { return ctx.drop(packet, DropReason::NoBuffer) };
-    (packet.peer, packet.clear) = (owner.map(|(peer, _)| peer), owner.is_none());
+    let Some(len) = len else {
+        ctx.drop(packet, DropReason::NoBuffer);
+        return None;
+    };
     packet.session = None;
-    (packet.l3, packet.l4, packet.proto) = (0, len as u16, proto);
+    (packet.l3, packet.l4, packet.proto) = (0, (len + room) as u16, proto);
+    packet.enclosed = PROTECTED;
     packet.origin = Origin::Local;
     way.sent[0] += 1;
     way.sent[1] += octets as u64;
-    match owner {
-        None => ctx.push(outer, packet),
-        Some((_, worker)) if worker == ctx.id => ctx.push(esp_out, packet),
-        Some((_, worker)) => ctx.hand_off(worker, packet, Stage::EspOut),
-    }
+    Some(packet)
 }

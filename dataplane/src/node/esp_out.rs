@@ -4,10 +4,13 @@
 //! protects them; without one they are dropped, never sent in the clear.
 //!
 //! ```text
-//!   IP | UDP | L2TP ...            ─►   IP | [UDP 4500] | SPI, seq, IV | UDP | L2TP ... | padding, trailer | ICV
+//!   IP | room | UDP | L2TP ...     ─►   IP | [UDP 4500] | SPI, seq, IV | UDP | L2TP ... | padding, trailer | ICV
 //! ```
+//!
+//! Most packets have [`room`] for ESP already. In front of the others the IP header is moved.
 
-use crate::lane::{Ctx, LANE, Lane, Packet};
+use crate::lane::{Ctx, LANE, Lane, Packet, PacketMeta};
+use crate::node::room;
 use crate::sad::{OutEntry, Sad};
 use arrayvec::ArrayVec;
 use dataplane_api::id::Slot;
@@ -24,6 +27,12 @@ type Verdict = Result<(), DropReason>;
 pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
     if input.is_empty() {
         return;
+    }
+    if ctx.is_tracing() {
+        // Shown as they are, and not as they will be. What cannot be opened cannot be protected either.
+        for packet in input.packets().iter_mut().filter(|p| p.enclosed) {
+            let _ = room::open(packet);
+        }
     }
     ctx.visit(TraceNode::EspOut, input);
     let mut verdicts: ArrayVec<Verdict, LANE> = ArrayVec::new();
@@ -117,8 +126,7 @@ fn protect(
         verdicts.push(match &mut last {
             Some(sa) if packet.peer != Some(sa.peer) => Err(DropReason::SaMissing),
             Some(sa) if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) => Err(DropReason::EspSelector),
-            // The sizes are the same whatever the length of the key.
-            Some(sa) if sa.hot.is_plain() => prepare(ctx, sa, packet, (Algorithm::AesGcm128, 0), &mut jobs),
+            Some(sa) if packet.enclosed && sa.hot.is_plain() => enclosed(ctx, sa, packet, &mut jobs),
             Some(sa) => any(ctx, sa, packet, &mut jobs),
             None => Err(DropReason::SaMissing),
         });
@@ -154,50 +162,72 @@ fn crypt(
     }
 }
 
-/// The same for any SA.
-#[inline(never)]
-fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
-    let encap = if sa.hot.path().is_encapsulated() { udp::HEADER } else { 0 };
-    prepare(ctx, sa, packet, (sa.algorithm, encap), jobs)
-}
-
-/// Everything but the cipher, whose job joins `jobs`, for a packet that the SA permits. An algorithm's sizes are those of the
-/// SA's own; `encap` octets are for UDP.
+/// Everything but the cipher, whose job joins `jobs`, for a packet that the SA permits, with room for what the SA has in front: its
+/// IP header says what it has to.
 #[inline(always)]
-fn prepare<'a>(
+fn enclosed<'a>(
     ctx: &mut Ctx,
     sa: &mut Sa<'_>,
     packet: &'a mut Packet,
-    (sizes, encap): (Algorithm, usize),
     jobs: &mut ArrayVec<Job<'a>, BATCH>,
 ) -> Verdict {
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let payload = packet.mbuf.len().saturating_sub(l4);
+    let (data, meta) = packet.mbuf.grow(0, framing::tail_len(room::SUITE, payload)).ok_or(DropReason::NoBuffer)?;
+    let front = data.split_at_mut_checked(l4.wrapping_sub(room::ROOM));
+    let (header, rest) = front.ok_or(DropReason::EspMalformed)?;
+    if !header.get(l3..).is_some_and(|header| sends(sa.hot.path(), header)) {
+        return Err(DropReason::SaMismatch);
+    }
+    meta.l4 = (l4 - room::ROOM) as u16;
+    frame(ctx, sa, (meta, rest), (room::SUITE, payload), ip::ESP, jobs)
+}
+
+/// The same for any packet and any SA.
+#[inline(never)]
+fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
+    if packet.enclosed {
+        room::open(packet)?;
+    }
+    let (sizes, path) = (sa.algorithm, sa.hot.path());
+    let (encap, proto) = if path.is_encapsulated() { (udp::HEADER, ip::UDP) } else { (0, ip::ESP) };
+    let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
+    let payload = packet.mbuf.len().saturating_sub(l4);
     let (head, tail) = (encap + framing::head_len(sizes), framing::tail_len(sizes, payload));
-    // Room first: a sequence number that was taken must be sent.
     let (data, meta) = packet.mbuf.grow(head, tail).ok_or(DropReason::NoBuffer)?;
     // The data begins `head` octets earlier now, and so will the IP header.
     let data = data.get_mut(l3..).ok_or(DropReason::EspMalformed)?;
-    let (next, proto) = (meta.proto, if encap > 0 { ip::UDP } else { ip::ESP });
-    let rest = move_header(sa.hot.path(), data, (head, l4.wrapping_sub(l3)), proto).ok_or(DropReason::SaMismatch)?;
+    let rest = move_header(path, data, (head, l4.wrapping_sub(l3)), proto).ok_or(DropReason::SaMismatch)?;
+    if encap > 0 {
+        let ((from, to), len) = (path.ports(), rest.len() as u16);
+        udp::emit(rest, from, to, len).then_some(()).ok_or(DropReason::EspMalformed)?;
+    }
+    let packet = rest.get_mut(encap..).ok_or(DropReason::EspMalformed)?;
+    frame(ctx, sa, (meta, packet), (sizes, payload), proto, jobs)
+}
+
+/// Takes a sequence number and writes what stands around the payload. There is room for it: a number that was taken must be sent.
+#[inline(always)]
+fn frame<'a>(
+    ctx: &mut Ctx,
+    sa: &mut Sa<'_>,
+    (meta, packet): (&mut PacketMeta, &'a mut [u8]),
+    (sizes, payload): (Algorithm, usize),
+    proto: u8,
+    jobs: &mut ArrayVec<Job<'a>, BATCH>,
+) -> Verdict {
     let (seq, charge) = sa.hot.next(sa.cold, payload);
     if charge != Charge::Within {
         report((ctx.id, sa.index), &mut ctx.events, sa.hot, sa.cold, sa.peer, charge)?;
     }
-    let malformed = DropReason::EspMalformed;
-    if encap > 0 {
-        let ((from, to), len) = (sa.hot.path().ports(), rest.len() as u16);
-        udp::emit(rest, from, to, len).then_some(()).ok_or(malformed)?;
-    }
-    let packet = rest.get_mut(encap..).ok_or(malformed)?;
-    let behind = packet.len() - tail;
-    meta.proto = proto;
+    let next = std::mem::replace(&mut meta.proto, proto);
+    let behind = framing::head_len(sizes) + payload;
     // The head is last, since the job reads it: so it is in registers still.
     let framed =
         packet.get_mut(behind..).is_some_and(|t| framing::write_trailer(t, framing::pad_len(sizes, payload), next))
             && framing::write_head(packet, sizes, sa.hot.spi(), seq);
     if !framed {
-        return Err(malformed);
+        return Err(DropReason::EspMalformed);
     }
     jobs.push(Job::new(sa.algorithm, Direction::Seal, packet, sa.hot.salt(), sa.hot.seq_high(seq)));
     Ok(())
@@ -240,24 +270,29 @@ fn report(
     if charge.passes() { Ok(()) } else { Err(DropReason::SaExpired) }
 }
 
-/// The IP header of `len` octets at `from` moves to the front, where it tells another length of the packet and another protocol.
-/// Gives what is behind it. `None`: it has options or extensions, or transport mode, which keeps it, would send it from or to
-/// another address than the SA's.
+/// Whether an IP header without options or extensions is from and to the SA's addresses: transport mode keeps it.
 #[inline(always)]
+fn sends(path: &Path, header: &[u8]) -> bool {
+    match path.is_v6() {
+        true => <&[u8; ipv6::HEADER]>::try_from(header)
+            .is_ok_and(|h| h[0] >> 4 == 6 && h.last_chunk().is_some_and(|ends| path.sends_v6(ends))),
+        false => <&[u8; ipv4::HEADER]>::try_from(header)
+            .is_ok_and(|h| h[0] >> 4 == 4 && h.last_chunk().is_some_and(|ends| path.sends_v4(ends))),
+    }
+}
+
+/// The IP header of `len` octets at `from` moves to the front, where it tells another length of the packet and another protocol.
+/// Gives what is behind it. `None`: the SA does not [`sends`] it.
 fn move_header<'a>(path: &Path, data: &'a mut [u8], (from, len): (usize, usize), proto: u8) -> Option<&'a mut [u8]> {
     let total = u16::try_from(data.len()).ok()?;
-    let behind = data.get(from..)?;
+    let header = data.get(from..)?.get(..len).filter(|header| sends(path, header))?;
     if path.is_v6() {
-        let header = behind.first_chunk::<{ ipv6::HEADER }>().filter(|h| len == h.len() && h[0] >> 4 == 6)?;
-        let header = path.sends_v6(header.last_chunk()?).then_some(header)?;
-        let header = ipv6::relabelled(header, total - ipv6::HEADER as u16, proto);
+        let header = ipv6::relabelled(header.first_chunk()?, total - ipv6::HEADER as u16, proto);
         let (out, rest) = data.split_first_chunk_mut()?;
         *out = header;
         Some(rest)
     } else {
-        let header = behind.first_chunk::<{ ipv4::HEADER }>().filter(|h| len == h.len() && h[0] >> 4 == 4)?;
-        let header = path.sends_v4(header.last_chunk()?).then_some(header)?;
-        let header = ipv4::relabelled(header, total, proto);
+        let header = ipv4::relabelled(header.first_chunk()?, total, proto);
         let (out, rest) = data.split_first_chunk_mut()?;
         *out = header;
         Some(rest)

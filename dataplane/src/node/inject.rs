@@ -5,7 +5,7 @@
 
 use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta, Stage};
 use crate::node::classify::{BFD, BFD_MULTIHOP, IKE, MARKER, NATT};
-use crate::node::{l2tp_out, output, spd};
+use crate::node::{l2tp_out, output, room, spd};
 use crate::session::Sessions;
 use dataplane_api::{Action, DropReason, Inject, InjectMsg, PeerId, PortId, SessionId, WorkerId, Zone};
 use rtrb::{Consumer, Producer};
@@ -71,7 +71,8 @@ fn datagram(
     let natt = src.port() == NATT || dst.port() == NATT;
     let marker = if natt && peer.is_none() && !raw { MARKER } else { 0 };
     let id = ctx.next_ip_id();
-    let head = ip_len + udp::HEADER + marker;
+    let l4 = ip_len + room::behind_ip(peer.is_some());
+    let head = l4 + udp::HEADER + marker;
     let written = packet.mbuf.prepend(head).is_some_and(|h| {
         h.fill(0);
         true
@@ -82,9 +83,9 @@ fn datagram(
         (id, ttl),
         peer.is_some(),
     );
-    packet.l4 = ip_len as u16;
+    packet.l4 = l4 as u16;
     packet.proto = ip::UDP;
-    packet.peer = peer;
+    (packet.peer, packet.enclosed) = (peer, peer.is_some());
     if written {
         return Some(packet);
     }

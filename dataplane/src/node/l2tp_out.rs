@@ -10,7 +10,7 @@ use crate::fib::SessionWord;
 use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
 use crate::node::icmp::HOP_LIMIT;
 use crate::node::l2tp_in::clamp_mss;
-use crate::node::{filter, fragment, icmp};
+use crate::node::{filter, fragment, icmp, room};
 use crate::session::{Hot, Sessions};
 use arrayvec::ArrayVec;
 use dataplane_api::{DropReason, FilterDirection, FilterId, TraceNode};
@@ -112,37 +112,50 @@ fn permitted(ctx: &Ctx, id: FilterId, packet: &Packet) -> bool {
 /// Puts all headers in front of an IP packet, or of the information of another PPP frame, at `l3`. The packet is
 /// then an outer IP packet of our own, to be protected for `peer` if there is one.
 #[inline(always)]
-pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u16) -> Option<Packet> {
+pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, packet: Packet, protocol: u16) -> Option<Packet> {
+    match hot.peer() {
+        Some(_) => encapsulate_as::<true>(ctx, hot, packet, protocol),
+        None => encapsulate_as::<false>(ctx, hot, packet, protocol),
+    }
+}
+
+#[inline(always)]
+fn encapsulate_as<const PROTECTED: bool>(
+    ctx: &mut Ctx,
+    hot: &mut Hot,
+    mut packet: Packet,
+    protocol: u16,
+) -> Option<Packet> {
     let ns = hot.next_ns();
     // RFC 1661, section 6.5 and 6.6: LCP is never compressed.
     let (pfc, acfc) = if protocol == LCP { (false, false) } else { hot.compression() };
     let (l2tp_len, ppp_len) = (l2tp::data_len(ns.is_some()), ppp::emit_len(protocol, pfc, acfc));
     let v6 = hot.is_v6();
     let ip_len = if v6 { ipv6::HEADER } else { ipv4::HEADER };
-    let head = ip_len + udp::HEADER + l2tp_len + ppp_len;
+    let l4 = ip_len + room::behind_ip(PROTECTED);
+    let head = l4 + udp::HEADER + l2tp_len + ppp_len;
     let l3 = usize::from(packet.l3);
     if packet.mbuf.replace_front(l3, head).is_none() {
         ctx.drop(packet, DropReason::NoBuffer);
         return None;
     }
     let data = packet.mbuf.data_mut();
-    let (ports, ids, protected) =
-        ((hot.local_port, hot.remote_port), (ctx.next_ip_id(), HOP_LIMIT), hot.peer().is_some());
+    let (ports, ids) = ((hot.local_port, hot.remote_port), (ctx.next_ip_id(), HOP_LIMIT));
     let emitted =
-        data.get_mut(ip_len + udp::HEADER..).is_some_and(|h| l2tp::emit_data(h, hot.peer_tunnel, hot.peer_session, ns))
+        data.get_mut(l4 + udp::HEADER..).is_some_and(|h| l2tp::emit_data(h, hot.peer_tunnel, hot.peer_session, ns))
             && data.get_mut(head - ppp_len..).is_some_and(|h| ppp::emit(h, protocol, pfc, acfc))
             && match v6 {
-                false => udp_ipv4(data, hot.v4(), ports, ids, protected),
-                true => udp_ipv6(data, hot.v6(), ports, HOP_LIMIT),
+                false => udp_ipv4(data, hot.v4(), ports, ids, PROTECTED),
+                true => udp_ipv6(data, hot.v6(), ports, HOP_LIMIT, PROTECTED),
             };
     if !emitted {
         ctx.drop(packet, DropReason::TooBig);
         return None;
     }
-    packet.peer = hot.peer();
+    (packet.peer, packet.enclosed) = (hot.peer(), PROTECTED);
     packet.session = Some(hot.id());
     packet.l3 = 0;
-    packet.l4 = ip_len as u16;
+    packet.l4 = l4 as u16;
     packet.proto = ip::UDP;
     packet.origin = Origin::Local;
     Some(packet)
@@ -150,7 +163,8 @@ pub fn encapsulate(ctx: &mut Ctx, hot: &mut Hot, mut packet: Packet, protocol: u
 
 const LCP: u16 = 0xc021;
 
-/// Writes IP and UDP headers in front of a payload that is in place; `false`: there is no room, or the packet is too long.
+/// Writes IP and UDP headers in front of a payload that is in place, with [`room`] between them if the packet is to be protected;
+/// `false`: there is no room, or the packet is too long.
 pub fn udp_ip(
     data: &mut [u8],
     (src, dst): (IpAddr, IpAddr),
@@ -160,7 +174,7 @@ pub fn udp_ip(
 ) -> bool {
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => udp_ipv4(data, (src, dst), ports, (id, ttl), protected),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => udp_ipv6(data, (src, dst), ports, ttl),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => udp_ipv6(data, (src, dst), ports, ttl, protected),
         _ => false,
     }
 }
@@ -174,12 +188,13 @@ fn udp_ipv4(
     (id, ttl): (u16, u8),
     protected: bool,
 ) -> bool {
-    let Ok(total_len) = u16::try_from(data.len()) else { return false };
-    let Some((header, datagram)) = data.split_first_chunk_mut() else { return false };
-    let template =
-        ipv4::Template::new(&ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl, protocol: ip::UDP, src, dst });
-    template.emit(header, 0, total_len, id, ip::UDP);
-    let len = datagram.len() as u16;
+    let Some((header, behind)) = data.split_first_chunk_mut::<{ ipv4::HEADER }>() else { return false };
+    let Some(datagram) = behind.get_mut(room::behind_ip(protected)..) else { return false };
+    let Ok(len) = u16::try_from(datagram.len()) else { return false };
+    let (protocol, carried) = room::announced(protected, ip::UDP, datagram.len());
+    let Ok(total_len) = u16::try_from(ipv4::HEADER + carried) else { return false };
+    let template = ipv4::Template::new(&ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl, protocol, src, dst });
+    template.emit(header, 0, total_len, id, protocol);
     let emitted = udp::emit(datagram, ports.0, ports.1, len);
     if emitted && !protected {
         udp::fill_checksum(datagram, src.into(), dst.into());
@@ -189,13 +204,21 @@ fn udp_ipv4(
 
 /// With a UDP checksum always (RFC 8200, section 8.1).
 #[inline(always)]
-fn udp_ipv6(data: &mut [u8], (src, dst): (Ipv6Addr, Ipv6Addr), ports: (u16, u16), hop_limit: u8) -> bool {
-    let Some(datagram) = data.get_mut(ipv6::HEADER..) else { return false };
+fn udp_ipv6(
+    data: &mut [u8],
+    (src, dst): (Ipv6Addr, Ipv6Addr),
+    ports: (u16, u16),
+    hop_limit: u8,
+    protected: bool,
+) -> bool {
+    let Some(datagram) = data.get_mut(ipv6::HEADER + room::behind_ip(protected)..) else { return false };
     let Ok(len) = u16::try_from(datagram.len()) else { return false };
+    let (next_header, carried) = room::announced(protected, ip::UDP, datagram.len());
+    let Ok(payload_len) = u16::try_from(carried) else { return false };
     if !udp::emit(datagram, ports.0, ports.1, len) {
         return false;
     }
     udp::fill_checksum(datagram, src.into(), dst.into());
-    let (traffic_class, flow_label, payload_len, next_header) = (0, 0, len, ip::UDP);
+    let (traffic_class, flow_label) = (0, 0);
     ipv6::Repr { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst }.emit(data)
 }

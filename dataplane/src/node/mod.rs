@@ -15,4 +15,5 @@ pub mod l2tp_in;
 pub mod l2tp_out;
 pub mod output;
 pub mod punt;
+pub mod room;
 pub mod spd;
