@@ -59,7 +59,12 @@ pub struct Sad {
     pub out_cold: Vec<OutboundCold>,
     /// By peer number: index of the outbound SA in use, plus one. Peers are numbered from 1 without gaps.
     selected: Vec<u32>,
+    /// Whose counters are told next.
+    told: usize,
 }
+
+/// SAs each way whose counters are told in a poll that had something to do.
+pub const TOLD: usize = 8;
 
 /// Peers that can have a selected SA: as many as there are SPI slots.
 const MAX_PEERS: usize = dataplane_api::id::SLOTS as usize * dataplane_api::id::MAX_WORKERS;
@@ -77,6 +82,7 @@ impl Sad {
             outbound: huge::table(capacity),
             out_cold: huge::table(capacity),
             selected: huge::table(capacity + 1),
+            told: 0,
         })
     }
 
@@ -160,6 +166,35 @@ impl Sad {
         true
     }
 
+    /// Brings the counters of packets and octets of the next SAs each way up to date, `most` of them, in turn. So no packet waits
+    /// for a line of a counter: an SA counts in a line that packets need anyway, and what others see is a little late.
+    pub fn tell(&mut self, counters: &Counters, most: usize) {
+        let end = self.inbound.len().max(self.outbound.len());
+        let after = |n: usize| if n + 1 < end { n + 1 } else { 0 };
+        for _ in 0..most.min(end) {
+            if let (Some(InEntry { hot, .. }), Some(c)) = (self.inbound.get(self.told), counters.sa_in.get(self.told)) {
+                tell(c, hot.counts());
+            }
+            if let (Some(OutEntry { hot, .. }), Some(c)) =
+                (self.outbound.get(self.told), counters.sa_out.get(self.told))
+            {
+                let (packets, octets) = hot.counts();
+                tell(c, (packets, octets));
+                c.replay_or_seq.set(packets);
+            }
+            self.told = after(self.told);
+        }
+        let mut next = self.told;
+        for _ in 0..most.min(end).min(TOLD) {
+            // The second line of an SA has its counts.
+            self.inbound.get(next).into_iter().for_each(|sa| ipsec_mb::prefetch(&sa.hot, 1..2));
+            self.outbound.get(next).into_iter().for_each(|sa| ipsec_mb::prefetch(&sa.hot, 1..2));
+            counters.sa_in.get(next).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
+            counters.sa_out.get(next).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
+            next = after(next);
+        }
+    }
+
     fn slot(&self, slot: Option<dataplane_api::Slot>) -> Option<usize> {
         slot.filter(|s| s.worker() == self.worker && s.index() < self.capacity).map(|s| s.index())
     }
@@ -198,6 +233,11 @@ impl Sad {
             hot.move_to(local, remote, encap);
         }
     }
+}
+
+fn tell(c: &SaCounters, (packets, octets): (u64, u64)) {
+    c.packets.set(packets);
+    c.octets.set(octets);
 }
 
 fn reset(c: &SaCounters) {
@@ -255,6 +295,28 @@ mod tests {
             selector: Selector::ANY,
             lifetime: Lifetime::default(),
         }
+    }
+
+    #[test]
+    fn counters_are_told_in_turn() {
+        let (mut sad, counters) = (Sad::new(WorkerId(0), 3).unwrap(), Counters::new(0, 3));
+        for index in 0..3 {
+            assert!(sad.sa_out_add(&counters, sa_out(slot(index, 1), peer(1))));
+            let n = index as usize;
+            for _ in 0..=n {
+                let _ = sad.outbound[n].hot.next(&sad.out_cold[n], 100);
+            }
+        }
+        assert!(sad.sa_in_add(&counters, sa_in(slot(0, 1))));
+        let told = || [0, 1, 2].map(|n: usize| (counters.sa_out[n].packets.get(), counters.sa_out[n].octets.get()));
+        sad.tell(&counters, 2);
+        assert_eq!(told(), [(1, 100), (2, 200), (0, 0)]);
+        let _ = sad.outbound[0].hot.next(&sad.out_cold[0], 50);
+        sad.tell(&counters, 1);
+        assert_eq!(told(), [(1, 100), (2, 200), (3, 300)]);
+        sad.tell(&counters, 9);
+        assert_eq!(told(), [(2, 150), (2, 200), (3, 300)]);
+        assert_eq!(counters.sa_out[0].replay_or_seq.get(), 2);
     }
 
     #[test]

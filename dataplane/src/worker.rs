@@ -13,7 +13,7 @@ use crate::node::{classify, decap, decrypted, encap, esp_in, esp_out, forward, i
 use crate::ops;
 use crate::publish::Snapshot;
 use crate::reassembly::Fragments;
-use crate::sad::Sad;
+use crate::sad::{Sad, TOLD};
 use crate::session::Sessions;
 use crate::trace::Tracer;
 use arc_swap::ArcSwap;
@@ -32,6 +32,8 @@ const TAKE_OVER: usize = LANE / 4;
 const SPIN: u32 = 2_000;
 /// Empty polls before it sleeps longer.
 const DOZE: u32 = 12_000;
+/// SAs each way whose counters are told in a poll that had nothing to do.
+const TOLD_IDLE: usize = 256;
 
 /// What a worker is made of.
 pub struct Parts {
@@ -176,9 +178,11 @@ impl Worker {
         lap("l2tp_out");
         encap::run(ctx, sessions, sad, &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
         lap("encap");
-        esp_out::run(ctx, sad, &mut l.esp_out, &mut l.outer);
+        esp_out::run(ctx, sad, &mut l.esp_out);
+        sad.tell(&ctx.counters, if n == 0 { TOLD_IDLE } else { TOLD });
         lap("esp_out");
         output::run(ctx, &mut l.outer);
+        output::run(ctx, &mut l.esp_out);
         lap("output");
         output::flush(ctx);
         lap("tx");

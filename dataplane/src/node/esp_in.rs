@@ -11,7 +11,7 @@
 use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::{InEntry, Sad};
 use arrayvec::ArrayVec;
-use dataplane_api::{Counters, DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
+use dataplane_api::{DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, NEXT_DUMMY};
 use esp::{Charge, Inbound, InboundCold, Path, PathCheck, selector};
 use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key};
@@ -46,7 +46,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
     let mut states: ArrayVec<State, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
         let heads = heads(packets);
-        open(sad, &ctx.counters, packets, &heads, &mut states);
+        open(sad, packets, &heads, &mut states);
     }
     finish(ctx, sad, input, &states, decrypted);
 }
@@ -83,20 +83,11 @@ fn find<'a>(sas: &'a [InEntry], cold: &'a [InboundCold], spi: Spi) -> Option<Kno
     Some(Known { index: index as u32, hot, cold: cold.get(index)?, key })
 }
 
-fn open(
-    sad: &mut Sad,
-    counters: &Counters,
-    packets: &mut [Packet],
-    heads: &[Head; BATCH],
-    states: &mut ArrayVec<State, LANE>,
-) {
+fn open(sad: &mut Sad, packets: &mut [Packet], heads: &[Head; BATCH], states: &mut ArrayVec<State, LANE>) {
     let Sad { manager, inbound, in_cold, .. } = sad;
     let ahead = |spi: u32| {
         let Some(i) = Spi(spi).slot().map(|s| s.index()) else { return };
-        if let (Some(sa), Some(counters)) = (inbound.get(i), counters.sa_in.get(i)) {
-            ipsec_mb::prefetch(&sa.hot, 0..2);
-            ipsec_mb::prefetch(counters, 0..1);
-        }
+        inbound.get(i).into_iter().for_each(|sa| ipsec_mb::prefetch(&sa.hot, 0..2));
     };
     // What is all of one SA has it in the cache.
     let spis = &heads[..packets.len().min(BATCH)];
@@ -215,16 +206,6 @@ struct Sa<'a> {
     cold: &'a mut InboundCold,
 }
 
-impl Sa<'_> {
-    fn count(&self, counters: &Counters) {
-        if let Some(c) = counters.sa_in.get(self.index as usize) {
-            let (packets, octets) = self.hot.counts();
-            c.packets.set(packets);
-            c.octets.set(octets);
-        }
-    }
-}
-
 fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decrypted: &mut Lane) {
     debug_assert_eq!(input.len(), states.len());
     let Sad { inbound, in_cold, in_softwire, .. } = sad;
@@ -233,7 +214,6 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
     for mut packet in input.drain() {
         let Some(state) = states.next() else { break };
         if state.refused.is_none() && last.as_ref().is_none_or(|sa| sa.index != state.sa) {
-            last.into_iter().for_each(|sa| sa.count(&ctx.counters));
             let index = state.sa as usize;
             last = match (inbound.get_mut(index), in_cold.get_mut(index), in_softwire.get_mut(index)) {
                 (Some(InEntry { hot, .. }), Some(cold), Some(found)) => hot.peer().map(|peer| {
@@ -262,7 +242,6 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
             Err(reason) => refuse(ctx, packet, state.sa, reason),
         }
     }
-    last.into_iter().for_each(|sa| sa.count(&ctx.counters));
 }
 
 #[inline(never)]

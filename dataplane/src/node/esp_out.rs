@@ -14,7 +14,7 @@ use crate::node::room;
 use crate::sad::{OutEntry, Sad};
 use arrayvec::ArrayVec;
 use dataplane_api::id::Slot;
-use dataplane_api::{Counters, DropReason, PeerId, SaOutId, TraceNode, WorkerEvent, WorkerId};
+use dataplane_api::{DropReason, SaOutId, TraceNode, WorkerEvent, WorkerId};
 use esp::{Charge, Outbound, OutboundCold, Path};
 use esp::{framing, selector};
 use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key, Manager};
@@ -23,29 +23,34 @@ use wire::{ip, ipv4, ipv6, udp};
 
 type Verdict = Result<(), DropReason>;
 
-/// Drains `input`; protected packets go to `outer`.
-pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, outer: &mut Lane) {
-    if input.is_empty() {
+/// Protects the packets of a lane, in place. Those that cannot be are dropped; the others are to be sent.
+pub fn run(ctx: &mut Ctx, sad: &mut Sad, lane: &mut Lane) {
+    if lane.is_empty() {
         return;
     }
     if ctx.is_tracing() {
         // Shown as they are, and not as they will be. What cannot be opened cannot be protected either.
-        for packet in input.packets().iter_mut().filter(|p| p.enclosed) {
+        for packet in lane.packets().iter_mut().filter(|p| p.enclosed) {
             let _ = room::open(packet);
         }
     }
-    ctx.visit(TraceNode::EspOut, input);
+    ctx.visit(TraceNode::EspOut, lane);
     let mut verdicts: ArrayVec<Verdict, LANE> = ArrayVec::new();
-    for packets in input.packets().chunks_mut(BATCH) {
+    for packets in lane.packets().chunks_mut(BATCH) {
         let indices = select(sad, packets);
         protect(ctx, sad, packets, &indices, &mut verdicts);
     }
-    for (mut packet, verdict) in input.drain().zip(&verdicts) {
+    if verdicts.iter().any(Verdict::is_err) {
+        weed(ctx, lane, &verdicts);
+    }
+}
+
+/// Drops the packets that could not be protected.
+#[cold]
+fn weed(ctx: &mut Ctx, lane: &mut Lane, verdicts: &[Verdict]) {
+    for (packet, verdict) in std::mem::take(lane).drain().zip(verdicts) {
         match *verdict {
-            Ok(()) => {
-                checksum(&mut packet);
-                ctx.push(outer, packet);
-            }
+            Ok(()) => ctx.push(lane, packet),
             Err(reason) => ctx.drop(packet, reason),
         }
     }
@@ -71,27 +76,9 @@ const SAS_AHEAD: usize = 8;
 /// An SA, and what goes with it.
 struct Sa<'a> {
     index: usize,
-    peer: PeerId,
     algorithm: Algorithm,
     hot: &'a mut Outbound,
     cold: &'a OutboundCold,
-}
-
-impl<'a> Sa<'a> {
-    #[inline(always)]
-    fn new(index: usize, hot: &'a mut Outbound, cold: &'a OutboundCold) -> Option<Self> {
-        Some(Self { index, peer: hot.peer()?, algorithm: hot.algorithm()?, hot, cold })
-    }
-
-    /// Brings its counters up to date.
-    fn count(&self, counters: &Counters) {
-        if let Some(c) = counters.sa_out.get(self.index) {
-            let (packets, octets) = self.hot.counts();
-            c.packets.set(packets);
-            c.octets.set(octets);
-            c.replay_or_seq.set(packets);
-        }
-    }
 }
 
 fn protect(
@@ -103,37 +90,41 @@ fn protect(
 ) {
     let Sad { manager, outbound, out_cold, .. } = sad;
     let (first, entries) = (verdicts.len(), outbound.as_ptr());
-    let sa_ahead = |counters: &Counters, index: usize| {
-        ipsec_mb::prefetch(entries.wrapping_add(index), 0..2);
-        counters.sa_out.get(index).into_iter().for_each(|c| ipsec_mb::prefetch(c, 0..1));
-    };
+    let sa_ahead = |index: usize| ipsec_mb::prefetch(entries.wrapping_add(index), 0..2);
     // What is all of one SA has it in the cache.
     let ahead = if indices.iter().all(|index| indices.first() == Some(index)) { &[] } else { indices };
-    ahead.iter().take(SAS_AHEAD).for_each(|index| sa_ahead(&ctx.counters, *index));
+    ahead.iter().take(SAS_AHEAD).for_each(|index| sa_ahead(*index));
     let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
-    let mut last: Option<Sa<'_>> = None;
+    let (mut last, mut in_udp): (Option<Sa<'_>>, _) = (None, false);
     for (n, (packet, &index)) in packets.iter_mut().zip(indices).enumerate() {
         if let Some(&next) = ahead.get(n + SAS_AHEAD) {
-            sa_ahead(&ctx.counters, next);
+            sa_ahead(next);
         }
         if last.as_ref().is_none_or(|sa| sa.index != index) {
-            last.into_iter().for_each(|sa| sa.count(&ctx.counters));
             last = match (outbound.get_mut(index), out_cold.get(index)) {
-                (Some(OutEntry { hot, .. }), Some(cold)) => Sa::new(index, hot, cold),
+                (Some(OutEntry { hot, .. }), Some(cold)) => {
+                    hot.algorithm().map(|algorithm| Sa { index, algorithm, hot, cold })
+                }
                 _ => None,
             };
         }
         verdicts.push(match &mut last {
-            Some(sa) if packet.peer != Some(sa.peer) => Err(DropReason::SaMissing),
+            Some(sa) if packet.peer != sa.hot.peer() => Err(DropReason::SaMissing),
             Some(sa) if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) => Err(DropReason::EspSelector),
             Some(sa) if packet.enclosed && sa.hot.is_plain() => enclosed(ctx, sa, packet, &mut jobs),
-            Some(sa) => any(ctx, sa, packet, &mut jobs),
+            Some(sa) => {
+                in_udp |= sa.hot.path().is_encapsulated();
+                any(ctx, sa, packet, &mut jobs)
+            }
             None => Err(DropReason::SaMissing),
         });
     }
-    last.into_iter().for_each(|sa| sa.count(&ctx.counters));
     // By now the headers have left the store buffer, and the cipher can load them as it likes.
     crypt(manager, outbound, indices, &mut jobs, &mut verdicts[first..]);
+    if in_udp {
+        drop(jobs);
+        packets.iter_mut().for_each(checksum);
+    }
 }
 
 /// Runs the jobs of those packets for which there is nothing against it.
@@ -164,7 +155,8 @@ fn crypt(
 
 /// Everything but the cipher, whose job joins `jobs`, for a packet that the SA permits, with room for what the SA has in front: its
 /// IP header says what it has to.
-#[inline(always)]
+/// A function of its own, so that it has the registers to itself.
+#[inline(never)]
 fn enclosed<'a>(
     ctx: &mut Ctx,
     sa: &mut Sa<'_>,
@@ -218,16 +210,17 @@ fn frame<'a>(
 ) -> Verdict {
     let (seq, charge) = sa.hot.next(sa.cold, payload);
     if charge != Charge::Within {
-        report((ctx.id, sa.index), &mut ctx.events, sa.hot, sa.cold, sa.peer, charge)?;
+        report((ctx.id, sa.index), &mut ctx.events, sa.hot, sa.cold, charge)?;
     }
     let next = std::mem::replace(&mut meta.proto, proto);
     let behind = framing::head_len(sizes) + payload;
     // The head is last, since the job reads it: so it is in registers still.
-    let framed =
-        packet.get_mut(behind..).is_some_and(|t| framing::write_trailer(t, framing::pad_len(sizes, payload), next))
-            && framing::write_head(packet, sizes, sa.hot.spi(), seq);
-    if !framed {
-        return Err(DropReason::EspMalformed);
+    let malformed = DropReason::EspMalformed;
+    let tail = packet.get_mut(behind..).ok_or(malformed)?;
+    if !framing::write_trailer(tail, framing::pad_len(sizes, payload), next)
+        || !framing::write_head(packet, sizes, sa.hot.spi(), seq)
+    {
+        return Err(malformed);
     }
     jobs.push(Job::new(sa.algorithm, Direction::Seal, packet, sa.hot.salt(), sa.hot.seq_high(seq)));
     Ok(())
@@ -255,14 +248,13 @@ fn report(
     events: &mut Producer<WorkerEvent>,
     sa: &mut Outbound,
     cold: &OutboundCold,
-    peer: PeerId,
     charge: Charge,
 ) -> Result<(), DropReason> {
-    let id = || Slot::new(slot.0, slot.1 as u32, sa.generation()).map(SaOutId);
+    let id = || Slot::new(slot.0, slot.1 as u32, sa.generation()).map(SaOutId).zip(sa.peer());
     let event = match charge {
         Charge::Within | Charge::Spent => None,
-        Charge::Soft => id().map(|id| WorkerEvent::SaOutSoft(id, peer)),
-        Charge::Hard => id().map(|id| WorkerEvent::SaOutHard(id, peer)),
+        Charge::Soft => id().map(|(id, peer)| WorkerEvent::SaOutSoft(id, peer)),
+        Charge::Hard => id().map(|(id, peer)| WorkerEvent::SaOutHard(id, peer)),
     };
     if event.is_some_and(|e| events.push(e).is_err()) {
         sa.repeat_charge(cold);
@@ -301,7 +293,6 @@ fn move_header<'a>(path: &Path, data: &'a mut [u8], (from, len): (usize, usize),
 
 /// RFC 3948, section 2.1: over IPv4 the checksum is zero. Over IPv6 a receiver may drop that (RFC 8200, section 8.1),
 /// and Linux does; it covers the ciphertext.
-#[inline(always)]
 fn checksum(packet: &mut Packet) {
     if packet.proto == ip::UDP && packet.is_v6() {
         let ((src, dst), l4) = (packet.addresses(), usize::from(packet.l4));
