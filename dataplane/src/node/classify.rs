@@ -127,18 +127,14 @@ fn plain(snapshot: &Snapshot, port: &Port, packet: &mut Packet) -> Option<Next> 
     if !port.is_to_us(front) || vlan(tag, packet) != port.vlan || !packet.mbuf.is_contiguous() {
         return None;
     }
-    let trusted = port.origin == Origin::Trusted;
-    let (len, header, protocol, ours) = match ethertype {
+    let (len, header, protocol, ours, start) = match ethertype {
         ethernet::IPV4 => {
             let h = ipv4::plain(ip)?;
             // Multicast, broadcast, and what nobody has; loopback: see `is_martian` and `is_link_scope`.
             if matches!(h.src >> 24, 127 | 224..) || h.dst >> 24 >= 224 {
                 return None;
             }
-            if trusted {
-                snapshot.fibs.v4.prefetch(h.dst);
-            }
-            (usize::from(h.len), ipv4::HEADER, h.protocol, snapshot.ours.has_v4(h.dst))
+            (usize::from(h.len), ipv4::HEADER, h.protocol, snapshot.ours.has_v4(h.dst), h.dst)
         }
         ethernet::IPV6 => {
             let h = ipv6::plain(ip)?;
@@ -146,10 +142,7 @@ fn plain(snapshot: &Snapshot, port: &Port, packet: &mut Packet) -> Option<Next> 
             if odd(h.src) || odd(h.dst) || h.src == 1 || h.dst >> 118 == 0xfe80 >> 6 {
                 return None;
             }
-            if trusted {
-                snapshot.fibs.v6.prefetch((h.dst >> 96) as u32);
-            }
-            (h.len, ipv6::HEADER, h.protocol, snapshot.ours.has_v6(h.dst))
+            (h.len, ipv6::HEADER, h.protocol, snapshot.ours.has_v6(h.dst), (h.dst >> 96) as u32)
         }
         _ => return None,
     };
@@ -160,7 +153,11 @@ fn plain(snapshot: &Snapshot, port: &Port, packet: &mut Packet) -> Option<Next> 
     (packet.l3, packet.l4, packet.proto) = (l3 as u16, (l3 + header) as u16, protocol);
     packet.origin = port.origin;
     match protocol {
-        _ if !ours && trusted => Some(Next::Forward),
+        _ if !ours && port.origin == Origin::Trusted => {
+            let fib = if header == ipv4::HEADER { &snapshot.fibs.v4 } else { &snapshot.fibs.v6 };
+            fib.prefetch(start);
+            Some(Next::Forward)
+        }
         _ if !ours => Some(Next::Drop(DropReason::SpdTransit)),
         ip::ESP => Some(esp(wire::esp::spi(packet.payload()))),
         // The table of softwires is the SPD of IP in IP: `decap` bypasses, demands protection, or discards.

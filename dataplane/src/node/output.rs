@@ -2,7 +2,7 @@
 
 use crate::fib::{self, Address};
 use crate::lane::{Ctx, Lane, Origin, Packet};
-use crate::link::Link;
+use crate::link::{self, Link};
 use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
 use crate::trace::Tracer;
@@ -44,7 +44,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
         };
         let link = match hop.next {
             NextHop::Via(..) => hop.link.as_ref(),
-            NextHop::Connected(port) => links.towards(port, &packet),
+            NextHop::Connected(port) => connected(&mut links, port, &packet),
             NextHop::Blackhole => {
                 ctx.drop(packet, DropReason::Blackhole);
                 continue;
@@ -63,6 +63,12 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
             None => unresolved(ctx, packet, hop.next),
         }
     }
+}
+
+/// Most packets of our own go to a router.
+#[inline(never)]
+fn connected<'a>(links: &mut link::Burst<'a>, port: PortId, packet: &Packet) -> Option<&'a Link> {
+    links.towards(port, packet)
 }
 
 /// Towards a neighbour whose Ethernet address is not known: whether the packet may be sent comes first.
