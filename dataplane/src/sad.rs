@@ -63,7 +63,7 @@ pub struct Sad {
     told: usize,
 }
 
-/// SAs each way whose counters are told in a poll that had something to do.
+/// SAs each way whose counters are told in a poll.
 pub const TOLD: usize = 8;
 
 /// Peers that can have a selected SA: as many as there are SPI slots.
@@ -178,9 +178,7 @@ impl Sad {
             if let (Some(OutEntry { hot, .. }), Some(c)) =
                 (self.outbound.get(self.told), counters.sa_out.get(self.told))
             {
-                let (packets, octets) = hot.counts();
-                tell(c, (packets, octets));
-                c.replay_or_seq.set(packets);
+                tell(c, hot.counts());
             }
             self.told = after(self.told);
         }
@@ -241,7 +239,7 @@ fn tell(c: &SaCounters, (packets, octets): (u64, u64)) {
 }
 
 fn reset(c: &SaCounters) {
-    for counter in [&c.packets, &c.octets, &c.replay_or_seq, &c.integrity] {
+    for counter in [&c.packets, &c.octets, &c.replayed, &c.integrity] {
         counter.set(0);
     }
 }
@@ -316,7 +314,6 @@ mod tests {
         assert_eq!(told(), [(1, 100), (2, 200), (3, 300)]);
         sad.tell(&counters, 9);
         assert_eq!(told(), [(2, 150), (2, 200), (3, 300)]);
-        assert_eq!(counters.sa_out[0].replay_or_seq.get(), 2);
     }
 
     #[test]

@@ -32,7 +32,7 @@ const TAKE_OVER: usize = LANE / 4;
 const SPIN: u32 = 2_000;
 /// Empty polls before it sleeps longer.
 const DOZE: u32 = 12_000;
-/// SAs each way whose counters are told in a poll that had nothing to do.
+/// SAs each way whose counters are told before a nap.
 const TOLD_IDLE: usize = 256;
 
 /// What a worker is made of.
@@ -179,7 +179,7 @@ impl Worker {
         encap::run(ctx, sessions, sad, &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
         lap("encap");
         esp_out::run(ctx, sad, &mut l.esp_out);
-        sad.tell(&ctx.counters, if n == 0 { TOLD_IDLE } else { TOLD });
+        sad.tell(&ctx.counters, TOLD);
         lap("esp_out");
         output::run(ctx, &mut l.outer);
         output::run(ctx, &mut l.esp_out);
@@ -203,6 +203,9 @@ impl Worker {
                 empty = 0;
             } else if !busy {
                 empty = empty.saturating_add(1);
+                if empty >= SPIN {
+                    self.sad.tell(&self.ctx.counters, TOLD_IDLE);
+                }
                 match empty {
                     ..SPIN => std::hint::spin_loop(),
                     SPIN..DOZE => std::thread::sleep(Duration::from_micros(50)),

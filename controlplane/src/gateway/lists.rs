@@ -140,7 +140,7 @@ impl Gateway {
             in_octets: sa_in.map_or(0, |x| x.octets.get()),
             out_packets: sa_out.map_or(0, |x| x.packets.get()),
             out_octets: sa_out.map_or(0, |x| x.octets.get()),
-            replayed: sa_in.map_or(0, |x| x.replay_or_seq.get()),
+            replayed: sa_in.map_or(0, |x| x.replayed.get()),
             integrity_failures: sa_in.map_or(0, |x| x.integrity.get()),
         }
     }

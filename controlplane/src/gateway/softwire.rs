@@ -265,12 +265,9 @@ impl Gateway {
                     None => self.start_network(now, id),
                 }
             }
-            ppp::Event::Ipv4Up { local, peer, .. } => {
+            ppp::Event::Ipv4Up { local, .. } => {
                 s.session.inner.ipv4 = true;
                 s.session.inner.local_v4 = Some(local);
-                if let Some(peer) = peer {
-                    self.attach(id, IpPrefix::host(peer.into()));
-                }
                 self.attach_routes(id, true);
                 self.opened(now, id);
             }
@@ -278,9 +275,6 @@ impl Gateway {
                 s.session.inner.ipv6 = true;
                 s.session.inner.local_v6 = Some(local_iid.link_local());
                 s.session.inner.link_local = Some(peer_iid.link_local());
-                if let Some(prefix) = s.leases.ipv6 {
-                    self.attach(id, prefix);
-                }
                 self.attach_routes(id, false);
                 self.start_ipv6(now, id);
                 self.opened(now, id);

@@ -284,15 +284,15 @@ pub struct SoftwireCounters {
     pub sent: [Counter; 2],
 }
 
-/// Per-SA counters.
+/// Per-SA counters. Packets and octets follow in turn: of many SAs they are some seconds late. Without an SA they are 0.
 #[derive(Debug, Default)]
 pub struct SaCounters {
     /// ESP packets.
     pub packets: Counter,
     /// Octets of ESP payload.
     pub octets: Counter,
-    /// Packets dropped by the replay window (inbound), or sequence number last sent (outbound).
-    pub replay_or_seq: Counter,
+    /// Packets dropped by the replay window (inbound).
+    pub replayed: Counter,
     /// Packets whose ICV was wrong (inbound).
     pub integrity: Counter,
 }

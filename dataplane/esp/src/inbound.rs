@@ -19,7 +19,7 @@ const GCM: u8 = 32;
 /// Packets from a new address between two reports of it.
 const MOVED_EVERY: u64 = 256;
 
-/// What every packet needs: two cache lines. All zero: no SA.
+/// What every packet needs: two cache lines, the counts in the second. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct Inbound {
@@ -29,11 +29,11 @@ pub struct Inbound {
     narrow: Narrow,
     salt: [u8; 4],
     algorithm: u8,
-    meter: Meter,
     window: Window,
+    meter: Meter,
 }
 
-const _: () = assert!(size_of::<Inbound>() == 128);
+const _: () = assert!(size_of::<Inbound>() == 128 && std::mem::offset_of!(Inbound, meter) >= 64);
 
 /// What some packets need. All zero: no SA.
 #[derive(Clone, Debug, FromZeros)]
@@ -65,8 +65,8 @@ impl Inbound {
             algorithm: algorithm as u8,
             narrow,
             salt: salt.try_into().unwrap_or_default(),
-            meter: Meter::new(&bounds),
             window: Window::new(sa.replay_window),
+            meter: Meter::new(&bounds),
         };
         let wide = hot.window.wide();
         Some((hot, InboundCold { wide, bounds, selector: Flat::new(&sa.selector) }))

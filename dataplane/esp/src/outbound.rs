@@ -16,7 +16,7 @@ const TUNNEL: u8 = 2;
 const ANY: u8 = 4;
 const GCM: u8 = 8;
 
-/// What every packet needs: two cache lines. All zero: no SA.
+/// What every packet needs: two cache lines, the counts in the second. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct Outbound {
@@ -30,7 +30,7 @@ pub struct Outbound {
     meter: Meter,
 }
 
-const _: () = assert!(size_of::<Outbound>() == 128);
+const _: () = assert!(size_of::<Outbound>() == 128 && std::mem::offset_of!(Outbound, meter) >= 64);
 
 /// What some packets need. All zero: no SA.
 #[derive(Clone, Copy, Debug, FromZeros)]

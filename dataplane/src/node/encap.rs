@@ -118,13 +118,13 @@ fn too_big(
 fn send(ctx: &mut Ctx, way: &mut Way<'_>, packet: Packet, esp_out: &mut Lane, outer: &mut Lane) {
     match way.owner {
         None => {
-            if let Some(mut packet) = enclose::<false>(ctx, way, packet) {
+            if let Some(mut packet) = wrap::<false>(ctx, way, packet) {
                 (packet.peer, packet.clear) = (None, true);
                 ctx.push(outer, packet);
             }
         }
         Some((peer, worker)) => {
-            let Some(mut packet) = enclose::<true>(ctx, way, packet) else { return };
+            let Some(mut packet) = wrap::<true>(ctx, way, packet) else { return };
             (packet.peer, packet.clear) = (Some(peer), false);
             if worker == ctx.id {
                 ctx.push(esp_out, packet);
@@ -137,7 +137,7 @@ fn send(ctx: &mut Ctx, way: &mut Way<'_>, packet: Packet, esp_out: &mut Lane, ou
 
 /// Puts the outer header in front of a packet.
 #[inline(always)]
-fn enclose<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet) -> Option<Packet> {
+fn wrap<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet) -> Option<Packet> {
     let softwire = way.softwire;
     let inner = packet.ip();
     let octets = inner.len();

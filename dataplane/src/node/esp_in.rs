@@ -248,7 +248,7 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
 fn refuse(ctx: &mut Ctx, packet: Packet, sa: u32, reason: DropReason) {
     if let Some(c) = ctx.counters.sa_in.get(sa as usize) {
         match reason {
-            DropReason::EspReplay => c.replay_or_seq.add(1),
+            DropReason::EspReplay => c.replayed.add(1),
             DropReason::EspIntegrity => c.integrity.add(1),
             _ => {}
         }

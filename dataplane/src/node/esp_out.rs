@@ -30,7 +30,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, lane: &mut Lane) {
     }
     if ctx.is_tracing() {
         // Shown as they are, and not as they will be. What cannot be opened cannot be protected either.
-        for packet in lane.packets().iter_mut().filter(|p| p.enclosed) {
+        for packet in lane.packets().iter_mut().filter(|p| p.enclosed && p.trace.is_some()) {
             let _ = room::open(packet);
         }
     }
@@ -153,9 +153,8 @@ fn crypt(
     }
 }
 
-/// Everything but the cipher, whose job joins `jobs`, for a packet that the SA permits, with room for what the SA has in front: its
-/// IP header says what it has to.
-/// A function of its own, so that it has the registers to itself.
+/// For a packet with [`room`], of a plain SA that permits it: all but the cipher, whose job joins `jobs`. Its IP header is final
+/// already. A function of its own, so that it has the registers to itself.
 #[inline(never)]
 fn enclosed<'a>(
     ctx: &mut Ctx,
@@ -178,18 +177,22 @@ fn enclosed<'a>(
 /// The same for any packet and any SA.
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
-    if packet.enclosed {
-        room::open(packet)?;
-    }
     let (sizes, path) = (sa.algorithm, sa.hot.path());
     let (encap, proto) = if path.is_encapsulated() { (udp::HEADER, ip::UDP) } else { (0, ip::ESP) };
+    let head = encap + framing::head_len(sizes);
+    if packet.enclosed && head < room::ROOM {
+        room::open(packet)?;
+    }
+    let room = room::behind_ip(packet.enclosed);
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
+    let (len, more) = (l4.wrapping_sub(l3 + room), head - room);
     let payload = packet.mbuf.len().saturating_sub(l4);
-    let (head, tail) = (encap + framing::head_len(sizes), framing::tail_len(sizes, payload));
-    let (data, meta) = packet.mbuf.grow(head, tail).ok_or(DropReason::NoBuffer)?;
-    // The data begins `head` octets earlier now, and so will the IP header.
+    let tail = framing::tail_len(sizes, payload);
+    let (data, meta) = packet.mbuf.grow(more, tail).ok_or(DropReason::NoBuffer)?;
+    // The data begins `more` octets earlier now, and so will the IP header.
     let data = data.get_mut(l3..).ok_or(DropReason::EspMalformed)?;
-    let rest = move_header(path, data, (head, l4.wrapping_sub(l3)), proto).ok_or(DropReason::SaMismatch)?;
+    let rest = move_header(path, data, (more, len), proto).ok_or(DropReason::SaMismatch)?;
+    meta.l4 = (l3 + len) as u16;
     if encap > 0 {
         let ((from, to), len) = (path.ports(), rest.len() as u16);
         udp::emit(rest, from, to, len).then_some(()).ok_or(DropReason::EspMalformed)?;
