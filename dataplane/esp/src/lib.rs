@@ -15,7 +15,8 @@
 //!
 //! All zero is "no SA", so that a table of a million is mapped as it is used. Windows of more than 1,024 packets, and
 //! keys of other algorithms than AES-GCM, are blocks of their own. The data plane keeps such tables and works on
-//! batches; [`SaIn`], [`SaOut`], [`seal`] and [`open`] are the same thing for one packet at a time. Inbound, the order is that of RFC 4303, section 3.4:
+//! batches; [`SaIn`], [`SaOut`], [`seal`] and [`open`] are the same thing for one packet at a time. Inbound, the order is that of
+//! RFC 4303, section 3.4:
 //!
 //! ```text
 //!   Inbound::check (window) ─► ICV and decryption ─► Inbound::accept (window again, and advance)

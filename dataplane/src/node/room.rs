@@ -6,7 +6,8 @@
 //!
 //! Nearly every SA is one of AES-GCM without UDP around ESP. Whoever makes a packet for an SA leaves as many octets behind the IP
 //! header as ESP has there then, and lets that header say what it will have to, so that `esp_out` neither moves nor changes it.
-//! For any other SA, and to be looked at, the packet is [`open`]ed: then it is as if there had never been room in it.
+//! For any other SA it moves the header. To be looked at, and where ESP takes less room, the packet is [`open`]ed: then it is as if
+//! there had never been room in it.
 
 use crate::lane::Packet;
 use dataplane_api::DropReason;

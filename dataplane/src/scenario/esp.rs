@@ -223,8 +223,8 @@ fn both_directions_in_every_form() {
         suite(Cipher::TripleDesCbc, Integrity::HmacSha1_96),
     ];
     for (n, suite) in suites.into_iter().enumerate() {
-        // Every pair of the two switches with the first suite, one of them with the others.
-        let forms = if n == 0 { vec![0, 1, 2, 3] } else { vec![n % 4] };
+        // Every pair of the two switches with the first suite; the others with and without UDP, over one family.
+        let forms = if n == 0 { vec![0, 1, 2, 3] } else { vec![n % 4, (n % 4) ^ 1] };
         for bits in forms {
             let form = Form { suite, natt: bits & 1 != 0, v6: bits & 2 != 0 };
             let (mut b, mut far) = secure(form);
