@@ -4,6 +4,7 @@
 use crate::bed::{self, Bed};
 use crate::measure::FRAMES;
 use crate::path::{Goal, Kind, Path};
+use crate::quiet;
 use crate::report::{Report, Row};
 use crate::rounds::{child, say};
 use crate::world::World;
@@ -12,6 +13,7 @@ use dpdk::Mempool;
 use dpdk::lcore::tsc;
 use serde::{Deserialize, Serialize};
 use std::sync::Barrier;
+use std::time::Duration;
 
 const OCTETS: usize = 64;
 /// Peers, which the workers own in turn.
@@ -26,8 +28,9 @@ const SHARED: [(Kind, usize); 6] = [
 ];
 /// Of one worker's rate.
 const GOAL: f64 = 1.9;
-/// Polls of each part of a reading.
-const POLLS: usize = 8192;
+/// Polls that are timed together, and how often in each part of a reading.
+const POLLS: usize = 64;
+const CHUNKS: usize = 128;
 
 /// What one process has measured, in ticks per packet.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -58,6 +61,8 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
     for round in 1..=rounds {
         for ((&(kind, peers), name), rows) in SHARED.iter().zip(&names).zip(&mut pairs) {
             say(&format!("round {round} of {rounds}   {name} on two cores"));
+            // From then on neither may wait: what is measured is both at work.
+            quiet::wait(&[0, 1])?;
             let reading: Reading = child(under, &["paired", &path(kind, peers).to_string()])?;
             rows[0].measured.0.push(reading.one);
             rows[1].measured.0.push(reading.two);
@@ -104,7 +109,7 @@ pub fn paired(path: Path) -> anyhow::Result<Reading> {
     let mut beds = pair(path, [0, 1])?;
     let mut alone = Vec::new();
     for (core, bed) in beds.iter_mut().enumerate() {
-        alone.push(on_core(core, || polls(bed, POLLS))?);
+        alone.push(on_core(core, || polls(bed))?);
     }
     let start = Barrier::new(2);
     let run = |core: usize, bed: &mut Bed| {
@@ -112,7 +117,7 @@ pub fn paired(path: Path) -> anyhow::Result<Reading> {
         dpdk::lcore::pin(core)?;
         start.wait();
         // The other works as long as this one is timed.
-        let thirds = (0..3).map(|_| polls(bed, POLLS)).collect::<anyhow::Result<Vec<_>>>()?;
+        let thirds = (0..3).map(|_| polls(bed)).collect::<anyhow::Result<Vec<_>>>()?;
         thirds.get(1).copied().context("polls")
     };
     let together: Vec<anyhow::Result<f64>> = std::thread::scope(|scope| {
@@ -134,19 +139,24 @@ fn on_core(core: usize, work: impl FnOnce() -> anyhow::Result<f64> + Send) -> an
     std::thread::scope(|s| s.spawn(run).join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
 }
 
-/// Ticks per packet received of so many polls, after a few others.
-fn polls(bed: &mut Bed, polls: usize) -> anyhow::Result<f64> {
+/// Ticks per packet received, after a few polls.
+fn polls(bed: &mut Bed) -> anyhow::Result<f64> {
     for _ in 0..256 {
         bed.worker.poll();
     }
     while bed.handle.events.pop().is_ok() {}
-    let (before, start) = (bed.counts(), tsc());
-    for _ in 0..polls {
-        bed.worker.poll();
-    }
-    let (ticks, after) = (tsc() - start, bed.counts());
+    let before = bed.counts();
+    let ticks = quiet::median(CHUNKS, Duration::ZERO, || {
+        let (received, start) = (bed.counts().0, tsc());
+        for _ in 0..POLLS {
+            bed.worker.poll();
+        }
+        let ticks = tsc() - start;
+        Ok(ticks as f64 / (bed.counts().0 - received) as f64)
+    })?;
+    let after = bed.counts();
     ensure!(after.0 - before.0 == after.1 - before.1, "not all packets came out: {:?}", bed::drops(&bed.handle));
-    Ok(ticks as f64 / (after.0 - before.0) as f64)
+    Ok(ticks)
 }
 
 /// One reading of a hand-off: worker 0 receives what belongs to worker 1. Both are polled in turn by one thread, so it is
@@ -155,11 +165,11 @@ pub fn handed(path: Path) -> anyhow::Result<HandOff> {
     let _lcore = crate::measure::start()?;
     let mut beds = pair(path, [1, 1])?;
     let [giver, taker] = beds.as_mut_slice() else { anyhow::bail!("two workers") };
-    let home = polls(taker, POLLS)?;
+    let home = polls(taker)?;
     let (mut given, mut taken) = (0, 0);
     let before = (giver.counts().0, taker.counts().1);
     let owned = taker.counts().0;
-    for _ in 0..POLLS {
+    for _ in 0..CHUNKS * POLLS {
         let start = tsc();
         giver.worker.poll();
         let middle = tsc();

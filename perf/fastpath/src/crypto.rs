@@ -1,5 +1,6 @@
 //! The crypto floor: what the gateway's ESP nodes call, and nothing around it.
 
+use crate::quiet;
 use anyhow::{Context, ensure};
 use arrayvec::ArrayVec;
 use ipsec_mb::{Algorithm, BATCH, Direction, Job, Key, Manager};
@@ -7,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 
 /// Batches that are timed together, and how often.
-const BATCHES: usize = 256;
-const CHUNKS: usize = 25;
+const BATCHES: usize = 32;
+const CHUNKS: usize = 200;
 
 /// What is sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Work {
     pub seal: bool,
 }
 
-/// Ticks per packet, the median of the chunks.
+/// Ticks per packet.
 pub fn run(work: &Work) -> anyhow::Result<f64> {
     let algorithm = Algorithm::from_number(work.algorithm).context("no such algorithm")?;
     let mut manager = Manager::new().map_err(|e| anyhow::anyhow!("{e}"))?;
@@ -33,8 +34,8 @@ pub fn run(work: &Work) -> anyhow::Result<f64> {
     };
     let keys: Vec<Key> = (0..work.keys).map(key).collect::<Option<_>>().context("keys")?;
     let sealed: Vec<Vec<u8>> = (0..BATCH).map(|n| (0..work.packet).map(|i| (i ^ n) as u8).collect()).collect();
-    let (mut next, mut chunks) = (0, Vec::with_capacity(CHUNKS));
-    for chunk in 0..=CHUNKS {
+    let mut next = 0;
+    let mut chunk = || {
         let mut ticks = 0;
         for _ in 0..BATCHES {
             let mut packets = sealed.clone();
@@ -47,13 +48,11 @@ pub fn run(work: &Work) -> anyhow::Result<f64> {
             ticks += crypt(&mut manager, algorithm, &keys, first, direction, &mut packets)?;
             black_box(&packets);
         }
-        // The first is for the caches.
-        if chunk > 0 {
-            chunks.push(ticks as f64 / (BATCHES * BATCH) as f64);
-        }
-    }
-    chunks.sort_by(f64::total_cmp);
-    Ok(chunks[CHUNKS / 2])
+        Ok(ticks as f64 / (BATCHES * BATCH) as f64)
+    };
+    // The first is for the caches.
+    chunk()?;
+    quiet::median(CHUNKS, quiet::PATIENCE, chunk)
 }
 
 /// Ticks for one batch.

@@ -1,6 +1,7 @@
 //! Floors by DPDK's own programs: what it costs to move the same frames and do nothing (`dpdk-testpmd`), and what
 //! IPsec-MB costs behind a crypto device (`dpdk-test-crypto-perf`).
 
+use crate::{measure, quiet};
 use anyhow::{Context, bail, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -26,6 +27,7 @@ pub fn command(under: &[String], program: impl AsRef<std::ffi::OsStr>) -> Comman
 
 /// Ticks per packet of `dpdk-testpmd` in io mode, from the devices and in the bursts that the worker has.
 pub fn io(pcap: &Path, under: &[String]) -> anyhow::Result<f64> {
+    quiet::wait(&[measure::CORE])?;
     let source = format!("net_pcap0,rx_pcap={},infinite_rx=1", pcap.display());
     let own = ["--forward-mode=io", "--burst=64", "--auto-start", "--record-core-cycles", "--total-num-mbufs=16383"];
     // Lines are to come when they are written: one of them says that frames are being moved.
@@ -59,6 +61,7 @@ pub const DEVICES: [&str; 2] = ["crypto_aesni_gcm", "crypto_aesni_mb"];
 
 /// Ticks per buffer of AES-GCM-128 through a crypto device, by size of the buffer.
 pub fn cryptodev(device: &str, seal: bool, sizes: &[usize], under: &[String]) -> anyhow::Result<Vec<f64>> {
+    quiet::wait(&[measure::CORE])?;
     let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
     let op = if seal { "encrypt" } else { "decrypt" };
     let mut command = command(under, "dpdk-test-crypto-perf");

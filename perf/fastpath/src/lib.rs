@@ -7,6 +7,7 @@
 //! | [`bed`] | a worker with these tables between two ports: files that repeat, or rings in memory |
 //! | [`proof`] | that what comes out is what was to come out |
 //! | [`measure`] | one reading |
+//! | [`quiet`] | which parts of a reading count |
 //! | [`floor`], [`crypto`], [`lines`] | what moving packets, their cryptography, and lines of a large table cost by themselves |
 //! | [`rounds`] | readings of all paths and floors in turn, each in a process of its own |
 //! | [`scale`], [`cores`], [`latency`] | many sessions and routes; two workers; time on the way |
@@ -29,6 +30,7 @@ pub mod measure;
 pub mod path;
 pub mod plot;
 pub mod proof;
+pub mod quiet;
 pub mod report;
 pub mod rounds;
 pub mod scale;

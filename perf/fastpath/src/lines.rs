@@ -1,7 +1,7 @@
 //! The floor of memory: what it costs to touch lines of a large table at random beside some work, all of them asked for a few packets
 //! ahead, as the nodes do. Work of its own hides the first few; from then on the memory sets the pace.
 
-use crate::report::Samples;
+use crate::quiet;
 use anyhow::Context;
 use dpdk::huge;
 use dpdk::lcore::tsc;
@@ -15,10 +15,10 @@ const ENTRY: usize = 9;
 const TOUCHED: [usize; 8] = [0, 1, 3, 4, 5, 6, 7, 8];
 /// For how many packets lines are on their way.
 const AHEAD: usize = 3;
-/// Packets that are looked at together, bursts of a sample, and samples.
+/// Packets that are looked at together, bursts of a chunk, and chunks.
 const BURST: usize = 64;
-const BURSTS: usize = 64;
-const SAMPLES: usize = 32;
+const BURSTS: usize = 32;
+const CHUNKS: usize = 100;
 /// Multiplications, each of which needs the one before: some 90 ticks.
 const WORK: usize = 32;
 
@@ -32,8 +32,8 @@ pub fn reading(entries: usize, lines: usize) -> anyhow::Result<f64> {
     let touched = TOUCHED.get(..lines).context("lines")?;
     let mut table: Vec<Line> = huge::table(entries * ENTRY);
     table.resize(entries * ENTRY, Line(1));
-    let (mut random, mut sum, mut samples) = (StdRng::seed_from_u64(7), 0_u64, Vec::with_capacity(SAMPLES));
-    for sample in 0..=SAMPLES {
+    let (mut random, mut sum) = (StdRng::seed_from_u64(7), 0_u64);
+    let mut chunk = || {
         let mut ticks = 0;
         for _ in 0..BURSTS {
             let at: [usize; BURST] = std::array::from_fn(|_| ENTRY * random.random_range(0..entries));
@@ -54,11 +54,10 @@ pub fn reading(entries: usize, lines: usize) -> anyhow::Result<f64> {
             }
             ticks += tsc() - start;
         }
-        // The first is for the caches.
-        if sample > 0 {
-            samples.push(ticks as f64 / (BURSTS * BURST) as f64);
-        }
-    }
-    black_box(sum);
-    Samples(samples).median().context("samples")
+        black_box(sum);
+        Ok(ticks as f64 / (BURSTS * BURST) as f64)
+    };
+    // The first is for the caches.
+    chunk()?;
+    quiet::median(CHUNKS, quiet::PATIENCE, chunk)
 }

@@ -2,6 +2,7 @@
 
 use crate::bed::{self, Bed};
 use crate::path::Path;
+use crate::quiet;
 use crate::world::World;
 use anyhow::{Context, ensure};
 use dataplane::worker::Worker;
@@ -17,13 +18,13 @@ pub const FRAMES: usize = 256;
 /// Polls before the first is timed.
 const WARM_UP: usize = 4096;
 /// Polls that are timed together, and how often.
-const POLLS: usize = 512;
-const CHUNKS: usize = 25;
+const POLLS: usize = 64;
+const CHUNKS: usize = 200;
 
 /// What one process has measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reading {
-    /// TSC ticks per packet, the median of the chunks.
+    /// TSC ticks per packet.
     pub ticks: f64,
     /// Packets that were timed.
     pub packets: u64,
@@ -67,32 +68,32 @@ pub fn path(path: Path, pcap: &std::path::Path) -> anyhow::Result<Reading> {
         bed.worker.poll();
         while bed.handle.events.pop().is_ok() {}
     }
-    let mut chunks: Vec<f64> = Vec::with_capacity(CHUNKS);
     let before = bed.counts();
-    for _ in 0..CHUNKS {
+    let ticks = quiet::median(CHUNKS, quiet::PATIENCE, || {
         let (received, start) = (bed.counts().0, tsc());
         for _ in 0..POLLS {
             bed.worker.poll();
         }
         let ticks = tsc() - start;
-        chunks.push(ticks as f64 / (bed.counts().0 - received) as f64);
-    }
+        Ok(ticks as f64 / (bed.counts().0 - received) as f64)
+    })?;
     let after = bed.counts();
     let (packets, sent) = (after.0 - before.0, after.1 - before.1);
     ensure!(packets == (CHUNKS * POLLS * dpdk::Burst::CAPACITY) as u64, "polls were not full: {packets} packets");
     ensure!(packets == sent, "{sent} of {packets} packets came out: {:?}", bed::drops(&bed.handle));
-    chunks.sort_by(f64::total_cmp);
-    Ok(Reading { ticks: chunks[CHUNKS / 2], packets, nodes: nodes(&mut bed) })
+    Ok(Reading { ticks, packets, nodes: nodes(&mut bed)? })
 }
 
-fn nodes(bed: &mut Bed) -> Vec<(String, f64)> {
-    const POLLS: usize = 4096;
-    let (mut laps, received) = (Laps::default(), bed.counts().0);
-    (0..POLLS).for_each(|_| laps.poll(&mut bed.worker));
-    laps.per((bed.counts().0 - received) as usize)
+fn nodes(bed: &mut Bed) -> anyhow::Result<Vec<(String, f64)>> {
+    let chunks = quiet::quietest(CHUNKS, quiet::PATIENCE, || {
+        let mut laps = Laps::default();
+        (0..POLLS).for_each(|_| laps.poll(&mut bed.worker));
+        Ok(laps)
+    })?;
+    Ok(Laps::per(&chunks, POLLS * dpdk::Burst::CAPACITY))
 }
 
-/// Ticks by node, summed over polls.
+/// Ticks by node, summed over the polls of a chunk.
 #[derive(Default)]
 pub struct Laps(Vec<(&'static str, u64)>);
 
@@ -110,8 +111,11 @@ impl Laps {
         });
     }
 
-    /// For each of so many packets.
-    pub fn per(self, packets: usize) -> Vec<(String, f64)> {
-        self.0.into_iter().map(|(name, ticks)| (name.to_owned(), ticks as f64 / packets as f64)).collect()
+    /// For each of the packets, of which each chunk had so many.
+    pub fn per(chunks: &[Self], packets: usize) -> Vec<(String, f64)> {
+        let nodes = chunks.first().map_or(0, |c| c.0.len());
+        let sum = |n: usize| chunks.iter().filter_map(|c| c.0.get(n)).map(|node| node.1).sum::<u64>();
+        let packets = (chunks.len() * packets) as f64;
+        (0..nodes).map(|n| (chunks[0].0[n].0.to_owned(), sum(n) as f64 / packets)).collect()
     }
 }

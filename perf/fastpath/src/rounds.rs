@@ -4,8 +4,9 @@
 use crate::bed;
 use crate::crypto::Work;
 use crate::floor;
-use crate::measure::{FRAMES, Reading};
+use crate::measure::{CORE, FRAMES, Reading};
 use crate::path::{Goal, Kind, Path};
+use crate::quiet;
 use crate::report::{Report, Row, Samples};
 use crate::world::World;
 use anyhow::{Context, ensure};
@@ -158,9 +159,11 @@ fn goal(line: &Line, lines: &[Line]) -> Option<f64> {
     }
 }
 
-/// Runs this program again, with these arguments, and reads the JSON on its last line.
+/// Runs this program again when the core is quiet, with these arguments, and reads the JSON on its last line.
 pub fn child<T: DeserializeOwned>(under: &[String], args: &[&str]) -> anyhow::Result<T> {
+    let least = quiet::wait(&[CORE])?;
     let mut command = floor::command(under, std::env::current_exe()?);
+    command.env(quiet::LEAST_IS, least);
     let output = command.args(args).stderr(Stdio::inherit()).output().context("starting a process")?;
     ensure!(output.status.success(), "{}: {}", args.join(" "), output.status);
     let text = String::from_utf8_lossy(&output.stdout);

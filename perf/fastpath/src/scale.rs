@@ -8,10 +8,10 @@
 use crate::bed::Ringed;
 use crate::measure::Laps;
 use crate::path::{Goal, Kind, Path};
-use crate::report::{Report, Row, Samples};
+use crate::quiet;
+use crate::report::{Report, Row};
 use crate::rounds::{child, say};
 use crate::world::World;
-use anyhow::Context;
 use dataplane_api::{SaCounters, SessionCounters};
 use dpdk::Burst;
 use rand::rngs::StdRng;
@@ -28,8 +28,10 @@ const FLOORS: [(usize, usize); 7] =
 /// Octets that a session and a pair of SAs are to take at most.
 const MEMORY: (f64, f64) = (1024.0, 1536.0);
 /// Polls that are timed together, and how often.
-const POLLS: usize = 64;
-const CHUNKS: usize = 32;
+const POLLS: usize = 16;
+const CHUNKS: usize = 128;
+/// Chunks before the first is timed.
+const WARM_UP: usize = 4;
 
 /// What one process has measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,24 +115,28 @@ pub fn reading(path: Path) -> anyhow::Result<Reading> {
         n += 1;
         world.frame(random.random_range(0..path.peers), n)
     };
-    let bursts = (0..(1 + 2 * CHUNKS) * POLLS).map(|_| (0..Burst::CAPACITY).map(|_| frame()).collect());
+    let bursts = (0..(WARM_UP + 2 * CHUNKS) * POLLS).map(|_| (0..Burst::CAPACITY).map(|_| frame()).collect());
     let bursts: Vec<Vec<Vec<u8>>> = bursts.collect::<anyhow::Result<_>>()?;
     world.forget_far();
-    // The first chunk is for the caches.
-    let (timed, by_node) = bursts.split_at((1 + CHUNKS) * POLLS);
-    let (mut chunks, mut laps) = (Vec::with_capacity(CHUNKS), Laps::default());
-    for chunk in timed.chunks(POLLS) {
+    let mut bursts = bursts.iter();
+    for burst in bursts.by_ref().take(WARM_UP * POLLS) {
+        ringed.pass(burst, &mut out)?;
+    }
+    let ticks = quiet::median(CHUNKS, quiet::PATIENCE, || {
         let mut ticks = 0;
-        for burst in chunk {
+        for burst in bursts.by_ref().take(POLLS) {
             ticks += ringed.pass(burst, &mut out)?;
         }
-        chunks.push(ticks as f64 / (POLLS * Burst::CAPACITY) as f64);
-    }
-    chunks.remove(0);
-    for burst in by_node {
-        ringed.pass_by(burst, &mut out, |worker| laps.poll(worker))?;
-    }
-    let (ticks, nodes) = (Samples(chunks).median().context("chunks")?, laps.per(CHUNKS * POLLS * Burst::CAPACITY));
+        Ok(ticks as f64 / (POLLS * Burst::CAPACITY) as f64)
+    })?;
+    let chunks = quiet::quietest(CHUNKS, quiet::PATIENCE, || {
+        let mut laps = Laps::default();
+        for burst in bursts.by_ref().take(POLLS) {
+            ringed.pass_by(burst, &mut out, |worker| laps.poll(worker))?;
+        }
+        Ok(laps)
+    })?;
+    let nodes = Laps::per(&chunks, POLLS * Burst::CAPACITY);
     Ok(Reading { ticks, nodes, session, pair })
 }
 
