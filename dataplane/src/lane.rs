@@ -54,7 +54,7 @@ pub struct PacketMeta {
     pub next_hop: u32,
     /// What `trace` knows it by, if it is traced.
     pub trace: Option<NonZeroU32>,
-    /// Ingress port; for packets of our own, 0.
+    /// Ingress port; for packets of our own, 0, and where they leave once they are [`framed`](Self::framed).
     pub port: PortId,
     /// Offset of the outermost IP header that is still of interest.
     pub l3: u16,
@@ -70,6 +70,8 @@ pub struct PacketMeta {
     pub clear: bool,
     /// ESP lies between the IP header at `l3` and its payload at `l4`: decrypted, or still to be made (see `node::room`).
     pub enclosed: bool,
+    /// An Ethernet header is in front of the IP header, and the frame may leave: there is nothing left to be found out.
+    pub framed: bool,
 }
 
 const _: () = assert!(size_of::<Packet>() == 8);
@@ -105,6 +107,7 @@ impl PacketMeta {
             stage: Stage::EspIn,
             clear: false,
             enclosed: false,
+            framed: false,
         }
     }
 

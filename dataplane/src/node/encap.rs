@@ -10,7 +10,8 @@
 
 use crate::fib;
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
-use crate::node::{fragment, icmp, room};
+use crate::link::Link;
+use crate::node::{fragment, icmp, output, room};
 use crate::publish::Snapshot;
 use crate::sad::Sad;
 use crate::session::Sessions;
@@ -65,6 +66,8 @@ struct Way<'a> {
     header: &'a Outer,
     /// Whom ESP protects them for, and the worker that does it; `None`: nothing protects them.
     owner: Option<(PeerId, WorkerId)>,
+    /// The link by which all of them leave. `None`: it is not known yet, there are several, or not every packet fits.
+    link: Option<&'a Link>,
     /// Packets and octets that have gone into it and are not counted yet.
     sent: [u64; 2],
 }
@@ -86,7 +89,9 @@ impl<'a> Way<'a> {
                 return Err(DropReason::SaMissing);
             }
         };
-        Ok(Self { softwire, header, owner, sent: [0; 2] })
+        let here = owner.is_none_or(|(_, worker)| worker == ctx.id);
+        let link = if here && !ctx.is_tracing() { only_link(snapshot, softwire, owner.is_some()) } else { None };
+        Ok(Self { softwire, header, owner, link, sent: [0; 2] })
     }
 
     fn count(self, ctx: &Ctx) {
@@ -95,6 +100,15 @@ impl<'a> Way<'a> {
             c.sent[1].add(self.sent[1]);
         }
     }
+}
+
+/// The link by which all packets of a softwire leave. A packet that had to be fragmented would be overtaken by those that
+/// are framed here.
+fn only_link<'a>(snapshot: &'a Snapshot, softwire: &Softwire, protected: bool) -> Option<&'a Link> {
+    let header = if softwire.remote.is_ipv6() { ipv6::HEADER } else { ipv4::HEADER };
+    let (_, carried) = room::announced(protected, 0, softwire.mtu.into());
+    let fits = |link: &&Link| softwire.too_big == TooBig::Inner && header + carried <= link.mtu.into();
+    output::only_link(snapshot, softwire.remote).filter(fits)
 }
 
 /// What is longer than the softwire's MTU.
@@ -120,7 +134,10 @@ fn send(ctx: &mut Ctx, way: &mut Way<'_>, packet: Packet, esp_out: &mut Lane, ou
         None => {
             if let Some(mut packet) = wrap::<false>(ctx, way, packet) {
                 (packet.peer, packet.clear) = (None, true);
-                ctx.push(outer, packet);
+                match way.link {
+                    Some(link) => output::queue(ctx, packet, link.port),
+                    None => ctx.push(outer, packet),
+                }
             }
         }
         Some((peer, worker)) => {
@@ -155,15 +172,16 @@ fn wrap<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Pac
     }
     let (l3, id, room) = (usize::from(packet.l3), ctx.next_ip_id(), room::behind_ip(PROTECTED));
     let (protocol, carried) = room::announced(PROTECTED, proto, octets + pad);
+    let frame = way.link.map_or(0, Link::header_len);
     let len = match way.header {
         Outer::V4(template) => {
             let len = u16::try_from(ipv4::HEADER + carried).ok();
-            let out = packet.mbuf.replace_front(l3, ipv4::HEADER + room).and_then(|h| h.first_chunk_mut());
+            let out = front(&mut packet, l3, way.link, ipv4::HEADER + room, false);
             len.zip(out).map(|(len, out)| template.emit(out, tos, len, id, protocol)).map(|()| ipv4::HEADER)
         }
         Outer::V6(template) => {
             let (len, label) = (u16::try_from(carried).ok(), fib::flow_hash(&packet));
-            let out = packet.mbuf.replace_front(l3, ipv6::HEADER + room).and_then(|h| h.first_chunk_mut());
+            let out = front(&mut packet, l3, way.link, ipv6::HEADER + room, true);
             len.zip(out).map(|(len, out)| template.emit(out, tos, label, len, protocol)).map(|()| ipv6::HEADER)
         }
     };
@@ -172,10 +190,29 @@ fn wrap<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Pac
         return None;
     };
     packet.session = None;
-    (packet.l3, packet.l4, packet.proto) = (0, (len + room) as u16, proto);
+    (packet.l3, packet.l4, packet.proto) = (frame as u16, (frame + len + room) as u16, proto);
+    if let Some(link) = way.link {
+        (packet.port, packet.framed) = (link.port, true);
+    }
     packet.enclosed = PROTECTED;
     packet.origin = Origin::Local;
     way.sent[0] += 1;
     way.sent[1] += octets as u64;
     Some(packet)
+}
+
+/// Takes what is in front of the inner packet off, and puts an Ethernet header there, if the link is known, and so many octets, of
+/// which it gives the first, for an IP header.
+#[inline(always)]
+fn front<'a, const N: usize>(
+    packet: &'a mut Packet,
+    old: usize,
+    link: Option<&Link>,
+    new: usize,
+    v6: bool,
+) -> Option<&'a mut [u8; N]> {
+    let Some(link) = link else { return packet.mbuf.replace_front(old, new)?.first_chunk_mut() };
+    let (frame, header) =
+        packet.mbuf.replace_front(old, link.header_len() + new)?.split_at_mut_checked(link.header_len())?;
+    link.emit(frame, v6).then(|| header.first_chunk_mut())?
 }

@@ -10,7 +10,7 @@
 //! Most packets have [`room`] for ESP already. In front of the others the IP header is moved.
 
 use crate::lane::{Ctx, LANE, Lane, Packet, PacketMeta};
-use crate::node::room;
+use crate::node::{output, room};
 use crate::sad::{OutEntry, Sad};
 use arrayvec::ArrayVec;
 use dataplane_api::id::Slot;
@@ -178,6 +178,10 @@ fn enclosed<'a>(
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
     let (sizes, path) = (sa.algorithm, sa.hot.path());
+    if packet.framed {
+        // For a packet as large as it is with another SA.
+        output::unframe(packet)?;
+    }
     let (encap, proto) = if path.is_encapsulated() { (udp::HEADER, ip::UDP) } else { (0, ip::ESP) };
     let head = encap + framing::head_len(sizes);
     if packet.enclosed && head < room::ROOM {

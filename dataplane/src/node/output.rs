@@ -2,6 +2,7 @@
 
 use crate::fib::{self, Address};
 use crate::lane::{Ctx, Lane, Origin, Packet};
+use crate::publish::Snapshot;
 use crate::link::{self, Link};
 use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
@@ -34,10 +35,22 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
         return;
     }
     ctx.visit(TraceNode::Output, input);
+    if input.packets().iter().all(|packet| packet.framed) {
+        for packet in input.drain() {
+            let port = packet.port;
+            queue(ctx, packet, port);
+        }
+        return;
+    }
     let snapshot = Arc::clone(&ctx.snapshot);
     fib::lookup(&snapshot, input, Address::Destination);
     let (groups, mut links) = (&*snapshot.groups, snapshot.links.burst());
     for packet in input.drain() {
+        if packet.framed {
+            let port = packet.port;
+            queue(ctx, packet, port);
+            continue;
+        }
         let Some(hop) = groups.select(packet.next_hop, &packet) else {
             ctx.drop(packet, DropReason::NoRoute);
             continue;
@@ -124,6 +137,35 @@ pub fn transmit(ctx: &mut Ctx, mut packet: Packet, link: &Link) {
     } else {
         ctx.drop(packet, DropReason::NoBuffer);
     }
+}
+
+/// The link by which all packets to an address leave, if there is one that is known: whoever makes many of them can
+/// [frame](crate::lane::PacketMeta::framed) them at once.
+pub fn only_link(snapshot: &Snapshot, to: IpAddr) -> Option<&Link> {
+    let fibs = &*snapshot.fibs;
+    let word = match to {
+        IpAddr::V4(a) => fibs.v4.lookup(a.to_bits().into()),
+        IpAddr::V6(a) => fibs.v6.lookup(a.octets().into()),
+    };
+    match snapshot.groups.of(word) {
+        [hop] => match hop.next {
+            NextHop::Via(..) => hop.link.as_ref(),
+            NextHop::Connected(port) => snapshot.links.get(port, to),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Takes the Ethernet header off again.
+pub fn unframe(packet: &mut Packet) -> Result<(), DropReason> {
+    let l3 = packet.l3;
+    if !packet.mbuf.adj(l3.into()) {
+        return Err(DropReason::NoBuffer);
+    }
+    (packet.l3, packet.l4) = (0, packet.l4.saturating_sub(l3));
+    (packet.port, packet.framed) = (PortId(0), false);
+    Ok(())
 }
 
 /// An unknown neighbour is asked for (by the host stack) and the packet dropped: its source sends another.
