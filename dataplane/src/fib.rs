@@ -165,18 +165,21 @@ impl Groups {
 #[inline(always)]
 pub fn flow_hash(packet: &Packet) -> u32 {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
-    let ip = packet.ip();
-    let addresses = if packet.is_v6() { ip.get(8..40) } else { ip.get(12..20) };
-    let mut h = u64::from(packet.proto);
-    for word in addresses.unwrap_or_default().chunks_exact(4) {
-        if let [a, b, c, d] = *word {
-            h = (h.rotate_left(5) ^ u64::from(u32::from_be_bytes([a, b, c, d]))).wrapping_mul(PRIME);
-        }
-    }
+    // A product depends on lower bits only, so what is high comes down before the next.
+    let mix = |h: u64, word: u64| (h ^ h >> 32 ^ word).wrapping_mul(PRIME);
+    let word = |octets: &[u8]| octets.first_chunk().map_or(0, |o| u64::from_be_bytes(*o));
+    let mut h = match packet.header::<{ ipv4::HEADER }>() {
+        Some(ip) if ip[0] >> 4 != 6 => mix(0, word(&ip[12..])),
+        _ => packet.header::<{ ipv6::HEADER }>().map_or(0, |ip| {
+            [&ip[8..], &ip[16..], &ip[24..], &ip[32..]].into_iter().fold(0, |h, octets| mix(h, word(octets)))
+        }),
+    };
     // A fragment beyond the first has no ports: `classify` and `l2tp_in` set protocol 0 for all fragments.
-    if let (wire::ip::UDP | wire::ip::TCP, [a, b, c, d, ..]) = (packet.proto, packet.payload()) {
-        h = (h ^ u64::from(u32::from_be_bytes([*a, *b, *c, *d]))).wrapping_mul(PRIME);
-    }
+    let ports = match (packet.proto, packet.payload()) {
+        (wire::ip::UDP | wire::ip::TCP, [a, b, c, d, ..]) => u32::from_be_bytes([*a, *b, *c, *d]),
+        _ => 0,
+    };
+    h = mix(h, u64::from(packet.proto) << 32 | u64::from(ports));
     (h >> 32) as u32
 }
 

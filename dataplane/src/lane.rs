@@ -265,14 +265,6 @@ impl Lane {
     pub fn packets(&mut self) -> &mut [Packet] {
         &mut self.packets
     }
-
-    /// Prefetches the first line of every packet.
-    #[inline]
-    pub fn prefetch(&self) {
-        for p in &self.packets {
-            p.mbuf.prefetch_data();
-        }
-    }
 }
 
 /// What every node may use: counters, the shared tables of this poll, buffers, and ways out of the fast path.

@@ -72,7 +72,6 @@ pub fn run(
     forward: &mut Lane,
 ) {
     fragments.tick(&ctx.counters.worker);
-    input.prefetch();
     ctx.start_traces(input);
     let snapshot = Arc::clone(&ctx.snapshot);
     let mut ways = Ways { esp_in, l2tp_in, decap, forward };

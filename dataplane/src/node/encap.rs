@@ -130,19 +130,22 @@ fn too_big(
 
 #[inline(always)]
 fn send(ctx: &mut Ctx, way: &mut Way<'_>, packet: Packet, esp_out: &mut Lane, outer: &mut Lane) {
-    match way.owner {
-        None => {
-            if let Some(mut packet) = wrap::<false>(ctx, way, packet) {
-                (packet.peer, packet.clear) = (None, true);
-                match way.link {
-                    Some(link) => output::queue(ctx, packet, link.port),
-                    None => ctx.push(outer, packet),
-                }
+    match (way.owner, way.link) {
+        (None, Some(link)) => {
+            if let Some((packet, _)) = wrap::<false>(ctx, way, packet) {
+                output::queue(ctx, packet, link.port);
             }
         }
-        Some((peer, worker)) => {
-            let Some(mut packet) = wrap::<true>(ctx, way, packet) else { return };
-            (packet.peer, packet.clear) = (Some(peer), false);
+        (None, None) => {
+            let Some((mut packet, made)) = wrap::<false>(ctx, way, packet) else { return };
+            made.note(way, &mut packet);
+            (packet.peer, packet.enclosed, packet.clear) = (None, false, true);
+            ctx.push(outer, packet);
+        }
+        (Some((peer, worker)), _) => {
+            let Some((mut packet, made)) = wrap::<true>(ctx, way, packet) else { return };
+            made.note(way, &mut packet);
+            (packet.peer, packet.enclosed, packet.clear) = (Some(peer), true, false);
             if worker == ctx.id {
                 ctx.push(esp_out, packet);
             } else {
@@ -152,16 +155,35 @@ fn send(ctx: &mut Ctx, way: &mut Way<'_>, packet: Packet, esp_out: &mut Lane, ou
     }
 }
 
-/// Puts the outer header in front of a packet.
+/// What is new in front of a packet.
+struct Made {
+    /// Octets of the IP header, and of the room behind it.
+    header: usize,
+    /// Protocol of the inner packet.
+    proto: u8,
+}
+
+impl Made {
+    #[inline(always)]
+    fn note(&self, way: &Way<'_>, packet: &mut Packet) {
+        let frame = way.link.map_or(0, Link::header_len);
+        (packet.l3, packet.l4, packet.proto) = (frame as u16, (frame + self.header) as u16, self.proto);
+        (packet.session, packet.origin) = (None, Origin::Local);
+        if let Some(link) = way.link {
+            (packet.port, packet.framed) = (link.port, true);
+        }
+    }
+}
+
+/// Puts the outer header in front of a packet, and an Ethernet header, if the link is known.
 #[inline(always)]
-fn wrap<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet) -> Option<Packet> {
+fn wrap<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Packet) -> Option<(Packet, Made)> {
     let softwire = way.softwire;
-    let inner = packet.ip();
-    let octets = inner.len();
-    let (proto, tos) = match *inner {
-        [a, b, ..] if a >> 4 == 6 => (ip::IPV6, a << 4 | b >> 4),
-        [_, b, ..] => (ip::IPIP, b),
-        _ => (ip::IPIP, 0),
+    let (l3, octets) = (usize::from(packet.l3), packet.ip().len());
+    let (proto, tos) = match packet.header::<2>() {
+        Some([a, b]) if a >> 4 == 6 => (ip::IPV6, a << 4 | b >> 4),
+        Some([_, b]) => (ip::IPIP, *b),
+        None => (ip::IPIP, 0),
     };
     let tos = softwire.dscp.map_or(tos, |dscp| dscp << 2 | tos & 3);
     // The inner header says where the packet ends, whatever is behind it.
@@ -170,12 +192,11 @@ fn wrap<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Pac
         ctx.drop(packet, DropReason::NoBuffer);
         return None;
     }
-    let (l3, id, room) = (usize::from(packet.l3), ctx.next_ip_id(), room::behind_ip(PROTECTED));
+    let room = room::behind_ip(PROTECTED);
     let (protocol, carried) = room::announced(PROTECTED, proto, octets + pad);
-    let frame = way.link.map_or(0, Link::header_len);
-    let len = match way.header {
+    let header = match way.header {
         Outer::V4(template) => {
-            let len = u16::try_from(ipv4::HEADER + carried).ok();
+            let (len, id) = (u16::try_from(ipv4::HEADER + carried).ok(), ctx.next_ip_id());
             let out = front(&mut packet, l3, way.link, ipv4::HEADER + room, false);
             len.zip(out).map(|(len, out)| template.emit(out, tos, len, id, protocol)).map(|()| ipv4::HEADER)
         }
@@ -185,20 +206,13 @@ fn wrap<const PROTECTED: bool>(ctx: &mut Ctx, way: &mut Way<'_>, mut packet: Pac
             len.zip(out).map(|(len, out)| template.emit(out, tos, label, len, protocol)).map(|()| ipv6::HEADER)
         }
     };
-    let Some(len) = len else {
+    let Some(header) = header else {
         ctx.drop(packet, DropReason::NoBuffer);
         return None;
     };
-    packet.session = None;
-    (packet.l3, packet.l4, packet.proto) = (frame as u16, (frame + len + room) as u16, proto);
-    if let Some(link) = way.link {
-        (packet.port, packet.framed) = (link.port, true);
-    }
-    packet.enclosed = PROTECTED;
-    packet.origin = Origin::Local;
     way.sent[0] += 1;
     way.sent[1] += octets as u64;
-    Some(packet)
+    Some((packet, Made { header: header + room, proto }))
 }
 
 /// Takes what is in front of the inner packet off, and puts an Ethernet header there, if the link is known, and so many octets, of
