@@ -16,7 +16,7 @@ use crate::reassembly::Fragments;
 use crate::sad::{Sad, TOLD};
 use crate::session::Sessions;
 use crate::trace::Tracer;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use dataplane_api::{InjectMsg, OpSeq, PortId, TableOp, WorkerCounters, WorkerPort};
 use dpdk::{Burst, Mempool, RxQueue, TxQueue, huge};
 use rtrb::{Consumer, Producer};
@@ -60,7 +60,7 @@ pub struct Parts {
 /// A worker and its tables.
 pub struct Worker {
     ctx: Ctx,
-    shared: Arc<ArcSwap<Snapshot>>,
+    shared: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     rx: Vec<RxQueue>,
     /// Port to receive from first: none is to starve behind the others.
     first: usize,
@@ -117,7 +117,7 @@ impl Worker {
             sad: Sad::new(ctx.id, sas).map_err(|e| crate::Error::Sad(e.to_string()))?,
             sessions: Sessions::new(ctx.id, sessions),
             fragments: Fragments::new(1024)?,
-            shared,
+            shared: Cache::new(shared),
             rx,
             first: 0,
             burst: Burst::new(),
@@ -143,9 +143,13 @@ impl Worker {
     /// The same; `lap` is told the name of each part that has just ended, and may look at its watch.
     #[inline]
     pub fn poll_in_laps(&mut self, now: Instant, mut lap: impl FnMut(&'static str)) -> usize {
-        let Self { ctx, sad, sessions, fragments, lanes: l, .. } = self;
+        let Self { ctx, shared, sad, sessions, fragments, lanes: l, .. } = self;
         ctx.now = now;
-        refresh(&mut ctx.snapshot, &self.shared);
+        // The old one is freed by the publisher, which keeps it until we let go of it.
+        let snapshot = shared.load();
+        if !Arc::ptr_eq(snapshot, &ctx.snapshot) {
+            ctx.snapshot = Arc::clone(snapshot);
+        }
 
         // What comes in.
         let mut n = ops::run(ctx, &mut self.ops, sad, sessions);
@@ -155,34 +159,57 @@ impl Worker {
         lap("rx");
         n += take_over(ctx, l);
         n += l.forward.len();
+        fragments.tick(&ctx.counters.worker);
         lap("take over");
 
-        // Up: from the wire to the subscriber's packet.
-        classify::run(ctx, fragments, &mut l.received, &mut l.esp_in, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
+        // Up: from the wire to the subscriber's packet. What has nothing to do is not even entered.
+        if !l.received.is_empty() {
+            let ways = (&mut l.esp_in, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
+            classify::run(ctx, snapshot, fragments, &mut l.received, ways);
+        }
         lap("classify");
-        esp_in::run(ctx, sad, &mut l.esp_in, &mut l.decrypted);
+        if !l.esp_in.is_empty() {
+            esp_in::run(ctx, sad, &mut l.esp_in, &mut l.decrypted);
+        }
         lap("esp_in");
-        decrypted::run(ctx, &mut l.decrypted, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
+        if !l.decrypted.is_empty() {
+            decrypted::run(ctx, &mut l.decrypted, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
+        }
         lap("decrypted");
-        l2tp_in::run(ctx, sessions, &mut l.l2tp_in, &mut l.forward);
+        if !l.l2tp_in.is_empty() {
+            l2tp_in::run(ctx, sessions, &mut l.l2tp_in, &mut l.forward);
+        }
         lap("l2tp_in");
-        decap::run(ctx, &mut l.decap, &mut l.forward);
+        if !l.decap.is_empty() {
+            decap::run(ctx, snapshot, &mut l.decap, &mut l.forward);
+        }
         lap("decap");
 
         // Over.
-        forward::run(ctx, sessions, &mut l.forward, &mut l.l2tp_out, &mut l.encap, &mut l.again);
+        if !l.forward.is_empty() {
+            forward::run(ctx, snapshot, sessions, &mut l.forward, &mut l.l2tp_out, &mut l.encap, &mut l.again);
+        }
         lap("forward");
 
         // Down: from the subscriber's packet to the wire.
-        l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
+        if !l.l2tp_out.is_empty() {
+            l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
+        }
         lap("l2tp_out");
-        encap::run(ctx, sessions, sad, &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
+        if !l.encap.is_empty() {
+            encap::run(ctx, snapshot, (sessions, sad), &mut l.encap, &mut l.esp_out, &mut l.outer, &mut l.again);
+        }
         lap("encap");
-        esp_out::run(ctx, sad, &mut l.esp_out);
+        if !l.esp_out.is_empty() {
+            esp_out::run(ctx, sad, &mut l.esp_out);
+        }
         sad.tell(&ctx.counters, TOLD);
         lap("esp_out");
-        output::run(ctx, &mut l.outer);
-        output::run(ctx, &mut l.esp_out);
+        for lane in [&mut l.outer, &mut l.esp_out] {
+            if !lane.is_empty() {
+                output::run(ctx, snapshot, lane);
+            }
+        }
         lap("output");
         output::flush(ctx);
         lap("tx");
@@ -225,14 +252,6 @@ impl Worker {
         let c = self.counters();
         debug_assert!(counter::arrived(c) >= counter::departed(c));
         self.lanes.forward.len() as u64
-    }
-}
-
-/// Looks for a new snapshot. The old one is freed by the publisher, which keeps it until we let go of it.
-fn refresh(snapshot: &mut Arc<Snapshot>, shared: &ArcSwap<Snapshot>) {
-    let current = shared.load();
-    if !Arc::ptr_eq(&current, snapshot) {
-        *snapshot = Arc::clone(&current);
     }
 }
 

@@ -21,7 +21,6 @@ use crate::reassembly::Fragments;
 use crate::softwire::Ends;
 use dataplane_api::{DropReason, PuntClass, Spi, WorkerEvent};
 use std::net::IpAddr;
-use std::sync::Arc;
 use wire::esp::Encapsulated;
 use wire::ethernet::{self, Ethernet, Labels};
 use wire::ip::{self, Ip};
@@ -64,16 +63,12 @@ enum Next {
 /// Drains `input`.
 pub fn run(
     ctx: &mut Ctx,
+    snapshot: &Snapshot,
     fragments: &mut Fragments,
     input: &mut Lane,
-    esp_in: &mut Lane,
-    l2tp_in: &mut Lane,
-    decap: &mut Lane,
-    forward: &mut Lane,
+    (esp_in, l2tp_in, decap, forward): (&mut Lane, &mut Lane, &mut Lane, &mut Lane),
 ) {
-    fragments.tick(&ctx.counters.worker);
     ctx.start_traces(input);
-    let snapshot = Arc::clone(&ctx.snapshot);
     let mut ways = Ways { esp_in, l2tp_in, decap, forward };
     let mut last: Option<&Port> = None;
     for mut packet in input.drain() {
@@ -83,7 +78,7 @@ pub fn run(
             _ => snapshot.port(packet.port),
         };
         last = port;
-        match port.and_then(|port| plain(&snapshot, port, &mut packet)) {
+        match port.and_then(|port| plain(snapshot, port, &mut packet)) {
             Some(next) => ways.take(ctx, packet, next),
             None => other(ctx, fragments, &mut ways, packet),
         }

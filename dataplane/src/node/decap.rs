@@ -13,7 +13,6 @@ use arrayvec::ArrayVec;
 use dataplane_api::softwire::Protection;
 use dataplane_api::{Counters, DropReason, NextHop, PeerId, Softwire, SoftwireId, TraceNode};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use wire::ip::{self, Ip};
 use wire::{ipv4, ipv6};
 
@@ -21,21 +20,17 @@ use wire::{ipv4, ipv6};
 type Admitted<'a> = Result<&'a Softwire, DropReason>;
 
 /// Drains `input`: whole outer packets to us whose `proto` is 4 or 41.
-pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
-    if input.is_empty() {
-        return;
-    }
+pub fn run(ctx: &mut Ctx, snapshot: &Snapshot, input: &mut Lane, forward: &mut Lane) {
     ctx.visit(TraceNode::Decap, input);
-    let snapshot = Arc::clone(&ctx.snapshot);
     let (mut last, mut strict) = (None, false);
     let mut states: ArrayVec<Admitted<'_>, LANE> = ArrayVec::new();
     for packet in input.packets() {
-        let state = admit(&snapshot, packet, &mut last);
+        let state = admit(snapshot, packet, &mut last);
         strict |= state.is_ok_and(|softwire| softwire.strict);
         states.push(state);
     }
     if strict {
-        fib::lookup(&snapshot, input, Address::Source);
+        fib::lookup(snapshot, input, Address::Source);
     }
     debug_assert_eq!(input.len(), states.len());
     let mut received = Received::of(SoftwireId(0));
@@ -48,7 +43,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, forward: &mut Lane) {
                     received.count(&ctx.counters);
                     received = Received::of(softwire.id);
                 }
-                if softwire.strict && !received.is_behind(&snapshot, &packet) {
+                if softwire.strict && !received.is_behind(snapshot, &packet) {
                     ctx.drop(packet, DropReason::SoftwireSource);
                     continue;
                 }

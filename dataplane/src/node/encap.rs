@@ -18,31 +18,26 @@ use crate::session::Sessions;
 use crate::softwire::Outer;
 use dataplane_api::softwire::{Protection, TooBig};
 use dataplane_api::{DropReason, PeerId, Softwire, SoftwireId, TraceNode, WorkerEvent, WorkerId};
-use std::sync::Arc;
 use wire::icmp::ErrorKind;
 use wire::{ip, ipv4, ipv6};
 
 /// Drains `input`, whose `next_hop` are softwire numbers.
 pub fn run(
     ctx: &mut Ctx,
-    sessions: &Sessions,
-    sad: &Sad,
+    snapshot: &Snapshot,
+    (sessions, sad): (&Sessions, &Sad),
     input: &mut Lane,
     esp_out: &mut Lane,
     outer: &mut Lane,
     again: &mut Lane,
 ) {
-    if input.is_empty() {
-        return;
-    }
     ctx.visit(TraceNode::Encap, input);
-    let snapshot = Arc::clone(&ctx.snapshot);
     let mut last: Option<Way<'_>> = None;
     for packet in input.drain() {
         // Packets of one softwire often come together.
         if last.as_ref().is_none_or(|way| u32::from(way.softwire.id.0) != packet.next_hop) {
             last.take().into_iter().for_each(|way| way.count(ctx));
-            match Way::new(ctx, sad, &snapshot, SoftwireId(packet.next_hop as u16)) {
+            match Way::new(ctx, sad, snapshot, SoftwireId(packet.next_hop as u16)) {
                 Ok(way) => last = Some(way),
                 Err(reason) => {
                     ctx.drop(packet, reason);

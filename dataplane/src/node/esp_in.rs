@@ -39,9 +39,6 @@ type Head = (u32, u32);
 
 /// Drains `input`; what passes goes to `decrypted`.
 pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane) {
-    if input.is_empty() {
-        return;
-    }
     ctx.visit(TraceNode::EspIn, input);
     let mut states: ArrayVec<State, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {

@@ -25,9 +25,6 @@ type Verdict = Result<(), DropReason>;
 
 /// Protects the packets of a lane, in place. Those that cannot be are dropped; the others are to be sent.
 pub fn run(ctx: &mut Ctx, sad: &mut Sad, lane: &mut Lane) {
-    if lane.is_empty() {
-        return;
-    }
     if ctx.is_tracing() {
         // Shown as they are, and not as they will be. What cannot be opened cannot be protected either.
         for packet in lane.packets().iter_mut().filter(|p| p.enclosed && p.trace.is_some()) {

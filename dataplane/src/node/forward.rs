@@ -8,6 +8,7 @@ use crate::fib::{self, Address, SessionWord};
 use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::link::Link;
 use crate::node::{fragment, icmp, output};
+use crate::publish::Snapshot;
 use crate::session::Sessions;
 use dataplane_api::{DropReason, NextHop, PortId, PuntClass, TraceNode, Zone};
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use wire::{ipv4, ppp};
 /// Drains `input`. ICMP messages go into `again`, for the next poll.
 pub fn run(
     ctx: &mut Ctx,
+    snapshot: &Snapshot,
     sessions: &Sessions,
     input: &mut Lane,
     l2tp_out: &mut Lane,
@@ -24,8 +26,7 @@ pub fn run(
     again: &mut Lane,
 ) {
     ctx.visit(TraceNode::Forward, input);
-    let snapshot = std::sync::Arc::clone(&ctx.snapshot);
-    fib::lookup(&snapshot, input, Address::Destination);
+    fib::lookup(snapshot, input, Address::Destination);
     let (groups, mut links) = (&*snapshot.groups, snapshot.links.burst());
     for mut packet in input.drain() {
         if let Some(session) = SessionWord::from_word(packet.next_hop) {

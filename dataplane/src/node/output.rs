@@ -10,7 +10,6 @@ use crate::trace::Tracer;
 use dataplane_api::{DropReason, NextHop, PortId, TraceNode, WorkerEvent, Zone};
 use dpdk::{Burst, TxQueue};
 use std::net::IpAddr;
-use std::sync::Arc;
 use wire::ip;
 
 /// One port's queue of this worker, and what waits for it.
@@ -30,10 +29,7 @@ impl Tx {
 }
 
 /// Drains `input`: outer packets with ESP or L2TP inside, IKE messages.
-pub fn run(ctx: &mut Ctx, input: &mut Lane) {
-    if input.is_empty() {
-        return;
-    }
+pub fn run(ctx: &mut Ctx, snapshot: &Snapshot, input: &mut Lane) {
     ctx.visit(TraceNode::Output, input);
     if input.packets().iter().all(|packet| packet.framed) {
         for packet in input.drain() {
@@ -42,8 +38,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane) {
         }
         return;
     }
-    let snapshot = Arc::clone(&ctx.snapshot);
-    fib::lookup(&snapshot, input, Address::Destination);
+    fib::lookup(snapshot, input, Address::Destination);
     let (groups, mut links) = (&*snapshot.groups, snapshot.links.burst());
     for packet in input.drain() {
         if packet.framed {
