@@ -97,17 +97,23 @@ impl Path {
         self.v6 != 0 && addresses[..16] == self.local && addresses[16..] == self.remote
     }
 
-    /// Whether the addresses of a received IPv4 packet, as they follow each other in its header, are these, and ESP comes
-    /// without UDP.
+    /// Whether the addresses of a received IPv4 packet, as they follow each other in its header, are these, and the ports of UDP,
+    /// the source's first; 0 where ESP comes without UDP.
     #[inline(always)]
-    pub fn receives_v4(&self, addresses: &[u8; 8]) -> bool {
-        self.v6 == 0 && self.local_port == 0 && addresses[..4] == self.remote[..4] && addresses[4..] == self.local[..4]
+    pub fn receives_v4(&self, addresses: &[u8; 8], ports: (u16, u16)) -> bool {
+        self.v6 == 0
+            && (self.remote_port, self.local_port) == ports
+            && addresses[..4] == self.remote[..4]
+            && addresses[4..] == self.local[..4]
     }
 
     /// The same for IPv6.
     #[inline(always)]
-    pub fn receives_v6(&self, addresses: &[u8; 32]) -> bool {
-        self.v6 != 0 && self.local_port == 0 && addresses[..16] == self.remote && addresses[16..] == self.local
+    pub fn receives_v6(&self, addresses: &[u8; 32], ports: (u16, u16)) -> bool {
+        self.v6 != 0
+            && (self.remote_port, self.local_port) == ports
+            && addresses[..16] == self.remote
+            && addresses[16..] == self.local
     }
 
     /// 4 or 16.

@@ -112,7 +112,7 @@ impl Ways<'_> {
 }
 
 /// What nearly every frame is: to our Ethernet address, one header without options or extensions, and no fragment; to somebody
-/// else, or ESP or IP in IP to us. `None`: not that, or not as it should be, and [`frame`] tells.
+/// else, or ESP (in UDP, too) or IP in IP to us. `None`: not that, or not as it should be, and [`frame`] tells.
 #[inline(always)]
 fn plain(snapshot: &Snapshot, port: &Port, packet: &mut Packet) -> Option<Next> {
     let data = packet.mbuf.data();
@@ -156,8 +156,19 @@ fn plain(snapshot: &Snapshot, port: &Port, packet: &mut Packet) -> Option<Next> 
         ip::ESP => Some(esp(wire::esp::spi(packet.payload()))),
         // The table of softwires is the SPD of IP in IP: `decap` bypasses, demands protection, or discards.
         ip::IPIP | ip::IPV6 => Some(Next::Decap),
+        ip::UDP => in_udp(packet.payload()).map(|spi| Next::EspIn(Spi(spi))),
         _ => None,
     }
+}
+
+/// The SPI of ESP in UDP, where nothing is odd about it.
+#[inline(always)]
+fn in_udp(datagram: &[u8]) -> Option<u32> {
+    let h: &[u8; wire::udp::HEADER] = datagram.first_chunk()?;
+    let (to, len) = (u16::from_be_bytes([h[2], h[3]]), u16::from_be_bytes([h[4], h[5]]));
+    let spi = wire::esp::spi(&datagram[wire::udp::HEADER..])?;
+    // An SPI of 0 is IKE's marker.
+    (to == NATT && usize::from(len) == datagram.len() && spi != 0).then_some(spi)
 }
 
 /// A packet that is not [`plain`].

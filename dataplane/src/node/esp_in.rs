@@ -48,6 +48,7 @@ pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane)
     finish(ctx, sad, input, &states, decrypted);
 }
 
+#[inline(always)]
 fn esp_offset(packet: &Packet) -> usize {
     usize::from(packet.l4) + if packet.proto == ip::UDP { wire::udp::HEADER } else { 0 }
 }
@@ -148,9 +149,8 @@ fn prepare<'a>(
     state: &mut State,
     jobs: &mut ArrayVec<Job<'a>, BATCH>,
 ) -> Result<(), DropReason> {
-    let mut at = usize::from(packet.l4);
+    let at = esp_offset(packet);
     if !is_of(sa.hot, packet) {
-        at = esp_offset(packet);
         match path(sa.hot, packet) {
             PathCheck::Same => {}
             PathCheck::Moved => state.moved = true,
@@ -166,16 +166,23 @@ fn prepare<'a>(
     Ok(())
 }
 
-/// Whether the outer header is just what the SA expects, where ESP comes without UDP.
+/// Whether the outer header is just what the SA expects.
 #[inline(always)]
 fn is_of(sa: &Inbound, packet: &Packet) -> bool {
-    let header = packet.ip();
-    packet.proto == ip::ESP
-        && if packet.is_v6() {
-            header.get(8..).and_then(|h| h.first_chunk()).is_some_and(|a| sa.path().receives_v6(a))
-        } else {
-            header.get(12..).and_then(|h| h.first_chunk()).is_some_and(|a| sa.path().receives_v4(a))
-        }
+    let (header, ports) = (packet.ip(), if packet.proto == ip::UDP { udp_ports(packet) } else { (0, 0) });
+    if packet.is_v6() {
+        header.get(8..).and_then(|h| h.first_chunk()).is_some_and(|a| sa.path().receives_v6(a, ports))
+    } else {
+        header.get(12..).and_then(|h| h.first_chunk()).is_some_and(|a| sa.path().receives_v4(a, ports))
+    }
+}
+
+#[inline(always)]
+fn udp_ports(packet: &Packet) -> (u16, u16) {
+    match *packet.payload() {
+        [a, b, c, d, ..] => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
+        _ => (0, 0),
+    }
 }
 
 /// The outer header against the SA's, whatever it is.
@@ -184,10 +191,7 @@ fn path(sa: &Inbound, packet: &Packet) -> PathCheck {
     let header = packet.ip();
     let (src, dst) =
         if packet.is_v6() { (header.get(8..24), header.get(24..40)) } else { (header.get(12..16), header.get(16..20)) };
-    let ports = (packet.proto == ip::UDP).then(|| {
-        let (src, dst) = packet.sockets();
-        (src.port(), dst.port())
-    });
+    let ports = (packet.proto == ip::UDP).then(|| udp_ports(packet));
     sa.path().check(src.unwrap_or_default(), dst.unwrap_or_default(), ports)
 }
 
@@ -195,8 +199,8 @@ fn path(sa: &Inbound, packet: &Packet) -> PathCheck {
 struct Sa<'a> {
     index: u32,
     peer: PeerId,
-    /// See [`Inbound::is_plain`].
-    plain: bool,
+    /// See [`Inbound::is_gcm`].
+    gcm: bool,
     /// In tunnel mode, a softwire between its ends.
     softwire: Option<SoftwireId>,
     hot: &'a mut Inbound,
@@ -219,16 +223,16 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
                     if let Some(id) = softwire {
                         *found = id;
                     }
-                    Sa { index: state.sa, peer, plain: hot.is_plain(), softwire, hot, cold }
+                    Sa { index: state.sa, peer, gcm: hot.is_gcm(), softwire, hot, cold }
                 }),
                 _ => None,
             };
         }
         let result = match (state.refused, &mut last) {
             (Some(reason), _) => Err(reason),
-            // The sizes are the same whatever the length of the key; and without UDP, no peer moves.
-            (None, Some(sa)) if sa.plain => {
-                let at = usize::from(packet.l4);
+            // The sizes are the same whatever the length of the key.
+            (None, Some(sa)) if sa.gcm && !state.moved => {
+                let at = esp_offset(&packet);
                 opened(ctx, sa, &mut packet, &State { moved: false, ..*state }, (Algorithm::AesGcm128, at))
             }
             (None, Some(sa)) => any(ctx, sa, &mut packet, state),
@@ -253,7 +257,7 @@ fn refuse(ctx: &mut Ctx, packet: Packet, sa: u32, reason: DropReason) {
     ctx.drop(packet, reason);
 }
 
-/// [`opened`] for any SA.
+/// [`opened`] for any SA and any place of its peer.
 #[inline(never)]
 fn any(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &mut Packet, state: &State) -> Result<(), DropReason> {
     let (algorithm, at) = (sa.hot.algorithm().ok_or(DropReason::SaUnknown)?, esp_offset(packet));

@@ -23,10 +23,14 @@ pub enum Kind {
     Softwire6Out,
     /// The other way.
     Softwire6In,
+    /// As [`Self::Softwire4Out`], with UDP around ESP: the subscriber is behind a NAT.
+    NattOut,
+    /// The other way.
+    NattIn,
 }
 
 impl Kind {
-    const NAMES: [(Self, &str); 9] = [
+    const NAMES: [(Self, &str); 11] = [
         (Self::EspOut, "esp-out"),
         (Self::EspIn, "esp-in"),
         (Self::Encap, "encap"),
@@ -36,11 +40,17 @@ impl Kind {
         (Self::Softwire4In, "l2tp4-in"),
         (Self::Softwire6Out, "l2tp6-out"),
         (Self::Softwire6In, "l2tp6-in"),
+        (Self::NattOut, "natt4-out"),
+        (Self::NattIn, "natt4-in"),
     ];
 
     /// From the core towards a peer; otherwise from a peer.
     pub const fn is_outbound(self) -> bool {
-        matches!(self, Self::EspOut | Self::Encap | Self::Forward | Self::Softwire4Out | Self::Softwire6Out)
+        match self {
+            Self::EspOut | Self::Encap | Self::Forward => true,
+            Self::Softwire4Out | Self::Softwire6Out | Self::NattOut => true,
+            Self::EspIn | Self::Decap | Self::Softwire4In | Self::Softwire6In | Self::NattIn => false,
+        }
     }
 
     /// With ESP.
@@ -50,7 +60,16 @@ impl Kind {
 
     /// With L2TP and PPP.
     pub const fn is_session(self) -> bool {
-        matches!(self, Self::Softwire4Out | Self::Softwire4In | Self::Softwire6Out | Self::Softwire6In)
+        match self {
+            Self::Softwire4Out | Self::Softwire4In | Self::Softwire6Out | Self::Softwire6In => true,
+            Self::NattOut | Self::NattIn => true,
+            Self::EspOut | Self::EspIn | Self::Encap | Self::Decap | Self::Forward => false,
+        }
+    }
+
+    /// With UDP around ESP.
+    pub const fn is_behind_nat(self) -> bool {
+        matches!(self, Self::NattOut | Self::NattIn)
     }
 }
 
@@ -113,6 +132,10 @@ pub const PATHS: &[Path] = &[
     path(Kind::Softwire6In, 1420, 1, Goal::NearTunnel),
     path(Kind::Softwire4Out, 64, 1000, Goal::NearTunnel),
     path(Kind::Softwire4In, 64, 1000, Goal::NearTunnel),
+    path(Kind::NattOut, 64, 1, Goal::None),
+    path(Kind::NattOut, 1420, 1, Goal::None),
+    path(Kind::NattIn, 64, 1, Goal::None),
+    path(Kind::NattIn, 1420, 1, Goal::None),
 ];
 
 const fn path(kind: Kind, octets: usize, peers: usize, goal: Goal) -> Path {

@@ -40,14 +40,14 @@ fn compare(world: &mut World, i: usize, n: usize, frame: &[u8]) -> anyhow::Resul
     ensure!((eth.dst, &frame[6..12]) == (FAR, &NEAR[..]), "Ethernet addresses");
     let packet = &frame[eth.len..];
     let inner = match kind {
-        Kind::EspIn | Kind::Decap | Kind::Softwire4In | Kind::Softwire6In | Kind::Forward => packet.to_vec(),
+        kind if !kind.is_outbound() || kind == Kind::Forward => packet.to_vec(),
         Kind::Encap => outer(packet, ip::IPIP, world::GATEWAY6.into(), world::peer6(i).into())?.to_vec(),
         Kind::EspOut => {
             let (next, inner) = opened(world, i, packet)?;
             ensure!(next == ip::IPIP, "next header {next}");
             inner
         }
-        Kind::Softwire4Out | Kind::Softwire6Out => {
+        _ => {
             let (next, datagram) = opened(world, i, packet)?;
             ensure!(next == ip::UDP, "next header {next}");
             tunnelled(&datagram)?
@@ -73,8 +73,13 @@ fn outer(packet: &[u8], protocol: u8, src: std::net::IpAddr, dst: std::net::IpAd
 }
 
 fn opened(world: &mut World, i: usize, packet: &[u8]) -> anyhow::Result<(u8, Vec<u8>)> {
-    let esp = outer(packet, ip::ESP, world::GATEWAY.into(), world::peer4(i).into())?;
-    world.opened(i, esp)
+    let (src, dst) = (world::GATEWAY.into(), world::peer4(i).into());
+    if !world.path.kind.is_behind_nat() {
+        return world.opened(i, outer(packet, ip::ESP, src, dst)?);
+    }
+    let udp = udp::Udp::parse(outer(packet, ip::UDP, src, dst)?).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    ensure!((udp.src_port(), udp.dst_port()) == (world::NATT, world::NATT), "ports");
+    world.opened(i, udp.payload())
 }
 
 /// The packet in PPP in L2TP.

@@ -15,7 +15,7 @@ use dataplane_api::softwire::{Protection, TooBig};
 use dataplane_api::{
     Action, Cipher, EspKey, EspSuite, InnerAddresses, Integrity, IpPrefix, Lifetime, MacAddr, Mode, NextHop, OuterPath,
     PeerId, PolicyRule, PortConfig, PortId, PortRange, Rates, SaIn, SaOut, SaOutId, Selector, Session, SessionId, Slot,
-    SnapshotOp, Softwire, SoftwireId, Spi, TableOp, WorkerId, Zone,
+    SnapshotOp, Softwire, SoftwireId, Spi, TableOp, UdpEncap, WorkerId, Zone,
 };
 use ipsec_mb::Manager;
 use std::collections::HashMap;
@@ -32,6 +32,8 @@ pub const TRUSTED: PortId = PortId(1);
 const THEIRS: u32 = 0x1000;
 /// Octets of UDP, L2TP and PPP in front of a subscriber's packet.
 pub const SESSION_HEADERS: usize = udp::HEADER + l2tp::data_len(false) + ppp::emit_len(PPP_IPV4, false, false);
+/// The port of ESP in UDP (RFC 3948), here on both sides.
+pub const NATT: u16 = 4500;
 /// PPP's number of IPv4.
 pub const PPP_IPV4: u16 = 0x0021;
 /// PPP's number of IPv6.
@@ -146,7 +148,14 @@ impl World {
     fn sealed(&mut self, i: usize, next: u8, mut data: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         let (manager, far) = self.far(i)?;
         esp::seal(manager, &mut far.seal, next, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
-        Ok(packet(peer4(self.peer_of(i)).into(), GATEWAY.into(), ip::ESP, &data))
+        let (src, dst) = (peer4(self.peer_of(i)).into(), GATEWAY.into());
+        if !self.path.kind.is_behind_nat() {
+            return Ok(packet(src, dst, ip::ESP, &data));
+        }
+        let mut around = [&[0; udp::HEADER][..], &data].concat();
+        let len = around.len() as u16;
+        anyhow::ensure!(udp::emit(&mut around, NATT, NATT, len), "headers");
+        Ok(packet(src, dst, ip::UDP, &around))
     }
 
     /// Frees the peers' ends of SAs; they would begin anew.
@@ -235,7 +244,9 @@ impl World {
         };
         let (peer, id) = (peer(self.peer_of(i))?, SaOutId(self.slot(i)?));
         let (local, remote) = (GATEWAY.into(), peer4(self.peer_of(i)).into());
-        let (esn, encap, lifetime) = (true, None, Lifetime::default());
+        let ports = UdpEncap { local_port: NATT, remote_port: NATT };
+        let encap = self.path.kind.is_behind_nat().then_some(ports);
+        let (esn, lifetime) = (true, Lifetime::default());
         let (spi, replay_window) = (Spi::from_slot(self.slot(i)?), self.replay_window);
         let key_in = key(1)?;
         let sa_in =
