@@ -2,10 +2,10 @@
 
 use crate::fib::{self, Address};
 use crate::lane::{Ctx, Lane, Origin, Packet};
-use crate::publish::Snapshot;
 use crate::link::{self, Link};
 use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
+use crate::publish::Snapshot;
 use crate::trace::Tracer;
 use dataplane_api::{DropReason, NextHop, PortId, TraceNode, WorkerEvent, Zone};
 use dpdk::{Burst, TxQueue};

@@ -20,7 +20,7 @@ pub struct Form {
     pub v6: bool,
 }
 
-fn suite(cipher: Cipher, integrity: Integrity) -> EspSuite {
+pub fn suite(cipher: Cipher, integrity: Integrity) -> EspSuite {
     EspSuite::new(cipher, integrity).unwrap()
 }
 

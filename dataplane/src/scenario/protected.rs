@@ -1,11 +1,11 @@
 //! What SAs with other AFBRs protect: softwires, also several between the same ends, and BGP of the host stack.
 
-use super::esp::{Form, THEIRS, gcm, slot, spi};
+use super::esp::{Form, THEIRS, gcm, slot, spi, suite};
 use super::mesh::{SIX, back4, from_afbr, mesh, softwire, v4};
 use super::packets::*;
 use super::*;
-use dataplane_api::softwire::Protection;
-use dataplane_api::{Mode, PuntClass, SaIn, SaOut, SaOutId, Softwire, SoftwireId, Spi, WorkerEvent};
+use dataplane_api::softwire::{Protection, TooBig};
+use dataplane_api::{Cipher, Integrity, Mode, PuntClass, SaIn, SaOut, SaOutId, Softwire, SoftwireId, Spi, WorkerEvent};
 use ipsec_mb::Manager;
 use wire::{ip as proto, ipv6};
 
@@ -32,7 +32,18 @@ fn protect(b: &mut Bench, owner: u8, mode: Mode) -> Far {
 
 /// A pair of SAs at `index` with a peer at the other end of the softwire over IPv6.
 fn associate(b: &mut Bench, owner: u8, mode: Mode, selector: Selector, (peer, index): (PeerId, u32)) -> Far {
-    let form = Form { v6: true, ..gcm() };
+    associate_as(b, gcm(), owner, mode, selector, (peer, index))
+}
+
+fn associate_as(
+    b: &mut Bench,
+    form: Form,
+    owner: u8,
+    mode: Mode,
+    selector: Selector,
+    (peer, index): (PeerId, u32),
+) -> Far {
+    let form = Form { v6: true, ..form };
     let at = |s: Slot| Slot::new(WorkerId(owner), s.index() as u32, 1).unwrap();
     let sa_in = SaIn { mode, selector, spi: Spi::from_slot(at(slot(index))), ..form.sa_in(spi(index), peer) };
     let sa_out = SaOut { mode, selector, ..form.sa_out(SaOutId(at(slot(index))), peer) };
@@ -105,6 +116,40 @@ fn protected_softwires_in_both_modes() {
         b.publish(&[SnapshotOp::SoftwireSet(down)]);
         b.refused(1, &frame(1, &v4(1)), DropReason::SaMissing);
         b.refused(0, &far.send(&back4()), DropReason::SoftwireClear);
+    }
+}
+
+// Where every packet fits, `encap` makes frames at once; where some may have to be fragmented, `output` does it. They are the same.
+#[test]
+fn frames_that_are_made_early_are_those_that_are_made_late() {
+    let forms = [
+        None,
+        Some((suite(Cipher::AesGcm128, Integrity::None), false)),
+        Some((suite(Cipher::AesGcm128, Integrity::None), true)),
+        Some((suite(Cipher::AesCbc128, Integrity::HmacSha256_128), false)),
+        Some((suite(Cipher::Null, Integrity::HmacSha256_128), false)),
+    ];
+    for form in forms {
+        let sent = |too_big, hops: &[&str]| {
+            let mut b = mesh(1);
+            let protection = form.map_or(Protection::Clear, |(suite, natt)| {
+                let form = Form { suite, natt, v6: true };
+                associate_as(&mut b, form, 0, Mode::Transport, Selector::ANY, (peer(), 4));
+                Protection::Esp(Some((peer(), WorkerId(0))))
+            });
+            let hops = hops.iter().map(|hop| NextHop::Via(PortId(0), ip(hop))).collect();
+            b.publish(&[
+                SnapshotOp::NeighbourAdd(PortId(0), ip("2001:db8:ff::7"), MacAddr([2, 0, 0, 0, 0, 7])),
+                SnapshotOp::NeighbourAdd(PortId(0), ip("2001:db8:ff::8"), MacAddr([2, 0, 0, 0, 0, 7])),
+                SnapshotOp::RouteAdd(prefix("2001:db8:ff::9/128"), hops),
+                SnapshotOp::SoftwireSet(Softwire { mtu: 1300, too_big, protection, ..softwire(SIX) }),
+            ]);
+            [0, 1, 100, 1272].map(|len| b.one_through(1, &frame(1, &v4(len)), 0))
+        };
+        let one = sent(TooBig::Inner, &["2001:db8:ff::7"]);
+        assert_eq!(one[0][..6], [2, 0, 0, 0, 0, 7], "{form:?}");
+        assert_eq!(one, sent(TooBig::Outer, &["2001:db8:ff::7"]), "{form:?}");
+        assert_eq!(one, sent(TooBig::Inner, &["2001:db8:ff::7", "2001:db8:ff::8"]), "{form:?}");
     }
 }
 
