@@ -324,6 +324,13 @@ fn checksums_of_udp() {
         let datagram = clients[0].opened(&f).unwrap();
         let (local, nat, _) = outer(v6);
         assert_eq!(datagram[6..8] == [0, 0], !v6);
+        // That of UDP around ESP is not looked at, its length is.
+        let mut wrong = clients[0].data("8.8.8.8");
+        let at = 14 + if v6 { 40 } else { 20 };
+        for (len, reason) in [(2000_u16, DropReason::Truncated), (7, DropReason::Malformed)] {
+            wrong[at + 4..at + 6].copy_from_slice(&len.to_be_bytes());
+            b.refused(0, &wrong, reason);
+        }
         assert!(udp::Udp::parse(&datagram).unwrap().checksum_ok(ip(local), ip(nat)));
     }
 }

@@ -63,6 +63,10 @@ fn ike_is_punted_without_its_marker() {
         assert_eq!(m[0].meta.src, "192.0.2.9:1234".parse().unwrap());
         assert_eq!(m[0].meta.dst, SocketAddr::new(ip("192.0.2.1"), port));
     }
+    // Neither: the marker alone tells it from ESP.
+    b.through(0, &frame(0, &datagram("192.0.2.9", "192.0.2.1", (61_000, 4500), &[&[0; 4][..], IKE].concat())));
+    let m = b.punts();
+    assert_eq!((m.len(), m[0].meta.class, m[0].data.as_slice()), (1, PuntClass::Ike, IKE));
     let mut wrong = datagram("192.0.2.9", "192.0.2.1", (500, 500), IKE);
     wrong[30] ^= 1;
     b.refused(0, &frame(0, &wrong), DropReason::Malformed);
