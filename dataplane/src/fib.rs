@@ -11,7 +11,7 @@
 
 use crate::lane::{Lane, Packet};
 use crate::link::{Link, Links};
-use crate::lpm::{Key, Lpm, is_begun};
+use crate::lpm::{self, Key, Lpm};
 use crate::publish::Snapshot;
 use crate::softwire::Softwires;
 use dataplane_api::{NextHop, SessionId, WorkerId};
@@ -204,46 +204,60 @@ impl Address {
     }
 }
 
+/// Begins to look up an address of which these are the first 32 bits. Gives a `next_hop`, which may have to be [`finish`]ed.
+#[inline(always)]
+pub fn begin(snapshot: &Snapshot, v6: bool, start: u32) -> u32 {
+    let fib = if v6 { &snapshot.fibs.v6 } else { &snapshot.fibs.v4 };
+    let word = fib.begin(start);
+    if lpm::is_begun(word) {
+        fib.prefetch_block(start as u8, word);
+    }
+    word
+}
+
+/// Whether a packet's look-up has only begun.
+#[inline(always)]
+pub fn is_begun(packet: &Packet) -> bool {
+    lpm::is_begun(packet.next_hop)
+}
+
 /// Looks up an address of every packet of a lane, into `next_hop`.
 #[inline(always)]
 pub fn lookup(snapshot: &Snapshot, lane: &mut Lane, which: Address) {
-    let fibs = &*snapshot.fibs;
     let mut begun = NO_ROUTE;
     for p in lane.packets() {
-        let (fib, start) = match p.header::<{ ipv4::HEADER }>() {
+        let (v6, start) = match p.header::<{ ipv4::HEADER }>() {
             Some(h) if h[0] >> 4 != 6 => {
                 let at = which.v4();
-                (&fibs.v4, u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]))
+                (false, u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]))
             }
             _ => match p.header::<{ ipv6::HEADER }>().and_then(|h| h[which.v6()..].first_chunk()) {
-                Some(start) => (&fibs.v6, u32::from_be_bytes(*start)),
+                Some(start) => (true, u32::from_be_bytes(*start)),
                 None => {
                     p.next_hop = NO_ROUTE;
                     continue;
                 }
             },
         };
-        let word = fib.begin(start);
-        if is_begun(word) {
-            fib.prefetch_block(start as u8, word);
-        }
-        p.next_hop = word;
-        begun |= word;
+        p.next_hop = begin(snapshot, v6, start);
+        begun |= p.next_hop;
     }
-    if !is_begun(begun) {
-        return;
+    if lpm::is_begun(begun) {
+        finish(snapshot, lane, which);
     }
+}
+
+/// Ends what has begun.
+pub fn finish(snapshot: &Snapshot, lane: &mut Lane, which: Address) {
     // Packets of one flow often follow each other.
     let (mut last, mut word) = (None, NO_ROUTE);
-    for p in lane.packets() {
-        if is_begun(p.next_hop) {
-            let (v6, address) = (p.is_v6(), address(p, which));
-            if last != Some((v6, address)) {
-                let fib = if v6 { &fibs.v6 } else { &fibs.v4 };
-                (last, word) = (Some((v6, address)), fib.finish(address, p.next_hop));
-            }
-            p.next_hop = word;
+    for p in lane.packets().iter_mut().filter(|p| is_begun(p)) {
+        let (v6, address) = (p.is_v6(), address(p, which));
+        if last != Some((v6, address)) {
+            let fib = if v6 { &snapshot.fibs.v6 } else { &snapshot.fibs.v4 };
+            (last, word) = (Some((v6, address)), fib.finish(address, p.next_hop));
         }
+        p.next_hop = word;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::softwire::Ends;
 use arrayvec::ArrayVec;
 use dataplane_api::softwire::Protection;
 use dataplane_api::{Counters, DropReason, NextHop, PeerId, Softwire, SoftwireId, TraceNode};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::ip::{self, Ip};
 use wire::{ipv4, ipv6};
 
@@ -22,15 +22,15 @@ type Admitted<'a> = Result<&'a Softwire, DropReason>;
 /// Drains `input`: whole outer packets to us whose `proto` is 4 or 41.
 pub fn run(ctx: &mut Ctx, snapshot: &Snapshot, input: &mut Lane, forward: &mut Lane) {
     ctx.visit(TraceNode::Decap, input);
-    let (mut last, mut strict) = (None, false);
+    let (mut last, mut begun) = (None, false);
     let mut states: ArrayVec<Admitted<'_>, LANE> = ArrayVec::new();
     for packet in input.packets() {
         let state = admit(snapshot, packet, &mut last);
-        strict |= state.is_ok_and(|softwire| softwire.strict);
+        begun |= state.is_ok() && fib::is_begun(packet);
         states.push(state);
     }
-    if strict {
-        fib::lookup(snapshot, input, Address::Source);
+    if begun {
+        fib::finish(snapshot, input, Address::Source);
     }
     debug_assert_eq!(input.len(), states.len());
     let mut received = Received::of(SoftwireId(0));
@@ -143,6 +143,8 @@ struct Inner {
     header_len: usize,
     /// 0 of a fragment: see `fib::flow_hash`.
     protocol: u8,
+    /// The first 32 bits of the source.
+    src: u32,
 }
 
 impl Inner {
@@ -152,12 +154,13 @@ impl Inner {
             if let Some(h) = ipv6::plain(data)
                 && !is_martian(Ipv6Addr::from_bits(h.src).into())
             {
-                return Some(Self { len: h.len, header_len: ipv6::HEADER, protocol: h.protocol });
+                let src = (h.src >> 96) as u32;
+                return Some(Self { len: h.len, header_len: ipv6::HEADER, protocol: h.protocol, src });
             }
         } else if let Some(h) = ipv4::plain(data)
             && !is_martian(Ipv4Addr::from_bits(h.src).into())
         {
-            return Some(Self { len: h.len.into(), header_len: ipv4::HEADER, protocol: h.protocol });
+            return Some(Self { len: h.len.into(), header_len: ipv4::HEADER, protocol: h.protocol, src: h.src });
         }
         Self::any(data, v6)
     }
@@ -168,22 +171,28 @@ impl Inner {
         let h = Ip::parse(data).ok().filter(|h| h.src.is_ipv6() == v6)?;
         let header_ok = v6 || wire::checksum::of(data.get(..h.header_len).unwrap_or_default()) == 0;
         let protocol = if h.fragment.is_some() { 0 } else { h.protocol };
-        (header_ok && !is_martian(h.src)).then_some(Self { len: h.len, header_len: h.header_len, protocol })
+        let src = match h.src {
+            IpAddr::V4(a) => a.to_bits(),
+            IpAddr::V6(a) => (a.to_bits() >> 96) as u32,
+        };
+        (header_ok && !is_martian(h.src)).then_some(Self { len: h.len, header_len: h.header_len, protocol, src })
     }
 }
 
-/// Checks both headers; afterwards the packet is the inner one.
+/// Checks both headers; afterwards the packet is the inner one, and where its source matters, to look that up has begun.
 #[inline(always)]
 fn admit<'a>(snapshot: &'a Snapshot, packet: &mut Packet, last: &mut Last<'a>) -> Admitted<'a> {
     let (outer, inner) = (packet.ip(), packet.payload());
     let outer_ecn = ecn(outer);
     let Some(softwire) = softwire(snapshot, packet, last) else { return Err(refusal(snapshot, packet)) };
-    let h = Inner::parse(inner, packet.proto == ip::IPV6).ok_or(DropReason::InnerMalformed)?;
+    let v6 = packet.proto == ip::IPV6;
+    let h = Inner::parse(inner, v6).ok_or(DropReason::InnerMalformed)?;
+    let route = if softwire.strict { fib::begin(snapshot, v6, h.src) } else { fib::NO_ROUTE };
     let padding = inner.len() - h.len;
     let meta = &mut **packet;
     meta.l3 = meta.l4;
     (meta.l4, meta.proto) = (meta.l3 + h.header_len as u16, h.protocol);
-    meta.origin = Origin::Softwire;
+    (meta.origin, meta.next_hop) = (Origin::Softwire, route);
     if padding > 0 && !packet.mbuf.trim(padding) {
         return Err(DropReason::InnerMalformed);
     }
