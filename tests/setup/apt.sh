@@ -1,9 +1,10 @@
 #!/bin/bash
-# apt.sh [build] [lab] [view] [bench] [count] [package] - installs the Debian 12 packages that are missing; without arguments, the first two sets.
+# apt.sh [build] [lab] [view] [bench] [floors] [count] [package] - installs the Debian 12 packages that are missing; without arguments, the first two sets.
 #   build   what cargo needs: DPDK and IPsec-MB with headers, clang for bindgen
 #   lab     what the demo and the interop tests need: QEMU, network tools
 #   view    a browser for the tests of the live view
 #   bench   the BGP speakers that ours is compared with
+#   floors  DPDK's own programs, which a worker is compared with
 #   count   callgrind
 #   package what the Debian package and the Ansible collection are tested with
 # When all are there, apt is not called at all. Services of new packages are not started.
@@ -12,11 +13,12 @@ BUILD="build-essential clang dpdk libclang-dev libdpdk-dev libipsec-mb-dev pkg-c
 LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool freeradius freeradius-utils frr iperf3 iproute2 iputils-ping kea-dhcp6-server kmod nftables openssl procps python3 python3-venv qemu-system-x86 stayrtr tcpdump tshark util-linux xz-utils"
 VIEW="chromium fonts-dejavu-core python3 python3-venv"
 BENCH="bird2 curl ethtool frr iproute2 procps python3"
+FLOORS="dpdk-dev"
 COUNT="valgrind"
 PACKAGE="binutils ethtool lintian mmdebstrap prometheus python3 python3-venv systemd-container"
 want=
 for set in "${@:-build lab}"; do for word in $set; do
-  case $word in build) want="$want $BUILD";; lab) want="$want $LAB";; view) want="$want $VIEW";; bench) want="$want $BENCH";; count) want="$want $COUNT";; package) want="$want $PACKAGE";; *) sed -n 2,9p "$0"; exit 2;; esac
+  case $word in build) want="$want $BUILD";; lab) want="$want $LAB";; view) want="$want $VIEW";; bench) want="$want $BENCH";; floors) want="$want $FLOORS";; count) want="$want $COUNT";; package) want="$want $PACKAGE";; *) sed -n 2,10p "$0"; exit 2;; esac
 done; done
 
 missing=
