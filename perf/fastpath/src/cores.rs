@@ -30,7 +30,7 @@ const SHARED: [(Kind, usize); 6] = [
 const GOAL: f64 = 1.9;
 /// Polls that are timed together, and how often in each part of a reading.
 const POLLS: usize = 64;
-const CHUNKS: usize = 128;
+const CHUNKS: usize = 512;
 
 /// What one process has measured, in ticks per packet.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ pub fn paired(path: Path) -> anyhow::Result<Reading> {
     let mut beds = pair(path, [0, 1])?;
     let mut alone = Vec::new();
     for (core, bed) in beds.iter_mut().enumerate() {
-        alone.push(on_core(core, || polls(bed))?);
+        alone.push(on_core(core, || polls(bed, quiet::PATIENCE))?);
     }
     let start = Barrier::new(2);
     let run = |core: usize, bed: &mut Bed| {
@@ -117,7 +117,7 @@ pub fn paired(path: Path) -> anyhow::Result<Reading> {
         dpdk::lcore::pin(core)?;
         start.wait();
         // The other works as long as this one is timed.
-        let thirds = (0..3).map(|_| polls(bed)).collect::<anyhow::Result<Vec<_>>>()?;
+        let thirds = (0..3).map(|_| polls(bed, Duration::ZERO)).collect::<anyhow::Result<Vec<_>>>()?;
         thirds.get(1).copied().context("polls")
     };
     let together: Vec<anyhow::Result<f64>> = std::thread::scope(|scope| {
@@ -139,14 +139,14 @@ fn on_core(core: usize, work: impl FnOnce() -> anyhow::Result<f64> + Send) -> an
     std::thread::scope(|s| s.spawn(run).join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
 }
 
-/// Ticks per packet received, after a few polls.
-fn polls(bed: &mut Bed) -> anyhow::Result<f64> {
+/// Ticks per packet received, after a few polls. See [`quiet::quietest`].
+fn polls(bed: &mut Bed, patience: Duration) -> anyhow::Result<f64> {
     for _ in 0..256 {
         bed.worker.poll();
     }
     while bed.handle.events.pop().is_ok() {}
     let before = bed.counts();
-    let ticks = quiet::median(CHUNKS, Duration::ZERO, || {
+    let ticks = quiet::median(CHUNKS, patience, || {
         let (received, start) = (bed.counts().0, tsc());
         for _ in 0..POLLS {
             bed.worker.poll();
@@ -165,7 +165,7 @@ pub fn handed(path: Path) -> anyhow::Result<HandOff> {
     let _lcore = crate::measure::start()?;
     let mut beds = pair(path, [1, 1])?;
     let [giver, taker] = beds.as_mut_slice() else { anyhow::bail!("two workers") };
-    let home = polls(taker)?;
+    let home = polls(taker, quiet::PATIENCE)?;
     let (mut given, mut taken) = (0, 0);
     let before = (giver.counts().0, taker.counts().1);
     let owned = taker.counts().0;
