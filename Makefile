@@ -94,7 +94,7 @@ reference: setup-lab
 
 
 bench: setup
-	@tests/setup/apt.sh floors
+	@$(if $(filter fastpath,$(BENCH)),tests/setup/apt.sh floors)
 	@tests/setup/hugepages.sh >/dev/null
 	cargo build --release -p perf -p fastpath
 	@for b in $(patsubst fastpath,run,$(filter $(PACKETS),$(BENCH))); do echo "== $$b"; GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/softwire-fastpath --out perf/results $$b || exit 1; done

@@ -43,18 +43,18 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMeta {
     /// IKE peer whose SA protected the packet (inbound, set by `esp_in`), or is to protect it (outbound, set by
-    /// `l2tp_out` and `inject`, read by `esp_out`).
+    /// `l2tp_out`, `encap` and `inject`, read by `esp_out`).
     pub peer: Option<PeerId>,
     /// Inbound SA that protected the packet, 0 if none did.
     pub spi: Spi,
     /// L2TP session the packet came out of or is to go into.
     pub session: Option<SessionId>,
     /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire; out of an SA towards `decap`, that of
-    /// the softwire where to look first.
+    /// the softwire where to look first; in `decap`, of the route to its source.
     pub next_hop: u32,
     /// What `trace` knows it by, if it is traced.
     pub trace: Option<NonZeroU32>,
-    /// Ingress port; for packets of our own, 0, and where they leave once they are [`framed`](Self::framed).
+    /// Ingress port; where the packet leaves once it is [`framed`](Self::framed).
     pub port: PortId,
     /// Offset of the outermost IP header that is still of interest.
     pub l3: u16,

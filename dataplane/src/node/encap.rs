@@ -61,7 +61,8 @@ struct Way<'a> {
     header: &'a Outer,
     /// Whom ESP protects them for, and the worker that does it; `None`: nothing protects them.
     owner: Option<(PeerId, WorkerId)>,
-    /// The link by which all of them leave. `None`: it is not known yet, there are several, or not every packet fits.
+    /// The link by which all of them leave, where each is framed at once. `None`: it is not known yet, there are several, not every packet
+    /// is sure to fit, another worker protects them, or packets are traced.
     link: Option<&'a Link>,
     /// Packets and octets that have gone into it and are not counted yet.
     sent: [u64; 2],

@@ -1,7 +1,7 @@
 //! ESP, outbound (RFC 4303, section 3.3): prepare, crypto, finish over the whole lane.
 //!
-//! The packets are whole IP packets of our own whose `peer` names who is to receive them. The peer's selected SA
-//! protects them; without one they are dropped, never sent in the clear.
+//! The packets are whole IP packets of our own, perhaps framed already, whose `peer` names who is to receive them. The peer's
+//! selected SA protects them; without one they are dropped, never sent in the clear.
 //!
 //! ```text
 //!   IP | room | UDP | L2TP ...     ─►   IP | [UDP 4500] | SPI, seq, IV | UDP | L2TP ... | padding, trailer | ICV

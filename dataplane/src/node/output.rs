@@ -28,7 +28,7 @@ impl Tx {
     }
 }
 
-/// Drains `input`: outer packets with ESP or L2TP inside, IKE messages.
+/// Drains `input`: outer packets with ESP, L2TP or IP inside, IKE messages, and frames that only wait for their turn.
 pub fn run(ctx: &mut Ctx, snapshot: &Snapshot, input: &mut Lane) {
     ctx.visit(TraceNode::Output, input);
     if input.packets().iter().all(|packet| packet.framed) {

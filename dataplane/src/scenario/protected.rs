@@ -129,27 +129,35 @@ fn frames_that_are_made_early_are_those_that_are_made_late() {
         Some((suite(Cipher::AesCbc128, Integrity::HmacSha256_128), false)),
         Some((suite(Cipher::Null, Integrity::HmacSha256_128), false)),
     ];
-    for form in forms {
-        let sent = |too_big, hops: &[&str]| {
+    let via = |hop: &str| NextHop::Via(PortId(0), ip(hop));
+    let (one, connected) = (vec![via("2001:db8:ff::7")], vec![NextHop::Connected(PortId(0))]);
+    let several = vec![via("2001:db8:ff::7"), via("2001:db8:ff::8")];
+    for (form, vlan, tfc) in forms.into_iter().flat_map(|f| [(f, None, false), (f, Some(7), false), (f, None, true)]) {
+        let sent = |too_big, hops: &[NextHop]| {
             let mut b = mesh(1);
             let protection = form.map_or(Protection::Clear, |(suite, natt)| {
                 let form = Form { suite, natt, v6: true };
                 associate_as(&mut b, form, 0, Mode::Transport, Selector::ANY, (peer(), 4));
                 Protection::Esp(Some((peer(), WorkerId(0))))
             });
-            let hops = hops.iter().map(|hop| NextHop::Via(PortId(0), ip(hop))).collect();
+            let addresses = vec![(ip("2001:db8:ff::1"), 64)];
+            let (mac, zone) = (MacAddr(PUBLIC_MAC), Zone::Public);
+            let neighbour = |a: &str| SnapshotOp::NeighbourAdd(PortId(0), ip(a), MacAddr([2, 0, 0, 0, 0, 7]));
             b.publish(&[
-                SnapshotOp::NeighbourAdd(PortId(0), ip("2001:db8:ff::7"), MacAddr([2, 0, 0, 0, 0, 7])),
-                SnapshotOp::NeighbourAdd(PortId(0), ip("2001:db8:ff::8"), MacAddr([2, 0, 0, 0, 0, 7])),
-                SnapshotOp::RouteAdd(prefix("2001:db8:ff::9/128"), hops),
-                SnapshotOp::SoftwireSet(Softwire { mtu: 1300, too_big, protection, ..softwire(SIX) }),
+                SnapshotOp::Port(PortConfig { port: PortId(0), mac, mtu: 1500, vlan, zone, addresses }),
+                neighbour("2001:db8:ff::7"),
+                neighbour("2001:db8:ff::8"),
+                neighbour("2001:db8:ff::9"),
+                SnapshotOp::RouteAdd(prefix("2001:db8:ff::9/128"), hops.to_vec()),
+                SnapshotOp::SoftwireSet(Softwire { mtu: 1300, too_big, protection, tfc, ..softwire(SIX) }),
             ]);
             [0, 1, 100, 1272].map(|len| b.one_through(1, &frame(1, &v4(len)), 0))
         };
-        let one = sent(TooBig::Inner, &["2001:db8:ff::7"]);
-        assert_eq!(one[0][..6], [2, 0, 0, 0, 0, 7], "{form:?}");
-        assert_eq!(one, sent(TooBig::Outer, &["2001:db8:ff::7"]), "{form:?}");
-        assert_eq!(one, sent(TooBig::Inner, &["2001:db8:ff::7", "2001:db8:ff::8"]), "{form:?}");
+        let early = sent(TooBig::Inner, &one);
+        assert_eq!((&early[0][..6], early[0][12] == 0x81), (&[2, 0, 0, 0, 0, 7][..], vlan.is_some()), "{form:?}");
+        for (too_big, hops) in [(TooBig::Outer, &one), (TooBig::Inner, &several), (TooBig::Inner, &connected)] {
+            assert_eq!(early, sent(too_big, hops), "{form:?} {vlan:?} {tfc} {hops:?}");
+        }
     }
 }
 

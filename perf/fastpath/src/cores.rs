@@ -61,7 +61,6 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
     for round in 1..=rounds {
         for ((&(kind, peers), name), rows) in SHARED.iter().zip(&names).zip(&mut pairs) {
             say(&format!("round {round} of {rounds}   {name} on two cores"));
-            // From then on neither may wait: what is measured is both at work.
             quiet::wait(&[0, 1])?;
             let reading: Reading = child(under, &["paired", &path(kind, peers).to_string()])?;
             rows[0].measured.0.push(reading.one);
@@ -116,7 +115,7 @@ pub fn paired(path: Path) -> anyhow::Result<Reading> {
         let _lcore = dpdk::lcore::register()?;
         dpdk::lcore::pin(core)?;
         start.wait();
-        // The other works as long as this one is timed.
+        // The other works as long as this one is timed, so neither waits for a quiet core.
         let thirds = (0..3).map(|_| polls(bed, Duration::ZERO)).collect::<anyhow::Result<Vec<_>>>()?;
         thirds.get(1).copied().context("polls")
     };
@@ -166,20 +165,22 @@ pub fn handed(path: Path) -> anyhow::Result<HandOff> {
     let mut beds = pair(path, [1, 1])?;
     let [giver, taker] = beds.as_mut_slice() else { anyhow::bail!("two workers") };
     let home = polls(taker, quiet::PATIENCE)?;
-    let (mut given, mut taken) = (0, 0);
-    let before = (giver.counts().0, taker.counts().1);
-    let owned = taker.counts().0;
-    for _ in 0..CHUNKS * POLLS {
-        let start = tsc();
-        giver.worker.poll();
-        let middle = tsc();
-        taker.worker.poll();
-        (given, taken) = (given + middle - start, taken + tsc() - middle);
-    }
+    let (received, sent) = ([giver.counts().0, taker.counts().0], taker.counts().1);
+    // Ticks of both, and packets handed over and the taker's own.
+    let chunks = quiet::quietest(CHUNKS, quiet::PATIENCE, || {
+        let (before, own, mut ticks) = (giver.counts().0, taker.counts().0, [0, 0]);
+        for _ in 0..POLLS {
+            let start = tsc();
+            giver.worker.poll();
+            let middle = tsc();
+            taker.worker.poll();
+            ticks = [ticks[0] + middle - start, ticks[1] + tsc() - middle];
+        }
+        Ok([ticks[0], ticks[1], giver.counts().0 - before, taker.counts().0 - own])
+    })?;
+    let all = giver.counts().0 - received[0] + taker.counts().0 - received[1];
+    ensure!(taker.counts().1 - sent >= all - 64, "packets were lost: {:?}", bed::drops(&giver.handle));
+    let [given, taken, count, own] = [0, 1, 2, 3].map(|n| chunks.iter().map(|c| c[n]).sum::<u64>() as f64);
     // The taker has packets of its own as well, whose cost is known.
-    let own = taker.counts().0 - owned;
-    let count = giver.counts().0 - before.0;
-    ensure!(taker.counts().1 - before.1 >= own + count - 64, "packets were lost: {:?}", bed::drops(&giver.handle));
-    let taker = (taken as f64 - own as f64 * home) / count as f64;
-    Ok(HandOff { giver: given as f64 / count as f64, taker, home })
+    Ok(HandOff { giver: given / count, taker: (taken - own * home) / count, home })
 }

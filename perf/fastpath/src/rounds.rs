@@ -161,9 +161,9 @@ fn goal(line: &Line, lines: &[Line]) -> Option<f64> {
 
 /// Runs this program again when the core is quiet, with these arguments, and reads the JSON on its last line.
 pub fn child<T: DeserializeOwned>(under: &[String], args: &[&str]) -> anyhow::Result<T> {
-    let least = quiet::wait(&[CORE])?;
+    let best = quiet::wait(&[CORE])?;
     let mut command = floor::command(under, std::env::current_exe()?);
-    command.env(quiet::LEAST_IS, least);
+    command.env(quiet::BEST_IS, best);
     let output = command.args(args).stderr(Stdio::inherit()).output().context("starting a process")?;
     ensure!(output.status.success(), "{}: {}", args.join(" "), output.status);
     let text = String::from_utf8_lossy(&output.stdout);
