@@ -230,7 +230,7 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
         }
         let result = match (state.refused, &mut last) {
             (Some(reason), _) => Err(reason),
-            // The sizes are the same whatever the length of the key.
+            // The sizes are the same whatever the length of the key. A constant in place of the state's own keeps it in registers.
             (None, Some(sa)) if sa.gcm && !state.moved => {
                 let at = esp_offset(&packet);
                 opened(ctx, sa, &mut packet, &State { moved: false, ..*state }, (Algorithm::AesGcm128, at))

@@ -31,14 +31,9 @@ impl Tx {
 /// Drains `input`: outer packets with ESP, L2TP or IP inside, IKE messages, and frames that only wait for their turn.
 pub fn run(ctx: &mut Ctx, snapshot: &Snapshot, input: &mut Lane) {
     ctx.visit(TraceNode::Output, input);
-    if input.packets().iter().all(|packet| packet.framed) {
-        for packet in input.drain() {
-            let port = packet.port;
-            queue(ctx, packet, port);
-        }
-        return;
+    if !input.packets().iter().all(|packet| packet.framed) {
+        fib::lookup(snapshot, input, Address::Destination);
     }
-    fib::lookup(snapshot, input, Address::Destination);
     let (groups, mut links) = (&*snapshot.groups, snapshot.links.burst());
     for packet in input.drain() {
         if packet.framed {

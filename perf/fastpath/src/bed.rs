@@ -101,6 +101,16 @@ impl Bed {
         Ok(())
     }
 
+    /// Ticks for each packet received in so many polls.
+    pub fn polls(&mut self, polls: usize) -> f64 {
+        let (received, start) = (self.counts().0, dpdk::lcore::tsc());
+        for _ in 0..polls {
+            self.worker.poll();
+        }
+        let ticks = dpdk::lcore::tsc() - start;
+        ticks as f64 / (self.counts().0 - received) as f64
+    }
+
     /// Frames received and sent so far.
     pub fn counts(&self) -> (u64, u64) {
         let c = &self.handle.counters.worker;

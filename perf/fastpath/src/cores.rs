@@ -145,14 +145,7 @@ fn polls(bed: &mut Bed, patience: Duration) -> anyhow::Result<f64> {
     }
     while bed.handle.events.pop().is_ok() {}
     let before = bed.counts();
-    let ticks = quiet::median(CHUNKS, patience, || {
-        let (received, start) = (bed.counts().0, tsc());
-        for _ in 0..POLLS {
-            bed.worker.poll();
-        }
-        let ticks = tsc() - start;
-        Ok(ticks as f64 / (bed.counts().0 - received) as f64)
-    })?;
+    let ticks = quiet::median(CHUNKS, patience, || Ok(bed.polls(POLLS)))?;
     let after = bed.counts();
     ensure!(after.0 - before.0 == after.1 - before.1, "not all packets came out: {:?}", bed::drops(&bed.handle));
     Ok(ticks)

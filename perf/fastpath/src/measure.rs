@@ -69,14 +69,7 @@ pub fn path(path: Path, pcap: &std::path::Path) -> anyhow::Result<Reading> {
         while bed.handle.events.pop().is_ok() {}
     }
     let before = bed.counts();
-    let ticks = quiet::median(CHUNKS, quiet::PATIENCE, || {
-        let (received, start) = (bed.counts().0, tsc());
-        for _ in 0..POLLS {
-            bed.worker.poll();
-        }
-        let ticks = tsc() - start;
-        Ok(ticks as f64 / (bed.counts().0 - received) as f64)
-    })?;
+    let ticks = quiet::median(CHUNKS, quiet::PATIENCE, || Ok(bed.polls(POLLS)))?;
     let after = bed.counts();
     let (packets, sent) = (after.0 - before.0, after.1 - before.1);
     ensure!(packets == (CHUNKS * POLLS * dpdk::Burst::CAPACITY) as u64, "polls were not full: {packets} packets");
