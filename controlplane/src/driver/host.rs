@@ -2,19 +2,25 @@
 //! netlink, from which the gateway learns what Linux knows of its neighbours.
 //!
 //! The TAP has the port's Ethernet address and IP addresses. A frame for the host is punted by a worker and written to
-//! the TAP; what Linux sends is read from it and injected. Tags are the port's: on the TAP there are none. Duplicate address detection is skipped: the addresses are the
-//! gateway's by configuration, and the tentative time would cost the first second of service.
+//! the TAP; what Linux sends is read from it and injected. Tags are the port's: on the TAP there are none. Duplicate
+//! address detection is skipped: the addresses are the gateway's by configuration, and the tentative time would cost the
+//! first second of service.
+//!
+//! A TAP begins with a random Ethernet address. udev, where it is slow, sees that one and puts one of its own in the place
+//! of the port's afterwards (`MACAddressPolicy=persistent` of systemd.link(5)); Linux would answer ARP and ND with it, for
+//! frames that the port drops. So whoever changes it, the port's is put back.
 
 use crate::config::{Config, Port};
 use anyhow::Context;
 use dataplane_api::{MacAddr, PortId};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::{Handle, MulticastGroup};
+use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,8 +52,9 @@ pub(super) type Opened = (HostStack, mpsc::Receiver<(PortId, Vec<u8>)>, mpsc::Re
 
 impl HostStack {
     pub(super) async fn new(config: &Config, macs: &[MacAddr]) -> anyhow::Result<Opened> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Neigh];
         let (connection, netlink, mut messages) =
-            rtnetlink::new_multicast_connection(&[MulticastGroup::Neigh]).context("cannot open a netlink socket")?;
+            rtnetlink::new_multicast_connection(&groups).context("cannot open a netlink socket")?;
         tokio::spawn(connection);
         let (frames_tx, frames) = mpsc::channel(BACKLOG);
         let (mut taps, mut indices) = (Vec::new(), Vec::new());
@@ -58,12 +65,15 @@ impl HostStack {
             tokio::spawn(read(PortId(i as u16), port.clone(), Arc::clone(&tap), frames_tx.clone()));
             taps.push(tap);
         }
-        let ports: HashMap<u32, PortId> =
-            indices.iter().enumerate().map(|(i, &index)| (index, PortId(i as u16))).collect();
+        let ports: HashMap<u32, (PortId, MacAddr)> =
+            indices.iter().zip(macs).enumerate().map(|(i, (&index, &mac))| (index, (PortId(i as u16), mac))).collect();
         let (neighbours_tx, neighbours) = mpsc::channel(BACKLOG);
+        let links = netlink.clone();
         tokio::spawn(async move {
             while let Some((message, _)) = messages.next().await {
-                if let Some(n) = learned(&ports, &message.payload)
+                if let Some((index, mac)) = moved(&ports, &message.payload) {
+                    put_back(&links, index, mac).await;
+                } else if let Some(n) = learned(&ports, &message.payload)
                     && neighbours_tx.send(n).await.is_err()
                 {
                     return;
@@ -122,6 +132,12 @@ async fn open(port: &Port, mac: MacAddr, netlink: &Handle) -> anyhow::Result<Asy
     if let Err(error) = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0") {
         tracing::debug!(name, %error, "no sysctl: IPv6 neighbours are found after two seconds only");
     }
+    // Where its Ethernet address had to be put back, those who learned the other one hear of it.
+    for sysctl in ["ipv4/conf/NAME/arp_notify", "ipv6/conf/NAME/ndisc_notify"] {
+        if let Err(error) = std::fs::write(format!("/proc/sys/net/{}", sysctl.replace("NAME", &name)), "1") {
+            tracing::debug!(name, %error, sysctl, "no sysctl: changes of the Ethernet address are not announced");
+        }
+    }
     tap.enabled(true).with_context(|| format!("TAP {name}"))?;
     for net in &port.addresses {
         let mut request = netlink.address().add(index, net.addr(), net.prefix_len());
@@ -170,13 +186,43 @@ fn untagged(frame: &mut [u8]) -> &[u8] {
     }
 }
 
-fn learned(ports: &HashMap<u32, PortId>, payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<Neighbour> {
+/// A TAP whose Ethernet address was not its port's when Linux said so, and the port's.
+fn moved(
+    ports: &HashMap<u32, (PortId, MacAddr)>,
+    payload: &NetlinkPayload<RouteNetlinkMessage>,
+) -> Option<(u32, MacAddr)> {
+    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(m)) = payload else { return None };
+    let (_, mac) = ports.get(&m.header.index)?;
+    differs(m, *mac).then_some((m.header.index, *mac))
+}
+
+fn differs(link: &LinkMessage, mac: MacAddr) -> bool {
+    link.attributes.iter().any(|a| matches!(a, LinkAttribute::Address(a) if a[..] != mac.0))
+}
+
+/// Gives the TAP its port's Ethernet address, unless it has that by now.
+async fn put_back(netlink: &Handle, index: u32, mac: MacAddr) {
+    if let Ok(Some(link)) = netlink.link().get().match_index(index).execute().try_next().await
+        && differs(&link, mac)
+    {
+        let change = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
+        match netlink.link().set(change).execute().await {
+            Ok(()) => tracing::warn!(index, "the Ethernet address of a TAP was changed: it has its port's again"),
+            Err(error) => tracing::error!(index, %error, "a TAP has another Ethernet address than its port"),
+        }
+    }
+}
+
+fn learned(
+    ports: &HashMap<u32, (PortId, MacAddr)>,
+    payload: &NetlinkPayload<RouteNetlinkMessage>,
+) -> Option<Neighbour> {
     let (message, gone) = match payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(m)) => (m, false),
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(m)) => (m, true),
         _ => return None,
     };
-    let port = *ports.get(&message.header.ifindex)?;
+    let (port, _) = *ports.get(&message.header.ifindex)?;
     let address = message.attributes.iter().find_map(|a| match a {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
@@ -200,6 +246,22 @@ fn link_layer(m: &NeighbourMessage) -> Option<MacAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tap_with_another_address_than_its_port() {
+        let ports = HashMap::from([(7, (PortId(0), MacAddr([2; 6])))]);
+        let said = |index, mac: [u8; 6]| {
+            let mut m = LinkMessage::default();
+            m.header.index = index;
+            m.attributes = vec![LinkAttribute::IfName("sw-core".into()), LinkAttribute::Address(mac.to_vec())];
+            moved(&ports, &NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(m)))
+        };
+        assert_eq!(said(7, [2; 6]), None);
+        assert_eq!(said(7, [4; 6]), Some((7, MacAddr([2; 6]))));
+        assert_eq!(said(8, [4; 6]), None);
+        let silent = RouteNetlinkMessage::NewLink(LinkMessage::default());
+        assert_eq!(moved(&ports, &NetlinkPayload::InnerMessage(silent)), None);
+    }
 
     #[test]
     fn a_tag_is_put_on_and_taken_off() {
