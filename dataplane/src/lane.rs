@@ -54,7 +54,7 @@ pub struct PacketMeta {
     pub next_hop: u32,
     /// What `trace` knows it by, if it is traced.
     pub trace: Option<NonZeroU32>,
-    /// Ingress port; where the packet leaves once it is [`framed`](Self::framed).
+    /// Ingress port; where the packet leaves once it is [`Ready::Framed`].
     pub port: PortId,
     /// Offset of the outermost IP header that is still of interest.
     pub l3: u16,
@@ -70,8 +70,21 @@ pub struct PacketMeta {
     pub clear: bool,
     /// ESP lies between the IP header at `l3` and its payload at `l4`: decrypted, or still to be made (see `node::room`).
     pub enclosed: bool,
+    /// How far it is ready to leave.
+    pub ready: Ready,
+}
+
+/// How far a packet is ready to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ready {
+    /// But for where to, and the Ethernet header.
+    Packet,
+    /// So, and the UDP datagram at `l4` has no checksum yet. It is put there where the packet leaves (`output`), by the port if
+    /// that can, or where it is split.
+    Unsummed,
     /// An Ethernet header is in front of the IP header, and the frame may leave: there is nothing left to be found out.
-    pub framed: bool,
+    Framed,
 }
 
 const _: () = assert!(size_of::<Packet>() == 8);
@@ -107,7 +120,7 @@ impl PacketMeta {
             stage: Stage::EspIn,
             clear: false,
             enclosed: false,
-            framed: false,
+            ready: Ready::Packet,
         }
     }
 

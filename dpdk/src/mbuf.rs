@@ -24,6 +24,13 @@ mod rx {
     pub const VLAN_STRIPPED: u64 = 1 << 6;
 }
 
+/// Flags of packets to be sent (`RTE_MBUF_F_TX_*`).
+mod tx {
+    pub const UDP_CKSUM: u64 = 3 << 52;
+    pub const IPV4: u64 = 1 << 55;
+    pub const IPV6: u64 = 1 << 56;
+}
+
 /// An owned packet. Dropping it gives all its segments back to their pools.
 ///
 /// Invariant: `raw` is a valid chain that nothing else refers to; in each segment `data_off + data_len <= buf_len`, and
@@ -327,6 +334,16 @@ impl Mbuf {
         self.head().ol_flags & (rx::IP_CKSUM_BAD | rx::L4_CKSUM_BAD) != 0
     }
 
+    /// Has the port compute the checksum of the UDP datagram behind `l2` octets of Ethernet header and `l3` of IP header. The
+    /// checksum field holds the folded sum of the pseudo-header, and the port can do it ([`TxQueue::sums_udp`]).
+    ///
+    /// [`TxQueue::sums_udp`]: crate::TxQueue::sums_udp
+    #[inline]
+    pub fn ask_udp_checksum(&mut self, v6: bool, l2: u8, l3: u16) {
+        self.set_header_lengths(l2, l3);
+        self.head_mut().ol_flags |= tx::UDP_CKSUM | if v6 { tx::IPV6 } else { tx::IPV4 };
+    }
+
     /// Start of the data, for libraries that take (pointer, length). Valid for `len()` octets while the packet lives
     /// and is not prepended to or cut.
     #[inline]
@@ -359,7 +376,8 @@ impl Mbuf {
         prefetch(segment_ptr(self.head()));
     }
 
-    /// Sets the lengths of the link-layer and the network-layer header, which rte_ip_frag reads.
+    /// Sets the lengths of the link-layer and the network-layer header, which rte_ip_frag and ports that compute checksums
+    /// read.
     pub(crate) fn set_header_lengths(&mut self, l2: u8, l3: u16) {
         // l2_len is the low 7 bits of tx_offload, l3_len the next 9
         self.head_mut().__bindgen_anon_3.tx_offload = u64::from(l2 & 0x7f) | u64::from(l3 & 0x1ff) << 7;

@@ -25,6 +25,8 @@ const RSS: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 
 
 /// `RTE_ETH_TX_OFFLOAD_MULTI_SEGS`
 const TX_MULTI_SEGS: u64 = 1 << 15;
+/// `RTE_ETH_TX_OFFLOAD_UDP_CKSUM`.
+const TX_UDP_CKSUM: u64 = 1 << 2;
 
 /// How a port is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ enum State {
 pub struct Port {
     inner: Arc<PortInner>,
     state: State,
+    /// Whether it computes UDP checksums.
+    sums_udp: bool,
 }
 
 /// Keeps the port open; shared by the `Port` and its queues.
@@ -203,7 +207,7 @@ impl Port {
             return Err(Error::PortInUse(name.to_owned()));
         }
         let inner = Arc::new(PortInner { id, name: name.to_owned(), _rings: rings });
-        Ok(Self { inner, state: State::Attached })
+        Ok(Self { inner, state: State::Attached, sums_udp: false })
     }
 
     /// Number by which DPDK knows it.
@@ -243,7 +247,8 @@ impl Port {
         }
         // SAFETY: integers, unions of integers and pointers that may be null: zeroes are a valid value.
         let mut conf: rte_eth_conf = unsafe { MaybeUninit::zeroed().assume_init() };
-        conf.txmode.offloads = TX_MULTI_SEGS & info.tx_offload_capa;
+        conf.txmode.offloads = (TX_MULTI_SEGS | TX_UDP_CKSUM) & info.tx_offload_capa;
+        self.sums_udp = conf.txmode.offloads & TX_UDP_CKSUM != 0;
         let rss = RSS & info.flow_type_rss_offloads;
         if config.queues > 1 && rss != 0 {
             conf.rxmode.mq_mode = dpdk_sys::RTE_ETH_MQ_RX_RSS;
@@ -298,7 +303,7 @@ impl Port {
             return Err(self.wrong("is not started, or its queues were taken already"));
         };
         self.state = State::QueuesTaken;
-        let pair = |q| (RxQueue::new(self.inner.clone(), q), TxQueue::new(self.inner.clone(), q));
+        let pair = |q| (RxQueue::new(self.inner.clone(), q), TxQueue::new(self.inner.clone(), q, self.sums_udp));
         Ok((0..queues).map(pair).collect())
     }
 

@@ -221,3 +221,66 @@ fn pcap_files_are_read_and_written() {
     assert_eq!(frames(&written), frames(&capture));
     assert_eq!(pool.in_use(), 0);
 }
+
+/// IP, UDP and four octets, whose checksum field is as given.
+fn datagram(to: &str, checksum: u16) -> Vec<u8> {
+    let mut f = vec![0xff; 6];
+    f.extend([2, 0, 0, 0, 0, 9]);
+    if to.contains(':') {
+        f.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 12, 17, 64]);
+        f.extend(["2001:db8::2", to].iter().flat_map(|a| a.parse::<std::net::Ipv6Addr>().expect("address").octets()));
+    } else {
+        // 192.0.2.2 to 192.0.2.1: its header checksum is that of these octets
+        f.extend([8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0xf6, 0xc9, 192, 0, 2, 2, 192, 0, 2, 1]);
+    }
+    f.extend([0x0f, 0xa0, 0x0f, 0xa1, 0, 12]);
+    f.extend(checksum.to_be_bytes());
+    f.extend(*b"sums");
+    f
+}
+
+/// Linux takes a datagram only if its checksum is right, so it is the judge. 192.0.2.2:4000 to 192.0.2.1:4001 has the
+/// pseudo-header's sum 0x8421 and the checksum 0x7ba8; 2001:db8::2 to 2001:db8::1 have 0x5b92 and 0xa437.
+#[test]
+fn a_port_computes_udp_checksums_where_asked() {
+    let pool = sim::test_pool("po-sums", 4095).expect("pool");
+    std::thread::spawn(move || {
+        if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
+            return eprintln!("skipped: a network namespace cannot be made; run as root");
+        }
+        let name = format!("swc{}", std::process::id() % 100_000);
+        let mut tap = Port::attach(&format!("net_tap_sums,iface={name}")).expect("a tap");
+        let (_, mut tx) = sim::start(&mut tap, 1, &pool).expect("started").remove(0);
+        assert!(tx.sums_udp());
+        let ip = |words: &str| {
+            assert!(Command::new("ip").args(words.split(' ')).status().expect("ip").success(), "{words}");
+        };
+        ip(&format!("addr add 192.0.2.1/24 dev {name}"));
+        ip(&format!("addr add 2001:db8::1/64 dev {name} nodad"));
+        ip(&format!("link set {name} up"));
+        for (to, pseudo, right) in [("192.0.2.1", 0x8421, 0x7ba8), ("2001:db8::1", 0x5b92, 0xa437)] {
+            let socket = std::net::UdpSocket::bind((to, 4001)).expect("socket");
+            socket.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+            let mut send = |checksum: u16, ask: bool, mark: u8| {
+                let mut mbuf = pool.alloc_with(&datagram(to, checksum)).expect("mbuf");
+                *mbuf.data_mut().last_mut().expect("octets") = mark;
+                if ask {
+                    mbuf.ask_udp_checksum(to.contains(':'), 14, if to.contains(':') { 40 } else { 20 });
+                }
+                let mut burst = Burst::new();
+                burst.push(mbuf).expect("room");
+                assert_eq!(tx.burst(&mut burst), 1);
+            };
+            // As it is, wrong; asked for; as it is, right.
+            send(pseudo, false, b's');
+            send(pseudo, true, b'S');
+            send(right, false, b's');
+            let mut got = [0; 8];
+            let mut next = || socket.recv(&mut got).map(|n| got[..n].to_vec()).ok();
+            assert_eq!(next().as_deref(), Some(b"sumS".as_slice()), "{to}");
+            assert_eq!(next().as_deref(), Some(b"sums".as_slice()), "{to}");
+        }
+    })
+    .join()
+    .expect("thread");
+}

@@ -18,6 +18,7 @@ pub struct RxQueue {
 /// Sends packets.
 pub struct TxQueue {
     handle: Handle,
+    sums_udp: bool,
 }
 
 /// What a queue is to DPDK. `Send` since DPDK ties a queue to no particular thread; not `Sync` (the `Cell`).
@@ -68,8 +69,14 @@ impl RxQueue {
 
 impl TxQueue {
     /// The caller makes one for each queue of a started port, once.
-    pub(crate) fn new(port: Arc<PortInner>, queue: u16) -> Self {
-        Self { handle: Handle::new(port, queue) }
+    pub(crate) fn new(port: Arc<PortInner>, queue: u16, sums_udp: bool) -> Self {
+        Self { handle: Handle::new(port, queue), sums_udp }
+    }
+
+    /// Whether the port computes UDP checksums where [asked](crate::Mbuf::ask_udp_checksum).
+    #[inline]
+    pub fn sums_udp(&self) -> bool {
+        self.sums_udp
     }
 
     /// Sends packets from the front of the burst and returns how many the queue took. Those are gone from the burst;

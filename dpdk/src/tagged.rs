@@ -113,6 +113,12 @@ impl<T: Copy> Tagged<T> {
         self.mbuf.trim(n)
     }
 
+    /// See [`Mbuf::ask_udp_checksum`].
+    #[inline]
+    pub fn ask_udp_checksum(&mut self, v6: bool, l2: u8, l3: u16) {
+        self.mbuf.ask_udp_checksum(v6, l2, l3);
+    }
+
     /// See [`Mbuf::linearize`]; the tag stays.
     #[inline]
     pub fn linearize(&mut self, pool: &Mempool) -> Result<(), LinearizeError> {

@@ -9,7 +9,7 @@
 //! the core (RFC 6438).
 
 use crate::fib;
-use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
+use crate::lane::{Ctx, Lane, Origin, Packet, Ready, Stage};
 use crate::link::Link;
 use crate::node::{fragment, icmp, output, room};
 use crate::publish::Snapshot;
@@ -166,7 +166,7 @@ impl Made {
         (packet.l3, packet.l4, packet.proto) = (frame as u16, (frame + self.header) as u16, self.proto);
         (packet.session, packet.origin) = (None, Origin::Local);
         if let Some(link) = way.link {
-            (packet.port, packet.framed) = (link.port, true);
+            (packet.port, packet.ready) = (link.port, Ready::Framed);
         }
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! Most packets have [`room`] for ESP already. In front of the others the IP header is moved.
 
-use crate::lane::{Ctx, LANE, Lane, Packet, PacketMeta};
+use crate::lane::{Ctx, LANE, Lane, Packet, PacketMeta, Ready};
 use crate::node::{output, room};
 use crate::sad::{OutEntry, Sad};
 use arrayvec::ArrayVec;
@@ -175,7 +175,7 @@ fn enclosed<'a>(
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
     let (sizes, path) = (sa.algorithm, sa.hot.path());
-    if packet.framed {
+    if packet.ready == Ready::Framed {
         // For a packet as large as it is with another SA.
         output::unframe(packet)?;
     }
@@ -299,9 +299,6 @@ fn move_header<'a>(path: &Path, data: &'a mut [u8], (from, len): (usize, usize),
 /// and Linux does; it covers the ciphertext.
 fn checksum(packet: &mut Packet) {
     if packet.proto == ip::UDP && packet.is_v6() {
-        let ((src, dst), l4) = (packet.addresses(), usize::from(packet.l4));
-        if let Some(datagram) = packet.mbuf.data_mut().get_mut(l4..) {
-            udp::fill_checksum(datagram, src, dst);
-        }
+        packet.ready = Ready::Unsummed;
     }
 }

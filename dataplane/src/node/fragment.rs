@@ -5,6 +5,7 @@
 //! fragments only if they have the copied flag (RFC 791, section 3.1).
 
 use crate::lane::{Ctx, Origin, Packet};
+use crate::node::output;
 use dataplane_api::DropReason;
 use dpdk::mbuf::Mbuf;
 use wire::ipv4::{self, Ipv4};
@@ -24,6 +25,7 @@ pub fn may(packet: &Packet) -> bool {
 /// Splits a packet into fragments of at most `mtu` octets, the first of which reuses its buffer. All or nothing: when
 /// buffers run out, or `mtu` is too small to carry anything, the packet is dropped.
 pub fn split(ctx: &mut Ctx, mut packet: Packet, mtu: u16, mut each: impl FnMut(&mut Ctx, Packet)) {
+    output::sum(&mut packet);
     // What is in front of the IP header is not part of any fragment.
     if !packet.mbuf.adj(usize::from(packet.l3)) {
         return ctx.drop(packet, DropReason::Truncated);

@@ -3,7 +3,7 @@
 //! A message waits until the table changes it depends on are applied (`after`), and holds those behind it: order is
 //! what the control plane asked for. Buffers go back; nothing is freed here.
 
-use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta, Stage};
+use crate::lane::{Ctx, Lane, Origin, Packet, PacketMeta, Ready, Stage};
 use crate::node::classify::{BFD, BFD_MULTIHOP, IKE, MARKER, NATT};
 use crate::node::{l2tp_out, output, room, spd};
 use crate::session::Sessions;
@@ -86,6 +86,7 @@ fn datagram(
     packet.l4 = l4 as u16;
     packet.proto = ip::UDP;
     (packet.peer, packet.enclosed) = (peer, peer.is_some());
+    packet.ready = if peer.is_some() { Ready::Packet } else { Ready::Unsummed };
     if written {
         return Some(packet);
     }

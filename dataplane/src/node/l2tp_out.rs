@@ -7,7 +7,7 @@
 //! fragmented. What this gateway itself says is not filtered.
 
 use crate::fib::SessionWord;
-use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
+use crate::lane::{Ctx, LANE, Lane, Origin, Packet, Ready};
 use crate::node::icmp::HOP_LIMIT;
 use crate::node::l2tp_in::clamp_mss;
 use crate::node::{filter, fragment, icmp, room};
@@ -153,6 +153,7 @@ fn encapsulate_as<const PROTECTED: bool>(
         return None;
     }
     (packet.peer, packet.enclosed) = (hot.peer(), PROTECTED);
+    packet.ready = if PROTECTED { Ready::Packet } else { Ready::Unsummed };
     packet.session = Some(hot.id());
     packet.l3 = 0;
     packet.l4 = l4 as u16;
@@ -164,7 +165,7 @@ fn encapsulate_as<const PROTECTED: bool>(
 const LCP: u16 = 0xc021;
 
 /// Writes IP and UDP headers in front of a payload that is in place, with [`room`] between them if the packet is to be protected;
-/// `false`: there is no room, or the packet is too long.
+/// one that is not has no checksum yet ([`Ready::Unsummed`]). `false`: there is no room, or the packet is too long.
 pub fn udp_ip(
     data: &mut [u8],
     (src, dst): (IpAddr, IpAddr),
@@ -179,7 +180,8 @@ pub fn udp_ip(
     }
 }
 
-/// Without UDP checksum where ESP will protect the packet anyway; RFC 2661, section 8.1 wants one by default.
+/// Without UDP checksum where ESP will protect the packet anyway. RFC 2661, section 8.1 wants one by default: that of a packet
+/// in the clear is left to `output`.
 #[inline(always)]
 fn udp_ipv4(
     data: &mut [u8],
@@ -195,14 +197,10 @@ fn udp_ipv4(
     let Ok(total_len) = u16::try_from(ipv4::HEADER + carried) else { return false };
     let template = ipv4::Template::new(&ipv4::Repr { tos: 0, total_len, id, flags: 0, ttl, protocol, src, dst });
     template.emit(header, 0, total_len, id, protocol);
-    let emitted = udp::emit(datagram, ports.0, ports.1, len);
-    if emitted && !protected {
-        udp::fill_checksum(datagram, src.into(), dst.into());
-    }
-    emitted
+    udp::emit(datagram, ports.0, ports.1, len)
 }
 
-/// With a UDP checksum always (RFC 8200, section 8.1).
+/// With a UDP checksum always (RFC 8200, section 8.1): inside ESP it is computed here, in the clear it is left to `output`.
 #[inline(always)]
 fn udp_ipv6(
     data: &mut [u8],
@@ -218,7 +216,9 @@ fn udp_ipv6(
     if !udp::emit(datagram, ports.0, ports.1, len) {
         return false;
     }
-    udp::fill_checksum(datagram, src.into(), dst.into());
+    if protected {
+        udp::fill_checksum(datagram, src.into(), dst.into());
+    }
     let (traffic_class, flow_label) = (0, 0);
     ipv6::Repr { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst }.emit(data)
 }

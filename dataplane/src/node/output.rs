@@ -1,7 +1,7 @@
 //! Packets of our own towards the network: route, fragment, neighbour, and the ports' TX queues.
 
 use crate::fib::{self, Address};
-use crate::lane::{Ctx, Lane, Origin, Packet};
+use crate::lane::{Ctx, Lane, Origin, Packet, Ready};
 use crate::link::{self, Link};
 use crate::node::classify::{BFD, BFD_MULTIHOP};
 use crate::node::{fragment, spd};
@@ -10,7 +10,7 @@ use crate::trace::Tracer;
 use dataplane_api::{DropReason, NextHop, PortId, TraceNode, WorkerEvent, Zone};
 use dpdk::{Burst, TxQueue};
 use std::net::IpAddr;
-use wire::ip;
+use wire::{ip, udp};
 
 /// One port's queue of this worker, and what waits for it.
 #[derive(Debug)]
@@ -31,12 +31,12 @@ impl Tx {
 /// Drains `input`: outer packets with ESP, L2TP or IP inside, IKE messages, and frames that only wait for their turn.
 pub fn run(ctx: &mut Ctx, snapshot: &Snapshot, input: &mut Lane) {
     ctx.visit(TraceNode::Output, input);
-    if !input.packets().iter().all(|packet| packet.framed) {
+    if !input.packets().iter().all(|packet| packet.ready == Ready::Framed) {
         fib::lookup(snapshot, input, Address::Destination);
     }
     let (groups, mut links) = (&*snapshot.groups, snapshot.links.burst());
     for packet in input.drain() {
-        if packet.framed {
+        if packet.ready == Ready::Framed {
             let port = packet.port;
             queue(ctx, packet, port);
             continue;
@@ -109,6 +109,7 @@ fn is_bfd(packet: &Packet) -> bool {
 #[inline(always)]
 fn fit(ctx: &mut Ctx, packet: Packet, link: &Link) {
     if link.takes(&packet) {
+        let packet = if packet.ready == Ready::Unsummed { complete(ctx, packet, link) } else { packet };
         transmit(ctx, packet, link);
     } else if fragment::may(&packet) {
         fragment::split(ctx, packet, link.mtu, |ctx, piece| transmit(ctx, piece, link));
@@ -129,8 +130,39 @@ pub fn transmit(ctx: &mut Ctx, mut packet: Packet, link: &Link) {
     }
 }
 
+/// With its checksum, which the port computes if it can.
+#[inline(never)]
+fn complete(ctx: &Ctx, mut packet: Packet, link: &Link) -> Packet {
+    match ctx.tx.get(usize::from(link.port.0)) {
+        Some(tx) if tx.queue.sums_udp() => leave_to_port(&mut packet, link.header_len()),
+        _ => sum(&mut packet),
+    }
+    packet
+}
+
+/// Puts the checksum into a datagram that has none yet.
+pub fn sum(packet: &mut Packet) {
+    if packet.ready == Ready::Unsummed {
+        packet.ready = Ready::Packet;
+        let ((src, dst), l4) = (packet.addresses(), usize::from(packet.l4));
+        if let Some(datagram) = packet.mbuf.data_mut().get_mut(l4..) {
+            udp::fill_checksum(datagram, src, dst);
+        }
+    }
+}
+
+/// Has the port put it there, behind an Ethernet header of `l2` octets.
+fn leave_to_port(packet: &mut Packet, l2: usize) {
+    packet.ready = Ready::Packet;
+    let ((src, dst), (l3, l4)) = (packet.addresses(), (packet.l3, packet.l4));
+    if let Some(datagram) = packet.mbuf.data_mut().get_mut(usize::from(l4)..) {
+        udp::fill_pseudo_sum(datagram, src, dst);
+    }
+    packet.mbuf.ask_udp_checksum(dst.is_ipv6(), l2 as u8, l4 - l3);
+}
+
 /// The link by which all packets to an address leave, if there is one that is known: whoever makes many of them can
-/// [frame](crate::lane::PacketMeta::framed) them at once.
+/// [frame](Ready::Framed) them at once.
 pub fn only_link(snapshot: &Snapshot, to: IpAddr) -> Option<&Link> {
     let fibs = &*snapshot.fibs;
     let word = match to {
@@ -154,7 +186,7 @@ pub fn unframe(packet: &mut Packet) -> Result<(), DropReason> {
         return Err(DropReason::NoBuffer);
     }
     (packet.l3, packet.l4) = (0, packet.l4.saturating_sub(l3));
-    (packet.port, packet.framed) = (PortId(0), false);
+    (packet.port, packet.ready) = (PortId(0), Ready::Packet);
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod nat;
 mod packets;
 mod protected;
 mod punt;
+mod sums;
 mod threads;
 mod trace;
 
@@ -169,7 +170,7 @@ pub struct Bench {
     seq: u64,
     /// The workers' clock: it stands still unless a case moves it.
     pub now: Instant,
-    _ports: Vec<Port>,
+    ports: Vec<Port>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -186,14 +187,28 @@ impl Bench {
     }
 
     pub fn with_rates(workers: usize, l2tp: Action, depth: usize, rates: Rates) -> Self {
+        Self::build(workers, l2tp, depth, rates, None)
+    }
+
+    /// One worker with the clear session, whose public port is another device.
+    pub fn over(devargs: &str) -> Self {
+        let mut b = Self::build(1, Action::Bypass, 64, rates(), Some(devargs));
+        b.op(0, TableOp::SessionAdd(session()));
+        b
+    }
+
+    fn build(workers: usize, l2tp: Action, depth: usize, rates: Rates, public: Option<&str>) -> Self {
         let turn = turn();
         let (pool, large) = pools();
         let sizes = FibSizes { routes_v4: 256, blocks_v4: 64, routes_v6: 256, blocks_v6: 256 };
         let mut publisher = Publisher::new(2, sizes);
         let (mut far, mut ports) = (Vec::new(), Vec::new());
         let mut queues: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        for name in ["sc-public", "sc-trusted"] {
-            let (mut port, queue) = sim::port(name, workers as u16, 127).unwrap();
+        for (name, device) in [("sc-public", public), ("sc-trusted", None)] {
+            let (mut port, queue) = match device {
+                Some(devargs) => (Port::attach(devargs).unwrap(), Vec::new()),
+                None => sim::port(name, workers as u16, 127).unwrap(),
+            };
             for (worker, pair) in queues.iter_mut().zip(sim::start(&mut port, workers as u16, &pool).unwrap()) {
                 worker.push(pair);
             }
@@ -211,8 +226,7 @@ impl Bench {
         }
         assert!(publisher.apply(&world(l2tp)).unwrap().is_empty());
         let now = Instant::now();
-        let mut b =
-            Self { workers: made, handles, publisher, pool, large, far, seq: 0, now, _ports: ports, _turn: turn };
+        let mut b = Self { workers: made, handles, publisher, pool, large, far, seq: 0, now, ports, _turn: turn };
         b.poll();
         assert!(b.publisher.quiescent());
         b
@@ -252,6 +266,11 @@ impl Bench {
 
     pub fn inject(&mut self, how: Inject, data: &[u8]) {
         self.handles[0].inject.push(InjectMsg { after: 0, how, data: data.to_vec() }).unwrap();
+    }
+
+    /// A port's Ethernet address.
+    pub fn mac(&self, port: usize) -> MacAddr {
+        MacAddr(self.ports[port].mac().unwrap())
     }
 
     /// Frames that left a port.
@@ -350,6 +369,7 @@ impl Drop for Bench {
         self.sent(0);
         self.sent(1);
         self.workers.clear();
+        self.ports.clear();
         assert_eq!((self.pool.in_use(), self.large.in_use()), (0, 0), "buffers leaked");
     }
 }

@@ -1,6 +1,7 @@
 //! UDP (RFC 768).
 
-use crate::{Error, be16, checksum, ip};
+use crate::checksum::{self, Sum};
+use crate::{Error, be16, ip};
 use std::net::IpAddr;
 
 /// Length of the header.
@@ -76,6 +77,15 @@ pub fn fill_checksum(datagram: &mut [u8], src: IpAddr, dst: IpAddr) {
     datagram[6..8].copy_from_slice(&sum.to_be_bytes());
 }
 
+/// Fills in the folded sum of the pseudo-header, to which a NIC adds that of the datagram.
+#[inline]
+pub fn fill_pseudo_sum(datagram: &mut [u8], src: IpAddr, dst: IpAddr) {
+    let len = datagram.len() as u32;
+    if let Some(field) = datagram.get_mut(6..HEADER) {
+        field.copy_from_slice(&Sum::default().pseudo(src, dst, ip::UDP, len).fold().to_be_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +107,11 @@ mod tests {
             let u = Udp::parse(&d).unwrap();
             prop_assert!(u.checksum_ok(a, b));
             prop_assert_eq!((u.src_port(), u.dst_port(), u.payload()), (src, dst, &payload[..]));
+            // What a NIC does: it sums the datagram with what is in the checksum field.
+            let filled = be16(&d, 6);
+            fill_pseudo_sum(&mut d, a, b);
+            let sum = match checksum::of(&d) { 0 => 0xffff, s => s };
+            prop_assert_eq!(sum, filled);
         }
 
         #[test]
