@@ -64,13 +64,18 @@ pub fn emit(out: &mut [u8], src_port: u16, dst_port: u16, len: u16) -> bool {
     true
 }
 
+/// Octets at the beginning of a datagram that have perhaps just been written: UDP's header and those of L2TP and PPP. Even.
+const FRESH: usize = 18;
+
 /// Fills in the checksum of a whole datagram whose checksum field is 0.
 #[inline]
 pub fn fill_checksum(datagram: &mut [u8], src: IpAddr, dst: IpAddr) {
     if datagram.len() < HEADER {
         return;
     }
-    let sum = match checksum::transport(src, dst, ip::UDP, datagram) {
+    let (headers, rest) = datagram.split_at_checked(FRESH).unwrap_or((&[], datagram));
+    let sum = Sum::default().pseudo(src, dst, ip::UDP, datagram.len() as u32).fresh(headers).octets(rest);
+    let sum = match sum.finish() {
         0 => 0xffff, // RFC 768: 0 means no checksum
         s => s,
     };

@@ -23,6 +23,10 @@ pub enum Kind {
     Softwire6Out,
     /// The other way.
     Softwire6In,
+    /// As [`Self::Softwire4Out`], over IPv6.
+    Over6Out,
+    /// The other way.
+    Over6In,
     /// As [`Self::Softwire4Out`], with UDP around ESP: the subscriber is behind a NAT.
     NattOut,
     /// The other way.
@@ -30,7 +34,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const NAMES: [(Self, &str); 11] = [
+    const NAMES: [(Self, &str); 13] = [
         (Self::EspOut, "esp-out"),
         (Self::EspIn, "esp-in"),
         (Self::Encap, "encap"),
@@ -40,6 +44,8 @@ impl Kind {
         (Self::Softwire4In, "l2tp4-in"),
         (Self::Softwire6Out, "l2tp6-out"),
         (Self::Softwire6In, "l2tp6-in"),
+        (Self::Over6Out, "l2tp4over6-out"),
+        (Self::Over6In, "l2tp4over6-in"),
         (Self::NattOut, "natt4-out"),
         (Self::NattIn, "natt4-in"),
     ];
@@ -48,8 +54,9 @@ impl Kind {
     pub const fn is_outbound(self) -> bool {
         match self {
             Self::EspOut | Self::Encap | Self::Forward => true,
-            Self::Softwire4Out | Self::Softwire6Out | Self::NattOut => true,
-            Self::EspIn | Self::Decap | Self::Softwire4In | Self::Softwire6In | Self::NattIn => false,
+            Self::Softwire4Out | Self::Softwire6Out | Self::Over6Out | Self::NattOut => true,
+            Self::EspIn | Self::Decap => false,
+            Self::Softwire4In | Self::Softwire6In | Self::Over6In | Self::NattIn => false,
         }
     }
 
@@ -62,9 +69,14 @@ impl Kind {
     pub const fn is_session(self) -> bool {
         match self {
             Self::Softwire4Out | Self::Softwire4In | Self::Softwire6Out | Self::Softwire6In => true,
-            Self::NattOut | Self::NattIn => true,
+            Self::Over6Out | Self::Over6In | Self::NattOut | Self::NattIn => true,
             Self::EspOut | Self::EspIn | Self::Encap | Self::Decap | Self::Forward => false,
         }
+    }
+
+    /// With ESP over IPv6.
+    pub const fn is_over_ipv6(self) -> bool {
+        matches!(self, Self::Over6Out | Self::Over6In)
     }
 
     /// With UDP around ESP.
@@ -132,6 +144,10 @@ pub const PATHS: &[Path] = &[
     path(Kind::Softwire6In, 1420, 1, Goal::NearTunnel),
     path(Kind::Softwire4Out, 64, 1000, Goal::NearTunnel),
     path(Kind::Softwire4In, 64, 1000, Goal::NearTunnel),
+    path(Kind::Over6Out, 64, 1, Goal::None),
+    path(Kind::Over6Out, 1400, 1, Goal::None),
+    path(Kind::Over6In, 64, 1, Goal::None),
+    path(Kind::Over6In, 1400, 1, Goal::None),
     path(Kind::NattOut, 64, 1, Goal::None),
     path(Kind::NattOut, 1420, 1, Goal::None),
     path(Kind::NattIn, 64, 1, Goal::None),

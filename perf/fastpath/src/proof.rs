@@ -73,7 +73,7 @@ fn outer(packet: &[u8], protocol: u8, src: std::net::IpAddr, dst: std::net::IpAd
 }
 
 fn opened(world: &mut World, i: usize, packet: &[u8]) -> anyhow::Result<(u8, Vec<u8>)> {
-    let (src, dst) = (world::GATEWAY.into(), world::peer4(i).into());
+    let (src, dst) = world.ends(i);
     if !world.path.kind.is_behind_nat() {
         return world.opened(i, outer(packet, ip::ESP, src, dst)?);
     }

@@ -4,6 +4,7 @@
 //!   TRUSTED port: hosts, routes inside       PUBLIC port: one router, behind it all peers
 //!   mesh:      172.16.0.2 ── gateway 192.0.2.1, 2001:db8:ff::1 ══ peer i: 160.0.0.1 + i ── a /24 of its own
 //!   sessions:  172.16.0.2, 2001:db8:c::2 ── gateway 192.0.2.1 ══ peer i ── 40.0.0.1 + i, 2001:db9:0:0:i::1
+//!   over IPv6: 172.16.0.2 ── gateway 2001:db8:ff::1 ══ peer i: 2001:db8:f2::1 + i ── 40.0.0.1 + i
 //! ```
 //!
 //! ESP is AES-GCM-128 with extended sequence numbers, the SPD discards whatever is not protected.
@@ -148,7 +149,7 @@ impl World {
     fn sealed(&mut self, i: usize, next: u8, mut data: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         let (manager, far) = self.far(i)?;
         esp::seal(manager, &mut far.seal, next, &mut data).map_err(|r| anyhow::anyhow!("{}", r.name()))?;
-        let (src, dst) = (peer4(self.peer_of(i)).into(), GATEWAY.into());
+        let (dst, src) = self.ends(i);
         if !self.path.kind.is_behind_nat() {
             return Ok(packet(src, dst, ip::ESP, &data));
         }
@@ -156,6 +157,16 @@ impl World {
         let len = around.len() as u16;
         anyhow::ensure!(udp::emit(&mut around, NATT, NATT, len), "headers");
         Ok(packet(src, dst, ip::UDP, &around))
+    }
+
+    /// The gateway's and the peer's end of the `i`-th pair of SAs.
+    pub fn ends(&self, i: usize) -> (IpAddr, IpAddr) {
+        let peer = self.peer_of(i);
+        if self.path.kind.is_over_ipv6() {
+            (GATEWAY6.into(), peer6(peer).into())
+        } else {
+            (GATEWAY.into(), peer4(peer).into())
+        }
     }
 
     /// Frees the peers' ends of SAs; they would begin anew.
@@ -243,7 +254,7 @@ impl World {
             (Mode::Tunnel, Selector::ANY)
         };
         let (peer, id) = (peer(self.peer_of(i))?, SaOutId(self.slot(i)?));
-        let (local, remote) = (GATEWAY.into(), peer4(self.peer_of(i)).into());
+        let (local, remote) = self.ends(i);
         let ports = UdpEncap { local_port: NATT, remote_port: NATT };
         let encap = self.path.kind.is_behind_nat().then_some(ports);
         let (esn, lifetime) = (true, Lifetime::default());
@@ -290,12 +301,13 @@ impl World {
         let mut inner = InnerAddresses { ipv4: true, ipv6: true, ..InnerAddresses::default() };
         inner.prefixes[0] = Some(IpPrefix::host(self.there(i).into()));
         inner.prefixes[1] = IpPrefix::new(there6(i).into(), 64);
-        let at = |a: Ipv4Addr| SocketAddr::new(a.into(), l2tp::PORT);
+        let (local, remote) = self.ends(i);
+        let at = |a: IpAddr| SocketAddr::new(a, l2tp::PORT);
         Ok(Session {
             id: SessionId::from_slot(self.slot(i)?),
             peer_tunnel: 1,
             peer_session: 1,
-            outer: OuterPath { local: at(GATEWAY), remote: at(peer4(self.peer_of(i))) },
+            outer: OuterPath { local: at(local), remote: at(remote) },
             peer: Some(peer(self.peer_of(i))?),
             sequencing: false,
             pfc: false,
