@@ -80,7 +80,7 @@ pub struct PacketMeta {
 pub enum Ready {
     /// But for where to, and the Ethernet header.
     Packet,
-    /// So, and the UDP datagram at `l4` has no checksum yet. It is put there where the packet leaves (`output`), by the port if
+    /// Likewise, but the UDP datagram at `l4` has no checksum yet. It is put there where the packet leaves (`output`), by the port if
     /// that can, or where it is split.
     Unsummed,
     /// An Ethernet header is in front of the IP header, and the frame may leave: there is nothing left to be found out.

@@ -199,7 +199,7 @@ impl Fragment {
         if l3 > MAX_L3_OFFSET || !mbuf.trim(mbuf.pkt_len() - l3 - self.total) {
             return false;
         }
-        mbuf.set_header_lengths(l3 as u8, self.header as u16);
+        mbuf.set_header_lengths(l3 as u8, self.header as u16, 0);
         // trimming may have eaten into the headers of a chain with an odd shape
         mbuf.len() >= l3 + self.header
     }

@@ -31,6 +31,9 @@ mod tx {
     pub const IPV6: u64 = 1 << 56;
 }
 
+/// Octets of UDP's header.
+const UDP_HEADER: u8 = 8;
+
 /// An owned packet. Dropping it gives all its segments back to their pools.
 ///
 /// Invariant: `raw` is a valid chain that nothing else refers to; in each segment `data_off + data_len <= buf_len`, and
@@ -340,7 +343,7 @@ impl Mbuf {
     /// [`TxQueue::sums_udp`]: crate::TxQueue::sums_udp
     #[inline]
     pub fn ask_udp_checksum(&mut self, v6: bool, l2: u8, l3: u16) {
-        self.set_header_lengths(l2, l3);
+        self.set_header_lengths(l2, l3, UDP_HEADER);
         self.head_mut().ol_flags |= tx::UDP_CKSUM | if v6 { tx::IPV6 } else { tx::IPV4 };
     }
 
@@ -376,11 +379,12 @@ impl Mbuf {
         prefetch(segment_ptr(self.head()));
     }
 
-    /// Sets the lengths of the link-layer and the network-layer header, which rte_ip_frag and ports that compute checksums
+    /// Sets the lengths of the headers of link, network and transport, which rte_ip_frag and ports that compute checksums
     /// read.
-    pub(crate) fn set_header_lengths(&mut self, l2: u8, l3: u16) {
-        // l2_len is the low 7 bits of tx_offload, l3_len the next 9
-        self.head_mut().__bindgen_anon_3.tx_offload = u64::from(l2 & 0x7f) | u64::from(l3 & 0x1ff) << 7;
+    pub(crate) fn set_header_lengths(&mut self, l2: u8, l3: u16, l4: u8) {
+        // l2_len is the low 7 bits of tx_offload, l3_len the next 9, l4_len 8 more
+        self.head_mut().__bindgen_anon_3.tx_offload =
+            u64::from(l2 & 0x7f) | u64::from(l3 & 0x1ff) << 7 | u64::from(l4) << 16;
     }
 }
 

@@ -83,7 +83,7 @@ check "and answers there" waits 10 inside ip netns exec host ping -c1 -W1 198.51
 # udev gives a TAP an address of its own, where it is slow to see that it has one.
 port_mac() { inside swctl --json show ports | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["mac"])'; }
 check "its TAP has the port's Ethernet address" is "$(port_mac)" inside cat /sys/class/net/sw-access/address
-check "another" inside ip link set sw-access address 02:00:5e:10:00:01
+must "another" inside ip link set sw-access address 02:00:5e:10:00:01
 check "does not stay" waits 5 is "$(port_mac)" inside cat /sys/class/net/sw-access/address
 inside ip -n host neigh flush dev h0
 check "and it still answers" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1

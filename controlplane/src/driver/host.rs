@@ -68,12 +68,17 @@ impl HostStack {
         let ports: HashMap<u32, (PortId, MacAddr)> =
             indices.iter().zip(macs).enumerate().map(|(i, (&index, &mac))| (index, (PortId(i as u16), mac))).collect();
         let (neighbours_tx, neighbours) = mpsc::channel(BACKLOG);
-        let links = netlink.clone();
+        // Its answers are not to be lost among the messages of the other.
+        let (connection, links, _) = rtnetlink::new_connection().context("cannot open a netlink socket")?;
+        tokio::spawn(connection);
         tokio::spawn(async move {
             while let Some((message, _)) = messages.next().await {
-                if let Some((index, mac)) = moved(&ports, &message.payload) {
-                    put_back(&links, index, mac).await;
-                } else if let Some(n) = learned(&ports, &message.payload)
+                for (&index, &(port, mac)) in &ports {
+                    if concerns(index, mac, &message.payload) {
+                        put_back(&links, index, port, mac).await;
+                    }
+                }
+                if let Some(n) = learned(&ports, &message.payload)
                     && neighbours_tx.send(n).await.is_err()
                 {
                     return;
@@ -132,12 +137,6 @@ async fn open(port: &Port, mac: MacAddr, netlink: &Handle) -> anyhow::Result<Asy
     if let Err(error) = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0") {
         tracing::debug!(name, %error, "no sysctl: IPv6 neighbours are found after two seconds only");
     }
-    // Where its Ethernet address had to be put back, those who learned the other one hear of it.
-    for sysctl in ["ipv4/conf/NAME/arp_notify", "ipv6/conf/NAME/ndisc_notify"] {
-        if let Err(error) = std::fs::write(format!("/proc/sys/net/{}", sysctl.replace("NAME", &name)), "1") {
-            tracing::debug!(name, %error, sysctl, "no sysctl: changes of the Ethernet address are not announced");
-        }
-    }
     tap.enabled(true).with_context(|| format!("TAP {name}"))?;
     for net in &port.addresses {
         let mut request = netlink.address().add(index, net.addr(), net.prefix_len());
@@ -186,14 +185,13 @@ fn untagged(frame: &mut [u8]) -> &[u8] {
     }
 }
 
-/// A TAP whose Ethernet address was not its port's when Linux said so, and the port's.
-fn moved(
-    ports: &HashMap<u32, (PortId, MacAddr)>,
-    payload: &NetlinkPayload<RouteNetlinkMessage>,
-) -> Option<(u32, MacAddr)> {
-    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(m)) = payload else { return None };
-    let (_, mac) = ports.get(&m.header.index)?;
-    differs(m, *mac).then_some((m.header.index, *mac))
+/// Whether a message says that the TAP had another Ethernet address when it was sent, or may have been lost with one that does.
+fn concerns(index: u32, mac: MacAddr, payload: &NetlinkPayload<RouteNetlinkMessage>) -> bool {
+    match payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(m)) => m.header.index == index && differs(m, mac),
+        NetlinkPayload::Overrun(_) => true,
+        _ => false,
+    }
 }
 
 fn differs(link: &LinkMessage, mac: MacAddr) -> bool {
@@ -201,14 +199,21 @@ fn differs(link: &LinkMessage, mac: MacAddr) -> bool {
 }
 
 /// Gives the TAP its port's Ethernet address, unless it has that by now.
-async fn put_back(netlink: &Handle, index: u32, mac: MacAddr) {
-    if let Ok(Some(link)) = netlink.link().get().match_index(index).execute().try_next().await
-        && differs(&link, mac)
-    {
-        let change = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build();
-        match netlink.link().set(change).execute().await {
-            Ok(()) => tracing::warn!(index, "the Ethernet address of a TAP was changed: it has its port's again"),
-            Err(error) => tracing::error!(index, %error, "a TAP has another Ethernet address than its port"),
+async fn put_back(netlink: &Handle, index: u32, port: PortId, mac: MacAddr) {
+    let change = async {
+        match netlink.link().get().match_index(index).execute().try_next().await? {
+            Some(link) if differs(&link, mac) => {
+                netlink.link().set(LinkUnspec::new_with_index(index).address(mac.0.to_vec()).build()).execute().await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    };
+    match change.await {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!(port = port.0, "the Ethernet address of a TAP was changed: it has its port's again"),
+        Err::<_, rtnetlink::Error>(error) => {
+            tracing::error!(port = port.0, %error, "a TAP may have another Ethernet address than its port");
         }
     }
 }
@@ -249,18 +254,17 @@ mod tests {
 
     #[test]
     fn a_tap_with_another_address_than_its_port() {
-        let ports = HashMap::from([(7, (PortId(0), MacAddr([2; 6])))]);
+        let concerns = |payload| concerns(7, MacAddr([2; 6]), &payload);
         let said = |index, mac: [u8; 6]| {
             let mut m = LinkMessage::default();
             m.header.index = index;
             m.attributes = vec![LinkAttribute::IfName("sw-core".into()), LinkAttribute::Address(mac.to_vec())];
-            moved(&ports, &NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(m)))
+            concerns(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(m)))
         };
-        assert_eq!(said(7, [2; 6]), None);
-        assert_eq!(said(7, [4; 6]), Some((7, MacAddr([2; 6]))));
-        assert_eq!(said(8, [4; 6]), None);
+        assert_eq!([said(7, [2; 6]), said(7, [4; 6]), said(8, [4; 6])], [false, true, false]);
         let silent = RouteNetlinkMessage::NewLink(LinkMessage::default());
-        assert_eq!(moved(&ports, &NetlinkPayload::InnerMessage(silent)), None);
+        assert!(!concerns(NetlinkPayload::InnerMessage(silent)));
+        assert!(concerns(NetlinkPayload::Overrun(Vec::new())));
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn enclosed<'a>(
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
     let (sizes, path) = (sa.algorithm, sa.hot.path());
+    debug_assert_ne!(packet.ready, Ready::Unsummed);
     if packet.ready == Ready::Framed {
         // For a packet as large as it is with another SA.
         output::unframe(packet)?;

@@ -121,6 +121,7 @@ fn fit(ctx: &mut Ctx, packet: Packet, link: &Link) {
 /// Puts the Ethernet header in front and queues the frame.
 #[inline(always)]
 pub fn transmit(ctx: &mut Ctx, mut packet: Packet, link: &Link) {
+    debug_assert_ne!(packet.ready, Ready::Unsummed);
     let Some(&[first]) = packet.header() else { return ctx.drop(packet, DropReason::NoBuffer) };
     let (v6, l3) = (first >> 4 == 6, usize::from(packet.l3));
     if packet.mbuf.replace_front(l3, link.header_len()).is_some_and(|h| link.emit(h, v6)) {
@@ -233,4 +234,29 @@ fn send(counters: &dataplane_api::WorkerCounters, tracer: &mut Tracer, port: Por
     counters.sent_octets.add(std::mem::take(&mut tx.octets) - left);
     counters.drops[DropReason::TxFull as usize].add(tx.burst.len() as u64);
     tx.burst.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::PacketMeta;
+    use wire::checksum::Sum;
+
+    /// The port finds the sum of the pseudo-header there, as drivers ask for; a TAP would do without.
+    #[test]
+    fn a_port_is_left_the_sum_of_the_pseudo_header() {
+        let pool = dpdk::sim::test_pool("output-sums", 7).unwrap();
+        for (src, dst) in [("192.0.2.1", "192.0.2.9"), ("2001:db8::1", "2001:db8::9")] {
+            let (src, dst): (IpAddr, IpAddr) = (src.parse().unwrap(), dst.parse().unwrap());
+            let l4 = if src.is_ipv6() { 40 } else { 20 };
+            let mut data = vec![0x55; l4 + udp::HEADER + 5];
+            assert!(crate::node::l2tp_out::udp_ip(&mut data, (src, dst), (1701, 1701), (7, 64), false));
+            let mut packet = Packet::new(pool.alloc_with(&data).unwrap(), PacketMeta::new(PortId(0), 0, Origin::Local));
+            (packet.l4, packet.ready) = (l4 as u16, Ready::Unsummed);
+            leave_to_port(&mut packet, 14);
+            let sum = Sum::default().pseudo(src, dst, ip::UDP, 13).fold();
+            data[l4 + 6..l4 + 8].copy_from_slice(&sum.to_be_bytes());
+            assert_eq!((packet.mbuf.data(), packet.ready), (&data[..], Ready::Packet));
+        }
+    }
 }

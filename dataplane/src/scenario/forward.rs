@@ -173,6 +173,8 @@ fn outer_packets_of_ours_are_fragmented() {
     let pieces: Vec<_> = out[0].iter().map(|f| f[14..].to_vec()).collect();
     let datagram = join(&pieces, 1500);
     assert_eq!((pieces.len(), &datagram[8 + 6 + 4 + 20..]), (2, &payload[..]));
+    let checked = wire::udp::Udp::parse(&datagram).unwrap().checksum_ok(ip("192.0.2.1"), ip("192.0.2.9"));
+    assert!(datagram[6..8] != [0, 0] && checked);
 
     // Over IPv6 with a fragment header, as we are the source; reassembled by ourselves on the way back.
     let outer =

@@ -34,6 +34,7 @@ impl Sum {
     /// the cache.
     #[inline]
     pub fn fresh(self, data: &[u8]) -> Self {
+        debug_assert!(data.len().is_multiple_of(2));
         let (words, _) = data.as_chunks();
         words.iter().fold(self, |sum, word| Self(sum.0 + u64::from(u16::from_ne_bytes(*word))))
     }

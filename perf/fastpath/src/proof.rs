@@ -7,6 +7,7 @@ use crate::path::{Kind, Path};
 use crate::world::{self, World};
 use anyhow::{Context, ensure};
 use dpdk::Burst;
+use std::net::IpAddr;
 use wire::ethernet::Ethernet;
 use wire::ip::{self, Ip};
 use wire::{checksum, ipv4, l2tp, ppp, udp};
@@ -50,7 +51,7 @@ fn compare(world: &mut World, i: usize, n: usize, frame: &[u8]) -> anyhow::Resul
         _ => {
             let (next, datagram) = opened(world, i, packet)?;
             ensure!(next == ip::UDP, "next header {next}");
-            tunnelled(&datagram)?
+            tunnelled(&datagram, world.ends(i))?
         }
     };
     let mut expected = world.inner(i, n);
@@ -65,7 +66,7 @@ fn compare(world: &mut World, i: usize, n: usize, frame: &[u8]) -> anyhow::Resul
 }
 
 /// What a packet between these addresses carries.
-fn outer(packet: &[u8], protocol: u8, src: std::net::IpAddr, dst: std::net::IpAddr) -> anyhow::Result<&[u8]> {
+fn outer(packet: &[u8], protocol: u8, src: IpAddr, dst: IpAddr) -> anyhow::Result<&[u8]> {
     let h = Ip::parse(packet).map_err(|e| anyhow::anyhow!("{e:?}"))?;
     ensure!((h.src, h.dst, h.protocol, h.len) == (src, dst, protocol, packet.len()), "outer header: {h:?}");
     ensure!(src.is_ipv6() || checksum::of(&packet[..h.header_len]) == 0, "the outer header's checksum is wrong");
@@ -83,8 +84,9 @@ fn opened(world: &mut World, i: usize, packet: &[u8]) -> anyhow::Result<(u8, Vec
 }
 
 /// The packet in PPP in L2TP.
-fn tunnelled(datagram: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn tunnelled(datagram: &[u8], (src, dst): (IpAddr, IpAddr)) -> anyhow::Result<Vec<u8>> {
     let udp = udp::Udp::parse(datagram).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    ensure!(udp.checksum_ok(src, dst), "UDP checksum");
     ensure!((udp.src_port(), udp.dst_port()) == (l2tp::PORT, l2tp::PORT), "ports");
     let h = l2tp::Header::parse(udp.payload()).map_err(|e| anyhow::anyhow!("{e:?}"))?;
     ensure!(!h.control && (h.tunnel, h.session) == (1, 1), "L2TP: {h:?}");

@@ -354,7 +354,7 @@ impl World {
 pub const HERE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 /// Our end of ESP.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// Our end of softwires in the clear.
+/// Our end of what goes over IPv6.
 pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
 /// The router before the peers.
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
@@ -369,7 +369,7 @@ pub fn peer4(i: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(0xa000_0001 + i as u32)
 }
 
-/// Peer `i`'s end of softwires in the clear.
+/// Peer `i`'s end of what goes over IPv6.
 pub fn peer6(i: usize) -> Ipv6Addr {
     Ipv6Addr::from_bits((0x2001_0db8_00f2_u128 << 80) + 1 + i as u128)
 }
