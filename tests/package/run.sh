@@ -82,9 +82,10 @@ check "it starts on an AF_PACKET port with $eal" inside systemctl restart softwi
 check "and answers there" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1
 # udev gives a TAP an address of its own, where it is slow to see that it has one.
 port_mac() { inside swctl --json show ports | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["mac"])'; }
-check "its TAP has the port's Ethernet address" is "$(port_mac)" inside cat /sys/class/net/sw-access/address
+check "its TAP has the port's Ethernet address" waits 5 is "$(port_mac)" inside cat /sys/class/net/sw-access/address
 must "another" inside ip link set sw-access address 02:00:5e:10:00:01
 check "does not stay" waits 5 is "$(port_mac)" inside cat /sys/class/net/sw-access/address
+check "and why is in the log" waits 5 said "the Ethernet address of a TAP was changed"
 inside ip -n host neigh flush dev h0
 check "and it still answers" waits 10 inside ip netns exec host ping -c1 -W1 198.51.100.1
 received() { inside swctl --json show ports | python3 -c 'import json, sys; p, = json.load(sys.stdin); sys.exit(not (p["name"] == "access" and p["up"] and p["rx_packets"] and p["tx_packets"]))'; }

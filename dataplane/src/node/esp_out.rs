@@ -92,7 +92,7 @@ fn protect(
     let ahead = if indices.iter().all(|index| indices.first() == Some(index)) { &[] } else { indices };
     ahead.iter().take(SAS_AHEAD).for_each(|index| sa_ahead(*index));
     let mut jobs: ArrayVec<Job<'_>, BATCH> = ArrayVec::new();
-    let (mut last, mut in_udp): (Option<Sa<'_>>, _) = (None, false);
+    let mut last: Option<Sa<'_>> = None;
     for (n, (packet, &index)) in packets.iter_mut().zip(indices).enumerate() {
         if let Some(&next) = ahead.get(n + SAS_AHEAD) {
             sa_ahead(next);
@@ -109,19 +109,12 @@ fn protect(
             Some(sa) if packet.peer != sa.hot.peer() => Err(DropReason::SaMissing),
             Some(sa) if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) => Err(DropReason::EspSelector),
             Some(sa) if packet.enclosed && sa.hot.is_plain() => enclosed(ctx, sa, packet, &mut jobs),
-            Some(sa) => {
-                in_udp |= sa.hot.path().is_encapsulated();
-                any(ctx, sa, packet, &mut jobs)
-            }
+            Some(sa) => any(ctx, sa, packet, &mut jobs),
             None => Err(DropReason::SaMissing),
         });
     }
     // By now the headers have left the store buffer, and the cipher can load them as it likes.
     crypt(manager, outbound, indices, &mut jobs, &mut verdicts[first..]);
-    if in_udp {
-        drop(jobs);
-        packets.iter_mut().for_each(checksum);
-    }
 }
 
 /// Runs the jobs of those packets for which there is nothing against it.
@@ -198,6 +191,11 @@ fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut Ar
     if encap > 0 {
         let ((from, to), len) = (path.ports(), rest.len() as u16);
         udp::emit(rest, from, to, len).then_some(()).ok_or(DropReason::EspMalformed)?;
+        // RFC 3948, section 2.1: over IPv4 the checksum is zero. Over IPv6 a receiver may drop that (RFC 8200, section 8.1), and
+        // Linux does; it covers the ciphertext.
+        if path.is_v6() {
+            meta.ready = Ready::Unsummed;
+        }
     }
     let packet = rest.get_mut(encap..).ok_or(DropReason::EspMalformed)?;
     frame(ctx, sa, (meta, packet), (sizes, payload), proto, jobs)
@@ -293,13 +291,5 @@ fn move_header<'a>(path: &Path, data: &'a mut [u8], (from, len): (usize, usize),
         let (out, rest) = data.split_first_chunk_mut()?;
         *out = header;
         Some(rest)
-    }
-}
-
-/// RFC 3948, section 2.1: over IPv4 the checksum is zero. Over IPv6 a receiver may drop that (RFC 8200, section 8.1),
-/// and Linux does; it covers the ciphertext.
-fn checksum(packet: &mut Packet) {
-    if packet.proto == ip::UDP && packet.is_v6() {
-        packet.ready = Ready::Unsummed;
     }
 }
