@@ -50,7 +50,7 @@ pub struct PacketMeta {
     /// L2TP session the packet came out of or is to go into.
     pub session: Option<SessionId>,
     /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire; out of an SA towards `decap`, that of
-    /// the softwire where to look first; in `decap`, of the route to its source.
+    /// the softwire that it carries, plus one, if `esp_in` knows; in `decap`, of the route to its source.
     pub next_hop: u32,
     /// What `trace` knows it by, if it is traced.
     pub trace: Option<NonZeroU32>,

@@ -5,7 +5,8 @@
 //! heat: a packet reads an entry, the 128 octets of [`Inbound`] or [`Outbound`] and the key, and a little of the cold part. The arrays
 //! grow within memory reserved at the start, as the control plane takes slots in use from the bottom up.
 
-use dataplane_api::{Counters, PeerId, SaCounters, SaIn, SaOut, SaOutId, SoftwireId, Spi, WorkerId};
+use crate::softwire::Remembered;
+use dataplane_api::{Counters, PeerId, SaCounters, SaIn, SaOut, SaOutId, Spi, WorkerId};
 use dpdk::huge;
 use esp::{Inbound, InboundCold, Outbound, OutboundCold};
 use ipsec_mb::{Key, Manager};
@@ -34,7 +35,7 @@ pub struct OutEntry {
 /// What a pair of SAs takes in these tables, with AES-GCM by our own code and a window of up to 1,024: 1.5 KiB at most.
 const PAIR: usize = size_of::<InEntry>()
     + size_of::<InboundCold>()
-    + size_of::<SoftwireId>()
+    + size_of::<Remembered>()
     + size_of::<OutEntry>()
     + size_of::<OutboundCold>()
     + size_of::<u32>()
@@ -51,8 +52,8 @@ pub struct Sad {
     pub inbound: Vec<InEntry>,
     /// Inbound, what few packets need.
     pub in_cold: Vec<InboundCold>,
-    /// By inbound SA: the softwire between its ends that was found the last time, where to look first.
-    pub in_softwire: Vec<SoftwireId>,
+    /// By inbound SA: the softwire that it carries.
+    pub in_carried: Vec<Remembered>,
     /// Outbound.
     pub outbound: Vec<OutEntry>,
     /// Outbound, what few packets need.
@@ -78,7 +79,7 @@ impl Sad {
             manager: Manager::new()?,
             inbound: huge::table(capacity),
             in_cold: huge::table(capacity),
-            in_softwire: huge::table(capacity),
+            in_carried: huge::table(capacity),
             outbound: huge::table(capacity),
             out_cold: huge::table(capacity),
             selected: huge::table(capacity + 1),
@@ -119,14 +120,14 @@ impl Sad {
         while self.inbound.len() <= index {
             self.inbound.push(InEntry { hot: Inbound::new_zeroed(), key: Key::empty() });
             self.in_cold.push(InboundCold::new_zeroed());
-            self.in_softwire.push(SoftwireId(0));
+            self.in_carried.push(Remembered::NONE);
         }
         let (cipher, _, auth) = sa.key.split(sa.suite);
         let entry = &mut self.inbound[index];
         if entry.hot.is_some() || !entry.key.expand(&self.manager, algorithm, cipher, auth) {
             return false;
         }
-        (entry.hot, self.in_cold[index]) = (hot, cold);
+        (entry.hot, self.in_cold[index], self.in_carried[index]) = (hot, cold, Remembered::NONE);
         counters.sa_in.get(index).into_iter().for_each(reset);
         true
     }
@@ -220,10 +221,11 @@ impl Sad {
     /// The peer's SAs now have another outer address and port. A peer has few SAs, but they may be anywhere; moves are
     /// rare, so the tables are searched.
     pub fn peer_moved(&mut self, peer: PeerId, local: SocketAddr, remote: SocketAddr, encap: bool) {
-        for sa in
-            self.inbound.iter_mut().map(|entry| &mut entry.hot).filter(|sa| sa.is_some() && sa.peer() == Some(peer))
-        {
-            sa.move_to(local, remote, encap);
+        for (InEntry { hot, .. }, carried) in self.inbound.iter_mut().zip(&mut self.in_carried) {
+            if hot.is_some() && hot.peer() == Some(peer) {
+                hot.move_to(local, remote, encap);
+                *carried = Remembered::NONE;
+            }
         }
         for OutEntry { hot, .. } in
             self.outbound.iter_mut().filter(|sa| sa.hot.is_some() && sa.hot.peer() == Some(peer))
@@ -330,6 +332,25 @@ mod tests {
         assert_eq!(sad.find_in(Spi::from_slot(old)), None);
         assert!(!sad.sa_in_add(&counters, sa_in(slot(4, 1))), "beyond the table");
         assert_eq!(sad.find_in(Spi(0)), None);
+    }
+
+    #[test]
+    fn a_new_sa_or_path_does_not_inherit_what_was_carried() {
+        let (mut sad, counters) = (Sad::new(WorkerId(0), 1).unwrap(), Counters::new(0, 1));
+        let softwires = crate::softwire::Softwires::default();
+        let ask = |sad: &mut Sad| {
+            let (hot, remembered) = (&sad.inbound[0].hot, &mut sad.in_carried[0]);
+            softwires.carried(remembered, hot.path(), peer(1));
+            assert_ne!(sad.in_carried[0], Remembered::NONE);
+        };
+        assert!(sad.sa_in_add(&counters, sa_in(slot(0, 1))));
+        ask(&mut sad);
+        let at = |a: &str| SocketAddr::new(a.parse().unwrap(), 0);
+        sad.peer_moved(peer(1), at("192.0.2.1"), at("192.0.2.3"), false);
+        assert_eq!(sad.in_carried[0], Remembered::NONE);
+        ask(&mut sad);
+        assert!(sad.sa_in_del(Spi::from_slot(slot(0, 1))) && sad.sa_in_add(&counters, sa_in(slot(0, 2))));
+        assert_eq!(sad.in_carried[0], Remembered::NONE);
     }
 
     #[test]

@@ -15,6 +15,49 @@ use wire::{ipv4, ipv6};
 pub struct Softwires {
     table: Vec<Option<Link>>,
     by_ends: HashMap<Ends, SoftwireId, BuildHasherDefault<Multiply>>,
+    /// Counts changes.
+    version: u64,
+}
+
+/// What an SA may carry, as its ends and its peer say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// No softwire has these ends.
+    Nothing,
+    /// Those that have are another peer's, or in the clear.
+    Others,
+    /// Packets of this one, which is its peer's.
+    Softwire(SoftwireId),
+}
+
+/// What an inbound SA carries as long as no softwire changes: version of the table (46 bits) | kind (2) | number (16). It is forgotten
+/// when the SA or its ends change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered(u64);
+
+impl Remembered {
+    /// Nothing: a version that no table ever has.
+    pub const NONE: Self = Self(u64::MAX);
+
+    #[inline(always)]
+    fn new(version: u64, carried: Carried) -> Self {
+        let kind = match carried {
+            Carried::Nothing => 0,
+            Carried::Others => 1 << 16,
+            Carried::Softwire(id) => 2 << 16 | u64::from(id.0),
+        };
+        Self(version << 18 | kind)
+    }
+
+    #[inline(always)]
+    fn get(self, version: u64) -> Option<Carried> {
+        let carried = match self.0 >> 16 & 3 {
+            0 => Carried::Nothing,
+            1 => Carried::Others,
+            _ => Carried::Softwire(SoftwireId(self.0 as u16)),
+        };
+        (self.0 >> 18 == version).then_some(carried)
+    }
 }
 
 /// Our address and the other AFBR's, of one family, as they are read from a packet and hashed in few instructions: of IPv4, both
@@ -145,16 +188,27 @@ impl Softwires {
         std::iter::successors(first, |link| self.link(link.next?)).map(|link| &link.softwire)
     }
 
-    /// One for what an SA with this peer protects between these ends: that of the peer, else any. Looks at `first` first.
-    #[inline]
-    pub fn carried(&self, first: SoftwireId, path: &Path, peer: PeerId) -> Option<SoftwireId> {
-        let is_of = |s: &Softwire| matches!(s.protection, Protection::Esp(Some((p, _))) if p == peer);
-        if self.get(first).is_some_and(|s| path.is_between(&s.local, &s.remote) && is_of(s)) {
-            return Some(first);
-        }
+    /// What an SA with this peer carries between the ends of `path`; `remembered` by whoever asks for the same SA again.
+    #[inline(always)]
+    pub fn carried(&self, remembered: &mut Remembered, path: &Path, peer: PeerId) -> Carried {
+        remembered.get(self.version).unwrap_or_else(|| {
+            let carried = self.find(path, peer);
+            *remembered = Remembered::new(self.version, carried);
+            carried
+        })
+    }
+
+    /// The same for who asks once.
+    #[inline(never)]
+    pub fn find(&self, path: &Path, peer: PeerId) -> Carried {
         let (local, remote) = path.ends();
-        let ends = Ends::new(local, remote)?;
-        self.between(ends).find(|s| is_of(s)).or_else(|| self.between(ends).next()).map(|s| s.id)
+        let Some(ends) = Ends::new(local, remote) else { return Carried::Nothing };
+        let is_of = |s: &&Softwire| matches!(s.protection, Protection::Esp(Some((p, _))) if p == peer);
+        match self.between(ends).find(is_of) {
+            Some(softwire) => Carried::Softwire(softwire.id),
+            None if self.between(ends).next().is_some() => Carried::Others,
+            None => Carried::Nothing,
+        }
     }
 
     /// Whether there are none.
@@ -173,6 +227,7 @@ impl Softwires {
             return false;
         }
         self.delete(softwire.id);
+        self.version += 1;
         if self.table.len() <= n {
             self.table.resize(n + 1, None);
         }
@@ -184,6 +239,7 @@ impl Softwires {
     /// Removes one.
     pub fn delete(&mut self, id: SoftwireId) {
         let Some(old) = self.table.get_mut(usize::from(id.0)).and_then(Option::take) else { return };
+        self.version += 1;
         let Some(ends) = Ends::new(old.softwire.local, old.softwire.remote) else { return };
         if self.by_ends.get(&ends) == Some(&id) {
             match old.next {
@@ -279,31 +335,37 @@ mod tests {
     }
 
     #[test]
-    fn what_an_sa_carries_is_its_peers_wherever_one_looks_first() {
+    fn what_an_sa_carries_is_remembered_until_a_softwire_changes() {
         let peer = |n| PeerId(std::num::NonZeroU32::new(n).unwrap());
         let with = |id, remote, n| {
             let protection = Protection::Esp(Some((peer(n), dataplane_api::WorkerId(0))));
             Softwire { protection, ..softwire(id, "2001:db8::1", remote) }
         };
+        let carries = |id| Carried::Softwire(SoftwireId(id));
+        let local = |remote: &str| if remote.contains(':') { "2001:db8::1" } else { "192.0.2.9" };
+        let path = |remote: &str| Path::new(local(remote).parse().unwrap(), remote.parse().unwrap(), None).unwrap();
         let mut s = Softwires::default();
-        assert!(
-            s.set(with(1, "2001:db8::2", 1)) && s.set(with(2, "2001:db8::2", 2)) && s.set(with(3, "2001:db8::3", 1))
-        );
-        let carried = |s: &Softwires, first, remote: &str, n| {
-            let path = Path::new("2001:db8::1".parse().unwrap(), remote.parse().unwrap(), None)?;
-            s.carried(SoftwireId(first), &path, peer(n)).map(|id| id.0)
+        let sas = [("2001:db8::2", 1), ("2001:db8::2", 2), ("2001:db8::3", 1), ("2001:db8::2", 9), ("192.0.2.1", 1)];
+        let mut memory = [Remembered::NONE; 5];
+        let mut expect = |s: &Softwires, want: [Carried; 5]| {
+            for _ in 0..2 {
+                let got = std::array::from_fn(|n| s.carried(&mut memory[n], &path(sas[n].0), peer(sas[n].1)));
+                assert_eq!(got, want);
+            }
         };
-        for first in 0..5 {
-            assert_eq!(carried(&s, first, "2001:db8::2", 1), Some(1));
-            assert_eq!(carried(&s, first, "2001:db8::2", 2), Some(2));
-            assert_eq!(carried(&s, first, "2001:db8::3", 1), Some(3));
-            assert!(carried(&s, first, "2001:db8::2", 9).is_some(), "for `decap` to refuse, or of one in the clear");
-            assert_eq!(carried(&s, first, "2001:db8::4", 1), None);
-            assert_eq!(carried(&s, first, "192.0.2.1", 1), None);
+        expect(&s, [Carried::Nothing; 5]);
+        for softwire in
+            [with(0, "2001:db8::2", 1), with(MAX_SOFTWIRES as u16 - 1, "2001:db8::2", 2), with(3, "2001:db8::3", 1)]
+        {
+            assert!(s.set(softwire));
         }
+        let last = carries(MAX_SOFTWIRES as u16 - 1);
+        expect(&s, [carries(0), last, carries(3), Carried::Others, Carried::Nothing]);
         // The number is another softwire's by now.
-        assert!(s.set(with(1, "2001:db8::4", 1)));
-        assert_eq!((carried(&s, 1, "2001:db8::2", 1), carried(&s, 1, "2001:db8::4", 1)), (Some(2), Some(1)));
+        assert!(s.set(with(0, "2001:db8::4", 1)));
+        expect(&s, [Carried::Others, last, carries(3), Carried::Others, Carried::Nothing]);
+        s.delete(SoftwireId(3));
+        expect(&s, [Carried::Others, last, Carried::Nothing, Carried::Others, Carried::Nothing]);
     }
 
     fn between(s: &Softwires, remote: &str) -> Vec<u16> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const PACE: usize = 64;
 /// Time at rest.
 const REST: Duration = Duration::from_secs(60);
-/// Time in which the worker is measured while nobody comes.
+/// Time in which the worker is measured while nobody comes, before and after the storm.
 const ALONE: Duration = Duration::from_secs(5);
 /// After that the rest will not come back any more.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -33,23 +33,29 @@ pub fn run(n: usize, source: Source, established: usize) -> anyhow::Result<()> {
         let [alone, _, storm] = worker.join().map_err(|_| anyhow::anyhow!("the worker's thread panicked"))??;
         let took = done?;
         ensure!(alone.polls > 0 && storm.polls > 0, "no packets were carried");
-        let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
-        let [at_rest, meanwhile] = [&alone, &storm].map(|spent| mean(&spent.packets));
         let changes = storm.changes.saturating_sub(alone.changes / alone.polls * storm.polls);
-        let [_, middle, most] = spread(storm.packets);
+        let left = 1.0 - changes.as_secs_f64() / took.as_secs_f64();
+        let [at_rest, meanwhile] = [alone, storm].map(|spent| {
+            let mean = spent.packets.iter().sum::<f64>() / spent.packets.len() as f64;
+            (mean, spread(spent.packets))
+        });
+        println!("{established} more carry 512 octets both ways, ns a packet (mean; least, median, most), none lost:");
+        for (what, (mean, [least, median, most])) in [("while nobody comes", at_rest), ("in the storm", meanwhile)] {
+            println!("{what:<26} {mean:>6.1}; {least:.0}, {median:.1}, {most:.0}");
+        }
         println!(
-            "{established} more carry 512 octets both ways: {at_rest:.0} ns a packet while nobody comes, {meanwhile:.0} in the storm \
-             (median {middle:.0}, most {most:.0}); changes of tables take {:.2} s of its {:.1}: {:.1} % of the rate, none lost",
+            "changes of tables take {:.2} s of {:.1}; of the rate are left {:.1} % by the mean, {:.1} % by the median",
             changes.as_secs_f64(),
             took.as_secs_f64(),
-            100.0 * at_rest / meanwhile * (1.0 - changes.as_secs_f64() / took.as_secs_f64())
+            100.0 * left * at_rest.0 / meanwhile.0,
+            100.0 * left * at_rest.1[1] / meanwhile.1[1]
         );
         Ok(())
     })
 }
 
-/// Phases of `phase`: 0 the gateway is being made, 1 nobody is there yet, 2 they come and rest, 3 they come back at once. Gives how long
-/// that took.
+/// Phases of `phase`: 0 the gateway is being made, 1 nobody comes, before and after all, 2 they come and rest, 3 they come back at once.
+/// Gives how long that took.
 fn storm(n: usize, source: Source, dataplane: Option<DataPlane>, phase: &AtomicUsize) -> anyhow::Result<Duration> {
     let (start, measured) = (Instant::now(), dataplane.is_some());
     let mut net = Network::new(n, source, "1h", dataplane)?;
@@ -83,6 +89,10 @@ fn storm(n: usize, source: Source, dataplane: Option<DataPlane>, phase: &AtomicU
     }
     let back = net.run(PATIENCE, |net| net.complete() == n)?;
     let all = net.now - begin;
+    if measured {
+        phase.store(1, Relaxed);
+        std::thread::sleep(ALONE);
+    }
     phase.store(2, Relaxed);
     report("came back at once", &mut net, n);
     let missing: Vec<u32> = (0..n as u32).filter(|i| net.took[*i as usize].is_none()).collect();

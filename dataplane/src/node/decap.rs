@@ -104,9 +104,12 @@ fn is_behind(snapshot: &Snapshot, packet: &Packet, id: SoftwireId) -> bool {
 /// The softwire of the packet before, which often is that of the next one too.
 type Last<'a> = Option<(Ends, Option<PeerId>, Option<&'a Softwire>)>;
 
-/// The softwire that a packet came through: that of the peer whose SA protected it, else one that needs none.
+/// The softwire that a packet came through: that of the peer whose SA protected it, which `esp_in` may know, else one that needs none.
 #[inline(always)]
 fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Option<&'a Softwire> {
+    if let (Some(id), Some(_)) = (packet.next_hop.checked_sub(1), packet.peer) {
+        return snapshot.softwires.get(SoftwireId(id as u16));
+    }
     match last {
         Some((ends, peer, found)) if ends.are_of(packet.ip()) && *peer == packet.peer => *found,
         _ => find(snapshot, packet, last),
@@ -126,12 +129,9 @@ fn refusal(snapshot: &Snapshot, packet: &Packet) -> DropReason {
 fn find<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Option<&'a Softwire> {
     let ends = Ends::received(packet.ip());
     let is_of = |protection| matches!(protection, Protection::Esp(Some((peer, _))) if packet.peer == Some(peer));
-    // Where `esp_in` has looked already.
-    let likely = u16::try_from(packet.next_hop).ok().and_then(|id| snapshot.softwires.get(SoftwireId(id)));
     let between = || snapshot.softwires.between(ends);
-    let found = likely
-        .filter(|s| is_of(s.protection) && Ends::new(s.local, s.remote) == Some(ends))
-        .or_else(|| between().find(|s| is_of(s.protection)))
+    let found = between()
+        .find(|s| is_of(s.protection))
         .or_else(|| between().filter(|s| s.protection == Protection::Clear).last());
     *last = Some((ends, packet.peer, found));
     found

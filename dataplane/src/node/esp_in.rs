@@ -10,8 +10,9 @@
 
 use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::{InEntry, Sad};
+use crate::softwire::{Carried, Remembered};
 use arrayvec::ArrayVec;
-use dataplane_api::{DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
+use dataplane_api::{DropReason, PeerId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, NEXT_DUMMY};
 use esp::{Charge, Inbound, InboundCold, Path, PathCheck, selector};
 use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key};
@@ -201,29 +202,27 @@ struct Sa<'a> {
     peer: PeerId,
     /// See [`Inbound::is_gcm`].
     gcm: bool,
-    /// In tunnel mode, a softwire between its ends.
-    softwire: Option<SoftwireId>,
+    /// In tunnel mode, see [`for_decap`].
+    carried: Option<u32>,
+    remembered: &'a mut Remembered,
     hot: &'a mut Inbound,
     cold: &'a mut InboundCold,
 }
 
 fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decrypted: &mut Lane) {
     debug_assert_eq!(input.len(), states.len());
-    let Sad { inbound, in_cold, in_softwire, .. } = sad;
+    let Sad { inbound, in_cold, in_carried, .. } = sad;
     let mut last: Option<Sa<'_>> = None;
     let mut states = states.iter();
     for mut packet in input.drain() {
         let Some(state) = states.next() else { break };
         if state.refused.is_none() && last.as_ref().is_none_or(|sa| sa.index != state.sa) {
             let index = state.sa as usize;
-            last = match (inbound.get_mut(index), in_cold.get_mut(index), in_softwire.get_mut(index)) {
-                (Some(InEntry { hot, .. }), Some(cold), Some(found)) => hot.peer().map(|peer| {
-                    let find = || ctx.snapshot.softwires.carried(*found, hot.path(), peer);
-                    let softwire = if hot.tunnel() { find() } else { None };
-                    if let Some(id) = softwire {
-                        *found = id;
-                    }
-                    Sa { index: state.sa, peer, gcm: hot.is_gcm(), softwire, hot, cold }
+            last = match (inbound.get_mut(index), in_cold.get_mut(index), in_carried.get_mut(index)) {
+                (Some(InEntry { hot, .. }), Some(cold), Some(remembered)) => hot.peer().map(|peer| {
+                    let mut carried = || ctx.snapshot.softwires.carried(remembered, hot.path(), peer);
+                    let carried = if hot.tunnel() { for_decap(carried()) } else { None };
+                    Sa { index: state.sa, peer, gcm: hot.is_gcm(), carried, remembered, hot, cold }
                 }),
                 _ => None,
             };
@@ -300,25 +299,49 @@ fn opened(
         if !sa.hot.permits_any() && !sa.hot.permits_transport(sa.cold, next, payload) {
             return Err(DropReason::EspSelector);
         }
+        if matches!(next, ip::IPIP | ip::IPV6) {
+            softwire(ctx, sa, packet, state.moved);
+        }
         return surface(packet, (start, len), next, sa);
     }
     let len = framing::inner_len(next, payload)?;
     if !sa.hot.permits_any() {
         permits(sa, payload.get(..len).unwrap_or_default())?;
     }
-    let softwire = if state.moved {
-        let (remote, local) = packet.addresses();
-        let path = Path::new(local, remote, None);
-        path.and_then(|path| ctx.snapshot.softwires.carried(SoftwireId(0), &path, sa.peer))
-    } else {
-        sa.softwire
-    };
-    if let Some(softwire) = softwire {
-        packet.next_hop = u32::from(softwire.0);
+    let carried = if state.moved { moved(ctx, sa, packet) } else { sa.carried };
+    if let Some(softwire) = carried {
+        packet.next_hop = softwire;
         // The same octets as IP in IP in transport mode: `decap` looks at both headers.
         return surface(packet, (start, len), next, sa);
     }
     inside(packet, (start, len), sa)
+}
+
+/// What a packet in the form of a softwire has as `next_hop` then, so that `decap` need not look again; `None`: it is no such packet.
+fn for_decap(carried: Carried) -> Option<u32> {
+    match carried {
+        Carried::Nothing => None,
+        Carried::Others => Some(0),
+        Carried::Softwire(id) => Some(u32::from(id.0) + 1),
+    }
+}
+
+/// [`for_decap`] of a packet that has come by another path.
+#[inline(never)]
+fn moved(ctx: &Ctx, sa: &Sa<'_>, packet: &Packet) -> Option<u32> {
+    let (remote, local) = packet.addresses();
+    for_decap(ctx.snapshot.softwires.find(&Path::new(local, remote, None)?, sa.peer))
+}
+
+/// Tells `decap` the softwire of IP in IP in transport mode.
+#[inline(never)]
+fn softwire(ctx: &Ctx, sa: &mut Sa<'_>, packet: &mut Packet, has_moved: bool) {
+    let carried = if has_moved {
+        moved(ctx, sa, packet)
+    } else {
+        for_decap(ctx.snapshot.softwires.carried(sa.remembered, sa.hot.path(), sa.peer))
+    };
+    packet.next_hop = carried.unwrap_or_default();
 }
 
 /// Whether the SA's selectors permit an inner packet.
