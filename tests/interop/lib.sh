@@ -121,7 +121,7 @@ vm() { /usr/bin/python3 "$INTEROP/vmctl.py" "$@"; }
 # g NAME [-t SECONDS] COMMAND: in a guest
 g() { local n=$1 t=60; shift; if [ "$1" = -t ]; then t=$2; shift 2; fi; vm exec -t "$t" "$n" "$*"; }
 guest_logs() { timeout 10 /usr/bin/python3 "$INTEROP/vmctl.py" exec -t 8 "$1" 'tail -n 400 /tmp/sw/charon.log /tmp/*/sw/charon.log /tmp/lsw/*.log /tmp/l2/*.log /tmp/*/l2/*.log /tmp/dhcp6c.log' >"$LOGS/guest-$1.log" 2>/dev/null; }
-# boot NAME NAMESPACE BRIDGE:ADDRESS/LEN[,...][/GATEWAY]...: in the background; `ready NAME...` waits. DEFGW= default routers, SMP= processors.
+# boot NAME NAMESPACE BRIDGE:ADDRESS/LEN[,...][/GATEWAY]...: in the background; `ready NAME...` waits. DEFGW= default routers, SMP= processors, MEM= MB.
 boot() {
   local name=$1 ns=$2 i=0 n tap mac nics=() net= d=$STATE/$1 khz; shift 2; mkdir -p "$d"
   for n in "$@"; do
@@ -133,7 +133,7 @@ boot() {
   done
   # the guest reads the host's TSC; its own calibration may be wrong tenfold on a busy core, so it is told the frequency
   khz=$(awk '/^bogomips/{printf "%d",$3*500; exit}' /proc/cpuinfo)
-  in_ns "$ns" taskset -c "$CPU_VM" qemu-system-x86_64 -name "$name" -accel tcg,thread=multi,tb-size=128 -cpu max -M pc -m 256 -smp "${SMP:-1}" \
+  in_ns "$ns" taskset -c "$CPU_VM" qemu-system-x86_64 -name "$name" -accel tcg,thread=multi,tb-size=128 -cpu max -M pc -m "${MEM:-256}" -smp "${SMP:-1}" \
     -nodefaults -display none -vga none -no-reboot -daemonize -pidfile "$d/pid" -serial "file:$d/console.log" \
     -kernel "$OUT/vmlinux" -initrd "$OUT/initrd.cpio" \
     -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable tsc_early_khz=$khz random.trust_cpu=on net.ifnames=0 t.host=$name t.net=$net t.gw=${DEFGW:-}" \

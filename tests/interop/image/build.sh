@@ -13,7 +13,8 @@ STAMP=$(cat "$HERE"/* | sha256sum | cut -d' ' -f1)
 T0=$(date +%s); echo "building the guest image (once; 20 s to a few minutes, as fast as the packages come)"
 PACKAGES="linux-image-amd64 busybox-static bash iproute2 iputils-ping tcpdump
  xl2tpd ppp strongswan-swanctl charon-systemd libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins libcharon-extauth-plugins
- kmod qemu-guest-agent procps socat radvd wide-dhcpv6-client bird2 frr"
+ kmod qemu-guest-agent procps socat radvd wide-dhcpv6-client bird2 frr
+ librte-ip-frag23 librte-mempool-ring23 librte-net-af-packet23 librte-net-ring23 librte-net-tap23"
 BESIDE="libreswan"   # to dpkg a conflict with strongSwan, so it is resolved alone; on disk they do not meet
 
 # 1. download; $CACHE/archives stays between builds
