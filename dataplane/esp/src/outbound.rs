@@ -98,10 +98,10 @@ impl Outbound {
         Algorithm::from_number(self.algorithm)
     }
 
-    /// As nearly every SA is: AES-GCM, and no UDP around ESP.
+    /// Whether it is one of AES-GCM, as nearly every SA is.
     #[inline(always)]
-    pub const fn is_plain(&self) -> bool {
-        self.path.flags & GCM != 0 && !self.path.is_encapsulated()
+    pub const fn is_gcm(&self) -> bool {
+        self.path.flags & GCM != 0
     }
 
     /// Salt of an AEAD.

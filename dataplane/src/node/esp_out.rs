@@ -108,7 +108,10 @@ fn protect(
         verdicts.push(match &mut last {
             Some(sa) if packet.peer != sa.hot.peer() => Err(DropReason::SaMissing),
             Some(sa) if !sa.hot.permits_any() && !permits(sa.hot, sa.cold, packet) => Err(DropReason::EspSelector),
-            Some(sa) if packet.enclosed && sa.hot.is_plain() => enclosed(ctx, sa, packet, &mut jobs),
+            Some(sa) if packet.enclosed && sa.hot.is_gcm() => match sa.hot.path().is_encapsulated() {
+                false => enclosed(ctx, sa, packet, &mut jobs),
+                true => in_udp(ctx, sa, packet, &mut jobs),
+            },
             Some(sa) => any(ctx, sa, packet, &mut jobs),
             None => Err(DropReason::SaMissing),
         });
@@ -164,21 +167,42 @@ fn enclosed<'a>(
     frame(ctx, sa, (meta, rest), (room::SUITE, payload), ip::ESP, jobs)
 }
 
+/// The same for an SA with UDP around ESP.
+#[inline(never)]
+fn in_udp<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
+    if packet.ready == Ready::Framed {
+        // For a packet as large as it is without UDP.
+        output::unframe(packet)?;
+    }
+    behind_new_header(ctx, sa, packet, (room::SUITE, udp::HEADER, room::ROOM), jobs)
+}
+
 /// The same for any packet and any SA.
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
-    let (sizes, path) = (sa.algorithm, sa.hot.path());
-    debug_assert_ne!(packet.ready, Ready::Unsummed);
     if packet.ready == Ready::Framed {
-        // For a packet as large as it is with another SA.
         output::unframe(packet)?;
     }
-    let (encap, proto) = if path.is_encapsulated() { (udp::HEADER, ip::UDP) } else { (0, ip::ESP) };
-    let head = encap + framing::head_len(sizes);
-    if packet.enclosed && head < room::ROOM {
+    let encap = if sa.hot.path().is_encapsulated() { udp::HEADER } else { 0 };
+    if packet.enclosed && encap + framing::head_len(sa.algorithm) < room::ROOM {
         room::open(packet)?;
     }
     let room = room::behind_ip(packet.enclosed);
+    behind_new_header(ctx, sa, packet, (sa.algorithm, encap, room), jobs)
+}
+
+/// The same with the IP header moved in front of ESP and `encap` octets of UDP, where there were `room`.
+#[inline(always)]
+fn behind_new_header<'a>(
+    ctx: &mut Ctx,
+    sa: &mut Sa<'_>,
+    packet: &'a mut Packet,
+    (sizes, encap, room): (Algorithm, usize, usize),
+    jobs: &mut ArrayVec<Job<'a>, BATCH>,
+) -> Verdict {
+    debug_assert_ne!(packet.ready, Ready::Unsummed);
+    let (path, proto) = (sa.hot.path(), if encap > 0 { ip::UDP } else { ip::ESP });
+    let head = encap + framing::head_len(sizes);
     let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
     let (len, more) = (l4.wrapping_sub(l3 + room), head - room);
     let payload = packet.mbuf.len().saturating_sub(l4);
