@@ -49,8 +49,8 @@ pub struct PacketMeta {
     pub spi: Spi,
     /// L2TP session the packet came out of or is to go into.
     pub session: Option<SessionId>,
-    /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire; out of an SA towards `decap`, that of
-    /// the softwire that it carries, plus one, if `esp_in` knows; in `decap`, of the route to its source.
+    /// Word of the route it takes, see `fib`; towards `encap`, the number of the softwire; out of an SA, see [`node::esp_in`](crate::node);
+    /// in `decap`, of the route to its source.
     pub next_hop: u32,
     /// What `trace` knows it by, if it is traced.
     pub trace: Option<NonZeroU32>,

@@ -169,7 +169,7 @@ impl Worker {
         }
         lap("classify");
         if !l.esp_in.is_empty() {
-            esp_in::run(ctx, sad, &mut l.esp_in, &mut l.decrypted);
+            esp_in::run(ctx, sad, &mut l.esp_in, (&mut l.l2tp_in, &mut l.decap, &mut l.decrypted));
         }
         lap("esp_in");
         if !l.decrypted.is_empty() {

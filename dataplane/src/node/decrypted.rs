@@ -1,7 +1,8 @@
 //! Packets that came out of ESP: the SA has authenticated them and its selectors have matched.
 //!
 //! Transport mode ends here, since the outer destination was ours. Of tunnel mode, the inner packet is routed, unless it is
-//! the form that a softwire of the mesh has negotiated: see `esp_in`.
+//! the form that a softwire of the mesh has negotiated: see `esp_in`. That knows L2TP and most packets of softwires itself, and
+//! passes this node by, unless packets are traced.
 
 use crate::lane::{Ctx, Lane, Packet};
 use crate::node::{esp_in, punt, spd};

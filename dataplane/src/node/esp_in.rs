@@ -38,15 +38,23 @@ const NONE: u32 = u32::MAX;
 /// SPI and low half of the sequence number. SPI 0, which no SA has, stands for a packet that is too short.
 type Head = (u32, u32);
 
-/// Drains `input`; what passes goes to `decrypted`.
-pub fn run(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, decrypted: &mut Lane) {
+/// `next_hop` says where to: into a session; 0: `decrypted` finds that out; else, out of the softwire with this number plus one.
+const L2TP: u32 = u32::MAX;
+
+/// Drains `input`; what passes goes to `l2tp_in`, `decap`, or `decrypted`.
+pub fn run(
+    ctx: &mut Ctx,
+    sad: &mut Sad,
+    input: &mut Lane,
+    (l2tp_in, decap, decrypted): (&mut Lane, &mut Lane, &mut Lane),
+) {
     ctx.visit(TraceNode::EspIn, input);
     let mut states: ArrayVec<State, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
         let heads = heads(packets);
         open(sad, packets, &heads, &mut states);
     }
-    finish(ctx, sad, input, &states, decrypted);
+    finish(ctx, sad, input, &states, (l2tp_in, decap, decrypted));
 }
 
 #[inline(always)]
@@ -209,8 +217,16 @@ struct Sa<'a> {
     cold: &'a mut InboundCold,
 }
 
-fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decrypted: &mut Lane) {
+fn finish(
+    ctx: &mut Ctx,
+    sad: &mut Sad,
+    input: &mut Lane,
+    states: &[State],
+    (l2tp_in, decap, decrypted): (&mut Lane, &mut Lane, &mut Lane),
+) {
     debug_assert_eq!(input.len(), states.len());
+    // A trace shows every node, and packets of one flow stay in order.
+    let tracing = ctx.is_tracing();
     let Sad { inbound, in_cold, in_carried, .. } = sad;
     let mut last: Option<Sa<'_>> = None;
     let mut states = states.iter();
@@ -238,7 +254,9 @@ fn finish(ctx: &mut Ctx, sad: &mut Sad, input: &mut Lane, states: &[State], decr
             (None, None) => Err(DropReason::SaUnknown),
         };
         match result {
-            Ok(()) => ctx.push(decrypted, packet),
+            Ok(()) if tracing || packet.next_hop == 0 => ctx.push(decrypted, packet),
+            Ok(()) if packet.next_hop == L2TP => ctx.push(l2tp_in, packet),
+            Ok(()) => ctx.push(decap, packet),
             Err(reason) => refuse(ctx, packet, state.sa, reason),
         }
     }
@@ -299,7 +317,9 @@ fn opened(
         if !sa.hot.permits_any() && !sa.hot.permits_transport(sa.cold, next, payload) {
             return Err(DropReason::EspSelector);
         }
-        if matches!(next, ip::IPIP | ip::IPV6) {
+        if next == ip::UDP && payload.get(2..4) == Some(&wire::l2tp::PORT.to_be_bytes()) {
+            packet.next_hop = L2TP;
+        } else if matches!(next, ip::IPIP | ip::IPV6) {
             softwire(ctx, sa, packet, state.moved);
         }
         return surface(packet, (start, len), next, sa);

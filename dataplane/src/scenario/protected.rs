@@ -172,21 +172,27 @@ fn the_owner_of_the_sa_protects_what_another_worker_encapsulated() {
     assert_eq!(b.handles[0].counters.worker.handed_out.get(), 2);
 }
 
-// The address to which a packet came is taken away while it waits for the worker that has its SA.
+// The address to which a packet came is taken away while it waits for the worker that has its SA. What is protected is never
+// forwarded as it is; what a softwire carries goes on as long as there is that softwire.
 #[test]
 fn what_was_protected_is_not_forwarded_to_an_address_that_is_gone() {
-    let mut b = mesh(2);
-    let mut far = protect(&mut b, 1, Mode::Transport);
-    b.push(0, 0, &far.send(&back4()));
-    b.workers[0].poll_at(b.now);
-    let addresses = vec![(ip("192.0.2.1"), 24)];
-    let port =
-        PortConfig { port: PortId(0), mac: MacAddr(PUBLIC_MAC), mtu: 1500, vlan: None, zone: Zone::Public, addresses };
-    let away = SnapshotOp::RouteAdd(prefix("2001:db8:ff::1/128"), vec![NextHop::Via(PortId(1), ip("2001:db8:1::9"))]);
-    assert!(b.publisher.apply(&[SnapshotOp::Port(port), away]).unwrap().is_empty());
-    b.poll();
-    assert_eq!((b.sent(0).len(), b.sent(1).len()), (0, 0));
-    assert_eq!(b.handles[1].counters.worker.dropped(DropReason::SaMismatch), 1);
+    for softwire_too in [false, true] {
+        let mut b = mesh(2);
+        let mut far = protect(&mut b, 1, Mode::Transport);
+        b.push(0, 0, &far.send(&back4()));
+        b.workers[0].poll_at(b.now);
+        let (mac, addresses) = (MacAddr(PUBLIC_MAC), vec![(ip("192.0.2.1"), 24)]);
+        let port = PortConfig { port: PortId(0), mac, mtu: 1500, vlan: None, zone: Zone::Public, addresses };
+        let via = vec![NextHop::Via(PortId(1), ip("2001:db8:1::9"))];
+        let mut ops = vec![SnapshotOp::Port(port), SnapshotOp::RouteAdd(prefix("2001:db8:ff::1/128"), via)];
+        ops.extend(softwire_too.then_some(SnapshotOp::SoftwireDel(SIX)));
+        assert!(b.publisher.apply(&ops).unwrap().is_empty());
+        b.poll();
+        let (outer, inner) = (b.sent(0), b.sent(1));
+        assert_eq!((outer.len(), inner.len()), (0, usize::from(!softwire_too)));
+        assert!(inner.iter().all(|frame| frame[14] == 0x45), "not the packet with ESP");
+        assert_eq!(b.handles[1].counters.worker.dropped(DropReason::SaMismatch), u64::from(softwire_too));
+    }
 }
 
 fn other_peer() -> PeerId {
