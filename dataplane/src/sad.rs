@@ -38,9 +38,35 @@ const PAIR: usize = size_of::<InEntry>()
     + size_of::<Remembered>()
     + size_of::<OutEntry>()
     + size_of::<OutboundCold>()
-    + size_of::<u32>()
+    + 2 * size_of::<Next>()
+    + size_of::<PeerSas>()
     + 2 * size_of::<SaCounters>();
 const _: () = assert!(PAIR <= 1536);
+
+/// The next SA of the same peer: index, plus one, and in the highest bit whether it is an outbound one. 0: there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Next(u32);
+
+impl Next {
+    const OUT: u32 = 1 << 31;
+
+    fn inbound(index: usize) -> Self {
+        Self(index as u32 + 1)
+    }
+
+    fn outbound(index: usize) -> Self {
+        Self(Self::OUT | (index as u32 + 1))
+    }
+}
+
+/// What is known of a peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct PeerSas {
+    /// Index of the outbound SA in use, plus one.
+    selected: u32,
+    /// All its SAs.
+    first: Next,
+}
 
 /// Inbound and outbound SAs of one worker.
 pub struct Sad {
@@ -58,8 +84,10 @@ pub struct Sad {
     pub outbound: Vec<OutEntry>,
     /// Outbound, what few packets need.
     pub out_cold: Vec<OutboundCold>,
-    /// By peer number: index of the outbound SA in use, plus one. Peers are numbered from 1 without gaps.
-    selected: Vec<u32>,
+    /// By peer number. Peers are numbered from 1 without gaps.
+    peers: Vec<PeerSas>,
+    /// By inbound and by outbound SA.
+    next: [Vec<Next>; 2],
     /// Whose counters are told next.
     told: usize,
 }
@@ -82,7 +110,8 @@ impl Sad {
             in_carried: huge::table(capacity),
             outbound: huge::table(capacity),
             out_cold: huge::table(capacity),
-            selected: huge::table(capacity + 1),
+            peers: huge::table(capacity + 1),
+            next: [huge::table(capacity), huge::table(capacity)],
             told: 0,
         })
     }
@@ -109,18 +138,19 @@ impl Sad {
     /// The same where the SA may be gone, or another peer's by now, which whoever uses it will see.
     #[inline(always)]
     pub fn index(&self, peer: PeerId) -> Option<usize> {
-        Some(self.selected.get(peer.0.get() as usize)?.checked_sub(1)? as usize)
+        Some(self.peers.get(peer.0.get() as usize)?.selected.checked_sub(1)? as usize)
     }
 
     /// Adds an inbound SA; `false` when its slot is taken or cannot exist, or the parts do not go together.
     pub fn sa_in_add(&mut self, counters: &Counters, sa: SaIn) -> bool {
-        let Some(index) = self.slot(sa.spi.slot()) else { return false };
+        let Some(index) = self.slot(sa.spi.slot()).filter(|_| self.knows(sa.peer)) else { return false };
         let Some((hot, cold)) = Inbound::new(&sa) else { return false };
         let Some(algorithm) = hot.algorithm() else { return false };
         while self.inbound.len() <= index {
             self.inbound.push(InEntry { hot: Inbound::new_zeroed(), key: Key::empty() });
             self.in_cold.push(InboundCold::new_zeroed());
             self.in_carried.push(Remembered::NONE);
+            self.next[0].push(Next::default());
         }
         let (cipher, _, auth) = sa.key.split(sa.suite);
         let entry = &mut self.inbound[index];
@@ -128,6 +158,7 @@ impl Sad {
             return false;
         }
         (entry.hot, self.in_cold[index], self.in_carried[index]) = (hot, cold, Remembered::NONE);
+        self.link(sa.peer, Next::inbound(index));
         counters.sa_in.get(index).into_iter().for_each(reset);
         true
     }
@@ -135,6 +166,7 @@ impl Sad {
     /// Removes an inbound SA and erases its key.
     pub fn sa_in_del(&mut self, spi: Spi) -> bool {
         let Some(index) = self.find_in(spi) else { return false };
+        self.unlink(self.inbound[index].hot.peer(), Next::inbound(index));
         (self.inbound[index].hot, self.in_cold[index]) = (Inbound::new_zeroed(), InboundCold::new_zeroed());
         self.inbound[index].key.clear();
         true
@@ -142,12 +174,13 @@ impl Sad {
 
     /// Adds an outbound SA; as [`Self::sa_in_add`].
     pub fn sa_out_add(&mut self, counters: &Counters, sa: SaOut) -> bool {
-        let Some(index) = self.slot(Some(sa.id.0)) else { return false };
+        let Some(index) = self.slot(Some(sa.id.0)).filter(|_| self.knows(sa.peer)) else { return false };
         let Some((hot, cold)) = Outbound::new(&sa) else { return false };
         let Some(algorithm) = hot.algorithm() else { return false };
         while self.outbound.len() <= index {
             self.outbound.push(OutEntry { hot: Outbound::new_zeroed(), key: Key::empty() });
             self.out_cold.push(OutboundCold::new_zeroed());
+            self.next[1].push(Next::default());
         }
         let (cipher, _, auth) = sa.key.split(sa.suite);
         let entry = &mut self.outbound[index];
@@ -155,6 +188,7 @@ impl Sad {
             return false;
         }
         (entry.hot, self.out_cold[index]) = (hot, cold);
+        self.link(sa.peer, Next::outbound(index));
         counters.sa_out.get(index).into_iter().for_each(reset);
         true
     }
@@ -162,6 +196,7 @@ impl Sad {
     /// Removes an outbound SA and erases its key.
     pub fn sa_out_del(&mut self, id: SaOutId) -> bool {
         let Some(index) = self.find_out(id) else { return false };
+        self.unlink(self.outbound[index].hot.peer(), Next::outbound(index));
         (self.outbound[index].hot, self.out_cold[index]) = (Outbound::new_zeroed(), OutboundCold::new_zeroed());
         self.outbound[index].key.clear();
         true
@@ -200,37 +235,70 @@ impl Sad {
 
     /// From now on the peer's traffic takes this SA, or none.
     pub fn peer_select(&mut self, peer: PeerId, sa: Option<SaOutId>) -> bool {
-        let n = peer.0.get() as usize;
         let index = match sa {
             None => 0,
             Some(id) => match self.find_out(id) {
-                Some(i) if self.outbound[i].hot.peer() == Some(peer) && n < MAX_PEERS => i as u32 + 1,
+                Some(i) if self.outbound[i].hot.peer() == Some(peer) => i as u32 + 1,
                 _ => return false,
             },
         };
-        if self.selected.len() <= n {
-            if index == 0 {
-                return true;
-            }
-            self.selected.resize(n + 1, 0);
+        match self.peers.get_mut(peer.0.get() as usize) {
+            Some(sas) => sas.selected = index,
+            // It has never had an SA.
+            None => debug_assert_eq!(index, 0),
         }
-        self.selected[n] = index;
         true
     }
 
-    /// The peer's SAs now have another outer address and port. A peer has few SAs, but they may be anywhere; moves are
-    /// rare, so the tables are searched.
-    pub fn peer_moved(&mut self, peer: PeerId, local: SocketAddr, remote: SocketAddr, encap: bool) {
-        for (InEntry { hot, .. }, carried) in self.inbound.iter_mut().zip(&mut self.in_carried) {
-            if hot.is_some() && hot.peer() == Some(peer) {
-                hot.move_to(local, remote, encap);
-                *carried = Remembered::NONE;
-            }
+    /// Whether there is a place for the peer, which is made.
+    fn knows(&mut self, peer: PeerId) -> bool {
+        let n = peer.0.get() as usize;
+        if n < MAX_PEERS && self.peers.len() <= n {
+            self.peers.resize(n + 1, PeerSas::default());
         }
-        for OutEntry { hot, .. } in
-            self.outbound.iter_mut().filter(|sa| sa.hot.is_some() && sa.hot.peer() == Some(peer))
-        {
-            hot.move_to(local, remote, encap);
+        n < MAX_PEERS
+    }
+
+    fn next(&mut self, sa: Next) -> Option<&mut Next> {
+        let index = (sa.0 & !Next::OUT).checked_sub(1)? as usize;
+        self.next[usize::from(sa.0 & Next::OUT != 0)].get_mut(index)
+    }
+
+    fn link(&mut self, peer: PeerId, sa: Next) {
+        let Some(sas) = self.peers.get_mut(peer.0.get() as usize) else { return };
+        let rest = std::mem::replace(&mut sas.first, sa);
+        self.next(sa).into_iter().for_each(|next| *next = rest);
+    }
+
+    fn unlink(&mut self, peer: Option<PeerId>, sa: Next) {
+        let rest = self.next(sa).map(std::mem::take).unwrap_or_default();
+        let Some(sas) = peer.and_then(|peer| self.peers.get_mut(peer.0.get() as usize)) else { return };
+        if sas.first == sa {
+            sas.first = rest;
+            return;
+        }
+        let mut at = sas.first;
+        while let Some(next) = self.next(at) {
+            if *next == sa {
+                *next = rest;
+                return;
+            }
+            at = *next;
+        }
+    }
+
+    /// The peer's SAs now have another outer address and port.
+    pub fn peer_moved(&mut self, peer: PeerId, local: SocketAddr, remote: SocketAddr, encap: bool) {
+        let mut at = self.peers.get(peer.0.get() as usize).map(|sas| sas.first).unwrap_or_default();
+        while let Some(next) = self.next(at).copied() {
+            let index = (at.0 & !Next::OUT) as usize - 1;
+            if at.0 & Next::OUT != 0 {
+                self.outbound[index].hot.move_to(local, remote, encap);
+            } else {
+                self.inbound[index].hot.move_to(local, remote, encap);
+                self.in_carried[index] = Remembered::NONE;
+            }
+            at = next;
         }
     }
 }
@@ -351,6 +419,45 @@ mod tests {
         ask(&mut sad);
         assert!(sad.sa_in_del(Spi::from_slot(slot(0, 1))) && sad.sa_in_add(&counters, sa_in(slot(0, 2))));
         assert_eq!(sad.in_carried[0], Remembered::NONE);
+    }
+
+    #[test]
+    fn a_move_is_of_the_peers_sas_alone() {
+        let (mut sad, counters) = (Sad::new(WorkerId(0), 8).unwrap(), Counters::new(0, 8));
+        let moved = |sad: &Sad| {
+            let of = |path: &esp::Path| path.remote() == [192, 0, 2, 77];
+            let inbound = sad.inbound.iter().map(|sa| sa.hot.is_some() && of(sa.hot.path())).collect::<Vec<_>>();
+            (inbound, sad.outbound.iter().map(|sa| sa.hot.is_some() && of(sa.hot.path())).collect::<Vec<_>>())
+        };
+        let at = |a: &str| SocketAddr::new(a.parse().unwrap(), 0);
+        for index in 0..6 {
+            // Peers 1 and 2 in turn.
+            let owner = peer(1 + index % 2);
+            assert!(sad.sa_in_add(&counters, SaIn { peer: owner, ..sa_in(slot(index, 1)) }));
+            assert!(sad.sa_out_add(&counters, sa_out(slot(index, 1), owner)));
+        }
+        // The last, one between others, and the first of peer 1's are gone; the place of the first is peer 2's now.
+        assert!(sad.sa_in_del(Spi::from_slot(slot(4, 1))) && sad.sa_out_del(SaOutId(slot(2, 1))));
+        assert!(sad.sa_in_del(Spi::from_slot(slot(0, 1))));
+        assert!(sad.sa_in_add(&counters, SaIn { peer: peer(2), ..sa_in(slot(0, 2)) }));
+        sad.peer_moved(peer(3), at("192.0.2.1"), at("192.0.2.77"), false);
+        assert_eq!(moved(&sad), (vec![false; 6], vec![false; 6]));
+        sad.peer_moved(peer(1), at("192.0.2.1"), at("192.0.2.77"), false);
+        assert_eq!(
+            moved(&sad),
+            (vec![false, false, true, false, false, false], vec![true, false, false, false, true, false])
+        );
+        assert!(sad.sa_in_del(Spi::from_slot(slot(2, 1))));
+        for index in [0, 4] {
+            assert!(sad.sa_out_del(SaOutId(slot(index, 1))));
+        }
+        assert_eq!(sad.peers[1].first, Next::default());
+        sad.peer_moved(peer(2), at("192.0.2.1"), at("192.0.2.77"), false);
+        assert_eq!(
+            moved(&sad),
+            (vec![true, true, false, true, false, true], vec![false, true, false, true, false, true])
+        );
+        assert!(!sad.sa_in_add(&counters, SaIn { peer: peer(u32::MAX), ..sa_in(slot(7, 1)) }), "no such peer");
     }
 
     #[test]

@@ -7,11 +7,17 @@ use dataplane_api::{Session, SnapshotOp, TableOp};
 use fastpath::bed::{Bed, Ringed};
 use fastpath::path::Path;
 use fastpath::world::World;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 const ROUNDS: usize = 9;
 /// Changes that are published together.
 const BATCHES: [usize; 4] = [1, 16, 256, 2048];
+
+const WHAT: [&str; 6] =
+    ["SAs added", "sessions added", "sessions changed", "peers moved", "sessions deleted", "SAs deleted"];
+/// Peers that move.
+const MOVES: usize = 1000;
 
 /// Measures with `n` sessions and pairs of SAs.
 pub fn run(n: usize) -> anyhow::Result<()> {
@@ -22,16 +28,14 @@ pub fn run(n: usize) -> anyhow::Result<()> {
     (world.path.peers, world.routes) = (n, 1 << 17);
     let mut ringed = Ringed::new(&world, "tables", 0)?;
     println!("{n} sessions and pairs of SAs, {ROUNDS} rounds; changes a second: min / median / max");
-    let mut rates: [Vec<f64>; 5] = Default::default();
+    let mut rates: [Vec<f64>; WHAT.len()] = Default::default();
     for _ in 0..ROUNDS {
         for (rates, ops) in rates.iter_mut().zip(worker_ops(&world)?) {
             let count = ops.len() as f64;
             rates.push(count * hz / change(&mut ringed.bed, ops)? as f64);
         }
     }
-    for (what, rates) in
-        ["SAs added", "sessions added", "sessions changed", "sessions deleted", "SAs deleted"].iter().zip(rates)
-    {
+    for (what, rates) in WHAT.iter().zip(rates) {
         let [least, median, most] = spread(rates);
         println!("{what:<20} {least:>10.0} / {median:>10.0} / {most:>10.0}");
     }
@@ -39,10 +43,16 @@ pub fn run(n: usize) -> anyhow::Result<()> {
 }
 
 /// Of all peers, in the order in which they are made.
-fn worker_ops(world: &World) -> anyhow::Result<[Vec<TableOp>; 5]> {
-    let mut ops: [Vec<TableOp>; 5] = Default::default();
+fn worker_ops(world: &World) -> anyhow::Result<[Vec<TableOp>; WHAT.len()]> {
+    let mut ops: [Vec<TableOp>; WHAT.len()] = Default::default();
     for i in 0..world.path.peers {
-        ops[0].extend(world.own_sas(i)?);
+        for op in world.own_sas(i)? {
+            if let (TableOp::SaInAdd(sa), 0..MOVES) = (&op, i) {
+                let [local, remote] = [sa.local, sa.remote].map(|address| SocketAddr::new(address, 4500));
+                ops[3].push(TableOp::PeerMoved { peer: sa.peer, local, remote, encap: false });
+            }
+            ops[0].push(op);
+        }
         for op in world.own_session(i)? {
             if let TableOp::SessionAdd(session) = op {
                 ops[2].push(TableOp::SessionSet(Session { mtu: 1300, ..session }));
@@ -50,7 +60,7 @@ fn worker_ops(world: &World) -> anyhow::Result<[Vec<TableOp>; 5]> {
             ops[1].push(op);
         }
         for op in world.disown(i)? {
-            ops[if matches!(op, TableOp::SessionDel(_)) { 3 } else { 4 }].push(op);
+            ops[if matches!(op, TableOp::SessionDel(_)) { 4 } else { 5 }].push(op);
         }
     }
     Ok(ops)
