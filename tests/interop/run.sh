@@ -25,6 +25,7 @@ for prefix in "$@"; do for script in cases/"$prefix"*.sh; do
   wanted "$script" || continue
   name=$(basename "$script" .sh) began=$(date +%s)
   echo "== $name: $(sed -n '2s/^# //p' "$script")"
+  for image in $(grep -oP '\bIMAGE=\K\w+' "$script"); do image/build.sh "$image" || { FAILED=$((FAILED+1)); continue 2; }; done
   timeout -k 30 "${CASE_SECONDS:-420}" bash "$script" </dev/null > >(tee "$LOGS/$name.log") 2>&1 & CHILD=$!
   wait "$CHILD"; status=$?; CHILD=
   # tee may lag behind
