@@ -2,7 +2,7 @@
 # A Linux guest with two processors under strongSwan 6.1, and two workers: child SAs for each (RFC 9611), ML-KEM-768 (RFC 9370)
 CORE_FAMILY=6; . "$(dirname "$0")/../lib.sh"; . "$(dirname "$0")/../mesh.sh"
 [ "$(nproc)" -gt 1 ] || { echo "two workers on one core would take turns: not a test"; FAILED=1; finish; }
-IMAGE=forky SMP=2 linux_layout
+CPU_VM=0,1 IMAGE=forky SMP=2 linux_layout
 both_workers() { CPU="0, 1" DEVARGS=",qpairs=2" DPD=60s DEAD=120s PROTECT=secret PROFILES="{ name: secret, start: $1, per_worker: true, esp_proposals: [aes128gcm16-x25519] }" west; }
 # cpu N [COUNT]: pings by the guest's processor N
 cpu() { g linux -t 90 "taskset -c $1 /usr/bin/ping -c${2:-1} -i0.2 -W5 -I $IEH $IWH"; }
