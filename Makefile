@@ -19,10 +19,11 @@
 #   make ansible         the Ansible collection: lint, modules, a run on the real package, drift
 #   make fuzz            every fuzz target for a minute each (SECONDS=60)
 #   make tcp-ao          TCP-AO on a kernel that has it: Debian sid's, in a guest; not part of make test
+#   make forky           strongSwan and Linux of Debian forky in a guest: RFC 9611, ML-KEM; not part of make test
 #   make reference       the interop clients against a Linux guest in the gateway's place
 #   make clean           what the tests and cargo made
 .NOTPARALLEL:
-.PHONY: help demo demo-mesh test bench bench-accept bench-compare bench-count bench-reference build lint unit lab interop capacity api view package test-package ansible fuzz tcp-ao reference clean setup setup-lab
+.PHONY: help demo demo-mesh test bench bench-accept bench-compare bench-count bench-reference build lint unit lab interop capacity api view package test-package ansible fuzz tcp-ao forky reference clean setup setup-lab
 
 CASES ?=
 BENCH ?= fastpath scale cores latency churn routes control ike tables rekey storm storm-traffic reference
@@ -63,6 +64,9 @@ lab: setup-lab build
 
 interop: setup-lab build
 	@tests/interop/run.sh $(CASES)
+
+forky: setup-lab build
+	@tests/interop/run.sh 45
 
 capacity: setup-lab build
 	@tests/capacity/run.sh

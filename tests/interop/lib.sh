@@ -121,9 +121,10 @@ vm() { /usr/bin/python3 "$INTEROP/vmctl.py" "$@"; }
 # g NAME [-t SECONDS] COMMAND: in a guest
 g() { local n=$1 t=60; shift; if [ "$1" = -t ]; then t=$2; shift 2; fi; vm exec -t "$t" "$n" "$*"; }
 guest_logs() { timeout 10 /usr/bin/python3 "$INTEROP/vmctl.py" exec -t 8 "$1" 'tail -n 400 /tmp/sw/charon.log /tmp/*/sw/charon.log /tmp/lsw/*.log /tmp/l2/*.log /tmp/*/l2/*.log /tmp/dhcp6c.log' >"$LOGS/guest-$1.log" 2>/dev/null; }
-# boot NAME NAMESPACE BRIDGE:ADDRESS/LEN[,...][/GATEWAY]...: in the background; `ready NAME...` waits. DEFGW= default routers, SMP= processors, MEM= MB.
+# boot NAME NAMESPACE BRIDGE:ADDRESS/LEN[,...][/GATEWAY]...: in the background; `ready NAME...` waits. DEFGW= default routers, SMP= processors, MEM= MB,
+# IMAGE= another image (image/build.sh), which has /t as it is now.
 boot() {
-  local name=$1 ns=$2 i=0 n tap mac nics=() net= d=$STATE/$1 khz; shift 2; mkdir -p "$d"
+  local name=$1 ns=$2 i=0 n tap mac nics=() net= d=$STATE/$1 khz from=$OUT${IMAGE:+/$IMAGE} share; shift 2; mkdir -p "$d"
   for n in "$@"; do
     tap=t$name$i
     in_ns "$ns" ip tuntap add dev "$tap" mode tap; port "$ns" "${n%%:*}" "$tap"
@@ -131,17 +132,22 @@ boot() {
     nics+=(-netdev "tap,id=n$i,ifname=$tap,script=no,downscript=no" -device "virtio-net-pci,netdev=n$i,mac=$mac,romfile=,csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off,host_ecn=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off")
     net="$net${net:+;}eth$i:${n#*:}"; i=$((i+1))
   done
+  share=(-fsdev "local,id=share,path=$STATE/share,security_model=none,multidevs=remap,readonly=on" -device virtio-9p-pci,fsdev=share,mount_tag=share)
+  if [ -n "${IMAGE:-}" ]; then
+    mke2fs -qt ext4 -d "$STATE/share" "$d/share.img" 8M >/dev/null
+    share=(-drive "file=$d/share.img,format=raw,if=none,id=d1,readonly=on" -device virtio-blk-pci,drive=d1)
+  fi
   # the guest reads the host's TSC; its own calibration may be wrong tenfold on a busy core, so it is told the frequency
   khz=$(awk '/^bogomips/{printf "%d",$3*500; exit}' /proc/cpuinfo)
   in_ns "$ns" taskset -c "$CPU_VM" qemu-system-x86_64 -name "$name" -accel tcg,thread=multi,tb-size=128 -cpu max -M pc -m "${MEM:-256}" -smp "${SMP:-1}" \
     -nodefaults -display none -vga none -no-reboot -daemonize -pidfile "$d/pid" -serial "file:$d/console.log" \
-    -kernel "$OUT/vmlinux" -initrd "$OUT/initrd.cpio" \
+    -kernel "$from/vmlinux" -initrd "$from/initrd.cpio" \
     -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable tsc_early_khz=$khz random.trust_cpu=on net.ifnames=0 t.host=$name t.net=$net t.gw=${DEFGW:-}" \
-    -drive "file=$OUT/root.img,format=raw,if=none,id=d0,readonly=on,file.locking=off" -device virtio-blk-pci,drive=d0 -device virtio-rng-pci \
+    -drive "file=$from/root.img,format=raw,if=none,id=d0,readonly=on,file.locking=off" -device virtio-blk-pci,drive=d0 -device virtio-rng-pci \
     -chardev "socket,id=qga,path=$d/qga.sock,server=on,wait=off" -device virtio-serial-pci -device virtserialport,chardev=qga,name=org.qemu.guest_agent.0 \
-    -fsdev "local,id=share,path=$STATE/share,security_model=none,multidevs=remap,readonly=on" -device virtio-9p-pci,fsdev=share,mount_tag=share "${nics[@]}"
+    "${share[@]}" "${nics[@]}"
 }
-ready() { local n; for n in "$@"; do must "guest $n is up" vm wait "$n" 120; done; }
+ready() { local n; for n in "$@"; do must "guest $n is up" vm wait "$n" 240; done; }
 # the guest sees the scripts and the test certificates at /t
 mkdir -p "$STATE/share"; cp "$INTEROP"/guest/*.sh "$STATE/share/"
 pki() { "$INTEROP/pki.sh" "$STATE/share/pki"; }

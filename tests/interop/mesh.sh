@@ -50,6 +50,7 @@ linux_layout() {
 # afbr NAME OWN ROUTER ISLAND-ADDRESS OTHER OTHER-PREFIXES: starts softwired in namespace $NS.
 #   PROTECT=PROFILE  protects the softwire; MODE=transport|tunnel, ESP= proposals
 #   PROFILES, PEERS  the mesh's profiles and the PAD in its place
+#   CPU, DEVARGS     workers, and their ports' arguments
 #   MESH             more settings of the mesh;  MORE  more of the file
 #   ROUTES           more routes, a line each
 afbr() {
@@ -62,8 +63,8 @@ dataplane:
   poll: idle
   eal: [--no-pci, $("$REPO/tests/setup/hugepages.sh" 192)]
 ports:
-  - { name: core, device: "net_af_packet0,iface=g0", zone: public, addresses: ["$own/$L"] }
-  - { name: island, device: "net_af_packet1,iface=g1", zone: trusted, addresses: ["$inside/$IL"] }
+  - { name: core, device: "net_af_packet0,iface=g0${DEVARGS:-}", zone: public, addresses: ["$own/$L"] }
+  - { name: island, device: "net_af_packet1,iface=g1${DEVARGS:-}", zone: trusted, addresses: ["$inside/$IL"] }
 routes:
   - { to: "$DEFAULT", via: ["$router"], port: core }
   ${ROUTES:-}

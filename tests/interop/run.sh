@@ -3,6 +3,7 @@
 # usage: run.sh [--reference | --guests | --no-guests] [CASE...]    CASE is the start of a name in cases/, e.g. 10
 #   --reference  a strongSwan and xl2tpd guest in the gateway's place: checks clients and network, not the gateway
 #   --guests     only cases that boot guests; --no-guests: the others
+# A case with a guest of a suite that changes from day to day (IMAGE=) is run when it is named.
 set -u
 cd "$(dirname "$0")"
 GUESTS=any
@@ -10,7 +11,7 @@ case "${1:-}" in
   --reference) export PEER=linux; shift;;
   --guests) GUESTS=yes; shift;;
   --no-guests) GUESTS=no; shift;;
-  --help) sed -n 2,6p "$0"; exit 0;;
+  --help) sed -n 2,7p "$0"; exit 0;;
 esac
 # what boots a guest waits for it to be ready
 wanted() { case $GUESTS in yes) grep -qw ready "$1";; no) ! grep -qw ready "$1";; esac; }
@@ -23,8 +24,10 @@ trap '[ -z "${CHILD:-}" ] || { kill -TERM "$CHILD"; wait "$CHILD"; }; exit 143' 
 for prefix in "$@"; do for script in cases/"$prefix"*.sh; do
   [ -e "$script" ] || { echo "no such case: $prefix"; FAILED=$((FAILED+1)); continue; }
   wanted "$script" || continue
+  [ -n "$prefix" ] || ! grep -q '\bIMAGE=' "$script" || continue
   name=$(basename "$script" .sh) began=$(date +%s)
   echo "== $name: $(sed -n '2s/^# //p' "$script")"
+  for image in $(grep -oP '\bIMAGE=\K\w+' "$script"); do image/build.sh "$image" || { FAILED=$((FAILED+1)); continue 2; }; done
   timeout -k 30 "${CASE_SECONDS:-420}" bash "$script" </dev/null > >(tee "$LOGS/$name.log") 2>&1 & CHILD=$!
   wait "$CHILD"; status=$?; CHILD=
   # tee may lag behind

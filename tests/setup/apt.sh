@@ -10,7 +10,7 @@
 # When all are there, apt is not called at all. Services of new packages are not started.
 set -eu
 BUILD="build-essential clang dpdk libclang-dev libdpdk-dev libipsec-mb-dev pkg-config"
-LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool freeradius freeradius-utils frr iperf3 iproute2 iputils-ping kea-dhcp6-server kmod nftables openssl procps python3 python3-venv qemu-system-x86 stayrtr tcpdump tshark util-linux xz-utils"
+LAB="busybox-static ca-certificates cpio curl e2fsprogs ethtool freeradius freeradius-utils frr iperf3 iproute2 iputils-ping kea-dhcp6-server kmod nftables openssl procps python3 python3-venv qemu-system-x86 stayrtr tcpdump tshark util-linux xz-utils zstd"
 VIEW="chromium fonts-dejavu-core python3 python3-venv"
 BENCH="bird2 curl ethtool frr iproute2 procps python3"
 FLOORS="dpdk-dev"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # ike.sh (in a guest) - strongSwan by charon-systemd and swanctl.
 # usage: ike.sh start | add NAME | up NAME | phase1 NAME | down NAME | rekey-child NAME | rekey-ike NAME | list | stop
+#        ike.sh cpus NAME | down-cpu NAME CPU     processors that have a child SA of their own (per_cpu_sas), and the end of one
 # "add" reads the environment:
 #   IKE        version: 2, 1 or 0 (either)   AGGRESSIVE=yes   (with "start": FRAGMENT  largest IKE message)
 #   L R        local and remote address (R may be %any)      LID RID  identities
@@ -8,6 +9,7 @@
 #   EAPID EAPPW AAAID  with EAP: who we are, our password, who the AAA server has to be;   CA  trusted instead of PKI's
 #   P1 P2      IKE and ESP proposals MODE transport|tunnel   LTS RTS  traffic selectors
 #   REKEY IKE_REKEY DPD              times                   ENCAP=yes forces UDP encapsulation, MOBIKE=yes
+#   CHILD      more settings of the child SA
 set -eu
 S=/tmp/sw; mkdir -p $S/conf.d; export STRONGSWAN_CONF=$S/strongswan.conf SWANCTL_DIR=$S
 sw() { swanctl "$@" --uri unix://$S/vici; }
@@ -70,17 +72,20 @@ connections { $N {
     remote_ts = ${RTS:-dynamic[udp/1701]}
     esp_proposals = ${P2:-aes128gcm16,aes128-sha256}
     rekey_time = ${REKEY:-1h}
+    ${CHILD:-}
   } }
 } }
 $SECRETS
 X
-  sw --load-all --noprompt >$S/load.log 2>&1 || { cat $S/load.log; exit 1; }; ! grep -iE 'fail|error' $S/load.log;;
+  sw --load-all --noprompt >$S/load.log 2>&1 || { cat $S/load.log; exit 1; }; ! grep -v "^plugin " $S/load.log | grep -iE "fail|error";;
 up) sw --initiate --ike "$2" --child "$2" --timeout "${T:-30}";;
 phase1) sw --initiate --ike "$2" --timeout "${T:-30}";;
 down) sw --terminate --ike "$2" --timeout 20;;
 rekey-child) sw --rekey --child "$2";;
 rekey-ike) sw --rekey --ike "$2";;
+cpus) sw --list-sas --ike "$2" | sed -n 's/.* cpu \([0-9]*\), INSTALLED.*/\1/p' | sort -u | xargs;;
+down-cpu) for id in $(sw --list-sas --ike "$2" | sed -n "s/.*: #\([0-9]*\),.* cpu $3, INSTALLED.*/\1/p"); do sw --terminate --child-id "$id" --timeout 20; done;;
 list) sw --list-sas; ip -s xfrm state | grep -E '^src|proto|encap' || true;;
 stop) kill "$(cat $S/pid)";;
-*) sed -n 2,10p "$0"; exit 2;;
+*) sed -n 2,12p "$0"; exit 2;;
 esac
