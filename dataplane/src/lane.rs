@@ -68,7 +68,8 @@ pub struct PacketMeta {
     pub stage: Stage,
     /// A softwire that needs no protection put it in another packet, which may be sent in the clear.
     pub clear: bool,
-    /// ESP lies between the IP header at `l3` and its payload at `l4`: decrypted, or still to be made (see `node::room`).
+    /// ESP lies between the IP header at `l3` and its payload at `l4`: decrypted (and taken out already, if it is traced), or still to
+    /// be made (see `node::room`).
     pub enclosed: bool,
     /// How far it is ready to leave.
     pub ready: Ready,

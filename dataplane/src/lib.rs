@@ -4,9 +4,10 @@
 //! [`publish`] what all workers share, [`runtime`] how it all starts and stops.
 //!
 //! ```text
-//!  rx ─► classify ─► esp_in ─► decrypted ─► l2tp_in ─► forward ─► l2tp_out ─► esp_out ─► output ─► tx
-//!           │                                  │          │                                 ▲
-//!           └──────────── punt ────────────────┴──────────┴─► control plane ─► inject ──────┘
+//!  rx ─► classify ─► esp_in ─► l2tp_in, decap ─► forward ─► l2tp_out, encap ─► esp_out ─► output ─► tx
+//!           │          │           │               ▲  │                                     ▲
+//!           │          └─────── decrypted ─────────┘  │                                     │
+//!           └──────────── punt ────┴──────────────────┴─► control plane ─► inject ──────────┘
 //! ```
 
 #![forbid(unsafe_code)]

@@ -32,7 +32,8 @@ pub struct OutEntry {
     pub key: Key,
 }
 
-/// What a pair of SAs takes in these tables, with AES-GCM by our own code and a window of up to 1,024: 1.5 KiB at most.
+/// What a pair of SAs takes in these tables, with AES-GCM by our own code and a window of up to 1,024: 1.5 KiB at most. (Peers
+/// are numbered for all workers together, so what is known of one is there in each.)
 const PAIR: usize = size_of::<InEntry>()
     + size_of::<InboundCold>()
     + size_of::<Remembered>()
@@ -436,21 +437,23 @@ mod tests {
             assert!(sad.sa_in_add(&counters, SaIn { peer: owner, ..sa_in(slot(index, 1)) }));
             assert!(sad.sa_out_add(&counters, sa_out(slot(index, 1), owner)));
         }
-        // The last, one between others, and the first of peer 1's are gone; the place of the first is peer 2's now.
-        assert!(sad.sa_in_del(Spi::from_slot(slot(4, 1))) && sad.sa_out_del(SaOutId(slot(2, 1))));
+        // Of peer 1's, the first of the chain, one in the middle and the last are gone; the place of the last is peer 2's now, another
+        // is not free.
+        assert!(sad.sa_out_del(SaOutId(slot(4, 1))) && sad.sa_out_del(SaOutId(slot(2, 1))));
         assert!(sad.sa_in_del(Spi::from_slot(slot(0, 1))));
         assert!(sad.sa_in_add(&counters, SaIn { peer: peer(2), ..sa_in(slot(0, 2)) }));
+        assert!(!sad.sa_in_add(&counters, SaIn { peer: peer(2), ..sa_in(slot(4, 2)) }));
         sad.peer_moved(peer(3), at("192.0.2.1"), at("192.0.2.77"), false);
         assert_eq!(moved(&sad), (vec![false; 6], vec![false; 6]));
         sad.peer_moved(peer(1), at("192.0.2.1"), at("192.0.2.77"), false);
         assert_eq!(
             moved(&sad),
-            (vec![false, false, true, false, false, false], vec![true, false, false, false, true, false])
+            (vec![false, false, true, false, true, false], vec![true, false, false, false, false, false])
         );
-        assert!(sad.sa_in_del(Spi::from_slot(slot(2, 1))));
-        for index in [0, 4] {
-            assert!(sad.sa_out_del(SaOutId(slot(index, 1))));
+        for index in [4, 2] {
+            assert!(sad.sa_in_del(Spi::from_slot(slot(index, 1))));
         }
+        assert!(sad.sa_out_del(SaOutId(slot(0, 1))));
         assert_eq!(sad.peers[1].first, Next::default());
         sad.peer_moved(peer(2), at("192.0.2.1"), at("192.0.2.77"), false);
         assert_eq!(

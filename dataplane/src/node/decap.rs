@@ -7,6 +7,7 @@
 use crate::fib::{self, Address};
 use crate::lane::{Ctx, LANE, Lane, Origin, Packet};
 use crate::node::classify::is_martian;
+use crate::node::esp_in;
 use crate::publish::Snapshot;
 use crate::softwire::Ends;
 use arrayvec::ArrayVec;
@@ -107,8 +108,10 @@ type Last<'a> = Option<(Ends, Option<PeerId>, Option<&'a Softwire>)>;
 /// The softwire that a packet came through: that of the peer whose SA protected it, which `esp_in` may know, else one that needs none.
 #[inline(always)]
 fn softwire<'a>(snapshot: &'a Snapshot, packet: &Packet, last: &mut Last<'a>) -> Option<&'a Softwire> {
-    if let (Some(id), Some(_)) = (packet.next_hop.checked_sub(1), packet.peer) {
-        return snapshot.softwires.get(SoftwireId(id as u16));
+    if let Some(id) = esp_in::known(packet) {
+        let found = snapshot.softwires.get(id);
+        debug_assert_eq!(found, find(snapshot, packet, &mut None));
+        return found;
     }
     match last {
         Some((ends, peer, found)) if ends.are_of(packet.ip()) && *peer == packet.peer => *found,

@@ -15,7 +15,11 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
     ctx.visit(TraceNode::Decrypted, input);
     let mut last = None;
     for packet in input.drain() {
-        if !is_to_us(ctx, &packet, &mut last) {
+        if packet.next_hop == esp_in::L2TP {
+            ctx.push(l2tp_in, packet);
+        } else if packet.next_hop != 0 {
+            ctx.push(decap, packet);
+        } else if !is_to_us(ctx, &packet, &mut last) {
             match packet.enclosed {
                 false => ctx.push(forward, packet),
                 // To an address that has been taken away since: nothing that was protected goes on in the clear.

@@ -12,7 +12,7 @@ use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::sad::{InEntry, Sad};
 use crate::softwire::{Carried, Remembered};
 use arrayvec::ArrayVec;
-use dataplane_api::{DropReason, PeerId, Spi, TraceNode, WorkerEvent};
+use dataplane_api::{DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, NEXT_DUMMY};
 use esp::{Charge, Inbound, InboundCold, Path, PathCheck, selector};
 use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key};
@@ -38,8 +38,14 @@ const NONE: u32 = u32::MAX;
 /// SPI and low half of the sequence number. SPI 0, which no SA has, stands for a packet that is too short.
 type Head = (u32, u32);
 
-/// `next_hop` says where to: into a session; 0: `decrypted` finds that out; else, out of the softwire with this number plus one.
-const L2TP: u32 = u32::MAX;
+/// `next_hop` says where to: into a session; 0: `decrypted` finds that out; else, out of a [softwire](known).
+pub const L2TP: u32 = u32::MAX;
+
+/// The softwire of a packet that comes out of an SA of its peer, if it is known.
+#[inline(always)]
+pub fn known(packet: &Packet) -> Option<SoftwireId> {
+    packet.peer.and(packet.next_hop.checked_sub(1)).map(|id| SoftwireId(id as u16))
+}
 
 /// Drains `input`; what passes goes to `l2tp_in`, `decap`, or `decrypted`.
 pub fn run(
@@ -337,7 +343,7 @@ fn opened(
     inside(packet, (start, len), sa)
 }
 
-/// What a packet in the form of a softwire has as `next_hop` then, so that `decap` need not look again; `None`: it is no such packet.
+/// What a packet in the form of a softwire has as `next_hop` then, which [`known`] understands; `None`: it is no such packet.
 fn for_decap(carried: Carried) -> Option<u32> {
     match carried {
         Carried::Nothing => None,
@@ -448,7 +454,7 @@ pub fn strip(packet: &mut Packet) -> Result<(), DropReason> {
         let sum = wire::checksum::of(header);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    (packet.l3, packet.enclosed) = (at as u16, false);
+    packet.l3 = at as u16;
     Ok(())
 }
 

@@ -146,7 +146,7 @@ fn crypt(
     }
 }
 
-/// For a packet with [`room`], of a plain SA that permits it: all but the cipher, whose job joins `jobs`. Its IP header is final
+/// For a packet with [`room`], of an SA of AES-GCM without UDP around ESP that permits it: all but the cipher, whose job joins `jobs`. Its IP header is final
 /// already. A function of its own, so that it has the registers to itself.
 #[inline(never)]
 fn enclosed<'a>(
@@ -167,17 +167,17 @@ fn enclosed<'a>(
     frame(ctx, sa, (meta, rest), (room::SUITE, payload), ip::ESP, jobs)
 }
 
-/// The same for an SA with UDP around ESP.
+/// For a packet with [`room`], of an SA of AES-GCM with UDP around ESP.
 #[inline(never)]
 fn in_udp<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
     if packet.ready == Ready::Framed {
-        // For a packet as large as it is without UDP.
+        // Whether the frame fits the link was found out without UDP.
         output::unframe(packet)?;
     }
     behind_new_header(ctx, sa, packet, (room::SUITE, udp::HEADER, room::ROOM), jobs)
 }
 
-/// The same for any packet and any SA.
+/// For any packet and any SA.
 #[inline(never)]
 fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut ArrayVec<Job<'a>, BATCH>) -> Verdict {
     if packet.ready == Ready::Framed {
@@ -191,7 +191,7 @@ fn any<'a>(ctx: &mut Ctx, sa: &mut Sa<'_>, packet: &'a mut Packet, jobs: &mut Ar
     behind_new_header(ctx, sa, packet, (sa.algorithm, encap, room), jobs)
 }
 
-/// The same with the IP header moved in front of ESP and `encap` octets of UDP, where there were `room`.
+/// The IP header moves in front of ESP and `encap` octets of UDP, from where it left `room` octets.
 #[inline(always)]
 fn behind_new_header<'a>(
     ctx: &mut Ctx,

@@ -176,8 +176,11 @@ fn the_owner_of_the_sa_protects_what_another_worker_encapsulated() {
 // forwarded as it is; what a softwire carries goes on as long as there is that softwire.
 #[test]
 fn what_was_protected_is_not_forwarded_to_an_address_that_is_gone() {
-    for softwire_too in [false, true] {
+    for (softwire_too, traced) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut b = mesh(2);
+        if traced {
+            trace::start(&mut b, trace::ALL, 1);
+        }
         let mut far = protect(&mut b, 1, Mode::Transport);
         b.push(0, 0, &far.send(&back4()));
         b.workers[0].poll_at(b.now);

@@ -8,7 +8,7 @@ use dataplane_api::{PuntClass, TraceEnd, TraceFilter, TraceHop, TraceSpec};
 use std::num::NonZeroU32;
 use wire::{ip as proto, ipv4};
 
-const ALL: TraceFilter = TraceFilter {
+pub(super) const ALL: TraceFilter = TraceFilter {
     source: None,
     destination: None,
     protocol: None,
@@ -18,7 +18,7 @@ const ALL: TraceFilter = TraceFilter {
     dropped: false,
 };
 
-fn start(b: &mut Bench, filter: TraceFilter, sample: u32) {
+pub(super) fn start(b: &mut Bench, filter: TraceFilter, sample: u32) {
     for worker in 0..b.workers.len() {
         let spec = TraceSpec { trace: 9, filter, sample: NonZeroU32::new(sample).unwrap() };
         b.op(worker, TableOp::Trace(Some(spec)));
