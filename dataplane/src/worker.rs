@@ -17,7 +17,7 @@ use crate::sad::{Sad, TOLD};
 use crate::session::Sessions;
 use crate::trace::Tracer;
 use arc_swap::{ArcSwap, Cache};
-use dataplane_api::{InjectMsg, OpSeq, PortId, TableOp, WorkerCounters, WorkerPort};
+use dataplane_api::{DropReason, InjectMsg, OpSeq, PortId, TableOp, WorkerCounters, WorkerPort};
 use dpdk::{Burst, Mempool, RxQueue, TxQueue, huge};
 use rtrb::{Consumer, Producer};
 use std::sync::Arc;
@@ -284,6 +284,10 @@ fn take_over(ctx: &mut Ctx, l: &mut Lanes) -> usize {
     let n = handoff.take(TAKE_OVER, |mut packet| {
         ctx.resume_trace(&mut packet);
         let lane = match packet.stage {
+            // The address may have been taken away since: nothing that was protected goes on to where it is not ours.
+            Stage::EspIn if !decrypted::is_to_us(ctx, &packet, &mut None) => {
+                return ctx.drop(packet, DropReason::SaMismatch);
+            }
             Stage::EspIn => &mut l.esp_in,
             Stage::L2tpIn => &mut l.l2tp_in,
             Stage::L2tpOut => &mut l.l2tp_out,

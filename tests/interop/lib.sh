@@ -147,7 +147,7 @@ boot() {
     -chardev "socket,id=qga,path=$d/qga.sock,server=on,wait=off" -device virtio-serial-pci -device virtserialport,chardev=qga,name=org.qemu.guest_agent.0 \
     "${share[@]}" "${nics[@]}"
 }
-ready() { local n; for n in "$@"; do must "guest $n is up" vm wait "$n" 240; done; }
+ready() { local n; for n in "$@"; do must "guest $n is up" vm wait "$n" "${BOOT_SECONDS:-120}"; done; }
 # the guest sees the scripts and the test certificates at /t
 mkdir -p "$STATE/share"; cp "$INTEROP"/guest/*.sh "$STATE/share/"
 pki() { "$INTEROP/pki.sh" "$STATE/share/pki"; }

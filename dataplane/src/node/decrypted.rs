@@ -37,7 +37,7 @@ pub fn run(ctx: &mut Ctx, input: &mut Lane, l2tp_in: &mut Lane, decap: &mut Lane
 
 /// Whether the destination is ours. `last` is the last IPv4 address that was, which often is that of the next packet too.
 #[inline(always)]
-fn is_to_us(ctx: &Ctx, packet: &Packet, last: &mut Option<u32>) -> bool {
+pub fn is_to_us(ctx: &Ctx, packet: &Packet, last: &mut Option<u32>) -> bool {
     let (ours, ip) = (&ctx.snapshot.ours, packet.ip());
     if packet.is_v6() {
         ip.get(24..).and_then(|a| a.first_chunk()).is_some_and(|a| ours.has_v6(u128::from_be_bytes(*a)))

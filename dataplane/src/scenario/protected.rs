@@ -172,8 +172,7 @@ fn the_owner_of_the_sa_protects_what_another_worker_encapsulated() {
     assert_eq!(b.handles[0].counters.worker.handed_out.get(), 2);
 }
 
-// The address to which a packet came is taken away while it waits for the worker that has its SA. What is protected is never
-// forwarded as it is; what a softwire carries goes on as long as there is that softwire.
+// The address to which a packet came is taken away while it waits for the worker that has its SA.
 #[test]
 fn what_was_protected_is_not_forwarded_to_an_address_that_is_gone() {
     for (softwire_too, traced) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -191,10 +190,8 @@ fn what_was_protected_is_not_forwarded_to_an_address_that_is_gone() {
         ops.extend(softwire_too.then_some(SnapshotOp::SoftwireDel(SIX)));
         assert!(b.publisher.apply(&ops).unwrap().is_empty());
         b.poll();
-        let (outer, inner) = (b.sent(0), b.sent(1));
-        assert_eq!((outer.len(), inner.len()), (0, usize::from(!softwire_too)));
-        assert!(inner.iter().all(|frame| frame[14] == 0x45), "not the packet with ESP");
-        assert_eq!(b.handles[1].counters.worker.dropped(DropReason::SaMismatch), u64::from(softwire_too));
+        assert_eq!((b.sent(0).len(), b.sent(1).len()), (0, 0));
+        assert_eq!(b.handles[1].counters.worker.dropped(DropReason::SaMismatch), 1);
     }
 }
 

@@ -31,7 +31,7 @@ lossless() {
   wait $there $here; check "pings pass meanwhile, and not more than one of 180 is lost" eval 'cat "$STATE/here" "$STATE/there"; [ "$(cat "$STATE/here" "$STATE/there" | sed -n "s/.* \([0-9]*\) received.*/\1/p" | awk "{n += \$1} END {print n}")" -ge 179 ]'
 }
 
-both_workers respond; ready linux
+both_workers respond; BOOT_SECONDS=240 ready linux
 check "the guest reaches the gateway's end" waits 20 g linux "ping -c1 -W2 $W"
 g linux "/t/afbr.sh up $E $W $IEH/32 $IWN"
 check "strongSwan: a trap for protocol 4, SAs for each processor" g linux -t 90 "/t/ike.sh start && PSK=mesh-key-0123456789 LID=east.example.net RID=west.example.net L=$E R=$W LTS='dynamic[4]' RTS='dynamic[4]' P1=aes128gcm16-prfsha256-x25519-ke1_mlkem768 P2=aes128gcm16-x25519-ke1_mlkem768 CHILD='start_action = trap

@@ -35,7 +35,7 @@ charon {
   journal { default = -1 }
   plugins { vici { socket = unix://$S/vici } openssl { load_legacy = yes } }
 }
-swanctl { load = random nonce pem pkcs1 pkcs8 x509 sha1 hmac gmp openssl }
+swanctl { load = random nonce pem pkcs1 pkcs8 x509 openssl }
 X
   echo 'include conf.d/*.conf' >$S/swanctl.conf
   for d in x509 x509ca x509ocsp x509aa x509ac x509crl pubkey private rsa ecdsa bliss pkcs8 pkcs12; do mkdir -p $S/$d; done
@@ -77,7 +77,7 @@ connections { $N {
 } }
 $SECRETS
 X
-  sw --load-all --noprompt >$S/load.log 2>&1 || { cat $S/load.log; exit 1; }; ! grep -v "^plugin " $S/load.log | grep -iE "fail|error";;
+  sw --load-all --noprompt >$S/load.log 2>&1 || { cat $S/load.log; exit 1; }; ! grep -iE 'fail|error' $S/load.log;;
 up) sw --initiate --ike "$2" --child "$2" --timeout "${T:-30}";;
 phase1) sw --initiate --ike "$2" --timeout "${T:-30}";;
 down) sw --terminate --ike "$2" --timeout 20;;
