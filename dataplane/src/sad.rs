@@ -93,6 +93,9 @@ pub struct Sad {
     told: usize,
 }
 
+/// SAs that the second-level cache, of 1 MiB or so, has room for.
+const CACHED: usize = (1 << 20) / size_of::<InEntry>();
+
 /// SAs each way whose counters are told in a poll.
 pub const TOLD: usize = 8;
 
@@ -140,6 +143,36 @@ impl Sad {
     #[inline(always)]
     pub fn index(&self, peer: PeerId) -> Option<usize> {
         Some(self.peers.get(peer.0.get() as usize)?.selected.checked_sub(1)? as usize)
+    }
+
+    /// Whether there are more SAs than the second-level cache has room for, so that it is worth while to ask for them early.
+    #[inline(always)]
+    pub const fn is_large(&self) -> bool {
+        self.inbound.len() > CACHED || self.outbound.len() > CACHED
+    }
+
+    /// Asks for the inbound SA at `index`, of which `esp_in` has need later.
+    #[inline(always)]
+    pub fn prefetch_in(&self, index: usize) {
+        if !self.is_large() {
+            return;
+        }
+        self.inbound.get(index).into_iter().for_each(|sa| ipsec_mb::prefetch_far(&sa.hot, 0..2));
+    }
+
+    /// Asks for where the SA that a peer's traffic takes is.
+    #[inline(always)]
+    pub fn prefetch_peer(&self, peer: PeerId) {
+        self.peers.get(peer.0.get() as usize).into_iter().for_each(|sas| ipsec_mb::prefetch(sas, 0..1));
+    }
+
+    /// Asks for that SA and its key, of which `esp_out` has need later.
+    #[inline(always)]
+    pub fn prefetch_selected(&self, peer: PeerId) {
+        if let Some(OutEntry { hot, key }) = self.index(peer).and_then(|index| self.outbound.get(index)) {
+            ipsec_mb::prefetch_far(hot, 0..2);
+            self.manager.prefetch_far(key);
+        }
     }
 
     /// Adds an inbound SA; `false` when its slot is taken or cannot exist, or the parts do not go together.

@@ -240,6 +240,9 @@ pub struct Sessions {
     by_peer: HashMap<PeerId, NonZeroU32>,
 }
 
+/// Sessions that the second-level cache, of 1 MiB or so, has room for.
+const CACHED: usize = (1 << 20) / size_of::<Entry>();
+
 impl Sessions {
     /// With room for `capacity` sessions.
     pub fn new(worker: WorkerId, capacity: usize) -> Self {
@@ -266,19 +269,45 @@ impl Sessions {
     /// Asks the CPU for what a packet into a session needs, before it is needed.
     #[inline]
     pub fn prefetch(&self, counters: &Counters, index: usize) {
-        if let (Some(entry), Some(counters)) = (self.entries.get(index), counters.sessions.get(index)) {
+        if let Some((entry, counters)) = self.at(counters, index) {
             ipsec_mb::prefetch(entry, 0..1);
             ipsec_mb::prefetch(counters, 0..1);
         }
     }
 
-    /// The same for a packet out of a session, whose inner source is looked at.
+    /// The same some time before, of sessions that are many.
+    #[inline]
+    pub fn prefetch_far(&self, counters: &Counters, index: usize) {
+        if self.entries.len() <= CACHED {
+            return;
+        }
+        if let Some((entry, counters)) = self.at(counters, index) {
+            ipsec_mb::prefetch_far(entry, 0..1);
+            ipsec_mb::prefetch_far(counters, 0..1);
+        }
+    }
+
+    /// What a packet out of a session needs, whose inner source is looked at.
     #[inline]
     pub fn prefetch_received(&self, counters: &Counters, index: usize) {
-        if let (Some(entry), Some(counters)) = (self.entries.get(index), counters.sessions.get(index)) {
+        if let Some((entry, counters)) = self.at(counters, index) {
             ipsec_mb::prefetch(entry, 0..2);
             ipsec_mb::prefetch(counters, 0..1);
         }
+    }
+
+    /// The same some time before.
+    #[inline]
+    pub fn prefetch_received_far(&self, counters: &Counters, index: usize) {
+        if let Some((entry, counters)) = self.at(counters, index) {
+            ipsec_mb::prefetch_far(entry, 0..2);
+            ipsec_mb::prefetch_far(counters, 0..1);
+        }
+    }
+
+    #[inline(always)]
+    fn at<'a>(&'a self, counters: &'a Counters, index: usize) -> Option<(&'a Entry, &'a SessionCounters)> {
+        self.entries.get(index).zip(counters.sessions.get(index))
     }
 
     /// The entry that a route names, if it is still of that generation, and its bucket if what goes there is limited.

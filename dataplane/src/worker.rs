@@ -165,11 +165,11 @@ impl Worker {
         // Up: from the wire to the subscriber's packet. What has nothing to do is not even entered.
         if !l.received.is_empty() {
             let ways = (&mut l.esp_in, &mut l.l2tp_in, &mut l.decap, &mut l.forward);
-            classify::run(ctx, snapshot, fragments, &mut l.received, ways);
+            classify::run(ctx, snapshot, sad, fragments, &mut l.received, ways);
         }
         lap("classify");
         if !l.esp_in.is_empty() {
-            esp_in::run(ctx, sad, &mut l.esp_in, (&mut l.l2tp_in, &mut l.decap, &mut l.decrypted));
+            esp_in::run(ctx, sad, sessions, &mut l.esp_in, (&mut l.l2tp_in, &mut l.decap, &mut l.decrypted));
         }
         lap("esp_in");
         if !l.decrypted.is_empty() {
@@ -193,7 +193,7 @@ impl Worker {
 
         // Down: from the subscriber's packet to the wire.
         if !l.l2tp_out.is_empty() {
-            l2tp_out::run(ctx, sessions, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
+            l2tp_out::run(ctx, sessions, sad, &mut l.l2tp_out, &mut l.esp_out, &mut l.outer, &mut l.again);
         }
         lap("l2tp_out");
         if !l.encap.is_empty() {

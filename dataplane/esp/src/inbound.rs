@@ -4,7 +4,7 @@ use crate::lifetime::{Bounds, Charge, Meter};
 use crate::replay::{Wide, Window};
 use crate::selector::{Flat, Flow, Narrow};
 use crate::{Path, suite};
-use dataplane_api::{Mode, PeerId, SaIn, Spi};
+use dataplane_api::{Mode, PeerId, SaIn, SessionId, Spi};
 use ipsec_mb::Algorithm;
 use std::num::NonZeroU32;
 use zerocopy::FromZeros;
@@ -125,6 +125,18 @@ impl Inbound {
     pub fn move_to(&mut self, local: std::net::SocketAddr, remote: std::net::SocketAddr, encap: bool) -> bool {
         self.path.flags &= !MOVED;
         self.path.move_to(local, remote, encap)
+    }
+
+    /// The L2TP session whose packet it brought last (see [`Self::brought`]): a guess at the next one's.
+    #[inline(always)]
+    pub const fn session(&self) -> SessionId {
+        SessionId(self.window.note)
+    }
+
+    /// It brought a packet of this session.
+    #[inline(always)]
+    pub const fn brought(&mut self, session: SessionId) {
+        self.window.note = session.0;
     }
 
     /// Extended sequence numbers.

@@ -53,7 +53,9 @@ pub struct Window {
     top: u64,
     near: [u64; NEAR],
     size: u16,
-    unused: [u16; 3],
+    unused: u16,
+    /// What an SA notes of what it carries, which fills the gap.
+    pub(crate) note: u32,
 }
 
 impl Window {
@@ -65,7 +67,7 @@ impl Window {
             s if s >= MAX => MAX,
             s => s.next_power_of_two(),
         };
-        Self { top: 0, near: [0; NEAR], size, unused: [0; 3] }
+        Self { top: 0, near: [0; NEAR], size, unused: 0, note: 0 }
     }
 
     /// The words that it needs beside itself.

@@ -292,3 +292,14 @@ proptest! {
         prop_assert!(open(&mut m, &mut rx, &mut p).is_err());
     }
 }
+
+#[test]
+fn what_an_sa_notes_of_a_session_is_not_its_windows() {
+    let suite = suite_of(Cipher::AesGcm128, Integrity::None);
+    let (mut hot, mut cold) = crate::Inbound::new(&sa_in(suite, &material(suite), 0x0110_0001, true)).unwrap();
+    assert!(hot.accept(&mut cold, 1));
+    assert_eq!(hot.session(), SessionId(0));
+    hot.brought(SessionId(u32::MAX));
+    assert_eq!(hot.session(), SessionId(u32::MAX));
+    assert!(!hot.accept(&mut cold, 1) && hot.accept(&mut cold, 2) && !hot.accept(&mut cold, 2));
+}

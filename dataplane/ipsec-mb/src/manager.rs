@@ -210,10 +210,21 @@ impl Manager {
         crate::prefetch(key, if self.vaes.is_some() { 1..6 } else { 3..4 });
     }
 
+    /// The same into the second-level cache, for a packet that the cipher comes to later.
+    #[inline(always)]
+    pub fn prefetch_far(&self, key: &Key) {
+        crate::prefetch_far(key, if self.vaes.is_some() { 1..6 } else { 3..4 });
+    }
+
     /// Performs jobs, the first [`BATCH`] of them, each with its key. A packet that the outcome does not name must be dropped, and what
     /// its payload holds is unspecified: it does not fit the algorithm, or the key or the ICV is wrong. Where there are several keys,
     /// they are asked for in time, but for the first [`AHEAD`], which it is for the caller to [`Self::prefetch`].
     pub fn run(&mut self, jobs: &mut [Job<'_>], keys: &[&Key]) -> Outcome {
+        self.run_beside(jobs, keys, |_| {})
+    }
+
+    /// The same, and `beside` is called for each job by its number: the cipher leaves memory time for something else.
+    pub fn run_beside(&mut self, jobs: &mut [Job<'_>], keys: &[&Key], mut beside: impl FnMut(usize)) -> Outcome {
         let len = jobs.len().min(keys.len()).min(BATCH);
         let (jobs, keys) = (&mut jobs[..len], &keys[..len]);
         // What is one key's is in the cache.
@@ -238,6 +249,7 @@ impl Manager {
                 }
             };
             ahead.iter().skip(n + AHEAD).take(taken).for_each(|key| self.prefetch(key));
+            (n..n + taken).for_each(&mut beside);
             n += taken;
         }
         if later != 0 {

@@ -1,5 +1,6 @@
 //! Cache hints.
 
+use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
 /// Asks for some of the cache lines of what is at `value` (no more than it has). Only a hint: it changes nothing, whatever the
@@ -7,12 +8,19 @@ use std::ops::Range;
 /// little, between other work.
 #[inline(always)]
 pub fn prefetch<T>(value: *const T, lines: Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
+    ask::<_MM_HINT_T0, T>(value, lines);
+}
+
+/// The same into the second-level cache, for what is not needed soon.
+#[inline(always)]
+pub fn prefetch_far<T>(value: *const T, lines: Range<usize>) {
+    ask::<_MM_HINT_T1, T>(value, lines);
+}
+
+#[inline(always)]
+fn ask<const HINT: i32, T>(value: *const T, lines: Range<usize>) {
     for line in lines.start..lines.end.min(size_of::<T>().div_ceil(64)) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(value.cast::<i8>().wrapping_add(64 * line)) }
+        unsafe { _mm_prefetch::<HINT>(value.cast::<i8>().wrapping_add(64 * line)) }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (value, lines);
 }

@@ -90,7 +90,9 @@ fn packets_of_one_run_do_not_notice_each_other() {
                         let job = |(i, packet)| Job::new(algorithm, direction, packet, [9; 4], esn(i));
                         let mut jobs: Vec<Job<'_>> =
                             packets.iter_mut().enumerate().map(|(i, p)| job((i, p.as_mut_slice()))).collect();
-                        let outcome = manager.run(&mut jobs, &keys);
+                        let mut beside = Vec::new();
+                        let outcome = manager.run_beside(&mut jobs, &keys, |n| beside.push(n));
+                        assert_eq!(beside, (0..texts.len()).collect::<Vec<usize>>());
                         (0..texts.len()).map(|i| outcome.good(i)).collect::<Vec<bool>>()
                     };
                     let mut good = run(Direction::Seal, &mut packets);

@@ -18,6 +18,7 @@ use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::node::{punt, spd};
 use crate::publish::{Port, Snapshot};
 use crate::reassembly::Fragments;
+use crate::sad::Sad;
 use crate::softwire::Ends;
 use dataplane_api::{DropReason, PuntClass, Spi, WorkerEvent};
 use std::net::IpAddr;
@@ -43,6 +44,7 @@ const HOST_PROTOCOLS: [u8; 8] = [ip::ICMP, 2, ip::TCP, ip::UDP, ip::ICMPV6, 89, 
 
 /// The lanes that lead on from here.
 struct Ways<'a> {
+    sad: &'a Sad,
     esp_in: &'a mut Lane,
     l2tp_in: &'a mut Lane,
     decap: &'a mut Lane,
@@ -64,12 +66,13 @@ enum Next {
 pub fn run(
     ctx: &mut Ctx,
     snapshot: &Snapshot,
+    sad: &Sad,
     fragments: &mut Fragments,
     input: &mut Lane,
     (esp_in, l2tp_in, decap, forward): (&mut Lane, &mut Lane, &mut Lane, &mut Lane),
 ) {
     ctx.start_traces(input);
-    let mut ways = Ways { esp_in, l2tp_in, decap, forward };
+    let mut ways = Ways { sad, esp_in, l2tp_in, decap, forward };
     let mut last: Option<&Port> = None;
     for mut packet in input.drain() {
         // Packets of one port follow each other.
@@ -91,7 +94,10 @@ impl Ways<'_> {
     fn take(&mut self, ctx: &mut Ctx, packet: Packet, next: Next) {
         match next {
             Next::EspIn(spi) => match spi.slot() {
-                Some(slot) if slot.worker() == ctx.id => ctx.push(self.esp_in, packet),
+                Some(slot) if slot.worker() == ctx.id => {
+                    self.sad.prefetch_in(slot.index());
+                    ctx.push(self.esp_in, packet);
+                }
                 Some(slot) => ctx.hand_off(slot.worker(), packet, Stage::EspIn),
                 None => ctx.drop(packet, DropReason::SaUnknown),
             },

@@ -9,10 +9,12 @@
 //! The window is looked at twice, because one batch can hold a packet and its own replay.
 
 use crate::lane::{Ctx, LANE, Lane, Packet};
+use crate::node::l2tp_in::likely_ids;
 use crate::sad::{InEntry, Sad};
+use crate::session::Sessions;
 use crate::softwire::{Carried, Remembered};
 use arrayvec::ArrayVec;
-use dataplane_api::{DropReason, PeerId, SoftwireId, Spi, TraceNode, WorkerEvent};
+use dataplane_api::{DropReason, PeerId, SessionId, SoftwireId, Spi, TraceNode, WorkerEvent};
 use esp::framing::{self, NEXT_DUMMY};
 use esp::{Charge, Inbound, InboundCold, Path, PathCheck, selector};
 use ipsec_mb::{AHEAD, Algorithm, BATCH, Direction, Job, Key};
@@ -51,6 +53,7 @@ pub fn known(packet: &Packet) -> Option<SoftwireId> {
 pub fn run(
     ctx: &mut Ctx,
     sad: &mut Sad,
+    sessions: &Sessions,
     input: &mut Lane,
     (l2tp_in, decap, decrypted): (&mut Lane, &mut Lane, &mut Lane),
 ) {
@@ -58,7 +61,7 @@ pub fn run(
     let mut states: ArrayVec<State, LANE> = ArrayVec::new();
     for packets in input.packets().chunks_mut(BATCH) {
         let heads = heads(packets);
-        open(sad, packets, &heads, &mut states);
+        open(ctx, sad, sessions, packets, &heads, &mut states);
     }
     finish(ctx, sad, input, &states, (l2tp_in, decap, decrypted));
 }
@@ -96,7 +99,15 @@ fn find<'a>(sas: &'a [InEntry], cold: &'a [InboundCold], spi: Spi) -> Option<Kno
     Some(Known { index: index as u32, hot, cold: cold.get(index)?, key })
 }
 
-fn open(sad: &mut Sad, packets: &mut [Packet], heads: &[Head; BATCH], states: &mut ArrayVec<State, LANE>) {
+fn open(
+    ctx: &Ctx,
+    sad: &mut Sad,
+    sessions: &Sessions,
+    packets: &mut [Packet],
+    heads: &[Head; BATCH],
+    states: &mut ArrayVec<State, LANE>,
+) {
+    let large = sad.is_large();
     let Sad { manager, inbound, in_cold, .. } = sad;
     let ahead = |spi: u32| {
         let Some(i) = Spi(spi).slot().map(|s| s.index()) else { return };
@@ -105,9 +116,11 @@ fn open(sad: &mut Sad, packets: &mut [Packet], heads: &[Head; BATCH], states: &m
     // What is all of one SA has it in the cache.
     let spis = &heads[..packets.len().min(BATCH)];
     let spis = if spis.iter().all(|head| head.0 == heads[0].0) { &[] } else { spis };
+    let large = large && !spis.is_empty();
     spis.iter().take(SAS_AHEAD).for_each(|head| ahead(head.0));
     let first = states.len();
     let (mut jobs, mut keys) = (ArrayVec::<Job<'_>, BATCH>::new(), ArrayVec::<&Key, BATCH>::new());
+    let mut likely = ArrayVec::<SessionId, BATCH>::new();
     let (mut last, mut known) = (0, None);
     for (n, (packet, &(spi, low))) in packets.iter_mut().zip(heads).enumerate() {
         if let Some(next) = spis.get(n + SAS_AHEAD) {
@@ -115,12 +128,20 @@ fn open(sad: &mut Sad, packets: &mut [Packet], heads: &[Head; BATCH], states: &m
         }
         if spi != last {
             (last, known) = (spi, find(inbound, in_cold, Spi(spi)));
+            if let Some(sa) = known.as_ref().filter(|_| large) {
+                manager.prefetch_far(sa.key);
+            }
         }
         let mut state = State { seq: 0, sa: NONE, moved: false, refused: None };
         if let Some(sa) = &known {
             state.sa = sa.index;
             match prepare(sa, packet, low, &mut state, &mut jobs) {
-                Ok(()) => keys.push(sa.key),
+                Ok(()) => {
+                    keys.push(sa.key);
+                    if large {
+                        likely.push(sa.hot.session());
+                    }
+                }
                 Err(reason) => state.refused = Some(reason),
             }
         } else {
@@ -129,7 +150,10 @@ fn open(sad: &mut Sad, packets: &mut [Packet], heads: &[Head; BATCH], states: &m
         states.push(state);
     }
     keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
-    let outcome = manager.run(&mut jobs, &keys);
+    let outcome = manager.run_beside(&mut jobs, &keys, |n| {
+        let slot = likely.get(n).and_then(|session| session.slot());
+        slot.into_iter().for_each(|slot| sessions.prefetch_received_far(&ctx.counters, slot.index()));
+    });
     if !outcome.all_good(jobs.len()) {
         let waiting = states[first..].iter_mut().filter(|state| state.refused.is_none());
         for (n, (state, job)) in waiting.zip(&jobs).enumerate() {
@@ -216,6 +240,8 @@ struct Sa<'a> {
     peer: PeerId,
     /// See [`Inbound::is_gcm`].
     gcm: bool,
+    /// See [`Sad::is_large`].
+    large: bool,
     /// In tunnel mode, see [`for_decap`].
     carried: Option<u32>,
     remembered: &'a mut Remembered,
@@ -233,6 +259,7 @@ fn finish(
     debug_assert_eq!(input.len(), states.len());
     // A trace shows every node, and packets of one flow stay in order.
     let tracing = ctx.is_tracing();
+    let large = sad.is_large();
     let Sad { inbound, in_cold, in_carried, .. } = sad;
     let mut last: Option<Sa<'_>> = None;
     let mut states = states.iter();
@@ -244,7 +271,7 @@ fn finish(
                 (Some(InEntry { hot, .. }), Some(cold), Some(remembered)) => hot.peer().map(|peer| {
                     let mut carried = || ctx.snapshot.softwires.carried(remembered, hot.path(), peer);
                     let carried = if hot.tunnel() { for_decap(carried()) } else { None };
-                    Sa { index: state.sa, peer, gcm: hot.is_gcm(), carried, remembered, hot, cold }
+                    Sa { index: state.sa, peer, gcm: hot.is_gcm(), large, carried, remembered, hot, cold }
                 }),
                 _ => None,
             };
@@ -324,6 +351,12 @@ fn opened(
             return Err(DropReason::EspSelector);
         }
         if next == ip::UDP && payload.get(2..4) == Some(&wire::l2tp::PORT.to_be_bytes()) {
+            if sa.large {
+                let session = SessionId(payload.get(wire::udp::HEADER..).map_or(0, likely_ids));
+                if session != sa.hot.session() {
+                    sa.hot.brought(session);
+                }
+            }
             packet.next_hop = L2TP;
         } else if matches!(next, ip::IPIP | ip::IPV6) {
             softwire(ctx, sa, packet, state.moved);

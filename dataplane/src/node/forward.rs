@@ -80,6 +80,7 @@ fn into_session(
 ) {
     let Some(packet) = one_hop_less(ctx, sessions, packet, again) else { return };
     if session.worker() == ctx.id {
+        sessions.prefetch_far(&ctx.counters, session.index());
         ctx.push(l2tp_out, packet);
     } else {
         ctx.hand_off(session.worker(), packet, Stage::L2tpOut);

@@ -111,7 +111,12 @@ const AHEAD: usize = 5;
 /// something else.
 #[inline(always)]
 fn likely(packet: &Packet) -> u32 {
-    let Some(l2tp) = packet.payload().get(wire::udp::HEADER..) else { return 0 };
+    packet.payload().get(wire::udp::HEADER..).map_or(0, likely_ids)
+}
+
+/// [`likely`] of a message in UDP.
+#[inline(always)]
+pub fn likely_ids(l2tp: &[u8]) -> u32 {
     let at = if l2tp.first().is_some_and(|flags| flags & 0x40 != 0) { 4 } else { 2 };
     l2tp.get(at..).and_then(|ids| ids.first_chunk()).map_or(0, |ids| u32::from_be_bytes(*ids))
 }

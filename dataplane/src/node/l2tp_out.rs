@@ -10,7 +10,8 @@ use crate::fib::SessionWord;
 use crate::lane::{Ctx, LANE, Lane, Origin, Packet, Ready};
 use crate::node::icmp::HOP_LIMIT;
 use crate::node::l2tp_in::clamp_mss;
-use crate::node::{filter, fragment, icmp, room};
+use crate::node::{self, filter, fragment, icmp, room};
+use crate::sad::Sad;
 use crate::session::{Hot, Sessions};
 use arrayvec::ArrayVec;
 use dataplane_api::{DropReason, FilterDirection, FilterId, TraceNode};
@@ -26,6 +27,7 @@ const AHEAD: usize = 8;
 pub fn run(
     ctx: &mut Ctx,
     sessions: &mut Sessions,
+    sad: &Sad,
     input: &mut Lane,
     esp_out: &mut Lane,
     outer: &mut Lane,
@@ -79,6 +81,7 @@ pub fn run(
             ctx.drop(packet, DropReason::RateDown);
         } else if fits {
             send(ctx, (index, hot, v6), packet, esp_out, outer);
+            node::esp_out::ahead(sad, esp_out);
         } else {
             fragment::split(ctx, packet, mtu, |ctx, piece| send(ctx, (index, hot, v6), piece, esp_out, outer));
         }

@@ -18,10 +18,16 @@ const WINDOW: u16 = 64;
 /// Sends `FRAMES` packets, or one for each peer, and compares. Gives how many.
 pub fn run(path: Path) -> anyhow::Result<usize> {
     let _lcore = crate::measure::start()?;
+    compared(path, crate::measure::FRAMES.max(path.peers))
+}
+
+/// The same for so many packets.
+fn compared(path: Path, count: usize) -> anyhow::Result<usize> {
     let mut world = World::new(path, WINDOW)?;
-    let mut ringed = Ringed::new(&world, "proof", 0)?;
+    // DPDK keeps names for good.
+    let mut ringed = Ringed::new(&world, &path.kind.to_string(), 0)?;
     ringed.bed.populate(&world)?;
-    let (count, mut out) = (crate::measure::FRAMES.max(path.peers), Burst::new());
+    let mut out = Burst::new();
     let numbers: Vec<usize> = (0..count).collect();
     for batch in numbers.chunks(Burst::CAPACITY) {
         let frames: Vec<_> = batch.iter().map(|n| world.frame(n % path.peers, *n)).collect::<anyhow::Result<_>>()?;
@@ -98,4 +104,23 @@ fn tunnelled(datagram: &[u8], (src, dst): (IpAddr, IpAddr)) -> anyhow::Result<Ve
         "PPP protocol {protocol:#x}"
     );
     Ok(frame[len..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than the workers take for few: their SAs and sessions are asked for far ahead, after the first round by what each SA has
+    /// brought before.
+    #[test]
+    fn packets_of_many_sas_come_out_as_those_of_one() -> anyhow::Result<()> {
+        const PEERS: usize = 2000;
+        dpdk::sim::eal().map_err(|e| anyhow::anyhow!("{e}"))?;
+        let _lcore = dpdk::lcore::register()?;
+        for kind in ["l2tp4-out", "l2tp4-in", "esp-out", "esp-in"] {
+            let path = Path::named(&format!("{kind}-64-{PEERS}")).context(kind)?;
+            assert_eq!(compared(path, 2 * PEERS)?, 2 * PEERS);
+        }
+        Ok(())
+    }
 }
