@@ -145,18 +145,15 @@ impl Sad {
         Some(self.peers.get(peer.0.get() as usize)?.selected.checked_sub(1)? as usize)
     }
 
-    /// Whether there are more SAs than the second-level cache has room for, so that it is worth while to ask for them early.
+    /// This, if there are more SAs than the second-level cache has room for: then nodes ask it for them early.
     #[inline(always)]
-    pub const fn is_large(&self) -> bool {
-        self.inbound.len() > CACHED || self.outbound.len() > CACHED
+    pub fn large(&self) -> Option<&Self> {
+        (self.inbound.len() > CACHED || self.outbound.len() > CACHED).then_some(self)
     }
 
     /// Asks for the inbound SA at `index`, of which `esp_in` has need later.
     #[inline(always)]
     pub fn prefetch_in(&self, index: usize) {
-        if !self.is_large() {
-            return;
-        }
         self.inbound.get(index).into_iter().for_each(|sa| ipsec_mb::prefetch_far(&sa.hot, 0..2));
     }
 

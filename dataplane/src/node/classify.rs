@@ -44,7 +44,8 @@ const HOST_PROTOCOLS: [u8; 8] = [ip::ICMP, 2, ip::TCP, ip::UDP, ip::ICMPV6, 89, 
 
 /// The lanes that lead on from here.
 struct Ways<'a> {
-    sad: &'a Sad,
+    /// SAs that are to be asked for.
+    large: Option<&'a Sad>,
     esp_in: &'a mut Lane,
     l2tp_in: &'a mut Lane,
     decap: &'a mut Lane,
@@ -72,7 +73,7 @@ pub fn run(
     (esp_in, l2tp_in, decap, forward): (&mut Lane, &mut Lane, &mut Lane, &mut Lane),
 ) {
     ctx.start_traces(input);
-    let mut ways = Ways { sad, esp_in, l2tp_in, decap, forward };
+    let mut ways = Ways { large: sad.large(), esp_in, l2tp_in, decap, forward };
     let mut last: Option<&Port> = None;
     for mut packet in input.drain() {
         // Packets of one port follow each other.
@@ -95,7 +96,7 @@ impl Ways<'_> {
         match next {
             Next::EspIn(spi) => match spi.slot() {
                 Some(slot) if slot.worker() == ctx.id => {
-                    self.sad.prefetch_in(slot.index());
+                    self.large.into_iter().for_each(|sad| sad.prefetch_in(slot.index()));
                     ctx.push(self.esp_in, packet);
                 }
                 Some(slot) => ctx.hand_off(slot.worker(), packet, Stage::EspIn),

@@ -11,7 +11,7 @@
 use crate::fib;
 use crate::lane::{Ctx, Lane, Origin, Packet, Ready, Stage};
 use crate::link::Link;
-use crate::node::{self, fragment, icmp, output, room};
+use crate::node::{fragment, icmp, output, room};
 use crate::publish::Snapshot;
 use crate::sad::Sad;
 use crate::session::Sessions;
@@ -48,7 +48,6 @@ pub fn run(
         let Some(way) = &mut last else { continue };
         if packet.ip().len() <= usize::from(way.softwire.mtu) || way.softwire.too_big == TooBig::Outer {
             send(ctx, way, packet, esp_out, outer);
-            node::esp_out::ahead(sad, esp_out);
         } else {
             too_big(ctx, sessions, way, packet, (esp_out, outer, again));
         }

@@ -107,7 +107,7 @@ fn open(
     heads: &[Head; BATCH],
     states: &mut ArrayVec<State, LANE>,
 ) {
-    let large = sad.is_large();
+    let large = sad.large().is_some();
     let Sad { manager, inbound, in_cold, .. } = sad;
     let ahead = |spi: u32| {
         let Some(i) = Spi(spi).slot().map(|s| s.index()) else { return };
@@ -150,10 +150,14 @@ fn open(
         states.push(state);
     }
     keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
-    let outcome = manager.run_beside(&mut jobs, &keys, |n| {
-        let slot = likely.get(n).and_then(|session| session.slot());
-        slot.into_iter().for_each(|slot| sessions.prefetch_received_far(&ctx.counters, slot.index()));
-    });
+    let outcome = if large {
+        manager.run_beside(&mut jobs, &keys, |n| {
+            let slot = likely.get(n).and_then(|session| session.slot());
+            slot.into_iter().for_each(|slot| sessions.prefetch_received_far(&ctx.counters, slot.index()));
+        })
+    } else {
+        manager.run(&mut jobs, &keys)
+    };
     if !outcome.all_good(jobs.len()) {
         let waiting = states[first..].iter_mut().filter(|state| state.refused.is_none());
         for (n, (state, job)) in waiting.zip(&jobs).enumerate() {
@@ -240,7 +244,7 @@ struct Sa<'a> {
     peer: PeerId,
     /// See [`Inbound::is_gcm`].
     gcm: bool,
-    /// See [`Sad::is_large`].
+    /// See [`Sad::large`].
     large: bool,
     /// In tunnel mode, see [`for_decap`].
     carried: Option<u32>,
@@ -259,7 +263,7 @@ fn finish(
     debug_assert_eq!(input.len(), states.len());
     // A trace shows every node, and packets of one flow stay in order.
     let tracing = ctx.is_tracing();
-    let large = sad.is_large();
+    let large = sad.large().is_some();
     let Sad { inbound, in_cold, in_carried, .. } = sad;
     let mut last: Option<Sa<'_>> = None;
     let mut states = states.iter();

@@ -57,11 +57,11 @@ fn weed(ctx: &mut Ctx, lane: &mut Lane, verdicts: &[Verdict]) {
 const FOUND_AFTER: usize = 5;
 
 /// For nodes that lead here, after each packet: of many SAs, those of the lane's packets are asked for while there is other work.
-#[inline(always)]
+#[inline(never)]
 pub fn ahead(sad: &Sad, lane: &mut Lane) {
     let packets = &*lane.packets();
     let [.., before, last] = packets else { return };
-    if !sad.is_large() || last.peer == before.peer {
+    if last.peer == before.peer {
         return;
     }
     last.peer.into_iter().for_each(|peer| sad.prefetch_peer(peer));

@@ -34,6 +34,7 @@ pub fn run(
     again: &mut Lane,
 ) {
     ctx.visit(TraceNode::L2tpOut, input);
+    let large = sad.large();
     let words: ArrayVec<u32, LANE> = input.packets().iter().map(|packet| packet.next_hop).collect();
     let ahead = |ctx: &Ctx, sessions: &Sessions, word: u32| {
         if let Some(word) = SessionWord::from_word(word) {
@@ -81,7 +82,7 @@ pub fn run(
             ctx.drop(packet, DropReason::RateDown);
         } else if fits {
             send(ctx, (index, hot, v6), packet, esp_out, outer);
-            node::esp_out::ahead(sad, esp_out);
+            large.into_iter().for_each(|sad| node::esp_out::ahead(sad, esp_out));
         } else {
             fragment::split(ctx, packet, mtu, |ctx, piece| send(ctx, (index, hot, v6), piece, esp_out, outer));
         }
