@@ -93,8 +93,8 @@ pub struct Sad {
     told: usize,
 }
 
-/// SAs that the second-level cache, of 1 MiB or so, has room for.
-const CACHED: usize = (1 << 20) / size_of::<InEntry>();
+/// SAs one way that need not be asked for far ahead.
+const CACHED: usize = ipsec_mb::CACHED / size_of::<InEntry>();
 
 /// SAs each way whose counters are told in a poll.
 pub const TOLD: usize = 8;
@@ -145,7 +145,7 @@ impl Sad {
         Some(self.peers.get(peer.0.get() as usize)?.selected.checked_sub(1)? as usize)
     }
 
-    /// This, if there are more SAs than the second-level cache has room for: then nodes ask it for them early.
+    /// This, if it has ever had more SAs one way than the second-level cache has room for: then nodes ask it for them early.
     #[inline(always)]
     pub fn large(&self) -> Option<&Self> {
         (self.inbound.len() > CACHED || self.outbound.len() > CACHED).then_some(self)
@@ -508,5 +508,17 @@ mod tests {
         assert_eq!(sad.selected(peer(1)), None, "never in the clear, never by a stale SA");
         assert!(sad.peer_select(peer(2), Some(SaOutId(slot(1, 1)))) && sad.peer_select(peer(2), None));
         assert_eq!(sad.selected(peer(2)), None);
+    }
+
+    #[test]
+    fn only_what_the_cache_cannot_hold_is_asked_for_early() {
+        let capacity = CACHED as u32 + 1;
+        let (counters, mut sad) =
+            (Counters::new(0, capacity as usize), Sad::new(WorkerId(0), capacity as usize).unwrap());
+        for index in 0..capacity {
+            assert!(sad.large().is_none(), "{index} SAs");
+            assert!(sad.sa_in_add(&counters, sa_in(slot(index, 1))));
+        }
+        assert!(sad.large().is_some());
     }
 }

@@ -240,8 +240,8 @@ pub struct Sessions {
     by_peer: HashMap<PeerId, NonZeroU32>,
 }
 
-/// Sessions that the second-level cache, of 1 MiB or so, has room for.
-const CACHED: usize = (1 << 20) / size_of::<Entry>();
+/// Sessions that need not be asked for far ahead.
+const CACHED: usize = ipsec_mb::CACHED / size_of::<Entry>();
 
 impl Sessions {
     /// With room for `capacity` sessions.
@@ -278,10 +278,9 @@ impl Sessions {
     /// The same some time before, of sessions that are many.
     #[inline]
     pub fn prefetch_far(&self, counters: &Counters, index: usize) {
-        if self.entries.len() <= CACHED {
-            return;
-        }
-        if let Some((entry, counters)) = self.at(counters, index) {
+        if self.entries.len() > CACHED
+            && let Some((entry, counters)) = self.at(counters, index)
+        {
             ipsec_mb::prefetch_far(entry, 0..1);
             ipsec_mb::prefetch_far(counters, 0..1);
         }
@@ -296,10 +295,12 @@ impl Sessions {
         }
     }
 
-    /// The same some time before.
+    /// The same some time before, of sessions that are many.
     #[inline]
     pub fn prefetch_received_far(&self, counters: &Counters, index: usize) {
-        if let Some((entry, counters)) = self.at(counters, index) {
+        if self.entries.len() > CACHED
+            && let Some((entry, counters)) = self.at(counters, index)
+        {
             ipsec_mb::prefetch_far(entry, 0..2);
             ipsec_mb::prefetch_far(counters, 0..1);
         }

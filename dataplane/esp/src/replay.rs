@@ -53,7 +53,6 @@ pub struct Window {
     top: u64,
     near: [u64; NEAR],
     size: u16,
-    unused: u16,
     /// What an SA notes of what it carries, which fills the gap.
     pub(crate) note: u32,
 }
@@ -67,7 +66,7 @@ impl Window {
             s if s >= MAX => MAX,
             s => s.next_power_of_two(),
         };
-        Self { top: 0, near: [0; NEAR], size, unused: 0, note: 0 }
+        Self { top: 0, near: [0; NEAR], size, note: 0 }
     }
 
     /// The words that it needs beside itself.

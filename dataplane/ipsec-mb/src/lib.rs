@@ -31,4 +31,4 @@ pub use algorithm::Algorithm;
 pub use job::{Direction, Job, Outcome};
 pub use key::Key;
 pub use manager::{AHEAD, BATCH, Error, Manager};
-pub use prefetch::{prefetch, prefetch_far};
+pub use prefetch::{CACHED, prefetch, prefetch_far};

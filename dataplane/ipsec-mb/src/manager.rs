@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use ipsec_mb_sys::*;
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// Why no manager could be made.
@@ -207,13 +208,18 @@ impl Manager {
     /// keys. What the library needs lies elsewhere, and is fetched when it is used.
     #[inline(always)]
     pub fn prefetch(&self, key: &Key) {
-        crate::prefetch(key, if self.vaes.is_some() { 1..6 } else { 3..4 });
+        crate::prefetch(key, self.lines());
     }
 
     /// The same into the second-level cache, for a packet that the cipher comes to later.
     #[inline(always)]
     pub fn prefetch_far(&self, key: &Key) {
-        crate::prefetch_far(key, if self.vaes.is_some() { 1..6 } else { 3..4 });
+        crate::prefetch_far(key, self.lines());
+    }
+
+    #[inline(always)]
+    fn lines(&self) -> Range<usize> {
+        if self.vaes.is_some() { 1..6 } else { 3..4 }
     }
 
     /// Performs jobs, the first [`BATCH`] of them, each with its key. A packet that the outcome does not name must be dropped, and what
@@ -223,7 +229,8 @@ impl Manager {
         self.run_beside(jobs, keys, |_| {})
     }
 
-    /// The same, and `beside` is called for each job by its number: the cipher leaves memory time for something else.
+    /// The same, and `beside` is called with each job's number, after the job or as it is put off for the library's queue: the cipher
+    /// leaves memory time for something else.
     pub fn run_beside(&mut self, jobs: &mut [Job<'_>], keys: &[&Key], mut beside: impl FnMut(usize)) -> Outcome {
         let len = jobs.len().min(keys.len()).min(BATCH);
         let (jobs, keys) = (&mut jobs[..len], &keys[..len]);

@@ -11,6 +11,9 @@ pub fn prefetch<T>(value: *const T, lines: Range<usize>) {
     ask::<_MM_HINT_T0, T>(value, lines);
 }
 
+/// Octets of a table that the second-level cache is taken to hold: what is in a smaller one need not be asked for far ahead.
+pub const CACHED: usize = 1 << 20;
+
 /// The same into the second-level cache, for what is not needed soon.
 #[inline(always)]
 pub fn prefetch_far<T>(value: *const T, lines: Range<usize>) {

@@ -152,7 +152,7 @@ fn open(
     keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
     let outcome = if large {
         manager.run_beside(&mut jobs, &keys, |n| {
-            let slot = likely.get(n).and_then(|session| session.slot());
+            let slot = likely.get(n).and_then(|session| session.slot()).filter(|slot| slot.worker() == ctx.id);
             slot.into_iter().for_each(|slot| sessions.prefetch_received_far(&ctx.counters, slot.index()));
         })
     } else {

@@ -56,17 +56,19 @@ fn weed(ctx: &mut Ctx, lane: &mut Lane, verdicts: &[Verdict]) {
 /// Packets that come to a lane between looking where a packet's SA is and asking for it.
 const FOUND_AFTER: usize = 5;
 
-/// For nodes that lead here, after each packet: of many SAs, those of the lane's packets are asked for while there is other work.
+/// For nodes that lead here, after each packet: of many SAs, those of the lane's packets are asked for while there is other work. The
+/// last few of a lane have to wait for [`run`].
 #[inline(never)]
 pub fn ahead(sad: &Sad, lane: &mut Lane) {
     let packets = &*lane.packets();
-    let [.., before, last] = packets else { return };
-    if last.peer == before.peer {
-        return;
-    }
-    last.peer.into_iter().for_each(|peer| sad.prefetch_peer(peer));
-    let found = packets.len().checked_sub(1 + FOUND_AFTER).and_then(|n| packets[n].peer);
-    found.into_iter().for_each(|peer| sad.prefetch_selected(peer));
+    // Of one peer's packets that follow each other, the first asks.
+    let first = |n: usize| match packets[..n] {
+        [.., ref before, ref packet] if before.peer == packet.peer => None,
+        [.., ref packet] => packet.peer,
+        [] => None,
+    };
+    first(packets.len()).into_iter().for_each(|peer| sad.prefetch_peer(peer));
+    first(packets.len().saturating_sub(FOUND_AFTER)).into_iter().for_each(|peer| sad.prefetch_selected(peer));
 }
 
 /// The SAs that packets take, by index. No SA: `usize::MAX`.

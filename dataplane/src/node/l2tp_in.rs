@@ -114,7 +114,7 @@ fn likely(packet: &Packet) -> u32 {
     packet.payload().get(wire::udp::HEADER..).map_or(0, likely_ids)
 }
 
-/// [`likely`] of a message in UDP.
+/// The same of a message in UDP.
 #[inline(always)]
 pub fn likely_ids(l2tp: &[u8]) -> u32 {
     let at = if l2tp.first().is_some_and(|flags| flags & 0x40 != 0) { 4 } else { 2 };

@@ -81,10 +81,11 @@ pub fn run(
             }
             ctx.drop(packet, DropReason::RateDown);
         } else if fits {
-            send(ctx, (index, hot, v6), packet, esp_out, outer);
-            large.into_iter().for_each(|sad| node::esp_out::ahead(sad, esp_out));
+            send(ctx, large, (index, hot, v6), packet, esp_out, outer);
         } else {
-            fragment::split(ctx, packet, mtu, |ctx, piece| send(ctx, (index, hot, v6), piece, esp_out, outer));
+            fragment::split(ctx, packet, mtu, |ctx, piece| {
+                send(ctx, large, (index, hot, v6), piece, esp_out, outer);
+            });
         }
     }
 }
@@ -93,6 +94,7 @@ pub fn run(
 #[inline(always)]
 fn send(
     ctx: &mut Ctx,
+    large: Option<&Sad>,
     (index, hot, v6): (usize, &mut Hot, bool),
     packet: Packet,
     esp_out: &mut Lane,
@@ -105,7 +107,11 @@ fn send(
         packets.add(1);
         octets.add(len);
     }
-    ctx.push(if packet.peer.is_some() { esp_out } else { outer }, packet);
+    if packet.peer.is_none() {
+        return ctx.push(outer, packet);
+    }
+    ctx.push(esp_out, packet);
+    large.into_iter().for_each(|sad| node::esp_out::ahead(sad, esp_out));
 }
 
 fn permitted(ctx: &Ctx, id: FilterId, packet: &Packet) -> bool {
