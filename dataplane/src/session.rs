@@ -240,6 +240,11 @@ pub struct Sessions {
     by_peer: HashMap<PeerId, NonZeroU32>,
 }
 
+/// Lines of an entry that a packet into the session needs.
+pub const INTO: usize = 1;
+/// Those of a packet out of it, whose inner source is looked at.
+pub const OUT_OF: usize = 2;
+
 /// Sessions that need not be asked for far ahead.
 const CACHED: usize = ipsec_mb::CACHED / size_of::<Entry>();
 
@@ -266,49 +271,23 @@ impl Sessions {
         self.entries.get(index).map(|e| &e.hot)
     }
 
-    /// Asks the CPU for what a packet into a session needs, before it is needed.
+    /// Asks the CPU for what a packet needs, before it is needed: so many lines of the entry ([`INTO`], [`OUT_OF`]), and counters.
     #[inline]
-    pub fn prefetch(&self, counters: &Counters, index: usize) {
-        if let Some((entry, counters)) = self.at(counters, index) {
-            ipsec_mb::prefetch(entry, 0..1);
+    pub fn prefetch(&self, counters: &Counters, index: usize, lines: usize) {
+        if let (Some(entry), Some(counters)) = (self.entries.get(index), counters.sessions.get(index)) {
+            ipsec_mb::prefetch(entry, 0..lines);
             ipsec_mb::prefetch(counters, 0..1);
         }
     }
 
-    /// The same some time before, of sessions that are many.
+    /// The same some time before, if sessions are many.
     #[inline]
-    pub fn prefetch_far(&self, counters: &Counters, index: usize) {
-        if self.entries.len() > CACHED
-            && let Some((entry, counters)) = self.at(counters, index)
-        {
-            ipsec_mb::prefetch_far(entry, 0..1);
+    pub fn prefetch_far(&self, counters: &Counters, index: usize, lines: usize) {
+        let entry = self.entries.get(index).filter(|_| self.entries.len() > CACHED);
+        if let (Some(entry), Some(counters)) = (entry, counters.sessions.get(index)) {
+            ipsec_mb::prefetch_far(entry, 0..lines);
             ipsec_mb::prefetch_far(counters, 0..1);
         }
-    }
-
-    /// What a packet out of a session needs, whose inner source is looked at.
-    #[inline]
-    pub fn prefetch_received(&self, counters: &Counters, index: usize) {
-        if let Some((entry, counters)) = self.at(counters, index) {
-            ipsec_mb::prefetch(entry, 0..2);
-            ipsec_mb::prefetch(counters, 0..1);
-        }
-    }
-
-    /// The same some time before, of sessions that are many.
-    #[inline]
-    pub fn prefetch_received_far(&self, counters: &Counters, index: usize) {
-        if self.entries.len() > CACHED
-            && let Some((entry, counters)) = self.at(counters, index)
-        {
-            ipsec_mb::prefetch_far(entry, 0..2);
-            ipsec_mb::prefetch_far(counters, 0..1);
-        }
-    }
-
-    #[inline(always)]
-    fn at<'a>(&'a self, counters: &'a Counters, index: usize) -> Option<(&'a Entry, &'a SessionCounters)> {
-        self.entries.get(index).zip(counters.sessions.get(index))
     }
 
     /// The entry that a route names, if it is still of that generation, and its bucket if what goes there is limited.

@@ -68,7 +68,7 @@ pub struct Worker {
     ops: Consumer<(OpSeq, TableOp)>,
     inject: Consumer<InjectMsg>,
     inject_free: Producer<Vec<u8>>,
-    sad: Sad,
+    pub(crate) sad: Sad,
     sessions: Sessions,
     fragments: Fragments,
     lanes: Lanes,

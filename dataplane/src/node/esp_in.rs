@@ -11,7 +11,7 @@
 use crate::lane::{Ctx, LANE, Lane, Packet};
 use crate::node::l2tp_in::likely_ids;
 use crate::sad::{InEntry, Sad};
-use crate::session::Sessions;
+use crate::session::{OUT_OF, Sessions};
 use crate::softwire::{Carried, Remembered};
 use arrayvec::ArrayVec;
 use dataplane_api::{DropReason, PeerId, SessionId, SoftwireId, Spi, TraceNode, WorkerEvent};
@@ -150,10 +150,11 @@ fn open(
         states.push(state);
     }
     keys.iter().take(AHEAD).for_each(|key| manager.prefetch(key));
+    // Of few SAs each instruction counts.
     let outcome = if large {
         manager.run_beside(&mut jobs, &keys, |n| {
             let slot = likely.get(n).and_then(|session| session.slot()).filter(|slot| slot.worker() == ctx.id);
-            slot.into_iter().for_each(|slot| sessions.prefetch_received_far(&ctx.counters, slot.index()));
+            slot.into_iter().for_each(|slot| sessions.prefetch_far(&ctx.counters, slot.index(), OUT_OF));
         })
     } else {
         manager.run(&mut jobs, &keys)

@@ -9,7 +9,7 @@ use crate::lane::{Ctx, Lane, Origin, Packet, Stage};
 use crate::link::Link;
 use crate::node::{fragment, icmp, output};
 use crate::publish::Snapshot;
-use crate::session::Sessions;
+use crate::session::{INTO, Sessions};
 use dataplane_api::{DropReason, NextHop, PortId, PuntClass, TraceNode, Zone};
 use std::net::IpAddr;
 use wire::icmp::ErrorKind;
@@ -80,7 +80,7 @@ fn into_session(
 ) {
     let Some(packet) = one_hop_less(ctx, sessions, packet, again) else { return };
     if session.worker() == ctx.id {
-        sessions.prefetch_far(&ctx.counters, session.index());
+        sessions.prefetch_far(&ctx.counters, session.index(), INTO);
         ctx.push(l2tp_out, packet);
     } else {
         ctx.hand_off(session.worker(), packet, Stage::L2tpOut);

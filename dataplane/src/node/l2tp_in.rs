@@ -15,7 +15,7 @@
 use crate::lane::{Ctx, LANE, Lane, Origin, Packet, Stage};
 use crate::node::classify::reason;
 use crate::node::filter;
-use crate::session::Sessions;
+use crate::session::{OUT_OF, Sessions};
 use arrayvec::ArrayVec;
 use dataplane_api::{
     Counter, DropReason, FilterDirection, FilterId, InnerAddresses, PuntClass, SessionCounters, SessionId, Spi,
@@ -67,7 +67,7 @@ pub fn run(ctx: &mut Ctx, sessions: &mut Sessions, input: &mut Lane, forward: &m
     ctx.visit(TraceNode::L2tpIn, input);
     let ids: ArrayVec<u32, LANE> = input.packets().iter().map(likely).collect();
     let ahead = |ctx: &Ctx, sessions: &Sessions, id: u32| {
-        SessionId(id).slot().into_iter().for_each(|slot| sessions.prefetch_received(&ctx.counters, slot.index()));
+        SessionId(id).slot().into_iter().for_each(|slot| sessions.prefetch(&ctx.counters, slot.index(), OUT_OF));
     };
     ids.iter().take(AHEAD).for_each(|id| ahead(ctx, sessions, *id));
     for (n, mut packet) in input.drain().enumerate() {

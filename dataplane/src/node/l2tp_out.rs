@@ -12,7 +12,7 @@ use crate::node::icmp::HOP_LIMIT;
 use crate::node::l2tp_in::clamp_mss;
 use crate::node::{self, filter, fragment, icmp, room};
 use crate::sad::Sad;
-use crate::session::{Hot, Sessions};
+use crate::session::{Hot, INTO, Sessions};
 use arrayvec::ArrayVec;
 use dataplane_api::{DropReason, FilterDirection, FilterId, TraceNode};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -38,7 +38,7 @@ pub fn run(
     let words: ArrayVec<u32, LANE> = input.packets().iter().map(|packet| packet.next_hop).collect();
     let ahead = |ctx: &Ctx, sessions: &Sessions, word: u32| {
         if let Some(word) = SessionWord::from_word(word) {
-            sessions.prefetch(&ctx.counters, word.index());
+            sessions.prefetch(&ctx.counters, word.index(), INTO);
         }
     };
     words.iter().take(AHEAD).for_each(|word| ahead(ctx, sessions, *word));

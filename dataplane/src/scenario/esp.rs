@@ -245,6 +245,25 @@ fn both_directions_in_every_form() {
 }
 
 #[test]
+fn of_many_sas_each_notes_the_session_it_brought() {
+    let (mut b, mut far) = secure(gcm());
+    let noted = |b: &Bench| b.workers[0].sad.inbound[2].hot.session();
+    let f = far.data(&inner_up());
+    b.one_through(0, &f, 1);
+    assert_eq!(noted(&b), SessionId(0), "few need no note");
+    for index in 3..SAS as u32 {
+        b.op(0, TableOp::SaInAdd(gcm().sa_in(spi(index), peer())));
+    }
+    let mut f = far.data(&inner_up());
+    *f.last_mut().unwrap() ^= 1;
+    b.refused(0, &f, DropReason::EspIntegrity);
+    assert_eq!(noted(&b), SessionId(0), "a forged packet notes nothing");
+    *f.last_mut().unwrap() ^= 1;
+    b.one_through(0, &f, 1);
+    assert_eq!(noted(&b), session_id(0));
+}
+
+#[test]
 fn control_messages_carry_their_peer_both_ways() {
     let (mut b, mut far) = secure(gcm());
     let hello = [0xc8, 0x02, 0, 20, 0x12, 0x34, 0, 0, 0, 1, 0, 2, 0x80, 8, 0, 0, 0, 0, 0, 6];

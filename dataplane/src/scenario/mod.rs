@@ -174,6 +174,9 @@ pub struct Bench {
     _turn: MutexGuard<'static, ()>,
 }
 
+/// More than the second-level cache holds ([`crate::sad::Sad::large`]).
+const SAS: usize = 2048;
+
 impl Bench {
     /// One worker with the clear session.
     pub fn new() -> Self {
@@ -217,10 +220,10 @@ impl Bench {
         }
         let (mut made, mut handles) = (Vec::new(), Vec::new());
         for (n, (queues, handoff)) in queues.into_iter().zip(Handoff::mesh(workers, depth)).enumerate() {
-            let counters = Arc::new(Counters::new(16, 16));
+            let counters = Arc::new(Counters::new(16, SAS));
             let (handle, port) = worker_channel(WorkerId(n as u8), depth, counters);
             let shared = publisher.shared();
-            let parts = Parts { port, queues, pool, large, shared, handoff, rates, sessions: 16, sas: 16 };
+            let parts = Parts { port, queues, pool, large, shared, handoff, rates, sessions: 16, sas: SAS };
             made.push(Worker::new(parts).unwrap());
             handles.push(handle);
         }
