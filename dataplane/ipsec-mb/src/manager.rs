@@ -2,7 +2,7 @@
 
 use crate::job::{Direction, Job, Outcome, Pending};
 use crate::key::LibraryKey;
-use crate::vaes::{Packet, Vaes};
+use crate::vaes::{self, Numbers, Packet, Vaes};
 use crate::{Algorithm, Key};
 use arrayvec::ArrayVec;
 use ipsec_mb_sys::*;
@@ -46,8 +46,11 @@ impl std::error::Error for Error {}
 /// Most jobs in one run.
 pub const BATCH: usize = 64;
 
-/// For how many packets keys are on their way into the cache at a time.
-pub const AHEAD: usize = 6;
+/// For how many packets keys are on their way into the cache at a time: those of the four after the four that are worked on.
+pub const AHEAD: usize = 8;
+
+/// For how many packets of one key it is worth while to work out [`Numbers`].
+const WORTH: usize = 4;
 
 const OLDEST: u32 = 1 << 16 | 3 << 8;
 
@@ -138,6 +141,43 @@ fn is_gcm_packet(job: &Job<'_>, key: &Key) -> bool {
     key.is(job.algorithm) && job.fits_as(Algorithm::AesGcm128)
 }
 
+/// The first four packets by [`Vaes`] side by side, if they are short and have as many blocks. Gives how many they are, and a bit for
+/// each that is good.
+#[inline(always)]
+fn four(vaes: Vaes, jobs: &mut [Job<'_>], keys: &[&Key]) -> Option<(usize, u64)> {
+    let (jobs, keys) = (jobs.first_chunk_mut::<4>()?, keys.first_chunk::<4>()?);
+    let (algorithm, direction, blocks) = (jobs[0].algorithm, jobs[0].direction, vaes::text_blocks(&jobs[0]));
+    let alike = |(job, key): (&Job<'_>, &&Key)| {
+        vaes::text_blocks(job) == blocks
+            && job.algorithm == algorithm
+            && job.direction == direction
+            && is_gcm_packet(job, key)
+    };
+    if blocks > vaes::FEW || !algorithm.is_gcm() || !jobs.iter().zip(keys).all(alike) {
+        return None;
+    }
+    let [a, b, c, d] = keys;
+    let keys = [a.own()?, b.own()?, c.own()?, d.own()?];
+    // SAFETY: all of them fit AES-GCM, and have as many blocks.
+    let done = unsafe { vaes.four(direction, algorithm == Algorithm::AesGcm256, keys, jobs) };
+    done.map(|done| (4, done))
+}
+
+/// The same with two that are short.
+#[inline(always)]
+fn two(vaes: Vaes, jobs: &mut [Job<'_>], keys: &[&Key]) -> Option<(usize, u64)> {
+    let ([one, other, ..], [one_key, other_key, ..]) = (jobs, keys) else { return None };
+    let short = vaes::is_short(one) && vaes::is_short(other);
+    let alike = one.algorithm == other.algorithm && one.direction == other.direction && one.algorithm.is_gcm();
+    if !(short && alike && is_gcm_packet(one, one_key) && is_gcm_packet(other, other_key)) {
+        return None;
+    }
+    let (direction, aes256) = (one.direction, one.algorithm == Algorithm::AesGcm256);
+    let packets = [Packet::new(one, one_key)?, Packet::new(other, other_key)?];
+    let [one, other] = vaes.run(direction, aes256, packets, None);
+    Some((2, u64::from(one) | u64::from(other) << 1))
+}
+
 /// A multi-buffer manager. It may move to another thread, but only one thread at a time may use it.
 pub struct Manager {
     raw: NonNull<IMB_MGR>,
@@ -145,6 +185,8 @@ pub struct Manager {
     gcm256: Gcm,
     /// AES-GCM by what is faster for packets than the library.
     vaes: Option<Vaes>,
+    /// Those of the key of a run, and of none after it.
+    numbers: Numbers,
 }
 
 // SAFETY: the manager is heap memory of its own without ties to the thread that made it. (`imb_errno`, which the
@@ -192,7 +234,7 @@ impl Manager {
             unsafe { free_mb_mgr(raw.as_ptr()) };
             return Err(Error::Cpu);
         };
-        Ok(Self { raw, gcm128, gcm256, vaes: None })
+        Ok(Self { raw, gcm128, gcm256, vaes: None, numbers: Numbers::new() })
     }
 
     pub(crate) fn raw(&self) -> &IMB_MGR {
@@ -223,7 +265,8 @@ impl Manager {
     }
 
     /// Performs jobs, the first [`BATCH`] of them, each with its key. A packet that the outcome does not name must be dropped, and what
-    /// its payload holds is unspecified: it does not fit the algorithm, or the key or the ICV is wrong. Where there are several keys,
+    /// its payload holds is unspecified: it does not fit the algorithm, or the key or the ICV is wrong. What an
+    /// opened packet has in the place of its ICV is unspecified too. Where there are several keys,
     /// they are asked for in time, but for the first [`AHEAD`], which it is for the caller to [`Self::prefetch`].
     pub fn run(&mut self, jobs: &mut [Job<'_>], keys: &[&Key]) -> Outcome {
         self.run_beside(jobs, keys, |_| {})
@@ -235,29 +278,39 @@ impl Manager {
         let len = jobs.len().min(keys.len()).min(BATCH);
         let (jobs, keys) = (&mut jobs[..len], &keys[..len]);
         // What is one key's is in the cache.
-        let ahead = if keys.iter().all(|key| std::ptr::eq(*key, keys[0])) { &[] } else { keys };
+        let same = keys.iter().all(|key| std::ptr::eq(*key, keys[0]));
+        let ahead = if same { &[] } else { keys };
+        let mut known = false;
         let (mut n, mut good, mut later) = (0, 0, 0u64);
-        while let ([job, others @ ..], [key, other_keys @ ..]) = (&mut jobs[n..], &keys[n..]) {
-            let two = match (others, other_keys) {
-                ([other, ..], [other_key, ..]) => self.two(job, key, other, other_key),
-                _ => None,
-            };
-            let taken = match two {
-                Some(done) => {
-                    good |= done << n;
-                    2
+        while n < len {
+            let (jobs, keys) = (&mut jobs[n..], &keys[n..]);
+            let several = self.vaes.and_then(|vaes| four(vaes, jobs, keys).or_else(|| two(vaes, jobs, keys)));
+            let taken = if let Some((taken, done)) = several {
+                good |= done << n;
+                taken
+            } else {
+                let (job, key) = (&mut jobs[0], keys[0]);
+                if same
+                    && !known
+                    && len - n >= WORTH
+                    && vaes::takes_numbers(job)
+                    && let (Some(vaes), Some(key)) = (self.vaes, key.own())
+                {
+                    vaes.fill(&mut self.numbers, key);
+                    known = true;
                 }
-                None => {
-                    match self.at_once(job, key) {
-                        Some(done) => good |= u64::from(done) << n,
-                        None => later |= 1 << n,
-                    }
-                    1
+                match self.at_once(job, key, known) {
+                    Some(done) => good |= u64::from(done) << n,
+                    None => later |= 1 << n,
                 }
+                1
             };
             ahead.iter().skip(n + AHEAD).take(taken).for_each(|key| self.prefetch(key));
             (n..n + taken).for_each(&mut beside);
             n += taken;
+        }
+        if let (true, Some(vaes)) = (known, self.vaes) {
+            vaes.erase(&mut self.numbers);
         }
         if later != 0 {
             good |= self.run_burst(jobs, keys, later);
@@ -265,28 +318,11 @@ impl Manager {
         Outcome(good)
     }
 
-    /// Two packets by [`Vaes`] side by side, if both are short. Gives two bits.
-    #[inline(always)]
-    fn two(&self, one: &mut Job<'_>, one_key: &Key, other: &mut Job<'_>, other_key: &Key) -> Option<u64> {
-        let vaes = self.vaes?;
-        let alike = one.algorithm == other.algorithm && one.direction == other.direction && one.algorithm.is_gcm();
-        if !alike || !is_gcm_packet(one, one_key) || !is_gcm_packet(other, other_key) {
-            return None;
-        }
-        let (direction, aes256) = (one.direction, one.algorithm == Algorithm::AesGcm256);
-        let packets = [Packet::new(one, one_key)?, Packet::new(other, other_key)?];
-        if !packets.iter().all(Packet::is_short) {
-            return None;
-        }
-        let [one, other] = vaes.run(direction, aes256, packets);
-        Some(u64::from(one) | u64::from(other) << 1)
-    }
-
     /// Performs a job at once where that is faster. That is chosen here, by measurement: AES-GCM by [`Vaes`] takes half the time of
     /// the library for short packets, and 0.9 times for long ones; without it, and for GMAC, the library's direct interface takes 45
     /// ticks a packet less than its queue. `None`: it is for the queue. `false`: it is not good.
     #[inline(always)]
-    fn at_once(&self, job: &mut Job<'_>, key: &Key) -> Option<bool> {
+    fn at_once(&self, job: &mut Job<'_>, key: &Key, known: bool) -> Option<bool> {
         let aes256 = match job.algorithm {
             Algorithm::AesGcm128 => false,
             Algorithm::AesGcm256 => true,
@@ -300,7 +336,7 @@ impl Manager {
         }
         let direction = job.direction;
         let (Some(vaes), Some(packet)) = (self.vaes, Packet::new(job, key)) else { return Some(false) };
-        let [good] = vaes.run(direction, aes256, [packet]);
+        let [good] = vaes.run(direction, aes256, [packet], known.then_some(&self.numbers));
         Some(good)
     }
 
@@ -370,6 +406,9 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
+        if let Some(vaes) = self.vaes {
+            vaes.erase(&mut self.numbers);
+        }
         // SAFETY: allocated by `alloc_mb_mgr`, not used afterwards.
         unsafe { free_mb_mgr(self.raw.as_ptr()) };
     }

@@ -14,12 +14,32 @@
 //! GHASH is summed lane by lane. While there is much to come, every lane of a sum is multiplied by the same power of the hash key H,
 //! so that it belongs to the lane below it in the next group; the last twelve blocks are multiplied by H^12 ... H^1, each by its
 //! own, and only then the lanes are added up. Long packets go by chunks of three groups: their encryption, and the hash of
-//! the chunk before, which the processor can do at the same time.
+//! the chunk before, which the processor can do at the same time. Where a batch of packets has one key, the first of the rounds is
+//! worked out for all of them ([`counter`]).
 //!
 //! All of it takes the same time whatever key and text are.
 
+/// A function for processors with [`Vaes`].
+macro_rules! vaes {
+    ($($item:tt)*) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,bmi2")]
+        #[inline]
+        $($item)*
+    };
+}
+
+mod counter;
+mod four;
+mod ghash;
+
+pub(crate) use counter::Numbers;
+pub(crate) use four::FEW;
+
 use crate::key::Label;
 use crate::{Direction, Job, Key};
+use counter::Counter;
+use ghash::{Sum, lengths, power, powers, reversed};
+use std::arch::asm;
 use std::arch::x86_64::*;
 use zeroize::Zeroize;
 
@@ -83,12 +103,24 @@ impl<'a> Packet<'a> {
         let (octets, icv) = job.packet.split_last_chunk_mut().filter(|(octets, _)| octets.len() >= BLOCK)?;
         Some(Self { keys: key.own()?, octets, icv, nonce: job.nonce, aad: job.aad, aad_len: job.aad_len })
     }
+}
 
-    /// Two such packets are worked on side by side.
-    #[inline(always)]
-    pub(crate) fn is_short(&self) -> bool {
-        self.octets.len() <= SHORT
-    }
+/// Two such packets are worked on side by side.
+#[inline(always)]
+pub(crate) fn is_short(job: &Job<'_>) -> bool {
+    job.packet.len() <= SHORT + BLOCK
+}
+
+/// Whether [`Numbers`] are of use for a packet.
+#[inline(always)]
+pub(crate) fn takes_numbers(job: &Job<'_>) -> bool {
+    !is_short(job) && job.packet.len() <= Numbers::OCTETS + BLOCK
+}
+
+/// Blocks of text of a packet that fits AES-GCM.
+#[inline(always)]
+pub(crate) fn text_blocks(job: &Job<'_>) -> usize {
+    job.packet.len().wrapping_sub(BLOCK + 1) / BLOCK
 }
 
 impl Vaes {
@@ -116,40 +148,99 @@ impl Vaes {
         true
     }
 
-    /// Works in place on one packet, or on several that are short. `false`: opening, the ICV is not that of the packet, which is
-    /// worth nothing now.
+    /// Works in place on one packet, or on several that are short; `numbers` are those of its key. `false`: opening, the ICV is not
+    /// that of the packet, which is worth nothing now.
     #[inline(always)]
-    pub(crate) fn run<const N: usize>(self, direction: Direction, aes256: bool, packets: [Packet<'_>; N]) -> [bool; N] {
+    pub(crate) fn run<const N: usize>(
+        self,
+        direction: Direction,
+        aes256: bool,
+        packets: [Packet<'_>; N],
+        numbers: Option<&Numbers>,
+    ) -> [bool; N] {
         // SAFETY: `self` exists, so the processor has the instructions.
         unsafe {
             match (direction, aes256) {
-                (Direction::Seal, false) => seal_or_open::<10, true, N>(packets),
-                (Direction::Seal, true) => seal_or_open::<14, true, N>(packets),
-                (Direction::Open, false) => seal_or_open::<10, false, N>(packets),
-                (Direction::Open, true) => seal_or_open::<14, false, N>(packets),
+                (Direction::Seal, false) => seal_or_open::<10, true, N>(packets, numbers),
+                (Direction::Seal, true) => seal_or_open::<14, true, N>(packets, numbers),
+                (Direction::Open, false) => seal_or_open::<10, false, N>(packets, numbers),
+                (Direction::Open, true) => seal_or_open::<14, false, N>(packets, numbers),
             }
         }
     }
-}
 
-/// A function for processors with [`Vaes`].
-macro_rules! vaes {
-    ($($item:tt)*) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,bmi2")]
-        #[inline]
-        $($item)*
-    };
+    /// Works in place on four packets. Gives a bit for each that is good; `None`: they are too short or too long, and nothing happens.
+    ///
+    /// # Safety
+    ///
+    /// The packets fit AES-GCM, and have [`text_blocks`] as many.
+    #[inline(always)]
+    pub(crate) unsafe fn four(
+        self,
+        direction: Direction,
+        aes256: bool,
+        keys: [&Keys; 4],
+        jobs: &mut [Job<'_>; 4],
+    ) -> Option<u64> {
+        let same = keys.iter().all(|other| std::ptr::eq(*other, keys[0]));
+        macro_rules! by_key {
+            ($rounds:expr, $seal:expr) => {
+                if same { by_blocks!($rounds, $seal, true) } else { by_blocks!($rounds, $seal, false) }
+            };
+        }
+        macro_rules! by_blocks {
+            ($rounds:expr, $seal:expr, $same:expr) => {
+                match text_blocks(&jobs[0]) {
+                    2 => four::four::<$rounds, $seal, 2, $same>(keys, jobs),
+                    3 => four::four::<$rounds, $seal, 3, $same>(keys, jobs),
+                    4 => four::four::<$rounds, $seal, 4, $same>(keys, jobs),
+                    5 => four::four::<$rounds, $seal, 5, $same>(keys, jobs),
+                    6 => four::four::<$rounds, $seal, 6, $same>(keys, jobs),
+                    7 => four::four::<$rounds, $seal, 7, $same>(keys, jobs),
+                    _ => return None,
+                }
+            };
+        }
+        // SAFETY: `self` exists, so the processor has the instructions; the packets are as they have to be.
+        Some(unsafe {
+            match (direction, aes256) {
+                (Direction::Seal, false) => by_key!(10, true),
+                (Direction::Seal, true) => by_key!(14, true),
+                (Direction::Open, false) => by_key!(10, false),
+                (Direction::Open, true) => by_key!(14, false),
+            }
+        })
+    }
+
+    /// For packets of this key that are not short. Takes as long as three of them save.
+    pub(crate) fn fill(self, numbers: &mut Numbers, keys: &Keys) {
+        // SAFETY: `self` exists, so the processor has the instructions.
+        unsafe { numbers.fill(keys) }
+    }
+
+    pub(crate) fn erase(self, numbers: &mut Numbers) {
+        // SAFETY: as above.
+        unsafe { numbers.erase() }
+    }
 }
 
 type Group = __m512i;
 
 vaes! {
-fn seal_or_open<const ROUNDS: usize, const SEAL: bool, const N: usize>(mut packets: [Packet<'_>; N]) -> [bool; N] {
+fn seal_or_open<const ROUNDS: usize, const SEAL: bool, const N: usize>(
+    mut packets: [Packet<'_>; N],
+    numbers: Option<&Numbers>,
+) -> [bool; N] {
     let icvs = match &mut packets[..] {
-        [packet] if !packet.is_short() => {
+        [packet] if packet.octets.len() > SHORT => {
             // As arguments, octets and keys are known to be different memory: so round keys stay in registers.
             let Packet { keys, octets, nonce, aad, aad_len, .. } = packet;
-            [long::<ROUNDS, SEAL>(keys, octets, *nonce, *aad, *aad_len); N]
+            let known = numbers.and_then(|numbers| Counter::known(keys, *nonce, numbers, octets.len()));
+            let icv = match known {
+                Some(counter) => long::<ROUNDS, SEAL, true>(keys, octets, counter, *aad, *aad_len),
+                None => long::<ROUNDS, SEAL, false>(keys, octets, Counter::new(*nonce), *aad, *aad_len),
+            };
+            [icv; N]
         }
         _ => short::<ROUNDS, SEAL, N>(&mut packets),
     };
@@ -177,14 +268,13 @@ fn short<const ROUNDS: usize, const SEAL: bool, const N: usize>(packets: &mut [P
     let mut streams = [[_mm512_setzero_si512(); 2]; N];
     let mut hashes = [_mm_setzero_si128(); N];
     for ((streams, packet), hash) in streams.iter_mut().zip(packets.iter()).zip(&mut hashes) {
-        let (mut counter, first) = (Counter::new(packet.nonce), round_key(packet.keys, 0));
-        *streams = [_mm512_xor_si512(counter.group, first), _mm512_xor_si512(counter.next(), first)];
+        *streams = Counter::new(packet.nonce).start(packet.keys);
         if !SEAL {
             let (head, rest) = packet.octets.split_at(packet.octets.len().min(GROUP));
             *hash = short_hash(packet, [load(head), load(rest)]);
         }
     }
-    for round in 1..ROUNDS {
+    for round in 2..ROUNDS {
         for (streams, packet) in streams.iter_mut().zip(packets.iter()) {
             let key = round_key(packet.keys, round);
             *streams = [_mm512_aesenc_epi128(streams[0], key), _mm512_aesenc_epi128(streams[1], key)];
@@ -223,17 +313,16 @@ fn short_hash(packet: &Packet<'_>, [head, rest]: [Group; 2]) -> __m128i {
 
 vaes! {
 /// A packet that is not short. Gives its ICV.
-fn long<const ROUNDS: usize, const SEAL: bool>(
+fn long<const ROUNDS: usize, const SEAL: bool, const KNOWN: bool>(
     keys: &Keys,
     octets: &mut [u8],
-    nonce: __m128i,
+    mut counter: Counter<'_, KNOWN>,
     aad: __m128i,
     aad_len: u8,
 ) -> __m128i {
     let len = octets.len();
-    let mut counter = Counter::new(nonce);
     let (head, rest) = octets.split_at_mut(len.min(GROUP));
-    let [mask] = encrypt::<ROUNDS, 1>(keys, [counter.group]);
+    let [mask] = encrypt::<ROUNDS, 1>(keys, counter.start(keys));
     // The group that is still to be hashed, which has in it the sum of those before. It and what follows are so many blocks, with that
     // of the lengths.
     let (before, after) = (load(head), apply(head, without_first_block(mask)));
@@ -242,32 +331,35 @@ fn long<const ROUNDS: usize, const SEAL: bool>(
 
     let mut chunks = rest.chunks_exact_mut(CHUNK * GROUP);
     if let Some(chunk) = chunks.next() {
-        let same = [power::<12>(keys), power::<8>(keys), power::<4>(keys)];
-        let streams = encrypt::<ROUNDS, CHUNK>(keys, counter.chunk());
+        let same = [power(keys, 12), power(keys, 8), power(keys, 4)];
+        let streams = encrypt::<ROUNDS, CHUNK>(keys, counter.start(keys));
         let mut waiting = apply_chunk::<SEAL>(chunk, streams, &mut last);
         for chunk in chunks.by_ref() {
-            let sum = sum_of_chunk(&waiting, &same);
-            let streams = encrypt::<ROUNDS, CHUNK>(keys, counter.chunk());
+            let (streams, sum) = encrypt_beside::<ROUNDS>(keys, counter.start(keys), waiting, same);
             last = _mm512_xor_si512(last, sum.reduced());
             waiting = apply_chunk::<SEAL>(chunk, streams, &mut last);
         }
-        last = _mm512_xor_si512(last, sum_of_chunk(&waiting, &same).reduced());
+        let mut sum = Sum::new();
+        waiting.iter().zip(&same).for_each(|(group, power)| sum.add(*group, *power));
+        last = _mm512_xor_si512(last, sum.reduced());
     }
 
     let mut sum = Sum::new();
-    for group in chunks.into_remainder().chunks_mut(GROUP) {
-        let [stream] = encrypt::<ROUNDS, 1>(keys, [counter.next()]);
-        let (before, after) = (load(group), apply(group, stream));
-        let next = reversed(if SEAL { after } else { before });
-        if blocks > POWERS {
-            let mut product = Sum::new();
-            product.add(last, power::<4>(keys));
-            last = _mm512_xor_si512(next, product.reduced());
-        } else {
-            sum.add(last, powers(keys, blocks, 0));
-            last = next;
+    for pair in chunks.into_remainder().chunks_mut(2 * GROUP) {
+        let streams = encrypt::<ROUNDS, 2>(keys, counter.start(keys));
+        for (group, stream) in pair.chunks_mut(GROUP).zip(streams) {
+            let (before, after) = (load(group), apply(group, stream));
+            let next = reversed(if SEAL { after } else { before });
+            if blocks > POWERS {
+                let mut product = Sum::new();
+                product.add(last, power(keys, 4));
+                last = _mm512_xor_si512(next, product.reduced());
+            } else {
+                sum.add(last, powers(keys, blocks, 0));
+                last = next;
+            }
+            blocks -= 4;
         }
-        blocks -= 4;
     }
     let lengths = lengths(aad_len, len);
     if blocks <= 4 {
@@ -280,56 +372,6 @@ fn long<const ROUNDS: usize, const SEAL: bool>(
 }
 }
 
-/// Counter blocks: nonce and a number with its highest octet first (RFC 4106, section 4).
-struct Counter {
-    group: Group,
-    /// Number of the group.
-    number: u32,
-}
-
-/// The lowest octet of the four numbers of a group.
-const LOWEST: i32 = 1 << 24;
-
-impl Counter {
-    vaes! {
-    /// The first group has the numbers from 1.
-    fn new(nonce: __m128i) -> Self {
-        let numbers = _mm512_set_epi32(4 * LOWEST, 0, 0, 0, 3 * LOWEST, 0, 0, 0, 2 * LOWEST, 0, 0, 0, LOWEST, 0, 0, 0);
-        Self { group: _mm512_or_si512(_mm512_broadcast_i32x4(nonce), numbers), number: 0 }
-    }
-    }
-
-    vaes! {
-    fn next(&mut self) -> Group {
-        self.number += 1;
-        // The last block of every 64th group is the one whose lowest octet begins again: a carry.
-        if self.number.is_multiple_of(64) || self.number % 64 == 63 {
-            let order = _mm512_broadcast_i32x4(_mm_set_epi8(12, 13, 14, 15, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
-            let four = _mm512_broadcast_i32x4(_mm_set_epi32(4, 0, 0, 0));
-            self.group = _mm512_shuffle_epi8(_mm512_add_epi32(_mm512_shuffle_epi8(self.group, order), four), order);
-        } else {
-            self.group = _mm512_add_epi32(self.group, _mm512_broadcast_i32x4(_mm_set_epi32(4 * LOWEST, 0, 0, 0)));
-        }
-        self.group
-    }
-    }
-
-    vaes! {
-    fn chunk(&mut self) -> [Group; CHUNK] {
-        if self.number % 64 >= 63 - CHUNK as u32 {
-            return [self.next(), self.next(), self.next()];
-        }
-        let mut groups = [self.group; CHUNK];
-        for group in &mut groups {
-            self.group = _mm512_add_epi32(self.group, _mm512_broadcast_i32x4(_mm_set_epi32(4 * LOWEST, 0, 0, 0)));
-            *group = self.group;
-        }
-        self.number += CHUNK as u32;
-        groups
-    }
-    }
-}
-
 vaes! {
 /// A round key in every lane.
 fn round_key(keys: &Keys, round: usize) -> Group {
@@ -339,16 +381,43 @@ fn round_key(keys: &Keys, round: usize) -> Group {
 }
 
 vaes! {
+/// The rounds after the first.
 fn encrypt<const ROUNDS: usize, const N: usize>(keys: &Keys, mut groups: [Group; N]) -> [Group; N] {
-    let first = round_key(keys, 0);
-    groups.iter_mut().for_each(|g| *g = _mm512_xor_si512(*g, first));
-    for round in 1..ROUNDS {
+    for round in 2..ROUNDS {
         let key = round_key(keys, round);
         groups.iter_mut().for_each(|g| *g = _mm512_aesenc_epi128(*g, key));
     }
     let key = round_key(keys, ROUNDS);
     groups.iter_mut().for_each(|g| *g = _mm512_aesenclast_epi128(*g, key));
     groups
+}
+}
+
+vaes! {
+/// The same for a chunk, and the sum of the products of another, between the rounds.
+fn encrypt_beside<const ROUNDS: usize>(
+    keys: &Keys,
+    mut groups: [Group; CHUNK],
+    waiting: [Group; CHUNK],
+    powers: [Group; CHUNK],
+) -> ([Group; CHUNK], Sum) {
+    let mut sum = Sum::new();
+    for round in 2..ROUNDS {
+        let key = round_key(keys, round);
+        groups.iter_mut().for_each(|g| *g = _mm512_aesenc_epi128(*g, key));
+        if round % 2 == 0 && round / 2 <= CHUNK {
+            let ([a, b, c], mut blocks) = (&mut groups, waiting[round / 2 - 1]);
+            // SAFETY: does nothing. Without it the compiler puts the products behind the rounds.
+            unsafe {
+                asm!("/* {} {} {} {} */", inout(zmm_reg) *a, inout(zmm_reg) *b, inout(zmm_reg) *c, inout(zmm_reg) blocks,
+                    options(nomem, nostack, preserves_flags));
+            }
+            sum.add(blocks, powers[round / 2 - 1]);
+        }
+    }
+    let key = round_key(keys, ROUNDS);
+    groups.iter_mut().for_each(|g| *g = _mm512_aesenclast_epi128(*g, key));
+    (groups, sum)
 }
 }
 
@@ -361,13 +430,6 @@ fn without_first_block(group: Group) -> Group {
 vaes! {
 fn with_first_block(group: Group, block: __m128i) -> Group {
     _mm512_mask_mov_epi64(group, 0b11, _mm512_castsi128_si512(block))
-}
-}
-
-vaes! {
-/// The last block: how many bits AAD and text have (NIST SP 800-38D, section 6.4), reversed.
-fn lengths(aad_len: u8, len: usize) -> __m128i {
-    _mm_set_epi64x(i64::from(aad_len) * 8, (len - BLOCK) as i64 * 8)
 }
 }
 
@@ -415,98 +477,6 @@ fn apply_chunk<const SEAL: bool>(text: &mut [u8], streams: [Group; CHUNK], last:
 }
 
 vaes! {
-/// Blocks with their last octet first.
-fn reversed(group: Group) -> Group {
-    let order = _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    _mm512_shuffle_epi8(group, _mm512_broadcast_i32x4(order))
-}
-}
-
-vaes! {
-/// The same power of the hash key in every lane.
-fn power<const N: usize>(keys: &Keys) -> Group {
-    // SAFETY: an array of the register's size.
-    _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(keys.powers[POWERS - N].as_ptr().cast()) })
-}
-}
-
-vaes! {
-/// For group `group` of those of which the first block is multiplied by the power `first`: the powers from there on. What follows the
-/// first power is not zero: it is for lanes that are.
-fn powers(keys: &Keys, first: usize, group: usize) -> Group {
-    let at = (POWERS - first.clamp(1, POWERS) + 4 * group.min(1)) * BLOCK;
-    // SAFETY: behind the powers there are as many blocks in the keys as can be reached from the last of them.
-    unsafe { _mm512_loadu_si512(std::ptr::from_ref(keys).cast::<u8>().add(at).cast()) }
-}
-}
-
-/// A sum of products of blocks and powers of the hash key, each of 256 bits, lane by lane. Since a block has its lowest coefficient
-/// in the highest bit of its first octet, the product of reversed blocks is one bit too low; that is why powers are kept times x.
-struct Sum {
-    low: Group,
-    middle: Group,
-    high: Group,
-}
-
-impl Sum {
-    vaes! {
-    fn new() -> Self {
-        let zero = _mm512_setzero_si512();
-        Self { low: zero, middle: zero, high: zero }
-    }
-    }
-
-    vaes! {
-    fn add(&mut self, blocks: Group, power: Group) {
-        let (one, other) = (_mm512_clmulepi64_epi128::<0x01>(blocks, power), _mm512_clmulepi64_epi128::<0x10>(blocks, power));
-        self.low = _mm512_xor_si512(self.low, _mm512_clmulepi64_epi128::<0x00>(blocks, power));
-        self.high = _mm512_xor_si512(self.high, _mm512_clmulepi64_epi128::<0x11>(blocks, power));
-        self.middle = xor3(self.middle, one, other);
-    }
-    }
-
-    vaes! {
-    /// Modulo x^128 + x^7 + x^2 + x + 1, by two steps of 64 bits from the lower end, which in this order are the higher powers.
-    fn reduced(self) -> Group {
-        let polynomial = _mm512_set1_epi64(0xc200_0000_0000_0000_u64.cast_signed());
-        let folded = _mm512_clmulepi64_epi128::<0x00>(self.low, polynomial);
-        let middle = xor3(self.middle, _mm512_shuffle_epi32::<SWAP>(self.low), folded);
-        let folded = _mm512_clmulepi64_epi128::<0x00>(middle, polynomial);
-        xor3(self.high, _mm512_shuffle_epi32::<SWAP>(middle), folded)
-    }
-    }
-}
-
-vaes! {
-fn sum_of_chunk(groups: &[Group; CHUNK], powers: &[Group; CHUNK]) -> Sum {
-    let mut sum = Sum::new();
-    groups.iter().zip(powers).for_each(|(group, power)| sum.add(*group, *power));
-    sum
-}
-}
-
-impl Sum {
-    vaes! {
-    /// All lanes together, in the order of octets.
-    fn hash(self) -> __m128i {
-        let lanes = self.reduced();
-        let pair = _mm256_xor_si256(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64::<1>(lanes));
-        let hash = _mm_xor_si128(_mm256_castsi256_si128(pair), _mm256_extracti128_si256::<1>(pair));
-        _mm512_castsi512_si128(reversed(_mm512_castsi128_si512(hash)))
-    }
-    }
-}
-
-/// Exchanges the halves of a block.
-const SWAP: i32 = 0x4e;
-
-vaes! {
-fn xor3(a: Group, b: Group, c: Group) -> Group {
-    _mm512_ternarylogic_epi64::<0x96>(a, b, c)
-}
-}
-
-vaes! {
 /// FIPS 197, section 5.2, and the powers of the hash key, which is a block of zeros encrypted.
 fn expand<const ROUNDS: usize>(keys: &mut Keys, cipher: &[u8]) {
     let (words, own) = (4 * (ROUNDS + 1), cipher.len() / 4);
@@ -530,7 +500,7 @@ fn expand<const ROUNDS: usize>(keys: &mut Keys, cipher: &[u8]) {
     }
     schedule.zeroize();
 
-    let [hash_key] = encrypt::<ROUNDS, 1>(keys, [_mm512_setzero_si512()]);
+    let [hash_key] = encrypt::<ROUNDS, 1>(keys, [_mm512_aesenc_epi128(round_key(keys, 0), round_key(keys, 1))]);
     let mut octets = [0; BLOCK];
     let store = |octets: &mut [u8; BLOCK], group: Group| {
         // SAFETY: of the register's size.

@@ -71,6 +71,115 @@ fn both_seal_the_same_and_open_what_the_other_has_sealed() {
     }
 }
 
+/// Runs of packets with these lengths of text: what comes out is what the library makes of them, and what one makes the other opens, but
+/// for one that is damaged. A run has packets of so many keys, and the next run of others.
+fn runs_come_out_as_by_the_library(keys: usize, runs: impl Iterator<Item = Vec<usize>> + Clone) {
+    for algorithm in BOTH {
+        let mut managers = [Manager::new().unwrap(), Manager::library().unwrap()];
+        let all: [Vec<Key>; 2] = [0, 1].map(|i| {
+            let cipher = |seed| octets(algorithm.cipher_key_len(), seed);
+            (0..2 * keys).map(|seed| Key::new(&managers[i], algorithm, &cipher(seed), &[]).unwrap()).collect()
+        });
+        let mut run = |number: usize, direction, packets: &[Vec<u8>]| {
+            [0, 1].map(|i| {
+                let mut buffers: Vec<Vec<u8>> =
+                    packets.iter().map(|packet| [&packet[..], &[0x5a; 64]].concat()).collect();
+                let own: Vec<&Key> = (0..packets.len()).map(|n| &all[i][keys * (number % 2) + n % keys]).collect();
+                let esn = |n: usize| (n % 3 != 1).then_some(n as u32);
+                let mut jobs: Vec<Job<'_>> = (buffers.iter_mut().zip(packets).enumerate())
+                    .map(|(n, (b, packet))| {
+                        Job::new(algorithm, direction, &mut b[..packet.len()], [n as u8; 4], esn(n))
+                    })
+                    .collect();
+                let outcome = managers[i].run(&mut jobs, &own);
+                let good: Vec<bool> = (0..packets.len()).map(|n| outcome.good(n)).collect();
+                for (buffer, packet) in buffers.iter_mut().zip(packets) {
+                    assert_eq!(buffer.split_off(packet.len()), [0x5a; 64], "nothing is written beyond a packet");
+                }
+                (good, buffers)
+            })
+        };
+        for (number, texts) in runs.clone().enumerate() {
+            let packets: Vec<Vec<u8>> = texts.iter().map(|text| octets(text + AROUND, *text)).collect();
+            let [(good, mut sealed), (_, theirs)] = run(number, Direction::Seal, &packets);
+            assert!(sealed == theirs && good.iter().all(|good| *good), "{algorithm:?}: {texts:?}");
+            let bad = number / 7 % texts.len();
+            let at = number * 5 % sealed[bad].len();
+            sealed[bad][at] ^= 1 << (number % 8);
+            for (good, opened) in run(number, Direction::Open, &sealed) {
+                for (n, text) in texts.iter().enumerate() {
+                    assert_eq!(good[n], n != bad, "{algorithm:?}: {n} of {texts:?}");
+                    assert!(n == bad || opened[n][..text + 16] == packets[n][..text + 16], "{algorithm:?}: {texts:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn packets_of_a_run_of_one_key_come_out_as_by_the_library() {
+    // Every length, with short ones among them, and with some that are longer than what is worked out for all; runs of many and of few.
+    let lengths: Vec<usize> = (4..=2000).step_by(4).flat_map(|text| [text, 2004 - text]).collect();
+    for few in [64, 5, 3] {
+        runs_come_out_as_by_the_library(1, lengths.chunks(few).map(<[usize]>::to_vec));
+    }
+}
+
+#[test]
+fn four_short_packets_come_out_as_by_the_library() {
+    for keys in [1, 2, 3, 4] {
+        // All endings of four packets of as many blocks, behind long ones or none, and before two of another size.
+        let endings = (1..=9).flat_map(|blocks| (0..256).map(move |n| (blocks, n)));
+        runs_come_out_as_by_the_library(
+            keys,
+            endings.map(|(blocks, n)| {
+                let four = (0..4).map(|i| 16 * blocks - 4 * ((n >> (2 * i)) % 4));
+                [1000, 300].into_iter().take(n % 3).chain(four).chain([16 * blocks + 4; 2]).collect()
+            }),
+        );
+    }
+}
+
+#[test]
+fn one_of_four_that_is_not_as_the_others_is_treated_as_what_it_is() {
+    let [small, large] = BOTH;
+    let (seal, open) = (Direction::Seal, Direction::Open);
+    // Algorithm, key's algorithm, direction, text; and whether there is anything good in it.
+    let cases = [
+        (large, large, seal, 44, true),
+        (small, large, seal, 44, false),
+        (large, small, seal, 44, false),
+        (small, small, open, 44, false),
+        (small, small, seal, 43, false),
+        (small, small, seal, 41, false),
+        (small, small, seal, 48, true),
+        (small, small, seal, 52, true),
+        (Algorithm::AesGmac128, small, seal, 44, false),
+    ];
+    let results = [Manager::new().unwrap(), Manager::library().unwrap()].map(|mut manager| {
+        let keys = BOTH.map(|a| Key::new(&manager, a, &octets(a.cipher_key_len(), 3), &[]).unwrap());
+        let key = |algorithm| &keys[usize::from(algorithm == large)];
+        let mut packets = Vec::new();
+        for (algorithm, of, direction, text, good) in cases {
+            for at in 0..4 {
+                let others = (small, small, seal, 44, true);
+                let jobs = [0, 1, 2, 3].map(|i| if i == at { (algorithm, of, direction, text, good) } else { others });
+                let mut four = jobs.map(|job| octets(job.3 + AROUND, at));
+                let [a, b, c, d] = &mut four;
+                let job = |n: usize, packet| Job::new(jobs[n].0, jobs[n].2, packet, [5; 4], None);
+                let outcome =
+                    manager.run(&mut [job(0, a), job(1, b), job(2, c), job(3, d)], &jobs.map(|job| key(job.1)));
+                for (n, (packet, job)) in four.into_iter().zip(jobs).enumerate() {
+                    assert_eq!(outcome.good(n), job.4, "{n} of {jobs:?}");
+                    packets.extend(job.4.then_some(packet));
+                }
+            }
+        }
+        packets
+    });
+    assert_eq!(results[0], results[1]);
+}
+
 #[test]
 fn packets_of_one_run_do_not_notice_each_other() {
     for algorithm in BOTH {
