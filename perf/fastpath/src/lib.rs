@@ -10,7 +10,7 @@
 //! | [`quiet`] | which parts of a reading count |
 //! | [`floor`], [`crypto`], [`lines`] | what moving packets, their cryptography, and lines of a large table cost by themselves |
 //! | [`rounds`] | readings of all paths and floors in turn, each in a process of its own |
-//! | [`scale`], [`cores`], [`latency`] | many sessions and routes; two workers; time on the way |
+//! | [`scale`], [`cores`], [`latency`], [`jitter`] | many sessions and routes; two workers; time on the way; polls with changes |
 //! | [`count`] | instructions per packet |
 //! | [`report`], [`plot`], [`machine`] | tables, files, comparisons |
 
@@ -23,6 +23,7 @@ pub mod count;
 pub mod crypto;
 pub mod floor;
 pub mod frame;
+pub mod jitter;
 pub mod latency;
 pub mod lines;
 pub mod machine;

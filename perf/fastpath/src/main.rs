@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use fastpath::path::{PATHS, Path};
 use fastpath::report::Report;
-use fastpath::{cores, count, crypto, latency, lines, measure, proof, rounds, scale};
+use fastpath::{cores, count, crypto, jitter, latency, lines, measure, proof, rounds, scale};
 use std::path::PathBuf;
 
 #[derive(Parser)]
@@ -47,7 +47,7 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
-    /// Time through a worker at parts of its rate, while sessions and routes change.
+    /// Time through a worker at parts of its rate, while sessions and routes change; the longest poll that changes cause.
     Latency {
         /// Readings of each.
         #[arg(long, default_value_t = 3)]
@@ -76,6 +76,8 @@ enum What {
     #[command(hide = true)]
     Loaded { path: String, load: u64 },
     #[command(hide = true)]
+    Changed { path: String },
+    #[command(hide = true)]
     Counted { path: String },
     /// One reading of a path, as JSON.
     #[command(hide = true)]
@@ -99,8 +101,9 @@ fn main() -> anyhow::Result<()> {
         }
         What::Scale { rounds } => scale::run(rounds, &under)?,
         What::Cores { rounds } => vec![cores::run(rounds, &under)?],
-        What::Latency { rounds } => vec![latency::run(rounds, &under)?],
+        What::Latency { rounds } => vec![latency::run(rounds, &under)?, jitter::run(rounds, &under)?],
         What::Loaded { path, load } => return say(&latency::reading(named(&path)?, load)?),
+        What::Changed { path } => return say(&jitter::reading(named(&path)?)?),
         What::Count => vec![count::run()?],
         What::Scaled { path } => return say(&scale::reading(named(&path)?)?),
         What::Lines { entries, lines } => return say(&lines::reading(entries, lines)?),
