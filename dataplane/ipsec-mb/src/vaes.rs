@@ -15,7 +15,7 @@
 //! so that it belongs to the lane below it in the next group; the last twelve blocks are multiplied by H^12 ... H^1, each by its
 //! own, and only then the lanes are added up. Long packets go by chunks of three groups: their encryption, and the hash of
 //! the chunk before, which the processor can do at the same time. Where a batch of packets has one key, the first of the rounds is
-//! worked out for all of them ([`counter`]).
+//! worked out for all of them ([`counter`]). Of short packets four are worked on at a time, in another order ([`four`]), or two.
 //!
 //! All of it takes the same time whatever key and text are.
 
