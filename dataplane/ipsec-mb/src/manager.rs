@@ -265,9 +265,9 @@ impl Manager {
     }
 
     /// Performs jobs, the first [`BATCH`] of them, each with its key. A packet that the outcome does not name must be dropped, and what
-    /// its payload holds is unspecified: it does not fit the algorithm, or the key or the ICV is wrong. What an
-    /// opened packet has in the place of its ICV is unspecified too. Where there are several keys,
-    /// they are asked for in time, but for the first [`AHEAD`], which it is for the caller to [`Self::prefetch`].
+    /// its payload holds is unspecified: it does not fit the algorithm, or the key or the ICV is wrong. So is what an opened packet has
+    /// in the place of its ICV. Where there are several keys, they are asked for in time, but for the first [`AHEAD`], which it is for
+    /// the caller to [`Self::prefetch`].
     pub fn run(&mut self, jobs: &mut [Job<'_>], keys: &[&Key]) -> Outcome {
         self.run_beside(jobs, keys, |_| {})
     }
@@ -417,5 +417,24 @@ impl Drop for Manager {
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manager").field("arch", &self.raw().used_arch).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_key_is_left_after_a_run() {
+        let mut manager = Manager::new().unwrap();
+        let Some(vaes) = manager.vaes else { return println!("skipped: no VAES with AVX-512") };
+        let key = Key::new(&manager, Algorithm::AesGcm128, &[7; 16], &[]).unwrap();
+        vaes.fill(&mut manager.numbers, key.own().unwrap());
+        assert!(!manager.numbers.is_erased());
+        let mut packets = [[5; 1024]; WORTH];
+        let mut jobs = packets.each_mut().map(|p| Job::new(Algorithm::AesGcm128, Direction::Seal, p, [1; 4], None));
+        assert!(manager.run(&mut jobs, &[&key; WORTH]).all_good(WORTH));
+        assert!(manager.numbers.is_erased());
     }
 }

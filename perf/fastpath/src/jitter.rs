@@ -8,7 +8,7 @@
 
 use crate::bed::Ringed;
 use crate::path::{Goal, Kind, Path};
-use crate::report::{Report, Row, Samples};
+use crate::report::{self, Report, Row};
 use crate::rounds::{child, say};
 use crate::world::World;
 use anyhow::{Context, ensure};
@@ -39,11 +39,7 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
             let path = Path { kind: Kind::Softwire4Out, octets: OCTETS, peers, goal: Goal::None };
             let reading: Reading = child(under, &["changed", &path.to_string()])?;
             for (what, longest) in reading {
-                let name = format!("{path}: {what}");
-                match rows.iter_mut().find(|r| r.name == name) {
-                    Some(row) => row.measured.0.push(longest),
-                    None => rows.push(Row { name, measured: Samples(vec![longest]), ..Row::default() }),
-                }
+                report::add(&mut rows, format!("{path}: {what}"), longest);
             }
         }
     }
@@ -110,13 +106,14 @@ fn parts(world: &World) -> anyhow::Result<Vec<Part>> {
     let (mut come, mut there, mut back, mut go, mut routes) = (vec![], vec![], vec![], vec![], vec![]);
     let (mut keys, mut no_keys) = (vec![], vec![]);
     for i in (0..CHANGING).map(|n| world.path.peers + n) {
-        come.extend(world.own_sas(i)?);
+        let (sas, gone) = (world.own_sas(i)?, world.disown(i)?);
+        let Some(TableOp::PeerSelect { peer, .. }) = sas.last() else { anyhow::bail!("a path with SAs") };
+        let peer = *peer;
+        keys.extend(sas[..sas.len() - 1].iter().cloned());
+        no_keys.extend(gone.iter().filter(|op| matches!(op, TableOp::SaInDel(_) | TableOp::SaOutDel(_))).cloned());
+        come.extend(sas);
         come.extend(world.own_session(i)?);
-        go.extend(world.disown(i)?);
-        keys.extend(world.own_sas(i)?.into_iter().take(2));
-        no_keys
-            .extend(world.disown(i)?.into_iter().filter(|op| matches!(op, TableOp::SaInDel(_) | TableOp::SaOutDel(_))));
-        let Some(TableOp::PeerSelect { peer, .. }) = world.own_sas(i)?.pop() else { anyhow::bail!("a path with SAs") };
+        go.extend(gone);
         let (local, remote) = world.ends(i);
         let moved = |port| {
             let (local, remote) = (SocketAddr::new(local, port), SocketAddr::new(remote, port));

@@ -12,7 +12,7 @@
 
 use crate::bed::Ringed;
 use crate::path::{Goal, Kind, Path};
-use crate::report::{Report, Row};
+use crate::report::{self, Report, Row};
 use crate::rounds::{child, say};
 use crate::world::World;
 use anyhow::{Context, ensure};
@@ -79,11 +79,7 @@ pub fn run(rounds: usize, under: &[String]) -> anyhow::Result<Report> {
                 ("% of time left out", r.held),
             ];
             for (what, figure) in figures {
-                let name = format!("{kind} at {load} %: {what}");
-                match rows.iter_mut().find(|r| r.name == name) {
-                    Some(row) => row.measured.0.push(figure),
-                    None => rows.push(Row { name, measured: crate::report::Samples(vec![figure]), ..Row::default() }),
-                }
+                report::add(&mut rows, format!("{kind} at {load} %: {what}"), figure);
             }
         }
     }

@@ -80,6 +80,14 @@ impl Row {
     }
 }
 
+/// Adds a reading to the row of this name, which is made when there is none.
+pub fn add(rows: &mut Vec<Row>, name: String, reading: f64) {
+    match rows.iter_mut().find(|row| row.name == name) {
+        Some(row) => row.measured.0.push(reading),
+        None => rows.push(Row { name, measured: Samples(vec![reading]), ..Row::default() }),
+    }
+}
+
 /// All of a benchmark.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {

@@ -7,7 +7,7 @@ use crate::floor;
 use crate::measure::{CORE, FRAMES, Reading};
 use crate::path::{Goal, Kind, Path};
 use crate::quiet;
-use crate::report::{Report, Row, Samples};
+use crate::report::{self, Report, Row, Samples};
 use crate::world::World;
 use anyhow::{Context, ensure};
 use ipsec_mb::Algorithm;
@@ -92,10 +92,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
                 let ticks = floor::cryptodev(device, seal, &SIZES, &plan.under)?;
                 for (size, ticks) in SIZES.iter().zip(ticks) {
                     let name = format!("{device}-{}-{size}", if seal { "seal" } else { "open" });
-                    match devices.iter_mut().find(|r| r.name == name) {
-                        Some(row) => row.measured.0.push(ticks),
-                        None => devices.push(Row { name, measured: Samples(vec![ticks]), ..Row::default() }),
-                    }
+                    report::add(&mut devices, name, ticks);
                 }
             }
         }

@@ -119,6 +119,13 @@ impl Numbers {
     }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_erased(&self) -> bool {
+        // SAFETY: registers are of octets.
+        let octets = unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast::<u8>(), Self::OCTETS) };
+        octets.iter().all(|octet| *octet == 0)
+    }
+
     vaes! {
     pub(super) fn erase(&mut self) {
         for group in &mut self.0 {
